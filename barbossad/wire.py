@@ -69,10 +69,10 @@ class WireError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call. ``id`` is meaningless when ``is_notification``; ``params`` is a mapping by name."""
+    """One call. ``id`` is meaningless when ``is_notification``; ``params`` are by name or by position."""
 
     method: str
-    params: dict[str, Any]
+    params: dict[str, Any] | list[Any]
     id: str | int | float | None
     is_notification: bool
 
@@ -109,7 +109,7 @@ def decode(line: bytes) -> object:
 
 
 def parse_request(value: object) -> Request:
-    """Check one envelope. Raise ``WireError`` (``invalid_request`` or ``invalid_params``)."""
+    """Check one envelope. Raise ``WireError("invalid_request")`` with the reason."""
     if not isinstance(value, dict):
         raise WireError("invalid_request", "a request is a JSON object")
     if value.get("jsonrpc") != "2.0":
@@ -126,10 +126,6 @@ def parse_request(value: object) -> Request:
     params = value.get("params", {})
     if not isinstance(params, dict | list):
         raise WireError("invalid_request", '"params" is an object or an array')
-    if isinstance(params, list):
-        if params:
-            raise WireError("invalid_params", "parameters are given by name, as an object")
-        params = {}
     return Request(method, params, identity, is_notification="id" not in value)
 
 
