@@ -1,0 +1,40 @@
+"""Tell the time: the only place that reads a clock, so that tests can hand in one of their own."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the daemon asks of time."""
+
+    def now_ms(self) -> int:
+        """Return milliseconds since the epoch, UTC."""
+
+    def now_ns(self) -> int:
+        """Return nanoseconds since the epoch, UTC; for log records."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that is never set."""
+
+
+class SystemClock:
+    """The host's clocks."""
+
+    now_ns = staticmethod(time.time_ns)
+    monotonic = staticmethod(time.monotonic)
+
+    @staticmethod
+    def now_ms() -> int:
+        """Return milliseconds since the epoch, UTC."""
+        return time.time_ns() // 1_000_000
+
+
+def rfc3339(at_ms: int | None) -> str | None:
+    """Return an instant as RFC 3339 UTC with milliseconds (``2026-01-31T02:00:00.123Z``), None as None."""
+    if at_ms is None:
+        return None
+    seconds, milliseconds = divmod(at_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

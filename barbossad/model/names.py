@@ -1,0 +1,43 @@
+"""Values that name things, checked once where they enter; no path is built from anything else."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NewType
+
+WorkflowName = NewType("WorkflowName", str)
+"""``[a-z0-9][a-z0-9_-]*``, at most 63 characters."""
+
+TaskId = NewType("TaskId", str)
+"""``[A-Za-z0-9][A-Za-z0-9_-]*``, at most 63 characters."""
+
+RunId = NewType("RunId", str)
+"""Ten characters of Crockford's base 32: the millisecond of creation, so ids sort by time."""
+
+VersionId = NewType("VersionId", str)
+"""The first 16 hexadecimal digits of the SHA-256 of a workflow's text."""
+
+WORKFLOW_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+PARAM_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+RUN_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{10}")
+VERSION_ID: Final = re.compile(r"[0-9a-f]{16}")
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
+
+
+def run_id_from_number(number: int) -> RunId:
+    """Return the id of run ``number`` (0 to 2**50 - 1)."""
+    return RunId("".join(_ALPHABET[number >> shift & 31] for shift in range(45, -1, -5)))
+
+
+def run_number(run_id: str) -> int:
+    """Return the number of a run id; raise ValueError if it is not one."""
+    if not RUN_ID.fullmatch(run_id):
+        raise ValueError(f"{run_id!r} is not a run id")
+    number = 0
+    for character in run_id:
+        number = number << 5 | _DIGITS[character]
+    return number

@@ -1,0 +1,123 @@
+"""Records: one frozen row each, as the store keeps it. Instants are milliseconds since the epoch, UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from barbossad.model.names import RunId, TaskId, VersionId, WorkflowName
+from barbossad.model.states import AttemptState, RunState, TaskState, TriggerType
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Item]):
+    """A piece of a listing; ``next_cursor`` is None on the last."""
+
+    items: tuple[Item, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowRecord:
+    """A workflow and which of its versions is in force."""
+
+    name: WorkflowName
+    version: VersionId
+    is_enabled: bool
+    applied_at_ms: int
+    applied_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRecord:
+    """One version of a workflow, named by its content."""
+
+    workflow: WorkflowName
+    version: VersionId
+    text: str
+    applied_at_ms: int
+    applied_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One execution of a workflow."""
+
+    id: RunId
+    workflow: WorkflowName
+    version: VersionId
+    state: RunState
+    trigger: TriggerType
+    params: Mapping[str, Any]
+    requested_by: str
+    idempotency_key: str | None = None
+    reason: str | None = None
+    created_at_ms: int
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """One task of a run."""
+
+    run_id: RunId
+    task_id: TaskId
+    state: TaskState
+    reason: str | None = None
+    outputs: Mapping[str, Any] | None = None
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One try of a task. ``pid`` and ``pid_started_ticks`` name its first process (proc(5), field 22)."""
+
+    run_id: RunId
+    task_id: TaskId
+    number: int
+    state: AttemptState
+    launcher: str
+    unit: str | None = None
+    boot_id: str
+    pid: int | None = None
+    pid_started_ticks: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+    cpu_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    log: LogRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRecord:
+    """Where an ended attempt's output is: ``text`` in the store when small, otherwise the file ``path``.
+
+    ``path`` is relative to the folder of logs. ``size_bytes`` counts the records as they stand,
+    ``dropped_bytes`` what was left out past the cap, ``dropped_at`` the position of that gap.
+    """
+
+    text: bytes | None = None
+    path: str | None = None
+    size_bytes: int = 0
+    dropped_bytes: int = 0
+    dropped_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """What happened, in the order in which it was committed (``seq``)."""
+
+    seq: int
+    at_ms: int
+    kind: str
+    run_id: RunId | None
+    task_id: TaskId | None
+    data: Mapping[str, Any]

@@ -1,0 +1,149 @@
+"""The small interface that every launcher keeps, and the records that pass over it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+from barbossad.model.names import RunId, TaskId
+from barbossad.model.records import AttemptRecord, LogRecord
+
+SCRIPT: Final = "\0script"
+"""In ``LaunchSpec.argv``: stands for the path of the file that holds ``LaunchSpec.script``."""
+
+
+class AttemptKey(NamedTuple):
+    """Which try of which task of which run."""
+
+    run_id: RunId
+    task_id: TaskId
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchSpec:
+    """All that a launcher needs to start one attempt.
+
+    ``env`` is the whole environment but for ``BARBOSSA_OUTPUT``, which the launcher adds: it names the file
+    to which the task appends its outputs. ``script`` is put into a file of mode 0500.
+    """
+
+    key: AttemptKey
+    argv: tuple[str, ...]
+    script: bytes | None = None
+    env: Mapping[str, str]
+    working_dir: str
+
+
+class EndCause(StrEnum):
+    """How a process came to its end."""
+
+    EXITED = "exited"
+    """It exited by itself; ``exit_code`` says how."""
+
+    SIGNALLED = "signalled"
+    """A signal ended it; ``signal`` says which."""
+
+    START_FAILED = "start_failed"
+    """It never ran; ``message`` says why."""
+
+    LOST = "lost"
+    """What became of it is not known; it is gone. ``message`` says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessEnd:
+    """The end of an attempt, told once, when nothing of its process tree is left and its log is complete.
+
+    ``output`` is what the task wrote to ``BARBOSSA_OUTPUT`` (None: nothing); at most ``OUTPUT_LIMIT`` + 1 bytes
+    of it, so that too much can be told from enough.
+    """
+
+    cause: EndCause
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str | None = None
+    started_at_ms: int | None = None
+    finished_at_ms: int
+    cpu_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    log: LogRecord
+    output: bytes | None = None
+
+
+OUTPUT_LIMIT: Final = 1024 * 1024
+"""Bytes of outputs that a task may write."""
+
+
+class Process(Protocol):
+    """One live attempt."""
+
+    pid: int | None
+    """Its first process, once it exists."""
+
+    pid_started_ticks: int | None
+    """When that was made, in clock ticks since boot (proc(5), field 22): pid and this name it for ever."""
+
+    @property
+    def log(self) -> LiveLog:
+        """Its output so far."""
+
+    def stop(self, grace_seconds: float) -> None:
+        """Ask every process of the attempt to end (SIGTERM); kill what is left after the grace (0: at once).
+
+        May be called again with a shorter grace. The end is told to the watcher as usual.
+        """
+
+
+class LiveLog(Protocol):
+    """The output of a running attempt as far as it has been recorded."""
+
+    def snapshot(self) -> LogRecord:
+        """Return where the records stand now, readable by ``logs.read``."""
+
+    async def changed(self, size_bytes: int) -> None:
+        """Return when there is more than ``size_bytes`` of it, or the attempt has ended."""
+
+
+class Watcher(Protocol):
+    """Who is told of an attempt's life; called on the event loop, never from within ``launch``."""
+
+    def started(self, process: Process, started_at_ms: int) -> None:
+        """Its process exists. Not called if it ended before that could be told, or could not be started."""
+
+    def ended(self, process: Process, end: ProcessEnd) -> None:
+        """It is over; called exactly once."""
+
+
+class Launcher(ABC):
+    """Starts attempts, each with a process tree of its own that nothing escapes."""
+
+    name: str
+    lacks: tuple[str, ...] = ()
+    """What this launcher cannot do that another can, in words for ``daemon.status``."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Get ready to launch."""
+
+    @abstractmethod
+    def launch(self, spec: LaunchSpec, watcher: Watcher) -> Process:
+        """Start an attempt that is committed as ``starting``. Return at once; faults are told as an end."""
+
+    @abstractmethod
+    async def adopt(self, attempt: AttemptRecord, watcher: Watcher) -> Process | None:
+        """Take over an attempt that an earlier daemon started, or return None where that cannot be."""
+
+    @abstractmethod
+    async def end_leftovers(self, attempts: Sequence[AttemptRecord]) -> None:
+        """End all processes that an earlier daemon left of these attempts; return when they are gone.
+
+        Raise ``UnavailableError`` if one cannot be killed.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End what still runs, without grace, and release everything."""
