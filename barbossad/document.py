@@ -109,9 +109,7 @@ def _build(document: Document, events: Iterator[Any]) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                document.faults.append(
-                    _form_fault(event.start_mark, "a second document starts here", "keep one")
-                )
+                document.faults.append(_form_fault(event.start_mark, "a second document starts here", "keep one"))
                 raise _RefusedError
         elif isinstance(event, yaml.CollectionEndEvent):
             stack.pop()
@@ -138,9 +136,7 @@ def _node(document: Document, stack: list[_Open], event: Any) -> None:
     value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
     _attach(document, top, value)
     if len(stack) >= MAX_DEPTH:
-        document.faults.append(
-            _form_fault(event.start_mark, f"nested deeper than {MAX_DEPTH} levels", path=path)
-        )
+        document.faults.append(_form_fault(event.start_mark, f"nested deeper than {MAX_DEPTH} levels", path=path))
         raise _RefusedError
     stack.append(_Open(path, value))
 
@@ -149,21 +145,15 @@ def _key(document: Document, top: _Open, event: Any) -> None:
     if not isinstance(event, yaml.ScalarEvent):
         _refuse_machinery(document, event, top.path)
         document.faults.append(
-            _form_fault(
-                event.start_mark, "a key is a plain word", 'quote text that holds braces: "{{ … }}"', top.path
-            )
+            _form_fault(event.start_mark, "a key is a plain word", 'quote text that holds braces: "{{ … }}"', top.path)
         )
         raise _RefusedError
     _refuse_machinery(document, event, top.path)
     if event.value == "<<" and event.implicit[0]:
-        document.faults.append(
-            _form_fault(event.start_mark, "merge keys are refused", "write the keys out", top.path)
-        )
+        document.faults.append(_form_fault(event.start_mark, "merge keys are refused", "write the keys out", top.path))
     if event.value in top.value:
         document.faults.append(
-            _form_fault(
-                event.start_mark, f"the key {event.value!r} stands here a second time", "keep one", top.path
-            )
+            _form_fault(event.start_mark, f"the key {event.value!r} stands here a second time", "keep one", top.path)
         )
     top.key = event.value
     top.expects_key = False
@@ -188,16 +178,12 @@ def _attach(document: Document, top: _Open | None, value: Any) -> None:
 
 def _refuse_machinery(document: Document, event: Any, path: Path) -> None:
     if isinstance(event, yaml.AliasEvent):
-        document.faults.append(
-            _form_fault(event.start_mark, "aliases are refused", "write the value out", path)
-        )
+        document.faults.append(_form_fault(event.start_mark, "aliases are refused", "write the value out", path))
         raise _RefusedError
     if event.anchor:
         document.faults.append(_form_fault(event.start_mark, "anchors are refused", "remove it", path))
     if event.tag and event.tag != "!":
-        document.faults.append(
-            _form_fault(event.start_mark, f"the tag {event.tag!r} is refused", "remove it", path)
-        )
+        document.faults.append(_form_fault(event.start_mark, f"the tag {event.tag!r} is refused", "remove it", path))
 
 
 def _scalar(event: Any) -> Any:

@@ -1,0 +1,35 @@
+"""Let one daemon own a state folder: a second one is refused, with the pid of the first."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from barbossad.errors import AlreadyRunningError
+
+
+@contextlib.contextmanager
+def own(state_dir: Path) -> Iterator[None]:
+    """Hold the lock of ``state_dir``. Raise AlreadyRunningError if a live process holds it.
+
+    The lock is the kernel's (flock(2)): it is gone with its process, so it can never be stale.
+    """
+    path = state_dir / "barbossad.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise AlreadyRunningError(
+                f"another barbossad (pid {pid}) owns {state_dir}; "
+                "stop it first, or name another folder (state_dir in the config)"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,32 @@
+"""Turn values into what SQLite keeps and back: run ids into integers, mappings into JSON text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from barbossad.model.names import run_number
+
+
+def number(run_id: str) -> int:
+    """Return the integer key of a run."""
+    return run_number(run_id)
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """Return a mapping as compact JSON text."""
+    return json.dumps(dict(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def from_json(text: str | None) -> dict[str, Any] | None:
+    """Return JSON text as a mapping, None as None."""
+    if text is None:
+        return None
+    value: dict[str, Any] = json.loads(text)
+    return value
+
+
+def to_json_list(values: Sequence[str]) -> str:
+    """Return names as a JSON array, for ``json_each``."""
+    return json.dumps(list(values), ensure_ascii=False)

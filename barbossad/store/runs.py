@@ -1,0 +1,190 @@
+"""Read runs, their tasks, attempts and logs; listings go by cursor and stay fast at a million runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from barbossad.model.names import RunId, run_id_from_number
+from barbossad.model.records import AttemptRecord, LogRecord, Page, RunRecord, TaskRecord
+from barbossad.model.states import AttemptState, RunState, TaskState, TriggerType
+from barbossad.store import rows
+from barbossad.store.database import Database, Row
+
+_RUN_COLUMNS: Final = """id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
+    created_at_ms, started_at_ms, finished_at_ms"""
+_ATTEMPT_COLUMNS: Final = """run, task, number, state, launcher, unit, boot_id, pid, pid_started_ticks, exit_code,
+    signal, reason, started_at_ms, finished_at_ms, cpu_seconds, peak_memory_bytes, log_path, log_size_bytes,
+    log_dropped_bytes, log_dropped_at"""
+_UNENDED: Final = "('queued', 'running')"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDetails:
+    """A run with the rows of its tasks (those that changed at all) and their attempts, in order of their number."""
+
+    run: RunRecord
+    tasks: dict[str, TaskRecord]
+    attempts: dict[str, tuple[AttemptRecord, ...]]
+
+
+class RunStore:
+    """The queries about runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    NEWEST: Final = "SELECT max(id) FROM runs"
+
+    async def newest_number(self) -> int:
+        """Return the number of the newest run, 0 if there is none."""
+        found = await self._database.read(self.NEWEST)
+        return int(found[0][0] or 0)
+
+    GET: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE id = ?"
+    TASKS: Final = """
+SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms FROM tasks WHERE run = ?"""
+    ATTEMPTS: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? ORDER BY task, number"
+
+    async def get(self, run_id: RunId) -> RunDetails | None:
+        """Return a run with its tasks and attempts, or None if there is no such run."""
+        key = (rows.number(run_id),)
+        found, task_rows, attempt_rows = await self._database.read_together(
+            (self.GET, key), (self.TASKS, key), (self.ATTEMPTS, key)
+        )
+        if not found:
+            return None
+        tasks = [_task(row) for row in task_rows]
+        attempts: defaultdict[str, list[AttemptRecord]] = defaultdict(list)
+        for row in attempt_rows:
+            attempts[row[1]].append(_attempt(row))
+        return RunDetails(
+            run=_run(found[0]),
+            tasks={task.task_id: task for task in tasks},
+            attempts={task: tuple(tries) for task, tries in attempts.items()},
+        )
+
+    BY_KEY: Final = "SELECT id FROM runs WHERE workflow = ? AND idempotency_key = ?"
+
+    async def find_by_key(self, workflow: str, idempotency_key: str) -> RunId | None:
+        """Return the run that this call made before, if any."""
+        found = await self._database.read(self.BY_KEY, (workflow, idempotency_key))
+        return run_id_from_number(found[0][0]) if found else None
+
+    UNENDED: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE state IN {_UNENDED} ORDER BY id"
+
+    async def unended(self) -> list[RunRecord]:
+        """Return the runs that have not ended, oldest first."""
+        return [_run(row) for row in await self._database.read(self.UNENDED)]
+
+    PAGE: Final = {
+        (): f"SELECT {_RUN_COLUMNS} FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?",
+        ("workflow",): f"""
+SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND id < ? ORDER BY id DESC LIMIT ?""",
+        ("state",): f"SELECT {_RUN_COLUMNS} FROM runs WHERE state = ? AND id < ? ORDER BY id DESC LIMIT ?",
+        ("workflow", "state"): f"""
+SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?""",
+        ("active",): f"SELECT {_RUN_COLUMNS} FROM runs WHERE state IN {_UNENDED} AND id < ? ORDER BY id DESC LIMIT ?",
+        ("active", "workflow"): f"""
+SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND state IN {_UNENDED} AND id < ? ORDER BY id DESC LIMIT ?""",
+    }
+
+    async def page(
+        self,
+        *,
+        workflow: str | None = None,
+        state: RunState | None = None,
+        is_active: bool = False,
+        before: RunId | None = None,
+        limit: int = 50,
+    ) -> Page[RunRecord]:
+        """Return runs newest first, those older than ``before``. ``state`` and ``is_active`` exclude each other."""
+        filters: dict[str, Any] = {"active": True} if is_active else {}
+        if workflow is not None:
+            filters["workflow"] = workflow
+        if state is not None and not is_active:
+            filters["state"] = state
+        sql = self.PAGE[tuple(filters)]
+        values = [value for name, value in filters.items() if name != "active"]
+        start = rows.number(before) if before else 1 << 62
+        found = [_run(row) for row in await self._database.read(sql, (*values, start, limit + 1))]
+        more = len(found) > limit
+        return Page(items=tuple(found[:limit]), next_cursor=found[limit - 1].id if more else None)
+
+    LAST_OF_EACH: Final = f"""
+SELECT {", ".join("runs." + column.strip() for column in _RUN_COLUMNS.split(","))}
+FROM json_each(?) AS wanted CROSS JOIN runs
+WHERE runs.id = (SELECT max(id) FROM runs WHERE workflow = wanted.value)"""
+
+    async def last_of_each(self, workflows: Sequence[str]) -> dict[str, RunRecord]:
+        """Return the newest run of each workflow that has one."""
+        found = await self._database.read(self.LAST_OF_EACH, (rows.to_json_list(workflows),))
+        return {run.workflow: run for run in map(_run, found)}
+
+    ATTEMPT: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? AND task = ? AND number = ?"
+    LOG_TEXT: Final = "SELECT text FROM logs WHERE run = ? AND task = ? AND number = ?"
+
+    async def log(self, run_id: RunId, task_id: str, number: int) -> LogRecord | None:
+        """Return where the output of an ended attempt is, with its text if that is in the store."""
+        place = (rows.number(run_id), task_id, number)
+        found = await self._database.read(self.ATTEMPT, place)
+        if not found:
+            return None
+        record = _attempt(found[0]).log or LogRecord()
+        if record.path is None:
+            text = await self._database.read(self.LOG_TEXT, place)
+            record = LogRecord(text=text[0][0] if text else b"", size_bytes=record.size_bytes)
+        return record
+
+
+def _run(row: Row) -> RunRecord:
+    return RunRecord(
+        id=run_id_from_number(row[0]),
+        workflow=row[1],
+        version=row[2],
+        state=RunState(row[3]),
+        trigger=TriggerType(row[4]),
+        params=rows.from_json(row[5]) or {},
+        requested_by=row[6],
+        idempotency_key=row[7],
+        reason=row[8],
+        created_at_ms=row[9],
+        started_at_ms=row[10],
+        finished_at_ms=row[11],
+    )
+
+
+def _task(row: Row) -> TaskRecord:
+    return TaskRecord(
+        run_id=run_id_from_number(row[0]),
+        task_id=row[1],
+        state=TaskState(row[2]),
+        reason=row[3],
+        outputs=rows.from_json(row[4]),
+        started_at_ms=row[5],
+        finished_at_ms=row[6],
+    )
+
+
+def _attempt(row: Row) -> AttemptRecord:
+    return AttemptRecord(
+        run_id=run_id_from_number(row[0]),
+        task_id=row[1],
+        number=row[2],
+        state=AttemptState(row[3]),
+        launcher=row[4],
+        unit=row[5],
+        boot_id=row[6],
+        pid=row[7],
+        pid_started_ticks=row[8],
+        exit_code=row[9],
+        signal=row[10],
+        reason=row[11],
+        started_at_ms=row[12],
+        finished_at_ms=row[13],
+        cpu_seconds=row[14],
+        peak_memory_bytes=row[15],
+        log=LogRecord(path=row[16], size_bytes=row[17], dropped_bytes=row[18], dropped_at=row[19]),
+    )
