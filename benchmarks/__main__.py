@@ -50,16 +50,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         epilog="; ".join(f"{name}: {_title(work)}" for name, work in WORKLOADS.items()),
     )
     parser.add_argument("workloads", nargs="*", metavar="W", help="which ones (default: all)")
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer samples: a rough figure in a minute or two"
-    )
+    parser.add_argument("--quick", action="store_true", help="fewer samples: a rough figure in a minute or two")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON on stdout")
-    parser.add_argument(
-        "--runs", type=int, default=100_000, help="how many finished runs W7 has in its store"
-    )
-    parser.add_argument(
-        "--folder", type=Path, default=Path("/var/tmp"), help="where to work; a real disk, not a tmpfs"
-    )
+    parser.add_argument("--runs", type=int, default=100_000, help="how many finished runs W7 has in its store")
+    parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where to work; a real disk, not a tmpfs")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.workloads if name not in WORKLOADS]
     if unknown:
@@ -89,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
                 figures.append(figure)
                 print(report.line(figure), file=talk, flush=True)
             shutil.rmtree(folder)
-    except (BenchError, CallError) as error:
+    except (BenchError, CallError, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     finally:

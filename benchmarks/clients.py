@@ -66,9 +66,7 @@ def run(bench: Bench) -> list[Figure]:
     return [
         Figure(workload="clients", what="errors", value=len(errors), unit="", bar=0.0, note=note),
         Figure(workload="clients", what="open files grown", value=grown, unit="", bar=0.0),
-        Figure(
-            workload="clients", what="a call", value=taken / calls * 1e6, unit="µs", note=f"{calls} calls"
-        ),
+        Figure(workload="clients", what="a call", value=taken / calls * 1e6, unit="µs", note=f"{calls} calls"),
     ]
 
 

@@ -155,9 +155,7 @@ class Daemon(Server):
         arguments = ["--user", "--config", str(config)]
         command = wrapper + arguments if wrapper else [*program("barbossad"), *arguments]
         socket_path = Path(self.environment["XDG_RUNTIME_DIR"]) / "barbossa" / "barbossad.sock"
-        super().__init__(
-            command, socket_path, log_path=folder / "barbossad.log", environment=self.environment
-        )
+        super().__init__(command, socket_path, log_path=folder / "barbossad.log", environment=self.environment)
         self.state_folder = Path(self.environment["XDG_STATE_HOME"]) / "barbossa"
 
     def apply(self, workflow: str) -> None:

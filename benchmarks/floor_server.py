@@ -55,9 +55,7 @@ def fill(database: sqlite3.Connection, runs: int) -> None:
     )
     marks = ", ".join("?" * len(FIELDS))
     database.executemany(f"INSERT INTO run VALUES ({marks})", rows)
-    tasks = (
-        (f"run-{n:012d}", "work", "shell", "succeeded", 0, instant(n), instant(n + 1)) for n in range(runs)
-    )
+    tasks = ((f"run-{n:012d}", "work", "shell", "succeeded", 0, instant(n), instant(n + 1)) for n in range(runs))
     database.executemany("INSERT INTO task VALUES (?, ?, ?, ?, ?, ?, ?)", tasks)
     database.commit()
 

@@ -1,7 +1,7 @@
 """Say where the daemon's time goes: CPU by thread and process, then its loop under cProfile.
 
-``python -m benchmarks.profiling W1`` (or W2, W3, W4). The first pass is undisturbed; in the second the profiler slows
-Python code and not C code, so its shares are a hint and its times are not to be compared with the bench's.
+``python -m benchmarks.profiling W1`` (or W2, W3, W4). The first pass is undisturbed; in the second the
+profiler slows Python code and not C code, so its shares are a hint and its times not those of the bench.
 """
 
 from __future__ import annotations
