@@ -1,0 +1,65 @@
+# Barbossa: `make` alone lists what there is. Needs python3 (3.11 or newer) with venv, and make; nothing else to run it.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
+
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help run stop test check static install uninstall bench docs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: $(STAMPS)/run ## start a daemon of your own and run a sample workflow on it
+	@packaging/run_sample.sh start
+
+stop: ## stop the daemon that `make run` started
+	@packaging/run_sample.sh stop
+
+test: $(STAMPS)/dev ## run all tests (the ring in a systemd container needs root)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: static test ## everything CI runs: lint, types, docs, tests
+
+static: $(STAMPS)/dev ## the part of check that runs nothing: lint, types, docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
+
+install: ## as root: install the daemon, its units and a default configuration on this host
+	@packaging/install.sh install
+
+uninstall: ## as root: remove it again; state and configuration stay
+	@packaging/install.sh uninstall
+
+bench: $(STAMPS)/dev ## measure the workloads against their floors
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+docs: $(STAMPS)/dev ## write the generated reference pages again
+	$(BIN)/python docs/generate.py
+
+clean: ## remove what the targets above made in this folder
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp older than the metadata says that the environment has to be brought up to date; otherwise pip is not even asked.
+# They live in the environment, so that they go with it.
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Python 3.11 or newer with its venv module is needed (on Debian: apt-get install python3-venv).' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+$(STAMPS)/run: $(STAMPS)/venv pyproject.toml setup.cfg
+	$(PIP) --editable .
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/venv pyproject.toml setup.cfg
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(STAMPS)/run
