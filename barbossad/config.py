@@ -1,0 +1,254 @@
+"""The settings of the daemon: what may stand in the config file, its defaults, and reading it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from barbossad import document, wire
+from barbossad.errors import Fault, InvalidConfigError
+from barbossad.model.names import ENV_NAME
+from barbossad.trusted import UntrustedFileError, read_trusted
+from barbossad.units import Duration, Size, format_duration, format_size
+from barbossad.validation import RefusalError, kind_of, shown, validate
+
+SYSTEM_CONFIG_DIR: Final = Path("/etc/barbossa")
+SYSTEM_STATE_DIR: Final = Path("/var/lib/barbossa")
+CONFIG_FILE: Final = "barbossad.yaml"
+
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MAX_SHUTDOWN_GRACE_SECONDS: Final = 60.0
+MIN_LOG_LIMIT_BYTES: Final = 64 * 1024
+MAX_LOG_LIMIT_BYTES: Final = 1024**4
+
+RELOADABLE: Final = frozenset(
+    {"access", "logging.level", "tasks.limit", "tasks.environment", "tasks.log_limit", "shutdown_grace"}
+)
+"""Settings that ``daemon.reload`` puts in force; a change of any other waits for a restart."""
+
+_ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?")
+_MAX_ID: Final = 2**32 - 2
+
+
+def _account(value: Any) -> str | int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_ID:
+        return value
+    if isinstance(value, str) and _ACCOUNT.fullmatch(value):
+        return value
+    raise RefusalError(f"is neither a name nor a number of an account: {shown(value)}")
+
+
+def _absolute(value: Any) -> Path:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str):
+        raise RefusalError(f"must be a path, not {kind_of(value)}")
+    if not value.startswith("/") or "\0" in value:
+        raise RefusalError(f"is not an absolute path: {shown(value)}", "write it from / on")
+    return Path(value)
+
+
+def environment_text(value: Any) -> str:
+    """Return a scalar of YAML as the text of an environment variable. Raise RefusalError for anything else."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if not isinstance(value, str):
+        raise RefusalError(f"must be text, not {kind_of(value)}", 'write "" for empty text')
+    if "\0" in value:
+        raise RefusalError("holds a NUL character, which no environment variable can")
+    return value
+
+
+def environment_name(name: str) -> str:
+    """Refuse what is no name of an environment variable, and the names that Barbossa sets itself."""
+    if not ENV_NAME.fullmatch(name):
+        raise RefusalError("is no name of an environment variable", "use letters, digits and _, and no digit first")
+    if name.startswith("BARBOSSA_"):
+        raise RefusalError("is Barbossa's own, as all names with BARBOSSA_ are", "choose another name")
+    return name
+
+
+def _log_limit(size_bytes: int) -> int:
+    if not MIN_LOG_LIMIT_BYTES <= size_bytes <= MAX_LOG_LIMIT_BYTES:
+        raise RefusalError(
+            f"must be from {format_size(MIN_LOG_LIMIT_BYTES)} to {format_size(MAX_LOG_LIMIT_BYTES)},"
+            f" not {format_size(size_bytes)}"
+        )
+    return size_bytes
+
+
+def _shutdown_grace(seconds: float) -> float:
+    if seconds > MAX_SHUTDOWN_GRACE_SECONDS:
+        raise RefusalError(
+            f"must be at most {format_duration(MAX_SHUTDOWN_GRACE_SECONDS)}, not {format_duration(seconds)}",
+            "systemd would kill the daemon in the middle of a longer one",
+        )
+    return seconds
+
+
+Account = Annotated[str | int, BeforeValidator(_account)]
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+EnvironmentName = Annotated[str, AfterValidator(environment_name)]
+EnvironmentText = Annotated[str, BeforeValidator(environment_text)]
+Environment = dict[EnvironmentName, EnvironmentText]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Members(_Settings):
+    """Who has a role."""
+
+    users: list[Account] = Field([], description="Names or numbers of users")
+    groups: list[Account] = Field([], description="Names or numbers of groups")
+
+
+class Access(_Settings):
+    """Who may use the control socket; root and the daemon's own user are admins always."""
+
+    viewer: Members = Field(Members(), description="May read")
+    operator: Members = Field(Members(), description="May run stored workflows too")
+    author: Members = Field(Members(), description="May define workflows too")
+    admin: Members = Field(Members(), description="May do everything")
+
+
+class Tasks(_Settings):
+    """How tasks run."""
+
+    limit: int = Field(16, ge=1, le=4096, description="Tasks that may run at once")
+    environment: Environment = Field({}, description="Environment that every task gets; a task's own wins")
+    log_limit: Annotated[Size, AfterValidator(_log_limit)] = Field(
+        10 * 1024**2, description="Output kept of each attempt; beyond it the head and the tail are kept"
+    )
+    launcher: Literal["auto", "local"] = Field("auto", description="What starts the processes of tasks")
+
+
+class Logging(_Settings):
+    """What the daemon says of itself."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged")
+
+
+class Clients(_Settings):
+    """Bounds on those who call."""
+
+    limit: int = Field(2048, ge=1, le=65536, description="Connections that may be open at once")
+
+
+class Config(_Settings):
+    """All settings; each has a default."""
+
+    access: Access = Field(Access(), description="Who may use the control socket")
+    tasks: Tasks = Field(Tasks(), description="How tasks run")
+    logging: Logging = Field(Logging(), description="What the daemon says of itself")
+    clients: Clients = Field(Clients(), description="Bounds on those who call")
+    shutdown_grace: Annotated[Duration, AfterValidator(_shutdown_grace)] = Field(
+        20.0, description="Time that running tasks get when the daemon is stopped"
+    )
+    state_dir: AbsolutePath = Field(description="Folder of the database and the logs")
+    runtime_dir: AbsolutePath = Field(description="Folder of what a restart does not need")
+    socket: AbsolutePath = Field(description="Where the daemon listens")
+    workflows_dir: AbsolutePath = Field(description="Workflows kept as files")
+
+    def changes(self, new: Config) -> Changes:
+        """Return which settings differ in ``new``, and which of them need a restart, by dotted name."""
+        before, after = dict(_flat(self)), dict(_flat(new))
+        changed = tuple(name for name in after if before[name] != after[name])
+        return Changes(changed=changed, needing_restart=tuple(name for name in changed if name not in RELOADABLE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What differs between two configurations, by dotted name (``tasks.limit``)."""
+
+    changed: tuple[str, ...]
+    needing_restart: tuple[str, ...]
+
+
+def default_path(*, user: bool) -> Path:
+    """Return where the config file is, if none is named."""
+    return _config_dir(user=user) / CONFIG_FILE
+
+
+def defaults(*, user: bool) -> dict[str, Path]:
+    """Return the folders of the system's daemon, or of a user's own."""
+    if not user:
+        runtime = wire.SYSTEM_SOCKET_PATH.parent
+        state = SYSTEM_STATE_DIR
+    else:
+        runtime = wire.user_runtime_dir()
+        state = _xdg("XDG_STATE_HOME", ".local/state")
+    return {"state_dir": state, "runtime_dir": runtime, "workflows_dir": _config_dir(user=user) / "workflows"}
+
+
+def load(path: Path | None, *, user: bool) -> Config:
+    """Return the settings of the file ``path``, or of the default file, which may be missing.
+
+    Raise InvalidConfigError with every fault and its place; for a file that is not there but was named; and for
+    one that others than root or the daemon's user may write.
+    """
+    named = path or default_path(user=user)
+    try:
+        text = read_trusted(named)
+    except FileNotFoundError:
+        if path is not None:
+            raise _refused(path, "there is no such file", "") from None
+        text = ""
+    except UntrustedFileError as error:
+        raise _refused(named, str(error), error.hint) from error
+    return parse(text, str(named), user=user)
+
+
+def parse(text: str, name: str, *, user: bool) -> Config:
+    """Return the settings that ``text`` makes of the defaults; ``name`` is what messages call it."""
+    source = document.parse(text)
+    faults = list(source.faults)
+    value = {} if source.value is None else source.value
+    if not faults:
+        config = validate(Config, _with_defaults(value, user=user), source, faults)
+        if config is not None:
+            return config
+    raise InvalidConfigError(name, sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0)))
+
+
+def _with_defaults(value: object, *, user: bool) -> object:
+    """Fill in the folders; the socket is in the runtime folder, wherever that was put."""
+    if not isinstance(value, dict):
+        return value
+    filled: dict[str, Any] = {**defaults(user=user), **value}
+    runtime = filled["runtime_dir"]
+    filled.setdefault("socket", Path(runtime if isinstance(runtime, str | Path) else "/") / "barbossad.sock")
+    return filled
+
+
+def _refused(path: Path, reason: str, hint: str) -> InvalidConfigError:
+    return InvalidConfigError(str(path), [Fault(line=None, column=None, path="", message=reason, hint=hint)])
+
+
+def _config_dir(*, user: bool) -> Path:
+    return _xdg("XDG_CONFIG_HOME", ".config") if user else SYSTEM_CONFIG_DIR
+
+
+def _xdg(variable: str, default: str) -> Path:
+    """Return the folder of Barbossa beneath an XDG base folder; a relative one counts as not set, as XDG says."""
+    base = os.environ.get(variable, "")
+    return (Path(base) if base.startswith("/") else Path.home() / default) / "barbossa"
+
+
+def _flat(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Walk all settings by dotted name; a room that is reloaded as a whole (``access``) is one."""
+    values: Mapping[str, object] = dict(settings)
+    for name, value in values.items():
+        if isinstance(value, BaseModel) and prefix + name not in RELOADABLE:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

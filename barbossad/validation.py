@@ -1,0 +1,230 @@
+"""Turn what pydantic found wrong into faults that a person can act on: place, sentence, way to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from barbossad.document import Document, Path
+from barbossad.errors import Fault
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_SHOWN_CHARACTERS: Final = 60
+
+_KINDS: Final[Mapping[type, str]] = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a map",
+    type(None): "nothing",
+}
+
+_WANTED: Final[Mapping[str, tuple[str, str]]] = {
+    "string_type": ("text", ""),
+    "int_type": ("a whole number", ""),
+    "int_parsing": ("a whole number", ""),
+    "int_from_float": ("a whole number", ""),
+    "float_type": ("a number", ""),
+    "float_parsing": ("a number", ""),
+    "finite_number": ("a finite number", ""),
+    "bool_type": ("true or false", "write it without quotes"),
+    "bool_parsing": ("true or false", "write it without quotes"),
+    "list_type": ("a list", "write [one, two], or one item a line, each after a dash"),
+    "tuple_type": ("a list", "write [one, two], or one item a line, each after a dash"),
+    "dict_type": ("a map", "write {key: value}, or one key a line, indented"),
+    "model_type": ("a map", "write {key: value}, or one key a line, indented"),
+    "model_attributes_type": ("a map", "write {key: value}, or one key a line, indented"),
+}
+"""From pydantic's error type to what was wanted, and a hint."""
+
+_BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+class RefusalError(ValueError):
+    """Say, from within a validator, that a value is refused; ``hint`` tells how to mend it.
+
+    The message goes on from the name of the key: ``'timeout'`` *is not a duration*.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def validate(
+    model: type[Model], value: object, document: Document, faults: list[Fault], *, at: Path = ()
+) -> Model | None:
+    """Return ``value`` as ``model``, or None with what is wrong added to ``faults``; ``at`` is its place."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        faults.extend(faults_of(error, document, model, value, at=at))
+        return None
+
+
+def faults_of(
+    error: ValidationError, document: Document, model: type[BaseModel], value: object, *, at: Path = ()
+) -> list[Fault]:
+    """Return every fault of ``error`` with its place in ``document``; ``value`` is what was validated."""
+    found: list[Fault] = []
+    for item in error.errors(include_url=False):
+        path = real_path(value, item["loc"])
+        message, hint = _explain(item, path, known_keys(model, path[:-1]))
+        found.append(document.fault((*at, *path), message, hint))
+    return found
+
+
+def real_path(value: object, loc: Sequence[str | int]) -> Path:
+    """Return pydantic's ``loc`` without the names of union members and validators, which are not in the file."""
+    path: list[str | int] = []
+    for index, part in enumerate(loc):
+        if _has(value, part):
+            value = value[part]  # type: ignore[index]
+        elif part == "[key]" or not (isinstance(value, dict) and index == len(loc) - 1):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _has(value: object, part: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, dict) and part in value
+
+
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """Return the one of ``known`` that ``name`` was probably meant to be."""
+    if not isinstance(name, str):
+        return None
+    folded = {candidate.casefold().replace("-", "_"): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.casefold().replace("-", "_"), folded, n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
+
+
+def proposal(name: object, known: Iterable[str], *, noun: str = "known keys") -> str:
+    """Return a hint: the nearest known name, or all of them where none is near."""
+    candidates = sorted(known)
+    close = nearest(name, candidates)
+    if close is not None:
+        return f"did you mean {close!r}?"
+    if not candidates:
+        return f"there are no {noun}"
+    shown = ", ".join(candidates[:20])
+    return f"{noun}: {shown}" + (", …" if len(candidates) > 20 else "")
+
+
+def kind_of(value: object) -> str:
+    """Return what a value is in words: ``text``, ``a number``, ``a list``."""
+    return _KINDS.get(type(value), "something else")
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: quoted, and shortened where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def subject(path: Path) -> str:
+    """Return how a message names a place: ``'timeout'``, ``item 3 of 'depends_on'``."""
+    if not path:
+        return "the file"
+    last = path[-1]
+    if isinstance(last, str):
+        return repr(last)
+    return f"item {last + 1}" + (f" of {subject(path[:-1])}" if path[:-1] else "")
+
+
+def _explain(item: Any, path: Path, known: Iterable[str]) -> tuple[str, str]:
+    """Return the sentence and the hint for one of pydantic's errors."""
+    kind: str = item["type"]
+    context: Mapping[str, Any] = item.get("ctx") or {}
+    name = subject(path)
+    if kind == "extra_forbidden":
+        return f"unknown key {name}", proposal(path[-1] if path else "", known)
+    if kind == "missing":
+        return f"the key {name} is missing", ""
+    if item["input"] is None:
+        return f"{name} has no value", "write one after the colon, or remove the key"
+    if kind == "value_error":
+        reason = context["error"]
+        return f"{name} {reason}", getattr(reason, "hint", "")
+    message, hint = _explain_value(kind, item["input"], context) or (f"is refused: {item['msg']}", "")
+    return f"{name} {message}", hint
+
+
+def _explain_value(kind: str, given: object, context: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what is wrong with a value of a known key, or None for a kind that no model here raises."""
+    result: tuple[str, str] | None = None
+    if kind in _WANTED:
+        wanted, hint = _WANTED[kind]
+        is_scalar = kind == "string_type" and isinstance(given, bool | int | float)
+        result = f"must be {wanted}, not {kind_of(given)}", "put it in quotes" if is_scalar else hint
+    elif kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        result = f"must be {words} {context[key]}, not {shown(given)}", ""
+    elif kind == "literal_error":
+        result = f"must be {context['expected']}, not {shown(given)}", _literal_hint(given, context)
+    elif kind in {"too_short", "string_too_short"}:
+        least = context["min_length"]
+        result = ("must not be empty" if least == 1 else f"must have at least {least} items or characters"), ""
+    elif kind in {"too_long", "string_too_long"}:
+        result = f"must have at most {context['max_length']} items or characters", ""
+    return result
+
+
+def _literal_hint(given: object, context: Mapping[str, Any]) -> str:
+    close = nearest(given, [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")])
+    return f"did you mean {close!r}?" if close else ""
+
+
+def known_keys(model: type[BaseModel], path: Sequence[str | int]) -> frozenset[str]:
+    """Return the keys that the model at ``path`` beneath ``model`` has; none where that is no model."""
+    here: list[Any] = [model]
+    for part in path:
+        here = [below for annotation in here for below in _below(annotation, part)]
+    return frozenset(
+        field.alias or name
+        for annotation in here
+        for member in _members(annotation)
+        if isinstance(member, type) and issubclass(member, BaseModel)
+        for name, field in member.model_fields.items()
+    )
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return what an annotation may be: the parts of a union, the inside of ``Annotated``."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _members(typing.get_args(annotation)[0])
+    if origin in {typing.Union, types.UnionType}:
+        return [member for part in typing.get_args(annotation) for member in _members(part)]
+    return [annotation]
+
+
+def _below(annotation: Any, part: str | int) -> list[Any]:
+    """Return the annotations that a key or a position beneath ``annotation`` has."""
+    found: list[Any] = []
+    for member in _members(annotation):
+        origin = typing.get_origin(member)
+        if origin is not None:
+            arguments = typing.get_args(member)
+            is_mapping = isinstance(origin, type) and issubclass(origin, Mapping)
+            found.extend(arguments[1:2] if is_mapping else arguments[:1])
+        elif isinstance(member, type) and issubclass(member, BaseModel):
+            fields = {field.alias or name: field.annotation for name, field in member.model_fields.items()}
+            if part in fields:
+                found.append(fields[str(part)])
+    return found
