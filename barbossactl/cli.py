@@ -1,0 +1,122 @@
+"""The entry point: global options, command groups imported when called, every end turned into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from barbossactl import output
+from barbossactl.commands._common import example
+from barbossactl.exits import CommandError, Exit
+from barbossactl.lazy import LazyGroup
+
+PROGRAM: Final = "barbossactl"
+
+_COMMANDS: Final = {
+    "daemon": "daemon:group",
+    "workflow": "workflow:group",
+    "run": "run:group",
+    "start": "start:start",
+    "status": "daemon:status",
+    "ps": "run:ps",
+    "logs": "logs:logs",
+    "cancel": "run:cancel",
+    "apply": "workflow:apply",
+    "validate": "workflow:validate",
+    "ls": "workflow:list_workflows",
+    "completion": "completion:completion",
+}
+"""From a command's name to the module of ``barbossactl.commands`` and the object in it."""
+
+
+def _show_version(context: click.Context, _option: click.Parameter, is_wanted: bool) -> None:
+    if not is_wanted or context.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        number = version("barbossa")
+    except PackageNotFoundError:
+        number = "(not installed)"
+    output.line(f"{PROGRAM} {number}")
+    context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_at=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=example("barbossactl apply backup.yaml", "barbossactl start backup -p keep_days=3", "barbossactl ps"),
+)
+@click.option(
+    "--socket",
+    "socket_path",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Talk to the daemon that listens here.  [env: BARBOSSA_SOCKET]",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version)
+def cli(socket_path: Path | None) -> None:  # noqa: ARG001 (commands read it from the root's parameters)
+    """Start workflows, watch runs and look after barbossad, from the command line."""
+
+
+def main() -> NoReturn:
+    """Run the command line and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _leave_broken_pipe()
+    except OSError as error:
+        output.error(f"cannot write the output: {error.strerror or error}")
+        code = _leave_broken_pipe()
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; whatever goes wrong is one line on stderr."""
+    try:
+        return cli.main(arguments, prog_name=PROGRAM, standalone_mode=False) or Exit.SUCCEEDED
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        return _leave_broken_pipe()
+    except (click.ClickException, CommandError) as error:
+        return _tell(error)
+    except Exception as error:
+        if os.environ.get("BARBOSSA_DEBUG"):
+            raise
+        output.error(_unforeseen(error), "BARBOSSA_DEBUG=1 in the environment shows where")
+        return Exit.FAILED
+
+
+def _tell(error: click.ClickException | CommandError) -> int:
+    if isinstance(error, CommandError):
+        output.error(str(error), error.hint)
+        return error.exit_code
+    if isinstance(error, click.UsageError):
+        where = error.ctx.command_path if error.ctx else PROGRAM
+        output.error(error.format_message().rstrip("."), f"see: {where} --help")
+        return Exit.USAGE
+    output.error(error.format_message())
+    return Exit.FAILED
+
+
+def _unforeseen(error: Exception) -> str:
+    if isinstance(error, KeyError | TypeError | IndexError):  # what reading a strange answer raises
+        return f"the daemon's answer is not what this barbossactl expects ({type(error).__name__}: {error})"
+    return f"{type(error).__name__}: {error}"
+
+
+def _leave_broken_pipe() -> int:
+    """Let the interpreter's last flush go nowhere: the reader has left and wants no more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return Exit.FAILED

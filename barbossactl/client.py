@@ -1,0 +1,259 @@
+"""A blocking client of the control socket: one connection, many calls in flight, answers in any order."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from barbossactl.exits import DaemonError, Exit, LostError, UnreachableError
+from barbossad import wire
+
+ANSWER_TIMEOUT_SECONDS: Final = 30.0
+"""How long an ordinary call may take before the daemon counts as not answering."""
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long a daemon may be away (a restart, an upgrade) before a command that waits gives up."""
+
+_CHUNK_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for the call ``identity``: a value, or the error that it ended with."""
+
+    identity: int
+    value: Any
+    error: DaemonError | None = None
+
+    def result(self) -> Any:
+        """Return the value. Raise the error if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Client:
+    """One connection to the daemon. Use it in a ``with``, or ``close`` it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._next_identity = 0
+        self._answers: dict[int, Answer] = {}
+        self._buffer = bytearray()
+        self._searched = 0
+        self._socket = _connect(path)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; calls in flight are forgotten."""
+        self._socket.close()
+
+    def reconnect(
+        self, patience_seconds: float = PATIENCE_SECONDS, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Connect again, waiting for the daemon to come back. Raise ``UnreachableError`` if it does not.
+
+        ``pause`` waits that many seconds between two tries; it may raise to give up.
+        """
+        self.close()
+        self._answers.clear()
+        self._buffer.clear()
+        self._searched = 0
+        deadline = time.monotonic() + patience_seconds
+        wait_seconds = 0.05
+        while True:
+            try:
+                self._socket = _connect(self.path)
+            except UnreachableError as error:
+                if error.exit_code is not Exit.UNREACHABLE or time.monotonic() + wait_seconds > deadline:
+                    raise
+                pause(wait_seconds)
+                wait_seconds = min(wait_seconds * 2, 1.0)
+            else:
+                return
+
+    def call(self, method: str, params: dict[str, Any], *, timeout: float | None = None) -> Any:
+        """Return the answer to one call. Raise ``DaemonError``, ``LostError`` or ``UnreachableError``.
+
+        ``timeout`` is in seconds, ``ANSWER_TIMEOUT_SECONDS`` if not given.
+        """
+        identity = self.send(method, params)
+        limit = ANSWER_TIMEOUT_SECONDS if timeout is None else timeout
+        deadline = time.monotonic() + limit
+        while identity not in self._answers:
+            answer = self._read_answer(deadline - time.monotonic())
+            if answer is None:
+                raise UnreachableError(
+                    f"barbossad at {self.path} did not answer {method} within {limit:g} s",
+                    hint="see what it does: journalctl -u barbossad",
+                )
+            self._answers[answer.identity] = answer
+        return self._answers.pop(identity).result()
+
+    def call_patiently(
+        self, method: str, params: dict[str, Any], *, timeout: float | None = None, on_loss: Callable[[], None]
+    ) -> Any:
+        """Make a call that may be made twice, again after a restart of the daemon if need be."""
+        while True:
+            try:
+                return self.call(method, params, timeout=timeout)
+            except LostError:
+                on_loss()
+                self.reconnect()
+
+    def send(self, method: str, params: dict[str, Any]) -> int:
+        """Send a call without waiting for its answer; return its identity."""
+        self._next_identity += 1
+        message = wire.encode(wire.call(method, params, self._next_identity))
+        if len(message) > wire.MAX_MESSAGE_BYTES:
+            raise DaemonError("invalid_params", f"{method}: more than 16 MiB cannot be sent", {})
+        self._socket.settimeout(ANSWER_TIMEOUT_SECONDS)
+        try:
+            self._socket.sendall(message)
+        except TimeoutError:
+            raise UnreachableError(f"barbossad at {self.path} does not read what it is sent") from None
+        except OSError as error:
+            if not self._has_answer_waiting():  # cut off with a reason: the reason is the better message
+                raise _lost(self.path) from error
+        return self._next_identity
+
+    def receive(self, timeout: float | None, wake: int | None = None) -> Answer | None:
+        """Return the next answer to any call, or None after ``timeout`` seconds or once ``wake`` is readable.
+
+        A ``timeout`` of None waits without limit; ``wake`` is a file descriptor.
+        """
+        if self._answers:
+            return self._answers.pop(next(iter(self._answers)))
+        return self._read_answer(timeout, wake)
+
+    def _read_answer(self, timeout: float | None, wake: int | None = None) -> Answer | None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (line := self._take_line()) is None:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            watched = [self._socket.fileno()] if wake is None else [self._socket.fileno(), wake]
+            readable, _, _ = select.select(watched, [], [], left)
+            if self._socket.fileno() not in readable:
+                return None
+            self._fill()
+        return _parse_answer(line, self.path)
+
+    def _take_line(self) -> bytes | None:
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._buffer)
+            return None
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        return line
+
+    def _fill(self) -> None:
+        try:
+            chunk = self._socket.recv(_CHUNK_BYTES)
+        except OSError as error:
+            raise _lost(self.path) from error
+        if not chunk:
+            raise _lost(self.path)
+        self._buffer += chunk
+        if len(self._buffer) > wire.MAX_MESSAGE_BYTES + _CHUNK_BYTES and b"\n" not in self._buffer:
+            raise _stranger(self.path)
+
+    def _has_answer_waiting(self) -> bool:
+        return b"\n" in self._buffer or bool(select.select([self._socket.fileno()], [], [], 0)[0])
+
+
+def _connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(ANSWER_TIMEOUT_SECONDS)
+    try:
+        connection.connect(str(path))
+    except OSError as error:
+        connection.close()
+        raise _why_unreachable(path, error) from error
+    return connection
+
+
+def _why_unreachable(path: Path, error: OSError) -> UnreachableError:
+    start = "start it: systemctl start barbossad (or your own: barbossad --user)"
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return UnreachableError(f"barbossad is not running: there is no socket {path}", hint=start)
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return UnreachableError(
+            f"permission denied on {path}",
+            hint=f"join its group and log in again: sudo usermod -aG {_group_of(path)} $USER",
+            exit_code=Exit.REFUSED,
+        )
+    if error.errno == errno.ECONNREFUSED and path.is_socket():
+        return UnreachableError(f"barbossad is not running: nobody listens on {path}", hint=start)
+    if error.errno in {errno.ECONNREFUSED, errno.ENOTSOCK, errno.EPROTOTYPE}:
+        return UnreachableError(f"{path} is not the socket of a daemon", hint="name it: --socket PATH")
+    if isinstance(error, TimeoutError):
+        return UnreachableError(f"barbossad at {path} accepts no connection", hint="see: journalctl -u barbossad")
+    return UnreachableError(f"cannot connect to {path}: {error.strerror or error}", hint="name it: --socket PATH")
+
+
+def _group_of(path: Path) -> str:
+    """Return the group that may use the socket, as far as the file system tells us."""
+    import grp
+
+    for place in (path, path.parent):
+        try:
+            group = grp.getgrgid(os.stat(place).st_gid).gr_name  # noqa: PTH116 (a stat that says why it failed)
+        except (OSError, KeyError):
+            continue
+        if group != "root":
+            return group
+    return "barbossa"
+
+
+def _lost(path: Path) -> LostError:
+    return LostError(
+        f"barbossad at {path} closed the connection before it answered",
+        hint="see why: journalctl -u barbossad, then try again",
+    )
+
+
+def _stranger(path: Path) -> UnreachableError:
+    return UnreachableError(f"what listens on {path} is not barbossad", hint="name its socket: --socket PATH")
+
+
+def _parse_answer(line: bytes, path: Path) -> Answer:
+    try:
+        message = wire.decode(line)
+    except wire.WireError as error:
+        raise _stranger(path) from error
+    if not isinstance(message, dict):
+        raise _stranger(path)
+    identity = message.get("id")
+    failure = _parse_error(message.get("error"))
+    if isinstance(identity, int) and ("result" in message or failure):
+        return Answer(identity, message.get("result"), failure)
+    if failure is not None:  # an answer to no call in particular: what we sent could not be read
+        raise failure
+    raise _stranger(path)
+
+
+def _parse_error(body: object) -> DaemonError | None:
+    if not isinstance(body, dict):
+        return None
+    data = body.get("data")
+    details = data if isinstance(data, dict) else {}
+    kind = details.get("kind")
+    message = body.get("message")
+    return DaemonError(
+        kind if isinstance(kind, str) else "error",
+        message if isinstance(message, str) and message else "the daemon gave no reason",
+        details,
+    )

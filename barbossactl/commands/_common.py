@@ -1,0 +1,93 @@
+"""What commands share: the connection, the option ``--json``, arguments that complete themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from barbossactl.client import Client
+from barbossactl.exits import CommandError
+from barbossad import wire
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+LAST: Final = "last"
+"""The word that stands for the newest run."""
+
+
+def socket_path(context: click.Context) -> Path:
+    """Return the socket that the command line or the environment names."""
+    named = context.find_root().params.get("socket_path")
+    return named if isinstance(named, Path) else wire.client_socket_path()
+
+
+def connect(context: click.Context) -> Client:
+    """Return a connection to the daemon."""
+    return Client(socket_path(context))
+
+
+def resolve_run(client: Client, word: str) -> str:
+    """Return a run's id: ``word`` itself, or the newest run's for ``last``."""
+    if word != LAST:
+        return word
+    items = client.call("run.list", {"limit": 1})["items"]
+    if not items:
+        raise CommandError("there is no run yet", hint="start one: barbossactl start NAME")
+    return str(items[0]["id"])
+
+
+def example(*commands: str) -> str:
+    """Return the end of a command's help, which shows how it is used."""
+    return "\n".join(["\b", "Example:", *(f"  {command}" for command in commands)])
+
+
+def json_option(command: Command) -> Command:
+    """Give a command the flag ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def workflow_argument(command: Command) -> Command:
+    """Give a command the argument NAME, which completes to the workflows of the daemon."""
+    return click.argument("name", shell_complete=_complete("workflows"))(command)
+
+
+def run_argument(command: Command) -> Command:
+    """Give a command the argument RUN, which completes to the newest runs."""
+    return click.argument("run", metavar="RUN", shell_complete=_complete("runs"))(command)
+
+
+def task_argument(command: Command) -> Command:
+    """Give a command the argument [TASK], which completes to the tasks of the run before it."""
+    return click.argument("task", metavar="[TASK]", required=False, shell_complete=_complete("tasks"))(command)
+
+
+def params_option(command: Command) -> Command:
+    """Give a command ``-p name=value``, which completes to the params of the workflow before it."""
+    return click.option(
+        "-p",
+        "--param",
+        "pairs",
+        metavar="NAME=VALUE",
+        multiple=True,
+        shell_complete=_complete("params"),
+        help="A parameter of the workflow; name:=JSON for a list or a map. May be repeated.",
+    )(command)
+
+
+def workflow_option(command: Command) -> Command:
+    """Give a command ``--workflow NAME``, which completes to the workflows of the daemon."""
+    return click.option(
+        "--workflow", metavar="NAME", shell_complete=_complete("workflows"), help="Only runs of this workflow."
+    )(command)
+
+
+def _complete(what: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+    def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
+        from barbossactl import completion
+
+        return completion.proposals(what, socket_path(context), context.params, incomplete)
+
+    return complete

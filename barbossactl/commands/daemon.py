@@ -1,0 +1,105 @@
+"""``daemon``: is it there, how is it, read your files again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from barbossactl import output
+from barbossactl.commands._common import connect, example, json_option
+from barbossactl.exits import Exit
+from barbossactl.lazy import LazyGroup
+from barbossactl.output import Column, Kind
+
+PING_TIMEOUT_SECONDS = 10.0
+
+_COMMANDS = {"ping": "daemon:ping", "status": "daemon:status", "reload": "daemon:reload"}
+
+
+@click.group("daemon", cls=LazyGroup, commands_at=_COMMANDS, epilog=example("barbossactl daemon ping"))
+def group() -> None:
+    """Look after the daemon."""
+
+
+@click.command(epilog=example("barbossactl daemon ping && echo it is there"))
+@json_option
+@click.pass_context
+def ping(context: click.Context, as_json: bool) -> None:
+    """Ask the daemon for a sign of life.
+
+    In a pipe: version, pid, uptime in seconds.
+    """
+    with connect(context) as client:
+        answer = client.call("daemon.ping", {}, timeout=PING_TIMEOUT_SECONDS)
+    if as_json:
+        output.as_json(answer)
+    elif output.is_terminal():
+        from barbossactl import text
+
+        version = text.escape_cell(str(answer["version"]))
+        up = text.duration(answer["uptime_seconds"])
+        output.line(f"barbossad {version} is there: pid {answer['pid']}, up for {up}")
+    else:
+        output.line("\t".join(output.plain(answer[key]) for key in ("version", "pid", "uptime_seconds")))
+
+
+@click.command(epilog=example("barbossactl status", "barbossactl status --json | jq .tasks.running"))
+@json_option
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """Show how the daemon is.
+
+    Its state, runs, tasks, store and launcher; in a pipe a field and its value a line.
+    """
+    with connect(context) as client:
+        answer = client.call("daemon.status", {})
+    if as_json:
+        output.as_json(answer)
+        return
+    launcher, store, runs, tasks = (answer[part] for part in ("launcher", "store", "runs", "tasks"))
+    output.fields(
+        [
+            (Column("state", Kind.STATE), answer["state"]),
+            (Column("version"), answer["version"]),
+            (Column("pid"), answer["pid"]),
+            (Column("uptime", Kind.SECONDS), answer["uptime_seconds"]),
+            (Column("runs"), f"{runs['active']} active, {runs['queued']} queued"),
+            (Column("tasks"), f"{tasks['running']} running of {tasks['limit']}, {tasks['waiting']} waiting"),
+            (Column("workflows"), answer["workflows"]),
+            (Column("launcher"), launcher["name"]),
+            (Column("it lacks"), ", ".join(launcher["lacks"])),
+            (Column("store"), store["path"]),
+            (Column("store size", Kind.BYTES), store["size_bytes"]),
+            (Column("store state"), "healthy" if store["healthy"] else f"not healthy: {store['reason']}"),
+            (Column("socket"), answer["socket"]),
+            (Column("config"), answer["config"]["path"]),
+            (Column("you are"), f"{answer['user']}, {answer['role']}"),
+        ]
+    )
+
+
+@click.command(epilog=example("barbossactl daemon reload"))
+@json_option
+@click.pass_context
+def reload(context: click.Context, as_json: bool) -> int:
+    """Have the daemon read its files again.
+
+    These are its config and the workflows kept as files.
+
+    A broken file is reported, and what was in force before it stays; the exit code is then 2.
+    """
+    with connect(context) as client:
+        answer: dict[str, Any] = client.call("daemon.reload", {})
+    if as_json:
+        output.as_json(answer)
+    else:
+        from barbossactl import faults, text
+
+        for change in answer["changed"]:
+            output.line(f"changed: {text.escape_cell(str(change))}")
+        for fault in answer["faults"]:
+            output.talk(faults.sentence(fault))
+        if not answer["changed"] and not answer["faults"]:
+            output.talk("nothing has changed")
+    return Exit.USAGE if answer["faults"] else Exit.SUCCEEDED

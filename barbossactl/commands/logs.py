@@ -1,0 +1,131 @@
+"""``logs``: what the tasks of a run have printed."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from barbossactl import output
+from barbossactl.client import Client
+from barbossactl.commands._common import connect, example, resolve_run, run_argument, task_argument
+from barbossactl.exits import CommandError, Exit
+from barbossactl.pieces import Source
+from barbossactl.printer import LogPrinter, LogStyle
+from barbossactl.records import OutputPiece, Run, piece_from, run_from
+
+PIECES_A_CALL = 1000
+
+
+@click.command(epilog=example("barbossactl logs last", "barbossactl logs 3fk29x0hdm build --follow"))
+@run_argument
+@task_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is printed until the end.")
+@click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="Only this stream.")
+@click.option("--attempt", type=click.IntRange(1), help="This attempt of TASK rather than the last.")
+@click.option("-n", "--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
+@click.option("-t", "--times", is_flag=True, help="Begin each line with its local time.")
+@click.option("--raw", is_flag=True, help="Do not escape control characters; with TASK, the output as it was.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.pass_context
+def logs(
+    context: click.Context,
+    *,
+    run: str,
+    task: str | None,
+    follow: bool,
+    stream: str | None,
+    attempt: int | None,
+    tail: int | None,
+    times: bool,
+    raw: bool,
+    as_json: bool,
+) -> int:
+    """Print the output of a run, or of one task of it.
+
+    Without TASK each line begins with its task (task | text), all tasks in the order of time.
+    """
+    if attempt is not None and task is None:
+        raise CommandError("--attempt needs a TASK", exit_code=Exit.USAGE)
+    if follow and tail is not None:
+        raise CommandError("--follow and --tail exclude each other", exit_code=Exit.USAGE)
+    style = LogStyle(names=task is None, times=times, raw=raw, json=as_json)
+    with connect(context) as client:
+        run_id = resolve_run(client, run)
+        if follow:
+            _follow(client, run_id, style, task=task, attempt=attempt, stream=stream)
+        else:
+            sources = _sources(run_from(client.call("run.get", {"run_id": run_id})), task, attempt)
+            _print(client, run_id, sources, style, stream=stream, tail=tail)
+    return Exit.SUCCEEDED
+
+
+def _follow(
+    client: Client, run_id: str, style: LogStyle, *, task: str | None, attempt: int | None, stream: str | None
+) -> None:
+    from barbossactl.follow import Follower, Wanted
+    from barbossactl.interrupts import Interrupts
+    from barbossactl.plain import LogView
+
+    view = LogView(style)
+    wanted = Wanted(task=task, attempt=attempt, stream=stream)
+    with Interrupts() as interrupts:
+        follower = Follower(client, run_id, view, wanted=wanted, interrupts=interrupts, on_interrupt=_leave)
+        view.finish(follower.follow())
+
+
+def _leave() -> None:
+    raise KeyboardInterrupt
+
+
+def _sources(run: Run, task: str | None, attempt: int | None) -> list[Source]:
+    """Return whose output is wanted. Raise ``CommandError`` for a task or an attempt that is not there."""
+    found = [one for one in run.tasks if task in {None, one.id}]
+    if not found:
+        names = ", ".join(one.id for one in run.tasks[:10])
+        raise CommandError(f"run {run.id} has no task {task!r}", hint=f"it has: {names}")
+    sources = [Source(one.id, tried.number) for one in found for tried in one.attempts[-1:]]
+    if attempt is None:
+        return sources
+    numbers = [tried.number for tried in found[0].attempts]
+    if attempt not in numbers:
+        raise CommandError(
+            f"task {task!r} of run {run.id} has no attempt {attempt}", hint=f"it has {len(numbers)} so far"
+        )
+    return [Source(found[0].id, attempt)]
+
+
+def _print(
+    client: Client, run_id: str, sources: list[Source], style: LogStyle, *, stream: str | None, tail: int | None
+) -> None:
+    read = [_pieces(client, run_id, source, stream) for source in sources]
+    merged: Any = heapq.merge(*read, key=lambda pair: pair[1].at)
+    if tail is not None:
+        merged = deque(merged, maxlen=tail)
+    printer = LogPrinter(style)
+    for source, piece in merged:
+        printer.print(source, [piece])
+    printer.finish()
+    if not sources:
+        output.talk(f"run {run_id} has no output yet; barbossactl logs {run_id} --follow waits for it")
+
+
+def _pieces(client: Client, run_id: str, source: Source, stream: str | None) -> Iterator[tuple[Source, OutputPiece]]:
+    asked: dict[str, Any] = {
+        "run_id": run_id,
+        "task": source.task,
+        "attempt": source.attempt,
+        "limit": PIECES_A_CALL,
+    }
+    if stream is not None:
+        asked["stream"] = stream
+    while True:
+        page = client.call("run.logs", asked)
+        for item in page["items"]:
+            yield source, piece_from(item)
+        if page["finished"] or not page["items"] or page["next_cursor"] is None:
+            return
+        asked["cursor"] = page["next_cursor"]

@@ -1,0 +1,87 @@
+"""``workflow get``: one workflow, in words or as the file it was applied from."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from barbossactl import output, text
+from barbossactl.commands._common import connect, example, json_option, workflow_argument
+from barbossactl.output import Column, Kind
+
+
+@click.command(
+    epilog=example(
+        "barbossactl workflow get nightly-backup",
+        "barbossactl workflow get nightly-backup --yaml > nightly-backup.yaml",
+    )
+)
+@workflow_argument
+@click.option("--version", metavar="VERSION", help="This version rather than the one in force.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print the file it was applied from.")
+@json_option
+@click.pass_context
+def get(context: click.Context, name: str, version: str | None, as_yaml: bool, as_json: bool) -> None:
+    """Show a workflow: its params, its tasks, its state.
+
+    In a pipe each line is one of: a field and its value; param, name, type, required, default,
+    description; task, id, type, what it depends on.
+    """
+    asked = {"name": name} if version is None else {"name": name, "version": version}
+    with connect(context) as client:
+        answer: dict[str, Any] = client.call("workflow.get", asked)
+    if as_json:
+        output.as_json(answer)
+    elif as_yaml:
+        document = answer["yaml"]
+        sys.stdout.write(text.escape_document(document) if output.is_terminal() else document)
+    else:
+        output.fields(_fields(answer))
+        _show_params(answer["params"])
+        _show_tasks(answer["tasks"])
+
+
+def _fields(answer: dict[str, Any]) -> list[tuple[Column, object]]:
+    labels = ", ".join(f"{key}={value}" for key, value in (answer.get("labels") or {}).items())
+    return [
+        (Column("name"), answer["name"]),
+        (Column("description"), (answer.get("description") or "").strip()),
+        (Column("enabled"), answer["enabled"]),
+        (Column("version"), answer["version"]),
+        (Column("applied", Kind.INSTANT), answer.get("applied_at")),
+        (Column("by"), answer.get("applied_by")),
+        (Column("labels"), labels),
+    ]
+
+
+def _show_params(params: list[dict[str, Any]]) -> None:
+    rows = [
+        [
+            param["name"],
+            param["type"],
+            bool(param.get("required")),
+            param.get("default"),
+            param.get("description"),
+        ]
+        for param in params
+    ]
+    titles = ("param", "type", "required", "default", "description")
+    _show_rows("param", [Column(title) for title in titles], rows)
+
+
+def _show_tasks(tasks: list[dict[str, Any]]) -> None:
+    rows = [[task["id"], task["type"], ", ".join(task.get("depends_on") or ())] for task in tasks]
+    _show_rows("task", [Column("task", Kind.NAME), Column("type"), Column("after")], rows)
+
+
+def _show_rows(tag: str, columns: list[Column], rows: list[list[Any]]) -> None:
+    """Print a table under the fields; in a pipe each row begins with what it is."""
+    if not rows:
+        return
+    if output.is_terminal():
+        output.line()
+        output.table(columns, rows, empty="")
+    else:
+        output.table(columns, [[tag, *row] for row in rows], empty="")

@@ -1,0 +1,88 @@
+"""Turn ``-p name=value`` and parameter files into the ``params`` of a run."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from barbossactl.exits import CommandError, Exit
+
+_DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def gather(pairs: Iterable[str], file: str | None) -> dict[str, Any]:
+    """Return the params: those of the JSON ``file`` (``-``: stdin), then those of ``pairs`` over them.
+
+    A value goes as the string it is, since the workflow says which type it has; ``name:=JSON`` sends
+    the value that the JSON means. Raise ``CommandError`` (usage) for what is neither.
+    """
+    found = _read_file(file) if file is not None else {}
+    named: set[str] = set()
+    for pair in pairs:
+        name, value = _split(pair)
+        if name in named:
+            raise CommandError(f"the parameter {name!r} is given twice", exit_code=Exit.USAGE)
+        named.add(name)
+        found[name] = value
+    return found
+
+
+def seconds(duration: str) -> float:
+    """Return a duration as the workflow language writes it (``90``, ``90s``, ``5m``, ``1h30m``, ``2d``) in seconds.
+
+    Raise ``CommandError`` (usage) for anything else.
+    """
+    found = _DURATION.fullmatch(duration)
+    if found is None or not duration:
+        raise CommandError(
+            f"{duration!r} is not a duration", hint="for example: 90, 90s, 5m, 1h30m, 2d", exit_code=Exit.USAGE
+        )
+    units = (86400, 3600, 60, 1)
+    return sum(float(amount) * unit for amount, unit in zip(found.groups(), units, strict=True) if amount)
+
+
+def read_text(file: str) -> str:
+    """Return the text of a file, ``-`` being stdin. Raise ``CommandError`` (usage) if it cannot be read."""
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {file}: {error.strerror or error}", exit_code=Exit.USAGE) from error
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{file} is not UTF-8 (byte {error.start})", exit_code=Exit.USAGE) from error
+
+
+def _split(pair: str) -> tuple[str, Any]:
+    name, equals, value = pair.partition("=")
+    is_json = name.endswith(":")
+    name = name.removesuffix(":")
+    if not equals or not name:
+        raise CommandError(
+            f"-p takes name=value or name:=JSON, not {pair!r}",
+            hint="for example: -p keep_days=3",
+            exit_code=Exit.USAGE,
+        )
+    return name, _parse_json(value, f"the value of -p {name}") if is_json else value
+
+
+def _read_file(file: str) -> dict[str, Any]:
+    value = _parse_json(read_text(file), file)
+    if not isinstance(value, dict):
+        raise CommandError(f"{file} holds no JSON object", hint='it looks like {"name": value}', exit_code=Exit.USAGE)
+    return value
+
+
+def _parse_json(document: str, subject: str) -> Any:
+    try:
+        return json.loads(document, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{subject} is not JSON: {error}", exit_code=Exit.USAGE) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,75 @@
+"""Output as it arrives: whose it is, pieces joined to lines, and the last lines kept for a report."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from barbossactl.records import OutputPiece
+
+TAIL_LINES: Final = 10
+LINE_CHARACTERS: Final = 256 * 1024
+"""A line longer than this is shown in parts, so that none has to fit in memory."""
+
+_TAIL_CHARACTERS: Final = 400
+
+
+class Source(NamedTuple):
+    """One attempt of one task: what has a log of its own."""
+
+    task: str
+    attempt: int
+
+
+class LineJoiner:
+    """Turns pieces into lines; what is not complete yet waits, each stream of each source on its own."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[Source, str], list[OutputPiece]] = {}
+
+    def lines(self, source: Source, pieces: Sequence[OutputPiece]) -> Iterator[OutputPiece]:
+        """Yield the lines that ``pieces`` complete."""
+        for piece in pieces:
+            key = (source, piece.stream)
+            if piece.is_partial:
+                self._open.setdefault(key, []).append(piece)
+                if sum(len(part.text) for part in self._open[key]) >= LINE_CHARACTERS:
+                    yield self._close(key)
+            elif key in self._open:
+                self._open[key].append(piece)
+                yield self._close(key)
+            else:
+                yield piece
+
+    def rest(self) -> Iterator[tuple[Source, OutputPiece]]:
+        """Yield what was never completed, once no more will come."""
+        for key in list(self._open):
+            yield key[0], self._close(key)
+
+    def _close(self, key: tuple[Source, str]) -> OutputPiece:
+        parts = self._open.pop(key)
+        return replace(parts[0], text="".join(part.text for part in parts), is_partial=False)
+
+
+class Tails:
+    """The last lines of each source."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Source, deque[str]] = {}
+        self._open_stream: dict[Source, str | None] = {}
+
+    def add(self, source: Source, pieces: Sequence[OutputPiece]) -> None:
+        """Take in what came; only the newest is looked at."""
+        lines = self._lines.setdefault(source, deque(maxlen=TAIL_LINES))
+        for piece in pieces[-4 * TAIL_LINES :]:
+            if lines and self._open_stream.get(source) == piece.stream:
+                lines[-1] = (lines[-1] + piece.text)[:_TAIL_CHARACTERS]
+            else:
+                lines.append(piece.text[:_TAIL_CHARACTERS])
+            self._open_stream[source] = piece.stream if piece.is_partial else None
+
+    def of(self, source: Source) -> list[str]:
+        """Return the last lines of ``source``, oldest first."""
+        return list(self._lines.get(source, ()))

@@ -1,0 +1,86 @@
+"""Say in words how a run and its tasks ended."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Final
+
+from barbossactl import text
+from barbossactl.pieces import Source, Tails
+from barbossactl.records import Attempt, Run, Task
+
+EXPLAINED_TASKS: Final = 5
+"""How many failed tasks a report explains; the others are counted."""
+
+_ENDED: Final = {
+    "timed_out": "timed out",
+    "cancelled": "was cancelled",
+    "interrupted": "was interrupted",
+    "skipped": "was skipped",
+    "upstream_failed": "did not run, since a task before it failed",
+}
+
+
+def ended(state: str) -> str:
+    """Return the state in which something ended as a verb: ``timed out``, ``was cancelled``."""
+    return _ENDED.get(state, state.replace("_", " "))
+
+
+def summary(run: Run) -> str:
+    """Return one line on how a run ended: ``run 3f… succeeded in 2.3 s``."""
+    took = text.seconds_between(run.started_at or run.created_at, run.finished_at)
+    sentence = f"run {run.id} {ended(run.state)}" + ("" if took is None else f" in {text.duration(took)}")
+    if run.state == "succeeded" and run.failed_tasks:
+        return f"{sentence}, with {text.count(len(run.failed_tasks), 'failed task')} that it allows"
+    if run.state != "succeeded" and run.reason:
+        return f"{sentence}: {text.escape_cell(run.reason)}"
+    return sentence
+
+
+def cause(task: Task) -> str:
+    """Return why a task ended as it did: ``exit code 7 after 3 attempts``; empty if nothing is known."""
+    attempt = task.last_attempt
+    reason = task.reason or (attempt.reason if attempt else "")
+    fact, mark = _fact(attempt) if attempt else ("", "")
+    words = reason or fact
+    if fact and reason and mark not in f"{reason} ":
+        words = f"{fact}; {reason}"
+    tries = f" after {len(task.attempts)} attempts" if len(task.attempts) > 1 else ""
+    return text.escape_cell(words) + tries
+
+
+def explain(run: Run, tails: Tails) -> Iterator[str]:
+    """Yield the lines that say which tasks failed, why, and what they printed last."""
+    for task in run.failed_tasks[:EXPLAINED_TASKS]:
+        why = cause(task)
+        yield f"task {text.escape_cell(task.id)} {ended(task.state)}" + (f": {why}" if why else "")
+        attempt = task.last_attempt
+        last_lines = tails.of(Source(task.id, attempt.number)) if attempt else []
+        for printed in last_lines:
+            yield f"  | {text.escape_line(printed)}"
+    more = len(run.failed_tasks) - EXPLAINED_TASKS
+    if more > 0:
+        yield f"and {text.count(more, 'more failed task')}"
+    stopped = sum(task.state == "upstream_failed" for task in run.tasks)
+    if stopped:
+        yield f"{text.count(stopped, 'task')} did not run because of that"
+    if run.failed_tasks:
+        yield f"all of it: barbossactl run get {run.id}; barbossactl logs {run.id}"
+
+
+def _fact(attempt: Attempt) -> tuple[str, str]:
+    """Return how the process ended, and the words by which a reason shows that it tells so already."""
+    if attempt.exit_code is not None:
+        return f"exit code {attempt.exit_code}", f"code {attempt.exit_code} "
+    if attempt.signal:
+        name = _signal_name(attempt.signal)
+        return f"killed by {name}", name
+    return "", ""
+
+
+def _signal_name(value: int | str) -> str:
+    try:
+        return signal.Signals(int(value)).name
+    except ValueError:
+        return f"signal {value}"
