@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
+PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --config-settings editable_mode=compat
 
 export PIP_ROOT_USER_ACTION := ignore
 

@@ -33,7 +33,7 @@ build_release() {
     cp -R "$source_dir/pyproject.toml" "$source_dir/setup.cfg" "$source_dir/README.md" "$source_dir/LICENSE" \
         "$source_dir/barbossad" "$source_dir/barbossactl" "$source_dir/workflow_templates" "$copy/"
     if "$python" -m venv "$release" \
-        && "$release/bin/python" -m pip install --quiet --disable-pip-version-check "$copy" >"$log" 2>&1 \
+        && "$release/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 "$copy" >"$log" 2>&1 \
         && "$release/bin/barbossad" --version >>"$log" 2>&1; then
         rm -rf "$copy" "$log"
         return

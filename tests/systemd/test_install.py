@@ -1,0 +1,84 @@
+"""`make install` and `make uninstall`: what they put on a host, what they leave alone, and what a failure does."""
+
+from tests.helpers.container import Container
+from tests.helpers.service import CONFIG, STATE, Service
+
+INSTALL = "make -C /src install"
+
+
+def test_units_are_accepted_by_systemd(installed: Container) -> None:
+    """systemd's own check of the installed units has nothing to say."""
+    verdict = installed.run("systemd-analyze verify /etc/systemd/system/barbossad.s*")
+    assert verdict.stdout + verdict.stderr == ""
+
+
+def test_nothing_is_started_and_everybody_can_read_the_programs(installed: Container) -> None:
+    """Installing starts nothing, and every user can run the commands."""
+    assert installed.run("systemctl is-enabled barbossad.service barbossad.socket", check=False).stdout == (
+        "disabled\ndisabled\n"
+    )
+    for program in ("barbossad", "barbossactl"):
+        assert installed.run(f"{program} --version", user="stranger").returncode == 0
+
+
+def test_packaged_configuration_is_valid(installed: Container) -> None:
+    """The configuration that is installed has no fault."""
+    installed.run("barbossad check-config")
+
+
+def test_install_again_is_an_upgrade(service: Service) -> None:
+    """Installed again, a running daemon and an edited configuration stay; the restart goes over to the new release."""
+    container = service.container
+    service.start()
+    pid = service.ping()["pid"]
+    container.run(f"echo '# edited' >>{CONFIG}")
+    before = container.run("readlink /opt/barbossa/current").stdout
+    container.run(INSTALL, timeout_seconds=300)
+    assert container.run("readlink /opt/barbossa/current").stdout != before
+    assert container.run(f"tail -n 1 {CONFIG}").stdout == "# edited\n"
+    assert service.ping()["pid"] == pid
+    service.systemctl("restart barbossad")
+    assert service.ping()["pid"] != pid
+    assert len(container.run("ls /opt/barbossa/releases").stdout.split()) <= 2
+
+
+def test_failed_install_leaves_the_old_release_in_force(installed: Container) -> None:
+    """When the new release cannot be built, the old one stays what runs, and no half of the new one is left."""
+    before = installed.run("readlink /opt/barbossa/current; ls /opt/barbossa/releases").stdout
+    failed = installed.run(f"PIP_FIND_LINKS=/nowhere {INSTALL}", check=False, timeout_seconds=300)
+    assert failed.returncode != 0
+    assert "untouched" in failed.stderr
+    assert installed.run("readlink /opt/barbossa/current; ls /opt/barbossa/releases").stdout == before
+    installed.run("barbossad --version")
+
+
+def test_install_is_for_root(installed: Container) -> None:
+    """Anyone else is told to be root, before anything is touched."""
+    refused = installed.run("/src/packaging/install.sh install", user="stranger", check=False)
+    assert refused.returncode == 1
+    assert "root" in refused.stderr
+
+
+def test_uninstall_leaves_state_and_configuration(own_container: Container) -> None:
+    """`make uninstall` stops the daemon and removes what was installed; runs and configuration stay."""
+    service = Service(container=own_container)
+    service.systemctl("enable --now barbossad")
+    service.apply("name: kept\ntasks:\n  - id: hello\n    shell: echo hello\n")
+    service.ctl("start kept --wait")
+    remains = f"find {STATE} {CONFIG} -type f | sort"
+    own_container.run("make -C /src uninstall")
+    kept = own_container.run(remains).stdout
+    assert CONFIG in kept
+    assert STATE in kept
+    gone = (
+        "/opt/barbossa /run/barbossa /usr/local/bin/barbossad /usr/local/bin/barbossactl /etc/sysusers.d/barbossa.conf"
+    )
+    gone += " /etc/tmpfiles.d/barbossa.conf /etc/systemd/system/barbossad.service /etc/systemd/system/barbossad.socket"
+    assert own_container.run(f"ls -d {gone} 2>/dev/null", check=False).stdout == ""
+    assert own_container.run("systemctl list-units --all --no-legend 'barbossa*'").stdout == ""
+    own_container.run("make -C /src uninstall")
+    assert own_container.run(remains).stdout == kept
+
+    own_container.run(INSTALL, timeout_seconds=300)
+    service.start()
+    assert "kept" in service.ctl("workflow list").stdout

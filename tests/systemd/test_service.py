@@ -1,0 +1,200 @@
+"""The life of the service: started, called, reloaded, restarted, stopped, hung and killed."""
+
+from tests.helpers.container import eventually
+from tests.helpers.service import CONFIG, STATE, UNITS, Service
+
+# It leaves a grandchild in a session of its own, and a word when it is asked to end.
+LONG = """\
+name: long
+tasks:
+  - id: nap
+    shell: |
+      trap 'echo asked to end >/root/farewell; exit 1' TERM
+      setsid sleep 4711 &
+      sleep 4712 &
+      wait
+"""
+SHORT = """\
+name: short
+tasks:
+  - id: hello
+    shell: echo hello
+"""
+
+LOOK = """\
+name: look
+tasks:
+  - id: look
+    shell: |
+      env
+      echo "umask $(umask)"
+      grep SigIgn /proc/self/status
+"""
+
+
+def start_long_run(service: Service) -> str:
+    """Start a run that does not end by itself, and return its id when its processes live."""
+    service.apply(LONG)
+    run_id = service.start_run("long")
+    service.wait_for_process("sleep 4711")
+    service.wait_for_process("sleep 4712")
+    return run_id
+
+
+def assert_nothing_is_left(service: Service) -> None:
+    """Fail if a process of the long run lives."""
+    assert service.processes("sleep 4711") == []
+    assert service.processes("sleep 4712") == []
+
+
+def test_start_returns_when_the_daemon_answers(service: Service) -> None:
+    """`systemctl start` is back when the daemon has said READY, and it answers; its state folder is for root alone."""
+    service.start()
+    assert service.property("ActiveState") == "active"
+    assert service.property("SubState") == "running"
+    assert service.property("StatusText")
+    assert service.ping()["pid"] == int(service.property("MainPID"))
+    assert service.container.run(f"stat -c '%U:%G %a' {STATE}").stdout == "root:root 750\n"
+
+
+def test_first_client_starts_the_daemon(service: Service) -> None:
+    """With only the socket started, the first call starts the daemon and is answered."""
+    service.systemctl("start barbossad.socket")
+    assert service.property("ActiveState") == "inactive"
+    assert service.ping()["pid"] == int(service.property("MainPID"))
+    assert service.property("ActiveState") == "active"
+
+
+def test_socket_is_reachable_for_the_group_though_its_folder_was_removed(service: Service) -> None:
+    """The folder and the socket belong to root:barbossa and to nobody else, also when somebody removed the folder."""
+    service.container.run("rm -rf /run/barbossa")
+    service.systemctl("start barbossad.socket")
+    seen = service.container.run("stat -c '%U:%G %a %F' /run/barbossa /run/barbossa/barbossad.sock").stdout
+    assert seen == "root:barbossa 750 directory\nroot:barbossa 660 socket\n"
+
+
+def test_reload_puts_a_good_configuration_in_force(service: Service) -> None:
+    """After `systemctl reload` the same daemon follows the new file: who was an operator no longer is."""
+    service.start()
+    service.apply(SHORT)
+    pid = service.ping()["pid"]
+    service.container.write(CONFIG, "access: {viewer: {groups: [barbossa]}}\n")
+    service.systemctl("reload barbossad")
+    eventually("the new roles", lambda: service.ctl("start short", user="member", check=False).returncode == 4)
+    assert service.ctl("workflow list", user="member").returncode == 0
+    assert service.ping()["pid"] == pid
+
+
+def test_reload_of_a_broken_configuration_keeps_the_old_one_and_says_so(service: Service) -> None:
+    """A broken file changes nothing, and both the journal and `systemctl status` name it and its faults' places."""
+    service.start()
+    service.apply(SHORT)
+    service.container.write(CONFIG, "access: {operator: {groups: [barbossa]}}\nno_such_setting: 1\n")
+    service.systemctl("reload barbossad", check=False)
+    eventually("a line on the broken file", lambda: "no_such_setting" in service.log())
+    assert "2" in service.log().partition(CONFIG)[2].splitlines()[0]
+    eventually("a status that says so", lambda: "config" in service.property("StatusText").lower())
+    assert service.property("ActiveState") == "active"
+    service.ctl("start short", user="member")
+
+
+def test_broken_configuration_at_start_is_told_once(service: Service) -> None:
+    """A daemon that cannot start because of its configuration says why with status 2, and systemd does not insist."""
+    service.container.write(CONFIG, "no_such_setting: 1\n")
+    assert service.systemctl("start barbossad", check=False).returncode != 0
+    assert service.property("ExecMainStatus") == "2"
+    assert service.property("NRestarts") == "0"
+    assert "no_such_setting" in service.log()
+
+
+def test_clients_wait_during_a_restart(service: Service) -> None:
+    """Whoever calls while the daemon is being restarted waits a moment and is answered; nobody is refused."""
+    service.start()
+    before = service.ping()["pid"]
+    service.systemctl("restart --no-block barbossad")
+    seen = {before}
+    while seen == {before}:
+        seen.add(service.ping()["pid"])
+    assert service.property("NRestarts") == "0"
+
+
+def test_run_is_answered_while_the_daemon_is_away(service: Service) -> None:
+    """A run that is asked for between the stop and the start of a restart is started by the new daemon."""
+    service.start()
+    service.apply(SHORT)
+    service.set_up("ExecStartPre=/bin/sleep 1")
+    service.systemctl("restart --no-block barbossad")
+    eventually("the old daemon's end", lambda: service.property("SubState") == "start-pre")
+    assert service.ctl("start short --wait", user="member").returncode == 0
+
+
+def test_stop_ends_running_tasks_in_good_order(service: Service) -> None:
+    """`systemctl stop` asks a running task to end, leaves no process of it, and the run's end is on record."""
+    service.container.run("rm -f /root/farewell")
+    service.start()
+    run_id = start_long_run(service)
+    service.systemctl(f"stop {UNITS}")
+    assert service.property("Result") == "success"
+    assert_nothing_is_left(service)
+    assert service.container.run("cat /root/farewell").stdout == "asked to end\n"
+    service.start()
+    run = service.get_run(run_id)
+    assert run["state"] in {"cancelled", "interrupted"}
+    assert run["finished_at"]
+    assert run["tasks"][0]["state"] in {"cancelled", "interrupted"}
+
+
+def test_stop_of_the_socket_leaves_no_way_in(service: Service) -> None:
+    """When the units are stopped there is no socket, and a client says so with status 3 in one line."""
+    service.start()
+    service.systemctl(f"stop {UNITS}")
+    refused = service.ctl("daemon ping", check=False)
+    assert refused.returncode == 3
+    assert len(refused.stderr.splitlines()) <= 2
+    assert "Traceback" not in refused.stderr
+
+
+def test_hung_daemon_is_replaced_by_the_watchdog(service: Service) -> None:
+    """A daemon that no longer beats is killed by systemd and started again, and answers."""
+    service.set_up("WatchdogSec=2s")
+    service.start()
+    before = service.ping()["pid"]
+    service.systemctl("kill --kill-whom=main --signal=STOP barbossad")
+    eventually("a restart by systemd", lambda: service.property("NRestarts") == "1")
+    assert service.ping()["pid"] != before
+    assert "Watchdog timeout" in service.log()
+
+
+def test_idle_daemon_feeds_the_watchdog(service: Service) -> None:
+    """A daemon with nothing to do goes on feeding the watchdog, in time for a short one too."""
+    service.set_up("WatchdogSec=1s")
+    service.start()
+    fed = int(service.property("WatchdogTimestampMonotonic"))
+    after = fed + 3_000_000
+    eventually("three seconds of feeding", lambda: int(service.property("WatchdogTimestampMonotonic")) > after)
+    assert service.property("NRestarts") == "0"
+
+
+def test_killed_daemon_comes_back_and_its_tasks_are_gone(service: Service) -> None:
+    """After kill -9 systemd starts the daemon again; no process of its run lives, and the run is interrupted."""
+    service.start()
+    run_id = start_long_run(service)
+    before = service.ping()["pid"]
+    service.systemctl("kill --kill-whom=main --signal=KILL barbossad")
+    eventually("a restart by systemd", lambda: service.property("NRestarts") == "1")
+    assert service.ping()["pid"] != before
+    assert_nothing_is_left(service)
+    run = service.get_run(run_id)
+    assert run["state"] == "interrupted"
+    assert run["tasks"][0]["state"] == "interrupted"
+
+
+def test_task_inherits_nothing_that_is_the_daemons(service: Service) -> None:
+    """A task finds none of systemd's words to the daemon in its environment, the usual umask and no ignored signal."""
+    service.start()
+    service.apply(LOOK)
+    seen = service.ctl("start look").stdout
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "INVOCATION_ID", "JOURNAL_STREAM", "STATE_DIRECTORY"):
+        assert name not in seen
+    assert "umask 0022" in seen
+    assert "SigIgn:\t0000000000000000" in seen or "SigIgn: 0000000000000000" in seen
