@@ -9,6 +9,7 @@ PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --use
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help run stop test check static install uninstall bench docs clean
 
 help: ## list the targets

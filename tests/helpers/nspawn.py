@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 _REQUIRED = ("systemd-nspawn", "debootstrap", "nsenter", "setpriv")
 _SHUTDOWN_SECONDS = 20.0
+_PREFIX = "barbossa-test-"
 # Join the control groups, then become nspawn, which is told to end when this test process ends, in whatever way.
 _ENTER = 'for group in $GROUPS_OF_ITS_OWN; do echo $$ >"$group/cgroup.procs"; done; exec "$@"'
 _WRAPPER = ("setpriv", "--pdeathsig", "TERM", "/bin/sh", "-ec", _ENTER, "sh")
@@ -33,7 +34,7 @@ def why_not() -> str | None:
 @contextmanager
 def launched(root: Path, options: list[str], output: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run nspawn on `root` until the block ends; what is written to the root goes to memory and is gone with it."""
-    name = f"barbossa-test-{uuid.uuid4().hex[:8]}"
+    name = f"{_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
     groups = [] if Path("/run/systemd/system").is_dir() else _make_groups(name)
     command = ["systemd-nspawn", "--quiet", "--register=no", f"--machine={name}", "--volatile=overlay"]
     command += [*(["--keep-unit"] if groups else []), f"--directory={root}", *options]
@@ -69,9 +70,18 @@ def _make_groups(name: str) -> list[Path]:
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, where, kind, options, *_ = line.split()
         if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options.split(",")):
+            _remove_orphans(Path(where))
             groups.append(Path(where) / name)
             groups[-1].mkdir()
     return groups
+
+
+def _remove_orphans(hierarchy: Path) -> None:
+    """Remove the groups of test processes that were killed before they could do it themselves."""
+    for group in hierarchy.glob(f"{_PREFIX}*"):
+        owner = group.name.removeprefix(_PREFIX).partition("-")[0]
+        if not Path("/proc", owner).exists():
+            _remove(group)
 
 
 def _remove(group: Path) -> None:
@@ -80,4 +90,5 @@ def _remove(group: Path) -> None:
         kill = Path(folder, "cgroup.kill")
         if kill.exists():
             kill.write_text("1")
-        Path(folder).rmdir()
+        with suppress(OSError):  # a process of it is still ending; the next session takes the group away
+            Path(folder).rmdir()
