@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from barbossad.daemon import Barbossa
+    from barbossad.embedded import Barbossa
     from barbossad.model.states import TriggerType
 
 __version__ = "0.1.0"
@@ -18,7 +18,7 @@ __all__ = ["Barbossa", "TriggerType", "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "Barbossa":
-        from barbossad.daemon import Barbossa  # noqa: PLC0415 (lazy, see the module's docstring)
+        from barbossad.embedded import Barbossa  # noqa: PLC0415 (lazy, see the module's docstring)
 
         return Barbossa
     if name == "TriggerType":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from barbossad.model.names import TaskId, VersionId, WorkflowName
@@ -63,6 +63,12 @@ class WorkflowDefinition:
 
     dependants: tuple[tuple[int, ...], ...]
     """The positions of the tasks that wait for each task."""
+
+    positions: Mapping[str, int] = field(init=False)
+    """The position of each task by its id."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", {task.id: position for position, task in enumerate(self.tasks)})
 
     @property
     def workflow_id(self) -> WorkflowName:

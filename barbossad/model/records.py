@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from barbossad.model.names import RunId, TaskId, VersionId, WorkflowName
-from barbossad.model.states import AttemptState, RunState, TaskState, TriggerType
+from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType
 
 Item = TypeVar("Item")
 
@@ -55,6 +55,10 @@ class RunRecord:
     requested_by: str
     idempotency_key: str | None = None
     reason: str | None = None
+    stop_cause: StopCause | None = None
+    """Set once the run is being ended before its time; what then happens to its tasks does not change it."""
+
+    stop_reason: str | None = None
     created_at_ms: int
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
@@ -98,10 +102,13 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecord:
-    """Where an ended attempt's output is: ``text`` in the store when small, otherwise the file ``path``.
+    """Where an attempt's output is: ``text`` in the store when small, otherwise the file ``path``.
 
-    ``path`` is relative to the folder of logs. ``size_bytes`` counts the records as they stand,
-    ``dropped_bytes`` what was left out past the cap, ``dropped_at`` the position of that gap.
+    ``path`` is relative to the folder of logs; with ``text`` it names a file that holds the same and is to be
+    discarded once the text is committed. ``size_bytes`` counts the records that are kept, ``dropped_bytes`` those left
+    out past the cap, which followed the first ``dropped_at`` bytes. Cursors are positions in all records that
+    ever were, dropped ones too. ``has_tail_apart`` is only true of an attempt that still runs: what follows the
+    first part is in files of its own then.
     """
 
     text: bytes | None = None
@@ -109,6 +116,12 @@ class LogRecord:
     size_bytes: int = 0
     dropped_bytes: int = 0
     dropped_at: int | None = None
+    has_tail_apart: bool = False
+
+    @property
+    def end_cursor(self) -> int:
+        """Return the cursor behind the last record."""
+        return self.size_bytes + self.dropped_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,22 @@ class TriggerType(StrEnum):
     """A schedule fired."""
 
 
+class StopCause(StrEnum):
+    """Why a live attempt, or a whole run, is being ended."""
+
+    CANCEL = "cancel"
+    """A person or program cancelled the run."""
+
+    RUN_TIMEOUT = "run_timeout"
+    """The run's own timeout passed."""
+
+    TASK_TIMEOUT = "task_timeout"
+    """The task's timeout passed."""
+
+    SHUTDOWN = "shutdown"
+    """The daemon stops."""
+
+
 class RunState(StrEnum):
     """Where one execution of a workflow stands."""
 

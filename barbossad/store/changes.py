@@ -26,7 +26,7 @@ class Change(Protocol):
         """Write it. Raise StateError if the rows are not in a state from which it may happen."""
 
 
-def apply_all(tx: sqlite3.Connection, changes: Iterable[Change]) -> None:
+def apply_all(tx: sqlite3.Connection, *, changes: Iterable[Change]) -> None:
     """Write changes in their order."""
     for change in changes:
         change.apply(tx)
@@ -125,6 +125,27 @@ class RunMoved:
         kind = "run_finished" if has_ended else "run_started"
         at_ms = run.finished_at_ms if has_ended else run.started_at_ms
         _event(tx, at_ms, kind, key, None, state=run.state, reason=run.reason)
+
+
+_UPDATE_STOP: Final = f"""
+UPDATE runs SET stop_cause = ?, stop_reason = ? WHERE id = ? AND stop_cause IS NULL AND state NOT IN
+    ({", ".join(f"'{state}'" for state in sorted(states.RUN_ENDED))})"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopping:
+    """A run is to end before its time; recorded, so that a crash meanwhile does not forget it."""
+
+    run: RunRecord
+    at_ms: int
+
+    def apply(self, tx: sqlite3.Connection) -> None:
+        """Set why, once."""
+        run = self.run
+        key = rows.number(run.id)
+        if tx.execute(_UPDATE_STOP, (run.stop_cause, run.stop_reason, key)).rowcount != 1:
+            raise StateError(f"run {run.id} is being ended already, or has ended")
+        _event(tx, self.at_ms, "run_stopping", key, None, cause=run.stop_cause, reason=run.stop_reason)
 
 
 _INSERT_TASK: Final = """
@@ -292,7 +313,7 @@ class AttemptEnded:
                 attempt.finished_at_ms,
                 attempt.cpu_seconds,
                 attempt.peak_memory_bytes,
-                log.path if log else None,
+                log.path if log and log.text is None else None,
                 log.size_bytes if log else 0,
                 log.dropped_bytes if log else 0,
                 log.dropped_at if log else None,

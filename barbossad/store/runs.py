@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from barbossad.model.names import RunId, run_id_from_number
 from barbossad.model.records import AttemptRecord, LogRecord, Page, RunRecord, TaskRecord
-from barbossad.model.states import AttemptState, RunState, TaskState, TriggerType
+from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType
 from barbossad.store import rows
 from barbossad.store.database import Database, Row
 
 _RUN_COLUMNS: Final = """id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
-    created_at_ms, started_at_ms, finished_at_ms"""
+    stop_cause, stop_reason, created_at_ms, started_at_ms, finished_at_ms"""
 _ATTEMPT_COLUMNS: Final = """run, task, number, state, launcher, unit, boot_id, pid, pid_started_ticks, exit_code,
     signal, reason, started_at_ms, finished_at_ms, cpu_seconds, peak_memory_bytes, log_path, log_size_bytes,
     log_dropped_bytes, log_dropped_at"""
@@ -28,6 +28,8 @@ class RunDetails:
     run: RunRecord
     tasks: dict[str, TaskRecord]
     attempts: dict[str, tuple[AttemptRecord, ...]]
+    revision: int
+    """The number of the last event that concerns it: it grows with every change."""
 
 
 class RunStore:
@@ -48,11 +50,13 @@ class RunStore:
 SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms FROM tasks WHERE run = ?"""
     ATTEMPTS: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? ORDER BY task, number"
 
+    REVISION: Final = "SELECT max(seq) FROM events WHERE run = ?"
+
     async def get(self, run_id: RunId) -> RunDetails | None:
         """Return a run with its tasks and attempts, or None if there is no such run."""
         key = (rows.number(run_id),)
-        found, task_rows, attempt_rows = await self._database.read_together(
-            (self.GET, key), (self.TASKS, key), (self.ATTEMPTS, key)
+        found, task_rows, attempt_rows, revision = await self._database.read_together(
+            (self.GET, key), (self.TASKS, key), (self.ATTEMPTS, key), (self.REVISION, key)
         )
         if not found:
             return None
@@ -64,6 +68,7 @@ SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms FROM tas
             run=_run(found[0]),
             tasks={task.task_id: task for task in tasks},
             attempts={task: tuple(tries) for task, tries in attempts.items()},
+            revision=revision[0][0] or 0,
         )
 
     BY_KEY: Final = "SELECT id FROM runs WHERE workflow = ? AND idempotency_key = ?"
@@ -150,9 +155,11 @@ def _run(row: Row) -> RunRecord:
         requested_by=row[6],
         idempotency_key=row[7],
         reason=row[8],
-        created_at_ms=row[9],
-        started_at_ms=row[10],
-        finished_at_ms=row[11],
+        stop_cause=StopCause(row[9]) if row[9] else None,
+        stop_reason=row[10],
+        created_at_ms=row[11],
+        started_at_ms=row[12],
+        finished_at_ms=row[13],
     )
 
 

@@ -33,6 +33,8 @@ CREATE TABLE runs (
     requested_by    TEXT    NOT NULL,
     idempotency_key TEXT,
     reason          TEXT,
+    stop_cause      TEXT,
+    stop_reason     TEXT,
     created_at_ms   INTEGER NOT NULL,
     started_at_ms   INTEGER,
     finished_at_ms  INTEGER

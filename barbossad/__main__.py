@@ -1,0 +1,5 @@
+"""``python -m barbossad``."""
+
+from barbossad.cli import main
+
+main()

@@ -1,0 +1,109 @@
+"""Put the parts of a daemon together, in the order of their start; leaving takes them apart in reverse."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from barbossad.clock import Clock
+from barbossad.config import Config
+from barbossad.engine import recovery
+from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.preparation import Preparation
+from barbossad.errors import StoreError
+from barbossad.operations.services import Reloaded, Services
+from barbossad.process.launcher import Launcher
+from barbossad.process.local import LocalLauncher
+from barbossad.process.logs import LogFolder
+from barbossad.store import lock
+from barbossad.store.database import Database
+from barbossad.store.runs import RunStore
+from barbossad.store.workflows import WorkflowStore
+from barbossad.tasks import _outputs as outputs
+from barbossad.tasks import _registry as task_registry
+from barbossad.workflows.loader import Loader
+from barbossad.workflows.registry import Registry
+
+DATABASE_FILE: Final = "barbossa.db"
+LOG_FOLDER: Final = "logs"
+TASK_FOLDER: Final = "tasks"
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def open_services(config: Config, clock: Clock, *, config_path: Path | None = None) -> AsyncIterator[Services]:
+    """Open the state, settle what an earlier daemon left, and yield the running parts.
+
+    Raise AlreadyRunningError if another daemon owns the state folder, StoreError if the state is damaged,
+    UnavailableError if a process of an earlier daemon will not die.
+    """
+    for folder in (config.state_dir, config.runtime_dir):
+        make_folder(folder)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(lock.own(config.state_dir))
+        database = await stack.enter_async_context(Database.open(config.state_dir / DATABASE_FILE))
+        task_types = task_registry.load()
+        workflows = Registry(WorkflowStore(database), Loader(task_types), clock)
+        await workflows.open()
+        runs = RunStore(database)
+        logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
+        launcher = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER)
+        preparation = Preparation(task_types, config.tasks.environment, socket.gethostname())
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        parts = Parts(
+            clock=clock,
+            database=database,
+            runs=runs,
+            launcher=launcher,
+            prepare=preparation.launch_spec,
+            parse_outputs=outputs.parse,
+            boot_id=boot_id,
+            discard_log=logs.discard,
+        )
+        engine = Engine(parts, limit=config.tasks.limit)
+        database.on_fault(engine.store_fault)
+        await stack.enter_async_context(_started(launcher))
+        await recovery.recover(engine, parts, workflows.definition, logs.recover)
+        yield Services(
+            clock=clock,
+            config=config,
+            config_path=config_path,
+            database=database,
+            runs=runs,
+            workflows=workflows,
+            engine=engine,
+            launcher=launcher,
+            logs=logs,
+            preparation=preparation,
+            started_monotonic=clock.monotonic(),
+            reload=_nothing_to_reload,
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that only its owner, and the group that it is given, may enter."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise StoreError(f"cannot make the folder {folder}: {error.strerror}; is this the right user?") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"may not write into the folder {folder}; is this the right user?")
+
+
+@contextlib.asynccontextmanager
+async def _started(launcher: Launcher) -> AsyncIterator[None]:
+    await launcher.start()
+    try:
+        yield
+    finally:
+        await launcher.close()
+
+
+async def _nothing_to_reload() -> Reloaded:
+    return Reloaded(changed=(), needing_restart=(), faults=())

@@ -1,0 +1,80 @@
+"""The command line of the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from barbossad import __version__
+from barbossad import config as configs
+from barbossad import log as logs
+from barbossad.config import Config
+from barbossad.errors import BarbossaError, InvalidConfigError
+
+log = logging.getLogger(__name__)
+
+_USER = click.option(
+    "--user", "is_user", is_flag=True, help="Be a daemon of your own, with its state in your XDG folders."
+)
+_CONFIG = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Read this file instead of /etc/barbossa/barbossad.yaml (with --user: ~/.config/barbossa/barbossad.yaml).",
+)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="barbossad", message="%(prog)s %(version)s")
+@_USER
+@_CONFIG
+@click.pass_context
+def main(context: click.Context, config_path: Path | None, *, is_user: bool) -> None:
+    """Run the automation daemon in the foreground, until SIGTERM. SIGHUP reloads its files.
+
+    \b
+    barbossad --user            a daemon of your own
+    barbossad                   the system's (systemctl start barbossad does this)
+    barbossad check-config      tell every fault of the config file
+    """  # noqa: D301 (\b is click's mark for lines that stay as they are)
+    context.obj = (config_path, is_user)
+    if context.invoked_subcommand is not None:
+        return
+    config = _load(config_path, is_user=is_user)
+    logs.set_up(config.logging.level)
+    from barbossad.daemon import serve  # noqa: PLC0415 (--version and check-config need none of it)
+
+    try:
+        asyncio.run(serve(config, config_path, is_user=is_user))
+    except BarbossaError as error:
+        log.critical("%s", error, extra={"action": "ended"})
+        sys.exit(1)
+
+
+@main.command("check-config")
+@_USER
+@_CONFIG
+@click.pass_context
+def check_config(context: click.Context, config_path: Path | None, *, is_user: bool) -> None:
+    """Read the config file and tell every fault with its place; exit 2 if there is one."""
+    outer_path, outer_user = context.obj
+    path, is_user = config_path or outer_path, is_user or outer_user
+    _load(path, is_user=is_user)
+    named = path or configs.default_path(user=is_user)
+    click.echo(f"{named}: {'good' if named.exists() else 'not there; the defaults are in force'}")
+
+
+def _load(path: Path | None, *, is_user: bool) -> Config:
+    """Return the settings, or tell every fault and exit with 2."""
+    try:
+        return configs.load(path, user=is_user)
+    except InvalidConfigError as error:
+        for fault in error.faults:
+            place = f":{fault.line}:{fault.column}" if fault.line else ""
+            hint = f" ({fault.hint})" if fault.hint else ""
+            click.echo(f"{error.subject}{place}: {fault.message}{hint}", err=True)
+        sys.exit(2)

@@ -1,0 +1,239 @@
+"""The daemon: stages of start and stop, signals, reload, watchdog."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import grp
+import logging
+import os
+import resource
+import signal
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+from barbossad import __version__
+from barbossad import config as configs
+from barbossad import log as logs
+from barbossad.assembly import make_folder, open_services
+from barbossad.clock import SystemClock
+from barbossad.config import Config
+from barbossad.errors import BarbossaError, InvalidConfigError
+from barbossad.operations import registry
+from barbossad.operations.services import Reloaded, Services
+from barbossad.rpc.dispatch import Dispatcher
+from barbossad.rpc.server import Server, own_socket
+from barbossad.security.access import AccessTable
+from barbossad.systemd import Manager
+
+DRAIN_SECONDS: Final = 5.0
+"""Beyond the grace of tasks: until the ends of killed tasks have been recorded."""
+
+ANSWER_SECONDS: Final = 2.0
+"""How long calls under way may take to be answered when the daemon stops."""
+
+RELEASE_SECONDS: Final = 10.0
+"""How long the launcher and the store may take to be closed."""
+
+GROUP: Final = "barbossa"
+MOST_DESCRIPTORS: Final = 65536
+
+_REFUSED: Final = {"action": "reload_refused"}
+
+log = logging.getLogger(__name__)
+
+
+def longest_stop_seconds() -> float:
+    """Return how long a stop may take at most; the unit's ``TimeoutStopSec`` is above it."""
+    return configs.MAX_SHUTDOWN_GRACE_SECONDS + DRAIN_SECONDS + ANSWER_SECONDS + RELEASE_SECONDS
+
+
+class Daemon:
+    """One run of ``barbossad``."""
+
+    def __init__(self, config: Config, config_path: Path | None, *, is_user: bool) -> None:
+        self._config = config
+        self._config_path = config_path
+        self._is_user = is_user
+        self._manager = Manager()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._services: Services | None = None
+        self._server: Server | None = None
+
+    async def run(self) -> None:
+        """Start, serve until told to stop, stop. Raise BarbossaError if it cannot start or must end."""
+        _raise_descriptor_limit()
+        self._catch_signals()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._manager.close)
+            services = await stack.enter_async_context(
+                open_services(self._config, SystemClock(), config_path=self._config_path)
+            )
+            self._services = services
+            services.reload = self._reload_now
+            server = Server(services, Dispatcher(registry.load()), AccessTable(self._config.access))
+            self._server = server
+            sockets = list(self._manager.sockets)
+            if not sockets:
+                sockets = [await stack.enter_async_context(self._own_socket())]
+            await services.workflows.apply_folder(self._config.workflows_dir)
+            services.database.on_fault(self._store_fault)
+            server.listen(sockets)
+            gc.collect()
+            gc.freeze()  # what stands now stands until the end: later collections need not walk it
+            self._manager.ready(self._status())
+            log.info(
+                "barbossad %s is ready: %d workflows, listening at %s", __version__, len(services.workflows),
+                self._config.socket, extra={"action": "ready", "pid": os.getpid()},
+            )  # fmt: skip
+            await self._serve(services)
+            await self._end(services, server)
+        log.info("barbossad has stopped", extra={"action": "stopped"})
+
+    async def _serve(self, services: Services) -> None:
+        """Run the loops until a signal says stop, or one of them cannot go on."""
+        stopping = asyncio.create_task(self._stop.wait(), name="stop-signal")
+        loops: list[asyncio.Task[Any]] = [stopping, asyncio.create_task(self._reload_on_signal(), name="reload-signal")]
+        if self._manager.watchdog_seconds:
+            loops.append(asyncio.create_task(self._feed_watchdog(services), name="watchdog"))
+        try:
+            waiting: list[asyncio.Future[Any]] = [*loops, services.engine.crash]
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for finished in done - {stopping}:
+                finished.result()
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+
+    # -- stop ----------------------------------------------------------------------------------------------
+
+    async def _end(self, services: Services, server: Server) -> None:
+        """Stop in stages: nothing new, the tasks, the answers; what is open is closed after this."""
+        services.is_stopping = True
+        running = services.engine.counts["running"]
+        self._manager.stopping(f"stopping: {running} tasks are being ended")
+        log.info("stopping; %d tasks are being ended", running, extra={"action": "stopping"})
+        server.stop_accepting()
+        ending = asyncio.create_task(services.engine.stop(self._config.shutdown_grace), name="end-tasks")
+        hurrying = asyncio.create_task(self._hurry.wait(), name="hurry")
+        await asyncio.wait([ending, hurrying], return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            log.warning("asked again: the tasks are killed now", extra={"action": "stop_forced"})
+            await services.engine.stop(0)
+        hurrying.cancel()
+        for left in await ending:
+            log.error("it would not end within its grace: %s", left, extra={"action": "stop_left"})
+        await server.close(ANSWER_SECONDS)
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+
+    def _asked_to_stop(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    # -- reload --------------------------------------------------------------------------------------------
+
+    async def _reload_on_signal(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            with contextlib.suppress(BarbossaError):  # said by _reload_now
+                await self._reload_now()
+
+    async def _reload_now(self) -> Reloaded:
+        """Read the config and the workflow files again. A broken config leaves the one before it in force."""
+        assert self._services is not None
+        async with self._reloading:
+            self._manager.reloading()
+            try:
+                config = configs.load(self._config_path, user=self._is_user)
+            except InvalidConfigError as error:
+                for fault in error.faults:
+                    log.error("config not reloaded: %s: %s", error.subject, fault, extra=_REFUSED)  # noqa: TRY400
+                self._manager.ready(f"config not reloaded, the one before is in force: {error}")
+                raise
+            return await self._take_over(self._services, config)
+
+    async def _take_over(self, services: Services, config: Config) -> Reloaded:
+        changes = self._config.changes(config)
+        for name in changes.needing_restart:
+            log.warning("%s changed in the config; it needs a restart", name, extra={"action": "needs_restart"})
+        kept = {
+            name: getattr(self._config, name)
+            for name in ("state_dir", "runtime_dir", "socket", "workflows_dir", "clients")
+        }
+        config = config.model_copy(update=kept)
+        self._config = services.config = config
+        logs.set_level(config.logging.level)
+        services.engine.set_limit(config.tasks.limit)
+        services.preparation.set_environment(config.tasks.environment)
+        services.logs.cap_bytes = config.tasks.log_limit
+        assert self._server is not None
+        self._server.access = AccessTable(config.access)
+        applied, faults = await services.workflows.apply_folder(config.workflows_dir)
+        in_force = tuple(name for name in changes.changed if name not in changes.needing_restart)
+        log.info("reloaded: %s", ", ".join((*in_force, *applied)) or "nothing changed", extra={"action": "reloaded"})
+        self._manager.ready(self._status())
+        return Reloaded(
+            changed=(*in_force, *(f"workflow {name}" for name in applied)),
+            needing_restart=changes.needing_restart,
+            faults=tuple(faults),
+        )
+
+    # -- signs of life -------------------------------------------------------------------------------------
+
+    async def _feed_watchdog(self, services: Services) -> None:
+        """Tell systemd that every loop lives: this one, and the store's writer, which answers an empty change."""
+        assert self._manager.watchdog_seconds
+        while True:
+            if services.database.fault is None:
+                await services.database.write(lambda _tx: None, is_fact=True)
+            self._manager.alive()
+            await asyncio.sleep(self._manager.watchdog_seconds / 2)
+
+    def _store_fault(self, fault: str | None) -> None:
+        assert self._services is not None
+        self._services.engine.store_fault(fault)
+        self._manager.status(f"DEGRADED: the state file refuses changes: {fault}" if fault else self._status())
+
+    def _status(self) -> str:
+        assert self._services is not None
+        return f"running, {len(self._services.workflows)} workflows, launcher {self._services.launcher.name}"
+
+    def _own_socket(self) -> contextlib.AbstractAsyncContextManager[socket.socket]:
+        make_folder(self._config.socket.parent)
+        group = None if self._is_user else _group_id()
+        return own_socket(self._config.socket, mode=0o600 if group is None else 0o660, group=group)
+
+
+def _group_id() -> int | None:
+    """Return the group whose members may connect, if this host has it."""
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return None
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many open files as the host lets us: each client and each task's output needs some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, MOST_DESCRIPTORS) if hard != resource.RLIM_INFINITY else MOST_DESCRIPTORS
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def serve(config: Config, config_path: Path | None, *, is_user: bool) -> None:
+    """Run a daemon until it is told to stop."""
+    await Daemon(config, config_path, is_user=is_user).run()

@@ -1,0 +1,63 @@
+"""A run that has not ended, with everything of it that lives in this process only."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from barbossad.engine.progress import RunProgress
+from barbossad.model.records import LogRecord
+from barbossad.model.states import StopCause
+from barbossad.process.launcher import LaunchSpec, Process
+from barbossad.store.changes import Change
+
+
+@dataclass(slots=True)
+class LiveAttempt:
+    """The latest attempt of a task, from its ``starting`` to its end."""
+
+    position: int
+    spec: LaunchSpec
+    process: Process | None = None
+    stop_cause: StopCause | None = None
+    timeout: asyncio.TimerHandle | None = None
+
+
+@dataclass(slots=True)
+class ActiveRun:
+    """One run: its progress, what is to be recorded of it, its live attempts, and who waits for it."""
+
+    progress: RunProgress
+    is_created: bool = True
+    """False until its first commit, the only one that may be refused to the caller."""
+
+    changes: list[Change] = field(default_factory=list)
+    launches: list[LiveAttempt] = field(default_factory=list)
+    ended_logs: list[LogRecord] = field(default_factory=list)
+    """The output of attempts whose end is about to be recorded."""
+
+    live: dict[int, LiveAttempt] = field(default_factory=dict)
+    timeout: asyncio.TimerHandle | None = None
+    enders: set[asyncio.Future[None]] = field(default_factory=set)
+    """Those who wait for the run's end."""
+
+    changers: set[asyncio.Future[None]] = field(default_factory=set)
+    """Those who wait for its next recorded change."""
+
+    def tell_change(self) -> None:
+        """Wake those who wait for a change."""
+        waiting, self.changers = self.changers, set()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def tell_end(self) -> None:
+        """Wake everybody: the run has ended and that is recorded."""
+        self.changers |= self.enders
+        self.tell_change()
+
+    def tell_refusal(self, error: BaseException) -> None:
+        """Tell everybody that the run could not be recorded: it never was."""
+        for future in self.changers | self.enders:
+            if not future.done():
+                future.set_exception(error)

@@ -1,0 +1,85 @@
+"""One try of a task: what to launch for it, and what its end means. No I/O."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from barbossad.engine.progress import RunProgress
+from barbossad.model.records import AttemptRecord
+from barbossad.model.states import AttemptState, StopCause
+from barbossad.process.launcher import EndCause, LaunchSpec, ProcessEnd
+
+Prepare = Callable[[RunProgress, int, int], LaunchSpec]
+"""From a run, a task's position and the attempt's number to what is launched. Raises BarbossaError."""
+
+ParseOutputs = Callable[[bytes], Mapping[str, Any]]
+"""From what a task wrote to ``BARBOSSA_OUTPUT`` to its outputs. Raises BarbossaError."""
+
+_STOPPED_STATE = {
+    StopCause.CANCEL: AttemptState.CANCELLED,
+    StopCause.RUN_TIMEOUT: AttemptState.TIMED_OUT,
+    StopCause.TASK_TIMEOUT: AttemptState.TIMED_OUT,
+    StopCause.SHUTDOWN: AttemptState.INTERRUPTED,
+}
+
+
+def outcome(
+    attempt: AttemptRecord,
+    end: ProcessEnd,
+    stopped: tuple[StopCause, str] | None,
+    parse_outputs: ParseOutputs,
+) -> tuple[AttemptRecord, Mapping[str, Any] | None]:
+    """Return the attempt as it ended, and the task's outputs if it succeeded.
+
+    ``stopped`` says why it was being ended, if it was: then that is how it ended, whatever its exit code.
+    """
+    state, reason = _verdict(end)
+    outputs: Mapping[str, Any] | None = None
+    if stopped is not None and end.cause is not EndCause.START_FAILED:
+        state, reason = _STOPPED_STATE[stopped[0]], stopped[1]
+    elif state is AttemptState.SUCCEEDED and end.output is not None:
+        try:
+            outputs = parse_outputs(end.output)
+        except ValueError as error:
+            state, reason = AttemptState.FAILED, f"its outputs cannot be read: {error}"
+    ended = replace(
+        attempt,
+        state=state,
+        reason=reason,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        started_at_ms=end.started_at_ms or attempt.started_at_ms,
+        finished_at_ms=end.finished_at_ms,
+        cpu_seconds=end.cpu_seconds,
+        peak_memory_bytes=end.peak_memory_bytes,
+        log=end.log,
+    )
+    return ended, outputs
+
+
+def timeout_reason(seconds: float) -> str:
+    """Say that a task took longer than it may."""
+    return f"it did not end within its timeout of {seconds:g} s"
+
+
+def _verdict(end: ProcessEnd) -> tuple[AttemptState, str | None]:
+    """Return how a process ended by itself; success needs a seen exit code of 0."""
+    if end.cause is EndCause.EXITED:
+        if end.exit_code == 0:
+            return AttemptState.SUCCEEDED, None
+        return AttemptState.FAILED, f"exit code {end.exit_code}"
+    if end.cause is EndCause.SIGNALLED:
+        return AttemptState.FAILED, f"killed by signal {end.signal}{_signal_name(end.signal)}"
+    if end.cause is EndCause.START_FAILED:
+        return AttemptState.FAILED, f"could not be started: {end.message}"
+    return AttemptState.INTERRUPTED, end.message or "what became of its process is not known"
+
+
+def _signal_name(number: int | None) -> str:
+    try:
+        return f" ({signal.Signals(number or 0).name})"
+    except ValueError:
+        return ""

@@ -1,0 +1,366 @@
+"""The loop around the decisions: it records them, launches what got a slot, and hears of every end.
+
+Everything happens in callbacks on the event loop; there is no asyncio task per run or attempt. The order is always:
+decide (``transitions``), record (one transaction), and only then act and tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from barbossad.clock import Clock
+from barbossad.engine import attempt as attempts
+from barbossad.engine import progress as progresses
+from barbossad.engine import transitions
+from barbossad.engine.active import ActiveRun, LiveAttempt
+from barbossad.engine.admission import Admission
+from barbossad.engine.live import LiveAttempts
+from barbossad.engine.transitions import Decision
+from barbossad.errors import BarbossaError, ConflictError, UnavailableError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import RunId, run_id_from_number
+from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
+from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType
+from barbossad.process.launcher import Launcher, Process
+from barbossad.store import changes
+from barbossad.store.database import Database
+from barbossad.store.runs import RunStore
+
+DRAIN_SECONDS: Final = 5.0
+"""Beyond the grace: until what was killed is gone and recorded."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the engine stands on."""
+
+    clock: Clock
+    database: Database
+    runs: RunStore
+    launcher: Launcher
+    prepare: attempts.Prepare
+    parse_outputs: attempts.ParseOutputs
+    boot_id: str
+    discard_log: Callable[[LogRecord], None]
+    """Removes the file of a log whose text is recorded in the store."""
+
+
+class Engine:
+    """Runs workflows."""
+
+    def __init__(self, parts: Parts, *, limit: int) -> None:
+        self._parts = parts
+        self._clock = parts.clock
+        self._active: dict[RunId, ActiveRun] = {}
+        self._admission: Admission[tuple[ActiveRun, int]] = Admission(limit)
+        self._dirty: list[ActiveRun] = []
+        self._last_number = 0
+        self._live = LiveAttempts(parts.launcher, parts.clock, parts.parse_outputs, self._apply, self._go_on)
+        self._is_stopping = False
+        self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails when a decision could not be recorded for another reason than the disk: the daemon must end."""
+
+    # -- what the outside asks for -------------------------------------------------------------------------
+
+    async def start_run(
+        self,
+        definition: WorkflowDefinition,
+        *,
+        params: dict[str, Any],
+        trigger: TriggerType,
+        requested_by: str,
+        idempotency_key: str | None = None,
+    ) -> RunId:
+        """Record a run and start it as soon as there is a slot; return its id after the commit.
+
+        ``params`` are bound and checked. With an ``idempotency_key`` that was used before for this workflow
+        the earlier run is returned and nothing is started. Raise UnavailableError while the daemon stops or
+        the store refuses changes.
+        """
+        if self._is_stopping:
+            raise UnavailableError("the daemon is stopping and starts nothing new; try again when it is back")
+        if self._parts.database.fault:
+            raise UnavailableError(f"the state file refuses changes ({self._parts.database.fault}); nothing is started")
+        if idempotency_key is not None:
+            earlier = await self._parts.runs.find_by_key(definition.name, idempotency_key)
+            if earlier:
+                return earlier
+        run = RunRecord(
+            id=self._next_id(),
+            workflow=definition.name,
+            version=definition.version,
+            state=RunState.QUEUED,
+            trigger=trigger,
+            params=params,
+            requested_by=requested_by,
+            idempotency_key=idempotency_key,
+            created_at_ms=self._clock.now_ms(),
+        )
+        active = ActiveRun(progresses.create(definition, run), is_created=False)
+        created = asyncio.get_running_loop().create_future()
+        active.changers.add(created)
+        self._active[run.id] = active
+        self._apply(active, Decision(changes=[changes.RunCreated(run)], ready=transitions.begin(active.progress).ready))
+        self._go_on()
+        try:
+            await created
+        except ConflictError:
+            earlier = await self._parts.runs.find_by_key(definition.name, idempotency_key or "")
+            if earlier is None:
+                raise
+            return earlier
+        return run.id
+
+    async def wait(self, run_id: RunId) -> None:
+        """Return when the run has ended and that is recorded; at once if it is not active."""
+        active = self._active.get(run_id)
+        if active is not None:
+            ended = asyncio.get_running_loop().create_future()
+            active.enders.add(ended)
+            ended.add_done_callback(active.enders.discard)
+            await ended
+
+    def next_change(self, run_id: RunId) -> asyncio.Future[None] | None:
+        """Return a future that is done at the run's next recorded change; None if it is not active."""
+        active = self._active.get(run_id)
+        if active is None:
+            return None
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        active.changers.add(changed)
+        changed.add_done_callback(active.changers.discard)
+        return changed
+
+    async def cancel(self, run_id: RunId, reason: str) -> bool:
+        """Cancel an active run; return after that is recorded, while its processes are being ended.
+
+        Return False if the run is not active.
+        """
+        active = self._active.get(run_id)
+        if active is None:
+            return False
+        self._stop_run(active, StopCause.CANCEL, reason)
+        changed = self.next_change(run_id)
+        self._go_on()
+        if active.progress.run.stop_cause is StopCause.CANCEL and changed is not None:
+            await changed
+        return True
+
+    def progress(self, run_id: RunId) -> progresses.RunProgress | None:
+        """Return where an active run stands; some of that may not be recorded yet."""
+        active = self._active.get(run_id)
+        return active.progress if active else None
+
+    def process(self, run_id: RunId, task_id: str) -> Process | None:
+        """Return the live process of a task, if it has one."""
+        active = self._active.get(run_id)
+        if active is None:
+            return None
+        for live in active.live.values():
+            if live.spec.key.task_id == task_id:
+                return live.process
+        return None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many runs are active, and how many tasks are in flight and wait for a slot."""
+        queued = sum(1 for active in self._active.values() if active.progress.run.state is RunState.QUEUED)
+        return {
+            "active": len(self._active),
+            "queued": queued,
+            "running": self._live.count,
+            "waiting": len(self._admission),
+            "limit": self._admission.limit,
+        }
+
+    def waiting_reason(self) -> str:
+        """Say why a task that is ready does not start."""
+        return self._admission.reason(self._live.count)
+
+    def set_limit(self, limit: int) -> None:
+        """Change how many tasks may be in flight; what runs goes on."""
+        self._admission.limit = limit
+        self._go_on()
+
+    def store_fault(self, fault: str | None) -> None:
+        """Start nothing new while the store refuses changes."""
+        self._admission.is_closed = self._is_stopping or fault is not None
+        if not self._admission.is_closed:
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    # -- start and stop ------------------------------------------------------------------------------------
+
+    def seed_ids(self, newest_number: int) -> None:
+        """Make ids above those of recorded runs, also when the clock was set back."""
+        self._last_number = max(self._last_number, newest_number)
+
+    def resume(self, progress: progresses.RunProgress, interrupted: dict[int, AttemptRecord]) -> None:
+        """Go on with a run that an earlier daemon left: record its interrupted attempts, start what is ready."""
+        active = ActiveRun(progress)
+        self._active[progress.run.id] = active
+        for position, record in interrupted.items():
+            steps = transitions.attempt_ended(progress, position, record, None).changes
+            self._apply(active, Decision(changes=steps))
+        if progress.run.stop_cause is not None:
+            self._stop_run(active, progress.run.stop_cause, progress.run.stop_reason or "")
+        elif not progress.has_ended:
+            self._apply(active, transitions.begin(progress))
+        self._arm_run_timeout(active)
+        self._go_on()
+
+    async def stop(self, grace_seconds: float) -> list[str]:
+        """Start nothing new, end what runs within the grace, record it; return what would not end.
+
+        Runs with tasks that have not started stay as they are and go on at the next start.
+        """
+        self._is_stopping = True
+        self._admission.is_closed = True
+        for active in self._active.values():
+            for live in active.live.values():
+                self._live.stop(active, live, StopCause.SHUTDOWN, grace_seconds)
+        try:
+            async with asyncio.timeout(grace_seconds + DRAIN_SECONDS):
+                await self._live.all_ended()
+        except TimeoutError:
+            return [str(live.spec.key) for active in self._active.values() for live in active.live.values()]
+        return []
+
+    # -- deciding, recording, acting -----------------------------------------------------------------------
+
+    def _next_id(self) -> RunId:
+        self._last_number = max(self._clock.now_ms(), self._last_number + 1)
+        return run_id_from_number(self._last_number)
+
+    def _apply(self, active: ActiveRun, decision: Decision) -> None:
+        """Take over what was decided; ``_go_on`` records it and goes on."""
+        if decision.changes and not active.changes:
+            self._dirty.append(active)
+        active.changes.extend(decision.changes)
+        for position in decision.ready:
+            self._admission.claim((active, position))
+        for position in decision.stop:
+            live = active.live.get(position)
+            cause = active.progress.run.stop_cause
+            if live is not None and cause is not None:
+                self._live.stop(active, live, cause)
+
+    def _go_on(self) -> None:
+        """Give free slots away, then record all that was decided in this turn."""
+        for active, position in self._admission.admit(self._live):
+            self._begin_attempt(active, position)
+        dirty, self._dirty = self._dirty, []
+        for active in dirty:
+            steps, active.changes = active.changes, []
+            batch = _Batch(active, active.launches, active.ended_logs, is_end=active.progress.has_ended)
+            active.launches, active.ended_logs = [], []
+            recorded = self._parts.database.write(partial(changes.apply_all, changes=steps), is_fact=active.is_created)
+            recorded.add_done_callback(partial(self._recorded, batch))
+
+    def _begin_attempt(self, active: ActiveRun, position: int) -> None:
+        """Use a slot for a ready task: prepare its command and record it as starting."""
+        progress = active.progress
+        cell = progress.tasks[position]
+        if cell.record.state is not TaskState.PENDING:
+            return  # it was cancelled while it waited
+        task = progress.definition.tasks[position]
+        now_ms = self._clock.now_ms()
+        number = len(cell.attempts) + 1
+        try:
+            spec = self._parts.prepare(progress, position, number)
+        except BarbossaError as error:
+            self._apply(active, transitions.task_unstartable(progress, position, str(error), now_ms))
+            return
+        attempt = AttemptRecord(
+            run_id=progress.run.id,
+            task_id=task.id,
+            number=number,
+            state=AttemptState.STARTING,
+            launcher=self._parts.launcher.name,
+            unit=self._parts.launcher.unit_name(spec.key),
+            boot_id=self._parts.boot_id,
+        )
+        live = LiveAttempt(position, spec)
+        active.live[position] = live
+        active.launches.append(live)
+        self._live.count += 1
+        self._apply(active, transitions.attempt_starting(progress, position, attempt, now_ms))
+        self._arm_run_timeout(active)
+
+    def _recorded(self, batch: _Batch, recorded: asyncio.Future[None]) -> None:
+        """Act on what is now durable: launch, and tell those who wait."""
+        error = None if recorded.cancelled() else recorded.exception()
+        if error is not None:
+            self._not_recorded(batch, error)
+            return
+        active = batch.active
+        active.is_created = True
+        for live in batch.launches:
+            self._live.launch(active, live)
+        for log_record in batch.logs:
+            if log_record.path is not None:
+                self._parts.discard_log(log_record)
+        if batch.is_end:
+            self._finish(active)
+        else:
+            active.tell_change()
+
+    def _not_recorded(self, batch: _Batch, error: BaseException) -> None:
+        """Take back a run that could not be created; anything else ends the daemon, which then recovers."""
+        active = batch.active
+        run = active.progress.run
+        if not active.is_created:
+            self._active.pop(run.id, None)
+            self._admission.forget(lambda claim: claim[0] is active)
+            self._live.count -= len(active.live)
+            active.live.clear()
+            active.tell_refusal(error)
+            self._go_on()
+        elif not self.crash.done():
+            log.critical("run %s: %s", run.id, error, extra={"action": "record_failed", "run_id": run.id})
+            self.crash.set_exception(error)
+
+    def _finish(self, active: ActiveRun) -> None:
+        """Forget a run whose end is recorded, and tell it."""
+        run = active.progress.run
+        if active.timeout is not None:
+            active.timeout.cancel()
+        self._active.pop(run.id, None)
+        active.tell_end()
+        seconds = ((run.finished_at_ms or 0) - run.created_at_ms) / 1000
+        log.info(
+            "run %s of %s %s after %.3f s%s",
+            run.id, run.workflow, run.state, seconds, f": {run.reason}" if run.reason else "",
+            extra={"action": "run_finished", "run_id": run.id, "workflow": run.workflow, "state": run.state.value},
+        )  # fmt: skip
+
+    def _stop_run(self, active: ActiveRun, cause: StopCause, reason: str) -> None:
+        self._apply(active, transitions.stop(active.progress, cause, reason, self._clock.now_ms()))
+
+    def _arm_run_timeout(self, active: ActiveRun) -> None:
+        """Start the clock of the run's own timeout when the run starts."""
+        progress = active.progress
+        limit, started = progress.definition.timeout_seconds, progress.run.started_at_ms
+        if limit is None or started is None or active.timeout is not None or progress.has_ended:
+            return
+        left = started / 1000 + limit - self._clock.now_ms() / 1000
+        active.timeout = asyncio.get_running_loop().call_later(max(left, 0), self._run_timed_out, active, limit)
+
+    def _run_timed_out(self, active: ActiveRun, limit: float) -> None:
+        self._stop_run(active, StopCause.RUN_TIMEOUT, f"the run did not end within its timeout of {limit:g} s")
+        self._go_on()
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one commit of a run sets free."""
+
+    active: ActiveRun
+    launches: list[LiveAttempt]
+    logs: list[LogRecord]
+    is_end: bool

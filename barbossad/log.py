@@ -1,0 +1,77 @@
+"""Log records as one line each: for people on a terminal, with syslog priorities for journald.
+
+Every record may carry ``action``, ``run_id``, ``task``, ``attempt`` and other facts as ``extra``; they follow the
+sentence as ``name=value``. Source of the prefixes: sd-daemon(3), "Logging".
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from typing import Final
+
+_PRIORITIES: Final = (
+    (logging.CRITICAL, 2),
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (logging.INFO, 6),
+    (logging.DEBUG, 7),
+)
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` with control characters escaped, so that nobody can forge a line or steer a terminal."""
+    return text.translate(_CONTROL)
+
+
+class Formatter(logging.Formatter):
+    """One record, one line."""
+
+    def __init__(self, *, for_journal: bool) -> None:
+        super().__init__()
+        self._for_journal = for_journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record; a traceback is folded into it, its lines joined with `` | ``."""
+        sentence = record.getMessage()
+        if record.exc_info:
+            sentence += " | " + " | ".join(self.formatException(record.exc_info).splitlines())
+        facts = "".join(
+            f" {name}={value}" for name, value in vars(record).items() if name not in _STANDARD and value is not None
+        )
+        if self._for_journal:
+            priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
+            return f"<{priority}>" + one_line(sentence + facts)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        return f"{stamp}.{record.msecs:03.0f}Z {record.levelname.lower():8}" + one_line(sentence + facts)
+
+
+def set_up(level: str) -> None:
+    """Send records to standard error, as journald or a person wants them."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter(for_journal=_is_journal()))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # it logs each statement at debug
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    set_level(level)
+    # What these would find out for every record stands in no line of ours.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+def set_level(level: str) -> None:
+    """Change what is logged."""
+    logging.getLogger().setLevel(level.upper())
+
+
+def _is_journal() -> bool:
+    """Whether standard error is a stream of journald: ``JOURNAL_STREAM`` names its device and inode."""
+    named = os.environ.get("JOURNAL_STREAM")
+    if not named:
+        return False
+    found = os.fstat(sys.stderr.fileno())
+    return named == f"{found.st_dev}:{found.st_ino}"

@@ -1,0 +1,137 @@
+"""The daemon itself: is it there, how is it, read the settings again."""
+
+from __future__ import annotations
+
+import os
+
+from typing_extensions import TypedDict
+
+from barbossad import __version__
+from barbossad.operations.registry import NoParams, define
+from barbossad.operations.services import Call, Reloaded
+from barbossad.operations.views import FaultView, fault_view
+from barbossad.security.access import Role, user_name
+
+
+class Ping(TypedDict):
+    """A sign of life."""
+
+    version: str
+    pid: int
+    uptime_seconds: float
+
+
+class LauncherStatus(TypedDict):
+    """What starts processes, and what it cannot do."""
+
+    name: str
+    lacks: list[str]
+
+
+class StoreStatus(TypedDict):
+    """The state file; ``reason`` says why it takes no changes, if it does not."""
+
+    path: str
+    size_bytes: int
+    healthy: bool
+    reason: str | None
+
+
+class RunCounts(TypedDict):
+    """Runs that have not ended; the queued ones are among the active."""
+
+    active: int
+    queued: int
+
+
+class TaskCounts(TypedDict):
+    """Tasks in flight, those that wait for a slot, and the number of slots."""
+
+    running: int
+    waiting: int
+    limit: int
+
+
+class ConfigStatus(TypedDict):
+    """The file that was read, None where the defaults are in force."""
+
+    path: str | None
+
+
+class Status(Ping):
+    """How the daemon is."""
+
+    state: str
+    launcher: LauncherStatus
+    store: StoreStatus
+    runs: RunCounts
+    tasks: TaskCounts
+    workflows: int
+    socket: str
+    config: ConfigStatus
+    user: str
+    role: str
+
+
+class ReloadView(TypedDict):
+    """What a reload did. Settings in ``needing_restart`` differ in the file but are not in force yet."""
+
+    changed: list[str]
+    needing_restart: list[str]
+    faults: list[FaultView]
+
+
+@define("daemon.ping", Role.VIEWER)
+def ping(call: Call, params: NoParams) -> Ping:  # noqa: ARG001 (takes none)
+    """Tell that the daemon is there."""
+    services = call.services
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "uptime_seconds": round(services.clock.monotonic() - services.started_monotonic, 3),
+    }
+
+
+@define("daemon.status", Role.VIEWER)
+def status(call: Call, params: NoParams) -> Status:
+    """Tell how the daemon is: its store, its launcher, and what runs."""
+    services = call.services
+    counts = services.engine.counts
+    fault = services.database.fault
+    role = call.caller.role
+    alive = ping(call, params)
+    return {
+        "version": alive["version"],
+        "pid": alive["pid"],
+        "uptime_seconds": alive["uptime_seconds"],
+        "state": "stopping" if services.is_stopping else "degraded" if fault else "running",
+        "launcher": {"name": services.launcher.name, "lacks": list(services.launcher.lacks)},
+        "store": {
+            "path": str(services.database.path),
+            "size_bytes": services.database.path.stat().st_size,
+            "healthy": fault is None,
+            "reason": fault,
+        },
+        "runs": {"active": counts["active"], "queued": counts["queued"]},
+        "tasks": {"running": counts["running"], "waiting": counts["waiting"], "limit": counts["limit"]},
+        "workflows": len(services.workflows),
+        "socket": str(services.config.socket),
+        "config": {"path": str(services.config_path) if services.config_path else None},
+        "user": user_name(os.geteuid()),
+        "role": role.word if role else "none",
+    }
+
+
+@define("daemon.reload", Role.ADMIN)
+async def reload(call: Call, params: NoParams) -> ReloadView:  # noqa: ARG001 (takes none)
+    """Read the config and the workflow files again.
+
+    A config with a fault is refused as a whole and the settings before it stay in force. A workflow file with
+    a fault leaves the version before it in force; its faults are in the answer.
+    """
+    done: Reloaded = await call.services.reload()
+    return {
+        "changed": list(done.changed),
+        "needing_restart": list(done.needing_restart),
+        "faults": [fault_view(fault) for fault in done.faults],
+    }

@@ -1,0 +1,117 @@
+"""Define an operation once: its name, role, parameters and result, from which every way in is made."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from barbossad import operations, wire
+from barbossad.document import Document
+from barbossad.errors import InvalidParamsError, PermissionDeniedError
+from barbossad.operations.services import Call
+from barbossad.security.access import Caller, Role
+from barbossad.validation import faults_of
+
+
+class Params(BaseModel):
+    """The base of every operation's parameters: by name, strictly typed, nothing unknown."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class NoParams(Params):
+    """No parameters."""
+
+
+Handler = Callable[[Call, Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One thing that may be asked for."""
+
+    name: str
+    role: Role
+    params: type[Params]
+    result: Any
+    """The type of its result, a TypedDict."""
+
+    summary: str
+    description: str
+    max_request_bytes: int
+    handler: Handler
+
+    def parse(self, given: dict[str, Any] | list[Any]) -> Params:
+        """Return checked parameters; by position they follow the order of the fields. Raise InvalidParamsError."""
+        names = list(self.params.model_fields)
+        if isinstance(given, list):
+            if len(given) > len(names):
+                given = {**dict(zip(names, given, strict=False)), "": given[len(names)]}
+            else:
+                given = dict(zip(names, given, strict=False))
+        try:
+            return self.params.model_validate(given)
+        except ValidationError as error:
+            raise InvalidParamsError(self.name, faults_of(error, Document(""), self.params, given)) from None
+
+    def invoke(self, call: Call, given: dict[str, Any] | list[Any]) -> Awaitable[Any] | Any:
+        """Check the caller's role, then the parameters, then run it; the result may have to be awaited."""
+        require(call.caller, self.role, self.name)
+        return self.handler(call, self.parse(given))
+
+    def result_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the result."""
+        return TypeAdapter(self.result).json_schema(mode="serialization")
+
+
+_DEFINED: Final[dict[str, Operation]] = {}
+
+
+def define(name: str, role: Role, *, max_request_bytes: int = wire.MAX_REQUEST_BYTES) -> Callable[[Handler], Handler]:
+    """Make an operation of a function ``(call, params) -> result``; its docstring is its documentation."""
+
+    def register(handler: Handler) -> Handler:
+        hints = typing.get_type_hints(handler)
+        documentation = inspect.getdoc(handler)
+        if name in _DEFINED or not documentation or not issubclass(hints["params"], Params):
+            raise TypeError(f"operation {name} is defined twice, or without documentation or parameters")
+        summary, _, description = documentation.partition("\n\n")
+        _DEFINED[name] = Operation(
+            name=name,
+            role=role,
+            params=hints["params"],
+            result=hints["return"],
+            summary=" ".join(summary.split()),
+            description=description,
+            max_request_bytes=max_request_bytes,
+            handler=handler,
+        )
+        return handler
+
+    return register
+
+
+@lru_cache(maxsize=1)
+def load() -> dict[str, Operation]:
+    """Return every operation by name; each module of this package is asked for what it defines."""
+    for module in pkgutil.iter_modules(operations.__path__):
+        importlib.import_module(f"{operations.__name__}.{module.name}")
+    return dict(sorted(_DEFINED.items()))
+
+
+def require(caller: Caller, role: Role, what: str) -> None:
+    """Raise PermissionDeniedError unless the caller has at least ``role``."""
+    if caller.role is None:
+        raise PermissionDeniedError(
+            f"user {caller.name} has no role here; an administrator can give one (access in the config)"
+        )
+    if caller.role < role:
+        raise PermissionDeniedError(f"{what} needs the role {role.word}; user {caller.name} is {caller.role.word}")

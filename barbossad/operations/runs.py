@@ -1,0 +1,285 @@
+"""Runs: start, look at, wait for, read the output of, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from barbossad.errors import ConflictError, InvalidWorkflowError, NotFoundError, TimedOutError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import RUN_ID, TASK_ID, RunId, TaskId
+from barbossad.model.records import LogRecord, RunRecord
+from barbossad.model.states import RUN_ENDED, RunState, TriggerType
+from barbossad.operations.registry import Params, define
+from barbossad.operations.services import Call
+from barbossad.operations.views import RunSummary, RunView, run_summary, run_view
+from barbossad.operations.workflows import Limit, Name
+from barbossad.process import logs
+from barbossad.process.launcher import LiveLog
+from barbossad.security.access import Role
+from barbossad.store.runs import RunDetails
+from barbossad.workflows import params as workflow_params
+
+RunIdParam = Annotated[str, Field(pattern=f"^{RUN_ID.pattern}$", description="Id of a run")]
+Seconds = Annotated[float, Field(ge=0, le=3600, description="How long to wait at most")]
+State = Literal["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "interrupted"]
+
+
+class StartParams(Params):
+    """What to run."""
+
+    workflow: Name
+    params: dict[str, Any] = Field(
+        {}, description="Values of the workflow's parameters; text is converted to their types"
+    )
+    idempotency_key: str | None = Field(
+        None, min_length=1, max_length=128, description="A second call with the same key gives the run of the first"
+    )
+
+
+class RunParams(Params):
+    """A run."""
+
+    run_id: RunIdParam
+
+
+class WaitParams(RunParams):
+    """A run, and how long to wait for its end (for ever if not said)."""
+
+    timeout_seconds: Annotated[float, Field(ge=0, description="How long to wait at most")] | None = None
+
+
+class WatchParams(RunParams):
+    """A run, and the revision of it that is known."""
+
+    after: int = Field(0, ge=0, description="The revision that the caller knows")
+    wait_seconds: Seconds = 30.0
+
+
+class CancelParams(RunParams):
+    """A run, and why it is cancelled."""
+
+    reason: str | None = Field(None, max_length=500, description="Why, for those who read the history")
+
+
+class ListParams(Params):
+    """Which runs to list; ``active`` are those that have not ended."""
+
+    workflow: Name | None = None
+    state: State | None = None
+    active: bool = False
+    cursor: RunIdParam | None = None
+    limit: Limit = 50
+
+
+class LogParams(RunParams):
+    """Whose output to read, and from where."""
+
+    task: Annotated[str, Field(pattern=f"^{TASK_ID.pattern}$", description="Id of a task")]
+    attempt: int | None = Field(None, ge=1, description="Which try; the last if not said")
+    cursor: str | None = Field(None, pattern="^[0-9]{1,18}$", description="next_cursor of the page before")
+    limit: Limit = 1000
+    stream: Literal["stdout", "stderr"] | None = None
+    wait_seconds: Annotated[float, Field(ge=0, le=300, description="How long to wait for more, if there is none")] = 0.0
+
+
+class RunPage(TypedDict):
+    """A piece of the listing of runs."""
+
+    items: list[RunSummary]
+    next_cursor: str | None
+
+
+class Watched(TypedDict):
+    """A run and its revision."""
+
+    run: RunView
+    revision: int
+
+
+class LogItem(TypedDict):
+    """A line of output; ``partial``: the next one of its stream goes on where this one stops."""
+
+    at: str
+    stream: str
+    text: str
+    partial: bool
+
+
+class LogPage(TypedDict):
+    """A piece of a task's output; ``finished``: the attempt has ended and nothing is left to read."""
+
+    items: list[LogItem]
+    next_cursor: str
+    finished: bool
+
+
+@define("run.start", Role.OPERATOR)
+async def start(call: Call, params: StartParams) -> RunView:
+    """Start a run of a workflow's version in force; the answer comes when it is recorded."""
+    services = call.services
+    record = services.workflows.record(params.workflow)
+    definition = await services.workflows.runnable(record.name)
+    run_id = await services.engine.start_run(
+        definition,
+        params=workflow_params.bind(definition, params.params),
+        trigger=TriggerType.MANUAL,
+        requested_by=call.caller.name,
+        idempotency_key=params.idempotency_key,
+    )
+    return await _view(call, run_id)
+
+
+@define("run.get", Role.VIEWER)
+async def get(call: Call, params: RunParams) -> RunView:
+    """Show a run with its tasks and their attempts."""
+    return await _view(call, RunId(params.run_id))
+
+
+@define("run.list", Role.VIEWER)
+async def listing(call: Call, params: ListParams) -> RunPage:
+    """List runs, the newest first."""
+    page = await call.services.runs.page(
+        workflow=params.workflow,
+        state=RunState(params.state) if params.state else None,
+        is_active=params.active,
+        before=RunId(params.cursor) if params.cursor else None,
+        limit=params.limit,
+    )
+    return {"items": [run_summary(run) for run in page.items], "next_cursor": page.next_cursor}
+
+
+@define("run.wait", Role.VIEWER)
+async def wait(call: Call, params: WaitParams) -> RunView:
+    """Answer when the run has ended and that is recorded."""
+    run_id = RunId(params.run_id)
+    try:
+        async with asyncio.timeout(params.timeout_seconds):
+            await call.services.engine.wait(run_id)
+    except TimeoutError:
+        raise TimedOutError(f"run {run_id} has not ended after {params.timeout_seconds:g} s; it goes on") from None
+    return await _view(call, run_id)
+
+
+@define("run.watch", Role.VIEWER)
+async def watch(call: Call, params: WatchParams) -> Watched:
+    """Answer when the run has changed beyond the revision that the caller knows, or the time is up.
+
+    A run that has ended is answered at once.
+    """
+    run_id = RunId(params.run_id)
+    deadline = asyncio.get_running_loop().time() + params.wait_seconds
+    while True:
+        changed = call.services.engine.next_change(run_id)
+        details = await _details(call, run_id)
+        is_new = details.revision > params.after or details.run.state in RUN_ENDED
+        if is_new or changed is None or asyncio.get_running_loop().time() >= deadline:
+            if changed is not None:
+                changed.cancel()
+            return {"run": await _shown(call, details), "revision": details.revision}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await changed
+
+
+@define("run.cancel", Role.OPERATOR)
+async def cancel(call: Call, params: CancelParams) -> RunView:
+    """Cancel a run: its tasks get SIGTERM and, after their grace, SIGKILL; what has not started never will.
+
+    The answer comes when that is recorded; ``run.wait`` tells when its processes are gone.
+    """
+    run_id = RunId(params.run_id)
+    reason = f"cancelled by {call.caller.name}" + (f": {params.reason}" if params.reason else "")
+    if not await call.services.engine.cancel(run_id, reason):
+        details = await _details(call, run_id)
+        raise ConflictError(f"run {run_id} has ended already: {details.run.state}")
+    return await _view(call, run_id)
+
+
+@define("run.logs", Role.VIEWER)
+async def log(call: Call, params: LogParams) -> LogPage:
+    """Read what a task printed, from a cursor on; with ``wait_seconds`` wait for more."""
+    run_id, task_id = RunId(params.run_id), TaskId(params.task)
+    cursor = int(params.cursor or 0)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(params.wait_seconds):
+            await _until_more(call, run_id, task_id, params.attempt, cursor)
+    live, record = await _log(call, run_id, task_id, params.attempt)
+    page = await asyncio.to_thread(logs.read, call.services.logs, record, cursor, params.limit, params.stream)
+    items: list[LogItem] = [
+        {"at": entry.at, "stream": entry.stream, "text": entry.text, "partial": entry.is_partial}
+        for entry in page.items
+    ]
+    has_ended = live is None and await _has_ended(call, run_id, task_id)
+    finished = has_ended and page.next_cursor >= record.end_cursor
+    return {"items": items, "next_cursor": str(page.next_cursor), "finished": finished}
+
+
+async def _until_more(call: Call, run_id: RunId, task_id: TaskId, attempt: int | None, cursor: int) -> None:
+    """Return when there is output past the cursor, or there will be none."""
+    while True:
+        changed = call.services.engine.next_change(run_id)
+        live, record = await _log(call, run_id, task_id, attempt)
+        if record.end_cursor > cursor or changed is None:
+            return
+        if live is not None:
+            changed.cancel()
+            await live.changed(cursor)
+            return
+        if await _has_ended(call, run_id, task_id):
+            changed.cancel()
+            return
+        await changed
+
+
+async def _log(call: Call, run_id: RunId, task_id: TaskId, attempt: int | None) -> tuple[LiveLog | None, LogRecord]:
+    """Return the output of a task's attempt: of its live process, or as it was recorded at the end."""
+    details = await _details(call, run_id)
+    definition = await call.services.workflows.definition(details.run.workflow, details.run.version)
+    if task_id not in definition.positions:
+        raise NotFoundError(
+            f"task of run {run_id}", task_id, f"its tasks: {', '.join(list(definition.positions)[:20])}"
+        )
+    tries = details.attempts.get(task_id, ())
+    if attempt is not None and attempt > max(len(tries), 1):
+        raise NotFoundError(f"attempt of task {task_id!r}", str(attempt), f"it had {len(tries)}")
+    process = call.services.engine.process(run_id, task_id)
+    if process is not None and attempt in (None, len(tries)):
+        return process.log, process.log.snapshot()
+    number = attempt or len(tries)
+    return None, (await call.services.runs.log(run_id, task_id, number) if number else None) or LogRecord()
+
+
+async def _has_ended(call: Call, run_id: RunId, task_id: TaskId) -> bool:
+    details = await _details(call, run_id)
+    task = details.tasks.get(task_id)
+    return details.run.state in RUN_ENDED or (task is not None and task.finished_at_ms is not None)
+
+
+async def _details(call: Call, run_id: RunId) -> RunDetails:
+    details = await call.services.runs.get(run_id)
+    if details is None:
+        raise NotFoundError("run", run_id, "`barbossactl ps --all` lists the newest")
+    return details
+
+
+async def _view(call: Call, run_id: RunId) -> RunView:
+    return await _shown(call, await _details(call, run_id))
+
+
+async def _shown(call: Call, details: RunDetails) -> RunView:
+    engine = call.services.engine
+    definition = await _definition(call, details.run)
+    return run_view(details, definition, engine.progress(details.run.id), engine.waiting_reason())
+
+
+async def _definition(call: Call, run: RunRecord) -> WorkflowDefinition | None:
+    """Return what the run ran; None if this version of Barbossa no longer understands it."""
+    try:
+        return await call.services.workflows.definition(run.workflow, run.version)
+    except InvalidWorkflowError:
+        return None

@@ -1,0 +1,56 @@
+"""What operations work with, handed in by the composition root, and who calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from barbossad.clock import Clock
+from barbossad.config import Config
+from barbossad.engine.engine import Engine
+from barbossad.errors import Fault
+from barbossad.process.launcher import Launcher
+from barbossad.process.logs import LogFolder
+from barbossad.security.access import Caller
+from barbossad.store.database import Database
+from barbossad.store.runs import RunStore
+from barbossad.workflows.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloaded:
+    """What a reload did: the settings in force anew, those that wait for a restart, and faults of files."""
+
+    changed: tuple[str, ...]
+    needing_restart: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """The parts of a running daemon."""
+
+    clock: Clock
+    config: Config
+    config_path: Path | None
+    database: Database
+    runs: RunStore
+    workflows: Registry
+    engine: Engine
+    launcher: Launcher
+    logs: LogFolder
+    started_monotonic: float
+    reload: Callable[[], Any]
+    """Reads the config and the workflow files again; awaited, it gives a ``Reloaded``."""
+
+    is_stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: by whom, on what."""
+
+    services: Services
+    caller: Caller

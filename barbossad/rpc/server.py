@@ -1,0 +1,173 @@
+"""Listen on the Unix socket, one that was handed over or one of our own, and serve its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from barbossad import wire
+from barbossad.errors import ConflictError
+from barbossad.operations.services import Call, Services
+from barbossad.rpc import peer
+from barbossad.rpc.connection import Connection
+from barbossad.rpc.dispatch import Dispatcher
+from barbossad.security.access import AccessTable
+
+BACKLOG: Final = 4096
+MAX_PATH_BYTES: Final = 107  # sun_path of unix(7), less its NUL
+ACCEPTS_A_TURN: Final = 64
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """The control socket."""
+
+    def __init__(self, services: Services, dispatcher: Dispatcher, access: AccessTable) -> None:
+        self.access = access
+        """Replaced as a whole by a reload; connections that are open keep the role they came with."""
+
+        self._services = services
+        self._dispatcher = dispatcher
+        self._clients: set[Connection] = set()
+        self._sockets: list[socket.socket] = []
+        self._is_accepting = False
+
+    def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept clients on listening sockets."""
+        loop = asyncio.get_running_loop()
+        for listening in sockets:
+            listening.setblocking(False)
+            self._sockets.append(listening)
+            loop.add_reader(listening.fileno(), self._accept, listening)
+        self._is_accepting = True
+
+    def stop_accepting(self) -> None:
+        """Take no new clients; those who connect wait in the kernel's queue."""
+        if self._is_accepting:
+            self._is_accepting = False
+            for listening in self._sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+
+    async def close(self, limit_seconds: float) -> None:
+        """Let calls under way be answered for a moment, then hang up on everybody."""
+        self.stop_accepting()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_seconds):
+                await asyncio.gather(*(client.answered() for client in self._clients))
+        for client in list(self._clients):
+            client.close()
+        await asyncio.sleep(0)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                connection, _ = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._rest(listening, error)
+                return
+            self._welcome(connection)
+
+    def _rest(self, listening: socket.socket, error: OSError) -> None:
+        """Stop accepting for a moment where there are no descriptors left, rather than spin."""
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            log.warning("cannot accept clients: %s; trying again in a second", error, extra={"action": "accept_failed"})
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listening.fileno())
+            loop.call_later(1.0, self._resume, listening)
+
+    def _resume(self, listening: socket.socket) -> None:
+        if self._is_accepting:
+            asyncio.get_running_loop().add_reader(listening.fileno(), self._accept, listening)
+
+    def _welcome(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        if len(self._clients) >= self._services.config.clients.limit:
+            refusal = wire.error(None, "too_many_requests", "too many clients are connected; try again in a moment")
+            with contextlib.suppress(OSError):
+                connection.send(wire.encode(refusal))
+            connection.close()
+            return
+        try:
+            uid, groups = peer.identity(connection)
+        except OSError:
+            connection.close()  # it is gone already
+            return
+        call = Call(self._services, self.access.caller(uid, groups))
+        client = Connection(self._dispatcher, call, self._clients)
+        asyncio.get_running_loop().create_task(_attach(connection, client), name="rpc-client")
+
+
+async def _attach(connection: socket.socket, client: Connection) -> None:
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
+    except OSError:
+        connection.close()
+
+
+@contextlib.asynccontextmanager
+async def own_socket(path: Path, *, mode: int, group: int | None) -> AsyncIterator[socket.socket]:
+    """Listen at ``path``; the socket is removed on leaving.
+
+    A socket that nobody answers on is replaced. Anything else at that path is left as it is: ConflictError.
+    """
+    raw = os.fsencode(path)
+    if len(raw) > MAX_PATH_BYTES:
+        raise ConflictError(f"the path of the socket has {len(raw)} bytes, and at most {MAX_PATH_BYTES} work: {path}")
+    _make_way(path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        before = os.umask(0o177)  # bind(2) makes it with the umask of this moment
+        try:
+            listening.bind(raw)
+        except OSError as error:
+            raise ConflictError(f"cannot listen at {path}: {error.strerror}") from error
+        finally:
+            os.umask(before)
+        if group is not None:
+            os.chown(path, -1, group)
+        path.chmod(mode)
+        listening.listen(BACKLOG)
+        ours = path.stat()
+        try:
+            yield listening
+        finally:
+            with contextlib.suppress(OSError):
+                found = path.lstat()
+                if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
+                    path.unlink()
+    finally:
+        listening.close()
+
+
+def _make_way(path: Path) -> None:
+    """Remove a stale socket at ``path``. Raise ConflictError if something else is there."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ConflictError(f"there is something at {path} that is not a socket; it is left as it is. Move it away")
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.settimeout(2.0)
+        probe.connect(os.fsencode(path))
+    except ConnectionRefusedError:
+        path.unlink()
+        log.info("replaced the stale socket %s", path, extra={"action": "socket_replaced"})
+        return
+    except OSError as error:
+        raise ConflictError(f"the socket {path} is in use, or cannot be tried: {error}") from error
+    finally:
+        probe.close()
+    raise ConflictError(f"another program listens at {path}; it is left as it is. Name another socket in the config")

@@ -1,0 +1,170 @@
+"""The workflows in force and their versions, compiled once and kept by version."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from barbossad.clock import Clock
+from barbossad.errors import ConflictError, Fault, InvalidWorkflowError, NotFoundError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import VersionId, WorkflowName
+from barbossad.model.records import Page, VersionRecord, WorkflowRecord
+from barbossad.store.workflows import WorkflowStore
+from barbossad.trusted import UntrustedFileError, read_trusted
+from barbossad.validation import proposal
+from barbossad.workflows.loader import Loader
+
+KEPT_DEFINITIONS: Final = 256
+
+log = logging.getLogger(__name__)
+
+
+class Registry:
+    """Which version of each workflow is in force. All of it is in memory; the store has the same."""
+
+    def __init__(self, store: WorkflowStore, loader: Loader, clock: Clock) -> None:
+        self._store = store
+        self._loader = loader
+        self._clock = clock
+        self._records: dict[str, WorkflowRecord] = {}
+        self._definitions: OrderedDict[tuple[str, str], WorkflowDefinition] = OrderedDict()
+
+    async def open(self) -> None:
+        """Read which workflows there are."""
+        self._records = {record.name: record for record in await self._store.all()}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def records(self) -> list[WorkflowRecord]:
+        """Return every workflow in force, by name."""
+        return [self._records[name] for name in sorted(self._records)]
+
+    def record(self, name: str) -> WorkflowRecord:
+        """Return which version of a workflow is in force. Raise NotFoundError with the nearest known name."""
+        found = self._records.get(name)
+        if found is None:
+            hint = proposal(name, self._records, noun="workflows") if self._records else "none was applied yet"
+            raise NotFoundError("workflow", name, hint)
+        return found
+
+    async def definition(self, name: WorkflowName, version: VersionId | None = None) -> WorkflowDefinition:
+        """Return a version of a workflow, the one in force if none is named, compiled.
+
+        Raise NotFoundError, or InvalidWorkflowError for a version that this program no longer understands.
+        """
+        wanted = version or self.record(name).version
+        key = (name, wanted)
+        found = self._definitions.get(key)
+        if found is None:
+            found = self._loader.load((await self._store.version(name, wanted)).text)
+            self._keep(found)
+        else:
+            self._definitions.move_to_end(key)
+        return found
+
+    async def runnable(self, name: WorkflowName) -> WorkflowDefinition:
+        """Return the version in force. Raise ConflictError if the workflow is disabled."""
+        if not self.record(name).is_enabled:
+            raise ConflictError(
+                f"workflow {name!r} is disabled; `barbossactl workflow enable {name}` allows runs again"
+            )
+        return await self.definition(name)
+
+    def check(self, text: str) -> list[Fault]:
+        """Return what is wrong with the text of a workflow; nothing is stored."""
+        return self._loader.check(text)
+
+    async def apply(self, text: str, *, by: str) -> tuple[WorkflowDefinition, bool]:
+        """Put a workflow's text in force; return it compiled, and whether that changed anything.
+
+        Raise InvalidWorkflowError with every fault.
+        """
+        definition = self._loader.load(text)
+        now_ms = self._clock.now_ms()
+        has_changed = await self._store.apply(
+            VersionRecord(
+                workflow=definition.name,
+                version=definition.version,
+                text=text,
+                applied_at_ms=now_ms,
+                applied_by=by,
+            )
+        )
+        self._keep(definition)
+        if has_changed:
+            before = self._records.get(definition.name)
+            self._records[definition.name] = WorkflowRecord(
+                name=definition.name,
+                version=definition.version,
+                is_enabled=before.is_enabled if before else True,
+                applied_at_ms=now_ms,
+                applied_by=by,
+            )
+        return definition, has_changed
+
+    async def apply_folder(self, folder: Path) -> tuple[list[str], list[Fault]]:
+        """Apply every ``*.yaml`` of a folder; return the names that changed, and the faults of broken files.
+
+        A broken file leaves the version before it in force. A folder that is not there holds nothing.
+        """
+        changed: list[str] = []
+        faults: list[Fault] = []
+        for path in _yaml_files(folder):
+            try:
+                definition, has_changed = await self.apply(read_trusted(path), by=f"file {path.name}")
+            except InvalidWorkflowError as error:
+                faults += [_in_file(path, fault) for fault in error.faults]
+            except UntrustedFileError as error:
+                faults.append(Fault(line=None, column=None, path=str(path), message=str(error), hint=error.hint))
+            except OSError as error:
+                faults.append(Fault(line=None, column=None, path=str(path), message=f"cannot be read: {error}"))
+            else:
+                if has_changed:
+                    changed.append(definition.name)
+        for fault in faults:
+            log.error("%s: %s", fault.path, fault, extra={"action": "workflow_file_refused"})
+        return changed, faults
+
+    async def delete(self, name: WorkflowName, *, by: str) -> None:
+        """Take a workflow out of force. Raise NotFoundError."""
+        self.record(name)
+        await self._store.delete(name, at_ms=self._clock.now_ms(), by=by)
+        self._records.pop(name, None)
+
+    async def enable(self, name: WorkflowName, *, is_enabled: bool, by: str) -> WorkflowRecord:
+        """Allow or forbid new runs. Raise NotFoundError."""
+        self.record(name)
+        await self._store.enable(name, is_enabled=is_enabled, at_ms=self._clock.now_ms(), by=by)
+        await self.open()
+        return self.record(name)
+
+    async def versions(self, name: WorkflowName, *, cursor: str | None, limit: int) -> Page[VersionRecord]:
+        """Return the versions of a workflow, the last applied first. Raise NotFoundError."""
+        self.record(name)
+        return await self._store.versions(name, cursor=cursor, limit=limit)
+
+    async def version(self, name: WorkflowName, version: VersionId) -> VersionRecord:
+        """Return one version as it was applied. Raise NotFoundError."""
+        return await self._store.version(name, version)
+
+    def _keep(self, definition: WorkflowDefinition) -> None:
+        self._definitions[(definition.name, definition.version)] = definition
+        while len(self._definitions) > KEPT_DEFINITIONS:
+            self._definitions.popitem(last=False)
+
+
+def _yaml_files(folder: Path) -> Iterable[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"} and path.is_file())
+
+
+def _in_file(path: Path, fault: Fault) -> Fault:
+    return Fault(
+        line=fault.line, column=fault.column, path=f"{path}:{fault.path}", message=fault.message, hint=fault.hint
+    )
