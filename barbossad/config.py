@@ -13,16 +13,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from barbossad import document, wire
 from barbossad.errors import Fault, InvalidConfigError
-from barbossad.model.names import ENV_NAME
 from barbossad.trusted import UntrustedFileError, read_trusted
 from barbossad.units import Duration, Size, format_duration, format_size
 from barbossad.validation import RefusalError, kind_of, shown, validate
+from barbossad.variables import Environment
 
 SYSTEM_CONFIG_DIR: Final = Path("/etc/barbossa")
 SYSTEM_STATE_DIR: Final = Path("/var/lib/barbossa")
 CONFIG_FILE: Final = "barbossad.yaml"
 
-DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_SHUTDOWN_GRACE_SECONDS: Final = 60.0
 MIN_LOG_LIMIT_BYTES: Final = 64 * 1024
 MAX_LOG_LIMIT_BYTES: Final = 1024**4
@@ -54,28 +53,6 @@ def _absolute(value: Any) -> Path:
     return Path(value)
 
 
-def environment_text(value: Any) -> str:
-    """Return a scalar of YAML as the text of an environment variable. Raise RefusalError for anything else."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    if not isinstance(value, str):
-        raise RefusalError(f"must be text, not {kind_of(value)}", 'write "" for empty text')
-    if "\0" in value:
-        raise RefusalError("holds a NUL character, which no environment variable can")
-    return value
-
-
-def environment_name(name: str) -> str:
-    """Refuse what is no name of an environment variable, and the names that Barbossa sets itself."""
-    if not ENV_NAME.fullmatch(name):
-        raise RefusalError("is no name of an environment variable", "use letters, digits and _, and no digit first")
-    if name.startswith("BARBOSSA_"):
-        raise RefusalError("is Barbossa's own, as all names with BARBOSSA_ are", "choose another name")
-    return name
-
-
 def _log_limit(size_bytes: int) -> int:
     if not MIN_LOG_LIMIT_BYTES <= size_bytes <= MAX_LOG_LIMIT_BYTES:
         raise RefusalError(
@@ -96,9 +73,6 @@ def _shutdown_grace(seconds: float) -> float:
 
 Account = Annotated[str | int, BeforeValidator(_account)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
-EnvironmentName = Annotated[str, AfterValidator(environment_name)]
-EnvironmentText = Annotated[str, BeforeValidator(environment_text)]
-Environment = dict[EnvironmentName, EnvironmentText]
 
 
 class _Settings(BaseModel):

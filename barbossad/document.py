@@ -39,6 +39,8 @@ class Document:
     value: Any = None
     places: dict[Path, tuple[int, int]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    is_complete: bool = False
+    """Whether reading got to the end, so that ``value`` is all there."""
 
     def place(self, path: Path) -> tuple[int, int] | tuple[None, None]:
         """Return where ``path`` stands, or its nearest ancestor that stands anywhere."""
@@ -83,6 +85,7 @@ def parse(text: str) -> Document:
         text = text.replace("\0", "\ufffd")
     try:
         _build(document, yaml.parse(text, Loader=_LOADER))
+        document.is_complete = True
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         document.faults.append(_form_fault(mark, f"not YAML: {error.problem or error.context}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -71,19 +71,30 @@ def validate(
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        faults.extend(faults_of(error, document, model, value, at=at))
+        faults.extend(faults_of(error, document, model, value, place=lambda path: (*at, *path)))
         return None
 
 
 def faults_of(
-    error: ValidationError, document: Document, model: type[BaseModel], value: object, *, at: Path = ()
+    error: ValidationError,
+    document: Document,
+    model: type[BaseModel],
+    value: object,
+    *,
+    place: Callable[[Path], Path | None] = lambda path: path,
 ) -> list[Fault]:
-    """Return every fault of ``error`` with its place in ``document``; ``value`` is what was validated."""
+    """Return every fault of ``error`` with its place in ``document``.
+
+    ``value`` is what was validated; ``place`` makes of a path in it the path in the document, or None where
+    the fault does not count.
+    """
     found: list[Fault] = []
     for item in error.errors(include_url=False):
         path = real_path(value, item["loc"])
-        message, hint = _explain(item, path, known_keys(model, path[:-1]))
-        found.append(document.fault((*at, *path), message, hint))
+        full_path = place(path)
+        if full_path is not None:
+            message, hint = _explain(item, full_path, known_keys(model, path[:-1]))
+            found.append(document.fault(full_path, message, hint))
     return found
 
 

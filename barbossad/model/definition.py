@@ -31,7 +31,11 @@ class ParamDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefinition:
-    """One node of the graph. ``params`` is an instance of its task type's ``Params``."""
+    """One node of the graph.
+
+    ``params`` is an instance of its task type's ``Params``, or ``workflows.contract.Unrendered`` where it holds
+    expressions; the task type's ``command`` takes both.
+    """
 
     id: TaskId
     type: str
@@ -46,6 +50,16 @@ class TaskDefinition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateDefinition:
+    """What a template says of itself."""
+
+    title: str
+    summary: str = ""
+    category: str = ""
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowDefinition:
     """One version of a workflow, ready to run. ``text`` is the file as its author wrote it."""
 
@@ -57,6 +71,7 @@ class WorkflowDefinition:
     params: tuple[ParamDefinition, ...] = ()
     env: Mapping[str, str]
     timeout_seconds: float | None = None
+    template: TemplateDefinition | None = None
     tasks: tuple[TaskDefinition, ...]
     dependency_counts: tuple[int, ...]
     """How many tasks each task waits for, by position in ``tasks``."""

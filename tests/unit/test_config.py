@@ -98,7 +98,7 @@ socket:
             " (use letters, digits and _, and no digit first)"
         ),
         "line 2, column 74: 'BARBOSSA_X' is Barbossa's own, as all names with BARBOSSA_ are (choose another name)",
-        "line 2, column 89: 'C' must be text, not a list (write \"\" for empty text)",
+        "line 2, column 89: 'C' must be text, not a list (put it in quotes)",
         "line 2, column 97: 'D' has no value (write one after the colon, or remove the key)",
         "line 3, column 11: 'level' must be 'debug', 'info', 'warning' or 'error', not 'inf' (did you mean 'info'?)",
         (

@@ -1,0 +1,81 @@
+"""Make the environment of a task from nothing, so that no variable of the daemon's own ever reaches it."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from barbossad.model.definition import TaskDefinition, WorkflowDefinition
+from barbossad.tasks._api import TaskError
+from barbossad.validation import RefusalError, shown
+from barbossad.variables import check_travels
+from barbossad.workflows import expressions
+
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFacts:
+    """Which attempt it is."""
+
+    run_id: str
+    number: int
+
+
+def base(user: pwd.struct_passwd, configured: Mapping[str, str]) -> dict[str, str]:
+    """Return what every task of a user gets; ``configured`` is ``tasks.environment`` of the settings, and wins."""
+    return {
+        "PATH": DEFAULT_PATH,
+        "HOME": user.pw_dir or "/",
+        "USER": user.pw_name,
+        "LOGNAME": user.pw_name,
+        "SHELL": user.pw_shell or "/bin/sh",
+        "LANG": "C.UTF-8",
+        **configured,
+    }
+
+
+def build(
+    start: Mapping[str, str],
+    definition: WorkflowDefinition,
+    task: TaskDefinition,
+    facts: AttemptFacts,
+    scope: Mapping[str, Any],
+) -> dict[str, str]:
+    """Return a task's environment; ``start`` is ``base`` with ``params.environment`` over it.
+
+    Then come the workflow's ``env`` and the task's, rendered, and Barbossa's own names, which nothing overrides.
+    ``env`` in their expressions is what was there before. Raise BarbossaError if one has no value.
+    """
+    environment = dict(start)
+    for entries in (definition.env, task.env):
+        if entries:
+            seen = {**scope, "env": dict(environment)}
+            for name, text in entries.items():
+                environment[name] = _rendered(name, text, seen)
+    environment["BARBOSSA_RUN_ID"] = facts.run_id
+    environment["BARBOSSA_TASK_ID"] = task.id
+    environment["BARBOSSA_ATTEMPT_NUMBER"] = str(facts.number)
+    environment["BARBOSSA_WORKFLOW"] = definition.name
+    return environment
+
+
+def working_dir(task: TaskDefinition, environment: Mapping[str, str], scope: Mapping[str, Any]) -> str:
+    """Return the folder in which a task starts: its own, rendered, or its user's home. Raise BarbossaError."""
+    if task.working_dir is None:
+        return environment["HOME"]
+    folder = _rendered("working_dir", task.working_dir, {**scope, "env": environment})
+    if not folder.startswith("/"):
+        raise TaskError(f"'working_dir' must be an absolute path, not {shown(folder)}")
+    return folder
+
+
+def _rendered(name: str, text: str, scope: Mapping[str, Any]) -> str:
+    if expressions.MARK not in text:
+        return text
+    try:
+        return check_travels(expressions.render_text(text, scope), name=name)
+    except RefusalError as error:
+        raise TaskError(f"{name!r} {error}") from error

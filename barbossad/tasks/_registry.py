@@ -1,0 +1,99 @@
+"""Find the task types: the public files of this folder, and those that other packages bring."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import logging
+import pkgutil
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Final
+
+from pydantic import BaseModel
+
+from barbossad import tasks
+from barbossad.tasks._api import TaskType
+from barbossad.workflows.source import TASK_KEYS
+
+ENTRY_POINT_GROUP: Final = "barbossa.tasks"
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+log = logging.getLogger(__name__)
+
+
+class TaskTypeError(Exception):
+    """A module is no task type; the sentence says what it lacks."""
+
+
+@dataclass(slots=True)
+class TaskTypes:
+    """All types by name, and which of other packages could not be used."""
+
+    types: dict[str, TaskType] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def discover() -> TaskTypes:
+    """Return every task type. A broken one of another package is reported and left out; a broken one of ours raises."""
+    found = TaskTypes()
+    for name in own_names():
+        found.types[name] = type_of(importlib.import_module(f"{tasks.__name__}.{name}"), name)
+    for entry_point in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)):
+        _add(entry_point, found)
+    for problem in found.problems:
+        log.error("%s", problem, extra={"action": "task_type_refused"})
+    return found
+
+
+def own_names() -> Iterable[str]:
+    """Return the names of the public files of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(tasks.__path__) if not module.name.startswith("_"))
+
+
+def _add(entry_point: importlib.metadata.EntryPoint, found: TaskTypes) -> None:
+    try:
+        if entry_point.name in found.types:
+            raise TaskTypeError(f"the name is taken by {found.types[entry_point.name].origin}")
+        found.types[entry_point.name] = type_of(entry_point.load(), entry_point.name)
+    except Exception as error:  # noqa: BLE001 (a stranger's module may raise anything when it is imported)
+        found.problems.append(f"task type {entry_point.name!r} of {entry_point.value} cannot be used: {error}")
+
+
+def type_of(module: ModuleType, name: str) -> TaskType:
+    """Return the type that a module defines. Raise TaskTypeError with what it lacks."""
+    if not _NAME.fullmatch(name) or name in TASK_KEYS:
+        raise TaskTypeError(f"{name!r} cannot be the name of a type")
+    model = getattr(module, "Params", None)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise TaskTypeError("it has no class Params that is a pydantic model")
+    if model.model_config.get("extra") != "forbid":
+        raise TaskTypeError('its Params allow unknown keys; set extra="forbid"')
+    for field_name, info in model.model_fields.items():
+        if not info.description:
+            raise TaskTypeError(f"its param {field_name!r} has no description")
+    command = getattr(module, "command", None)
+    if not callable(command):
+        raise TaskTypeError("it has no function command(ctx, params)")
+    bare = getattr(module, "BARE", {})
+    if any(field_name not in model.model_fields for field_name in bare.values()):
+        raise TaskTypeError("its BARE names a param that it does not have")
+    return TaskType(
+        name=name,
+        Params=model,
+        make_command=command,
+        bare=bare,
+        summary=_text(module, "SUMMARY"),
+        example=_text(module, "EXAMPLE"),
+        origin=module.__name__,
+    )
+
+
+def _text(module: ModuleType, name: str) -> str:
+    text = getattr(module, name, None)
+    if not isinstance(text, str) or not text.strip():
+        raise TaskTypeError(f"it has no {name}")
+    return text

@@ -1,0 +1,85 @@
+"""What the language asks of a task type, and the marks that a type puts on its params."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Protocol
+
+from pydantic import AfterValidator, BaseModel
+
+from barbossad.validation import RefusalError
+
+_EXPRESSION_IN_CODE: Final = re.compile(r"\{\{(?!\s*\.).*?\}\}", flags=re.DOTALL)
+"""Braces that look like an expression. Those that go on with a dot are Go's (``docker ps --format '{{.Names}}'``)."""
+
+
+class TaskType(Protocol):
+    """A type as the loader sees it."""
+
+    @property
+    def name(self) -> str:
+        """The key in a workflow file."""
+
+    @property
+    def Params(self) -> type[BaseModel]:  # noqa: N802 (a class)
+        """The model of what stands under that key."""
+
+    @property
+    def bare(self) -> Mapping[type, str]:
+        """Which field a value that is no map stands for, by the type of the value (``{str: "script"}``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """Marks a field whose text is a program: nothing is ever pasted into it."""
+
+
+CODE: Final = _Code()
+
+
+def refuse_expressions(text: str) -> str:
+    """Return the text of a program, if no value is to be pasted into it. Raise RefusalError with the remedy."""
+    found = _EXPRESSION_IN_CODE.search(text)
+    if found:
+        line = text.count("\n", 0, found.start()) + 1
+        name = re.fullmatch(r"\{\{\s*(?:params|env)\.([A-Za-z_]\w*)\s*\}\}", found[0])
+        variable = name[1] if name else "name"
+        raise RefusalError(
+            f"holds the expression {_short(found[0])} in its line {line}; no value is ever pasted into a"
+            " program's text",
+            f'params and env are environment variables there: "${variable}" in a shell,'
+            f" {'params' if name is None or 'params' in found[0] else 'os.environ'}[{variable!r}] in Python;"
+            " give anything else a name under env",
+        )
+    return text
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59] + "…"
+
+
+Code = Annotated[str, AfterValidator(refuse_expressions), CODE]
+"""The text of a program; a field of this type stands at the top level of a type's ``Params``."""
+
+
+def code_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Return the names of a model's fields that hold programs: they are never rendered."""
+    return frozenset(
+        name for name, field in model.model_fields.items() if CODE in field.metadata or _holds_code(field.annotation)
+    )
+
+
+def _holds_code(annotation: Any) -> bool:
+    arguments = typing.get_args(annotation)
+    return any(argument == CODE or _holds_code(argument) for argument in arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Unrendered:
+    """Params of a task that hold expressions: the map as written, rendered and validated when the task starts."""
+
+    tree: Mapping[str, Any]

@@ -1,0 +1,230 @@
+"""Expressions in values: ``{{ }}`` found, compiled, checked for what they refer to, and rendered.
+
+A lone ``"{{ x }}"`` keeps its type; in mixed text every value becomes text by ``variables.text_of``.
+Jinja2 is imported when the first expression is seen, never before.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from barbossad.document import Path
+from barbossad.errors import BarbossaError
+from barbossad.validation import RefusalError
+
+if TYPE_CHECKING:
+    from jinja2 import nodes
+
+    from barbossad.workflows.sandbox import Sandbox
+
+MAX_TEMPLATE_CHARACTERS: Final = 65_536
+MAX_EXPRESSION_CHARACTERS: Final = 4_096
+MARK: Final = "{{"
+
+_STATEMENT: Final = re.compile(r"\{%[-+]?\s*(?:if|for|set|macro|else|elif|endif|endfor|raw|include|import)\b")
+_BRACES: Final = re.compile(r"\{\{.*?\}\}", flags=re.DOTALL)
+_TASK_WITH_DASH: Final = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![\w.])tasks\.(?P<id>[0-9][\w-]*|\w+-[\w-]*)"""
+)
+
+
+class ExpressionError(BarbossaError):
+    """An expression is not one, or has no value."""
+
+    def __init__(self, text: str, reason: str, hint: str = "") -> None:
+        self.message = f"{_short(text)} {reason}"
+        self.hint = hint
+        super().__init__(self.message + (f" ({hint})" if hint else ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled text; ``references`` are the names that it uses, each as the keys from its root on."""
+
+    render: Callable[[Mapping[str, Any]], Any]
+    references: tuple[tuple[str, ...], ...]
+
+
+def is_expression(value: object) -> bool:
+    """Say whether a value of the file is to be rendered."""
+    return isinstance(value, str) and MARK in value
+
+
+def leaves(value: object, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Walk all texts with expressions beneath ``value``, each with its path."""
+    if isinstance(value, str):
+        if MARK in value:
+            yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from leaves(item, (*path, index))
+
+
+def references(text: str) -> tuple[tuple[str, ...], ...]:
+    """Return the names that the expressions in ``text`` use. Raise ExpressionError if it cannot be compiled."""
+    return compile_template(text).references
+
+
+def render(value: Any, scope: Mapping[str, Any]) -> Any:
+    """Return ``value`` with every expression in it replaced by what it stands for. Raise ExpressionError."""
+    if isinstance(value, str):
+        return compile_template(value).render(scope) if MARK in value else value
+    if isinstance(value, Mapping):
+        return {key: render(item, scope) for key, item in value.items()}
+    if isinstance(value, list):
+        return [render(item, scope) for item in value]
+    return value
+
+
+def render_text(value: str, scope: Mapping[str, Any]) -> str:
+    """Return ``value`` rendered, as text whatever its type. Raise ExpressionError."""
+    if MARK not in value:
+        return value
+    from barbossad.variables import text_of  # noqa: PLC0415
+
+    return text_of(render(value, scope))
+
+
+@functools.lru_cache(maxsize=4096)
+def compile_template(text: str) -> Template:
+    """Return the compiled form of a text with expressions. Raise ExpressionError with the reason.
+
+    The same text is compiled once, and Python code is made of it only when it is rendered.
+    """
+    from jinja2.exceptions import TemplateError  # noqa: PLC0415 (see the module's docstring)
+
+    if len(text) > MAX_TEMPLATE_CHARACTERS:
+        raise ExpressionError(
+            text, f"is too long: with expressions, text has at most {MAX_TEMPLATE_CHARACTERS} characters"
+        )
+    if _STATEMENT.search(text):
+        raise ExpressionError(
+            text, "is a statement; the language has expressions only", "write {{ this if that else other }}"
+        )
+    prepared = _BRACES.sub(_bracketed, text)
+    try:
+        tree = _sandbox().parse(prepared)
+    except TemplateError as error:
+        raise ExpressionError(text, f"is no expression: {error.message}", _hint(text)) from None
+    except RecursionError:
+        raise ExpressionError(text, "is nested too deeply") from None
+    return Template(_Lazy(text, tree), tuple(dict.fromkeys(_references(tree))))
+
+
+def _hint(text: str) -> str:
+    if text.count(MARK) > text.count("}}"):
+        return "close it with }}; braces that are meant as text are written {{ '{{' }}"
+    return ""
+
+
+def _bracketed(match: re.Match[str]) -> str:
+    """Let ``tasks.my-task.outputs`` mean what it says: a dash in a task's id is no minus."""
+    if len(match[0]) > MAX_EXPRESSION_CHARACTERS:
+        raise ExpressionError(
+            match[0], f"is too long: an expression has at most {MAX_EXPRESSION_CHARACTERS} characters"
+        )
+    return _TASK_WITH_DASH.sub(
+        lambda found: f"tasks[{found['id']!r}]" if found["id"] is not None else found[0], match[0]
+    )
+
+
+@functools.cache
+def _sandbox() -> Sandbox:
+    from barbossad.workflows.sandbox import Sandbox  # noqa: PLC0415 (see the module's docstring)
+
+    return Sandbox()
+
+
+class _Lazy:
+    """Renders a parsed template; its code is made at the first use."""
+
+    def __init__(self, text: str, tree: nodes.Template) -> None:
+        self._text = text
+        self._tree: nodes.Template | None = tree
+        self._evaluate: Callable[[Mapping[str, Any]], Any] | None = None
+
+    def __call__(self, scope: Mapping[str, Any]) -> Any:
+        from jinja2.exceptions import TemplateError  # noqa: PLC0415 (see the module's docstring)
+
+        try:
+            if self._evaluate is None:
+                self._evaluate = self._compiled()
+            return self._evaluate(scope)
+        except TemplateError as error:
+            raise ExpressionError(self._text, f"has no value: {error.message}") from error
+        except RefusalError as error:
+            raise ExpressionError(self._text, f"has no value: {error}") from error
+        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, SyntaxError) as error:
+            raise ExpressionError(self._text, f"has no value: {error}") from error
+        except (RecursionError, MemoryError) as error:
+            raise ExpressionError(self._text, "is too large") from error
+
+    def _compiled(self) -> Callable[[Mapping[str, Any]], Any]:
+        from barbossad.workflows.sandbox import MAX_RESULT_CHARACTERS, plain  # noqa: PLC0415
+
+        tree, self._tree = self._tree, None
+        assert tree is not None
+        lone = _lone(tree, self._text)
+        if lone is not None:
+            evaluate = _sandbox().evaluator(lone)
+            return lambda scope: plain(evaluate(scope))
+        template = _sandbox().from_string(tree)
+
+        def join(scope: Mapping[str, Any]) -> str:
+            pieces: list[str] = []
+            size = 0
+            for piece in template.root_render_func(template.new_context(dict(scope))):
+                size += len(piece)
+                if size > MAX_RESULT_CHARACTERS:
+                    raise RefusalError(f"the result has more than {MAX_RESULT_CHARACTERS} characters")
+                pieces.append(piece)
+            return "".join(pieces)
+
+        return join
+
+
+def _lone(tree: nodes.Template, text: str) -> nodes.Expr | None:
+    """Return the expression if there is nothing else but space around it."""
+    from jinja2 import nodes  # noqa: PLC0415 (see the module's docstring)
+
+    if not (text.strip().startswith(MARK) and text.strip().endswith("}}")):
+        return None
+    parts = [part for output in tree.body if isinstance(output, nodes.Output) for part in output.nodes]
+    values = [part for part in parts if not (isinstance(part, nodes.TemplateData) and not part.data.strip())]
+    return values[0] if len(values) == 1 and not isinstance(values[0], nodes.TemplateData) else None
+
+
+def _references(tree: nodes.Node) -> Iterator[tuple[str, ...]]:
+    """Yield every name with the constant keys after it: ``tasks['a'].outputs`` gives ``("tasks", "a", "outputs")``."""
+    from jinja2 import nodes  # noqa: PLC0415 (see the module's docstring)
+
+    waiting: list[nodes.Node] = [tree]
+    while waiting:
+        node = waiting.pop()
+        keys: list[str] = []
+        inner: nodes.Node = node
+        while isinstance(inner, nodes.Getattr | nodes.Getitem):
+            if isinstance(inner, nodes.Getattr):
+                keys.append(inner.attr)
+            elif isinstance(inner.arg, nodes.Const) and isinstance(inner.arg.value, str):
+                keys.append(inner.arg.value)
+            else:
+                keys.clear()
+                waiting.append(inner.arg)
+            inner = inner.node
+        if isinstance(inner, nodes.Name):
+            yield (inner.name, *reversed(keys))
+        else:
+            waiting.extend(inner.iter_child_nodes())
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else line[:79] + "…"

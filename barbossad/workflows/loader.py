@@ -1,0 +1,239 @@
+"""Turn the text of a workflow file into its definition, or into everything that is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from barbossad import document
+from barbossad.document import Document
+from barbossad.errors import Fault, InvalidWorkflowError
+from barbossad.model.definition import (
+    DEFAULT_GRACE_SECONDS,
+    ParamDefinition,
+    TaskDefinition,
+    TemplateDefinition,
+    WorkflowDefinition,
+)
+from barbossad.model.names import WORKFLOW_NAME, TaskId, VersionId, WorkflowName
+from barbossad.validation import proposal, validate
+from barbossad.workflows import entries, graph, params
+from barbossad.workflows.checks import Checker, Names
+from barbossad.workflows.contract import TaskType
+from barbossad.workflows.entries import Entry
+from barbossad.workflows.source import LATER_IN_DEFAULTS, LATER_IN_WORKFLOW, MEANT, Defaults, WorkflowSource
+
+MAX_FAULTS: Final = 200
+"""More are counted, not listed."""
+
+
+class Loader:
+    """Reads workflow files; knows the task types that they may use."""
+
+    def __init__(self, task_types: Mapping[str, TaskType]) -> None:
+        self._task_types = task_types
+
+    def load(self, text: str) -> WorkflowDefinition:
+        """Return the definition. Raise InvalidWorkflowError with every fault, in the order of the file."""
+        reading = _Reading(document.parse(text), self._task_types)
+        definition = reading.definition()
+        if definition is None:
+            raise InvalidWorkflowError(reading.subject(), _ordered(reading.faults))
+        return definition
+
+    def check(self, text: str) -> list[Fault]:
+        """Return everything that is wrong with a file, in the order of the file; nothing where it can be loaded."""
+        reading = _Reading(document.parse(text), self._task_types)
+        return [] if reading.definition() else _ordered(reading.faults)
+
+
+def version_of(text: str) -> VersionId:
+    """Return the name of a version: the beginning of its content's SHA-256."""
+    return VersionId(hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16])
+
+
+def _ordered(faults: list[Fault]) -> list[Fault]:
+    ordered = sorted(dict.fromkeys(faults), key=lambda fault: (fault.line or 0, fault.column or 0))
+    if len(ordered) > MAX_FAULTS:
+        left = len(ordered) - MAX_FAULTS
+        ordered[MAX_FAULTS:] = [Fault(line=None, column=None, path="", message=f"and {left} more faults")]
+    return ordered
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One file on its way to a definition."""
+
+    document: Document
+    task_types: Mapping[str, TaskType]
+    faults: list[Fault] = field(default_factory=list)
+
+    def subject(self) -> str:
+        """Return what messages call the file."""
+        value = self.document.value
+        name = value.get("name") if isinstance(value, dict) else None
+        return f"workflow {name!r}" if isinstance(name, str) and WORKFLOW_NAME.fullmatch(name) else "workflow file"
+
+    def definition(self) -> WorkflowDefinition | None:
+        """Go through the file from its form to what its expressions mean; None if there is any fault."""
+        self.faults.extend(self.document.faults)
+        value = self.document.value
+        if self.faults and not self.document.is_complete:
+            return None
+        source = validate(WorkflowSource, self._known(value), self.document, self.faults)
+        if not isinstance(value, dict):
+            return None
+        declared = self._params(source)
+        raw_tasks = value.get("tasks")
+        tasks = entries.read(
+            raw_tasks if isinstance(raw_tasks, list) else [], self.task_types, self.document, self.faults
+        )
+        dependencies = self._dependencies(tasks)
+        self._check_expressions(value, tasks, dependencies)
+        if self.faults or source is None:
+            return None
+        return self._compose(source, declared, tasks, dependencies)
+
+    def _known(self, value: object) -> object:
+        """Return the file without the keys that are told of here, in better words than a model has."""
+        if not isinstance(value, dict):
+            return value
+        known = set(WorkflowSource.model_fields)
+        kept = {key: item for key, item in value.items() if key in known}
+        for key in value.keys() - known:
+            self._refuse_key((key,), LATER_IN_WORKFLOW, known)
+        if isinstance(value.get("defaults"), dict):
+            known = set(Defaults.model_fields)
+            kept["defaults"] = {key: item for key, item in value["defaults"].items() if key in known}
+            for key in value["defaults"].keys() - known:
+                self._refuse_key(("defaults", key), LATER_IN_DEFAULTS, known)
+        return kept
+
+    def _refuse_key(self, path: tuple[str, ...], later: frozenset[str], known: set[str]) -> None:
+        key = path[-1]
+        if key in later:
+            fault = self.document.fault(path, f"{key!r} is not available in this version", "remove the key")
+        else:
+            meant = MEANT.get(key)
+            hint = f"did you mean {meant!r}?" if meant in known else proposal(key, known)
+            fault = self.document.fault(path, f"unknown key {key!r}", hint)
+        self.faults.append(fault)
+
+    def _params(self, source: WorkflowSource | None) -> list[ParamDefinition]:
+        declared: list[ParamDefinition] = []
+        for name, param in (source.params if source else {}).items():
+
+            def report(path: tuple[str, ...], message: str, hint: str, name: str = name) -> None:
+                self.faults.append(self.document.fault(("params", name, *path), message, hint))
+
+            definition = params.declare(name, param, report)
+            if definition is not None:
+                declared.append(definition)
+        return declared
+
+    def _dependencies(self, tasks: list[Entry]) -> list[list[int]]:
+        """Return for each task the positions that it waits for; unknown names and circles become faults."""
+        positions = {task.id: position for position, task in reversed(list(enumerate(tasks)))}
+        dependencies: list[list[int]] = []
+        for position, task in enumerate(tasks):
+            if task.depends_on is None:
+                dependencies.append([position - 1] if position else [])
+                continue
+            for index, name in enumerate(task.depends_on):
+                if name not in positions:
+                    path = (*task.path, "depends_on", index)
+                    others = positions.keys() - {task.id}
+                    hint = proposal(name, others, noun="tasks")
+                    self.faults.append(self.document.fault(path, f"there is no task {name!r}", hint))
+            known = [positions[name] for name in task.depends_on if name in positions]
+            dependencies.append(list(dict.fromkeys(known)))
+        self._refuse_circles(tasks, dependencies)
+        return dependencies
+
+    def _refuse_circles(self, tasks: list[Entry], dependencies: list[list[int]]) -> None:
+        for circle in graph.cycles(dependencies):
+            first = circle.index(min(circle))
+            ordered = [tasks[position] for position in circle[first:] + circle[:first]]
+            shown = [task.id for task in ordered]
+            names = " -> ".join(shown if len(shown) <= 12 else [*shown[:6], "…", *shown[-5:]])
+            implied = next((task for task in ordered if task.depends_on is None), None)
+            hint = "each waits for the next and none can start; remove one of these depends_on"
+            if implied is not None:
+                hint = f"{implied.id} has no depends_on, so it waits for the task before it; say there what it needs"
+            place = next(task for task in ordered if task.depends_on is not None)
+            self.faults.append(
+                self.document.fault(
+                    (*place.path, "depends_on"), f"tasks wait for each other: {names} -> {shown[0]}", hint
+                )
+            )
+
+    def _check_expressions(
+        self, value: Mapping[str, object], tasks: list[Entry], dependencies: list[list[int]]
+    ) -> None:
+        given = value.get("params")
+        names = Names(
+            params=frozenset(given) if isinstance(given, dict) else frozenset(),
+            positions={task.id: position for position, task in reversed(list(enumerate(tasks)))},
+            dependencies=dependencies,
+        )
+        checker = Checker(self.document, self.faults, names)
+        checker.check(value.get("env"), ("env",), None)
+        checker.check(value.get("defaults"), ("defaults",), None)
+        for position, task in enumerate(tasks):
+            for path, rendered in task.rendered.items():
+                checker.check(rendered, path, position)
+
+    def _compose(
+        self,
+        source: WorkflowSource,
+        declared: list[ParamDefinition],
+        tasks: list[Entry],
+        dependencies: list[list[int]],
+    ) -> WorkflowDefinition:
+        text = self.document.text
+        template = source.template
+        return WorkflowDefinition(
+            name=WorkflowName(source.name),
+            version=version_of(text),
+            text=text,
+            description=source.description,
+            labels=source.labels,
+            params=tuple(declared),
+            env=source.env,
+            timeout_seconds=source.timeout,
+            template=TemplateDefinition(
+                title=template.title,
+                summary=template.summary,
+                category=template.category,
+                requires=tuple(template.requires),
+            )
+            if template
+            else None,
+            tasks=tuple(
+                _task(task, source.defaults, [TaskId(tasks[other].id) for other in waited_for])
+                for task, waited_for in zip(tasks, dependencies, strict=True)
+            ),
+            dependency_counts=tuple(len(waited_for) for waited_for in dependencies),
+            dependants=tuple(tuple(waiting) for waiting in graph.dependants_of(dependencies)),
+        )
+
+
+def _task(entry: Entry, defaults: Defaults, depends_on: list[TaskId]) -> TaskDefinition:
+    source = entry.source
+    assert source is not None
+    assert entry.type is not None
+    grace = source.grace if source.grace is not None else defaults.grace
+    return TaskDefinition(
+        id=TaskId(entry.id),
+        type=entry.type,
+        params=entry.params,
+        depends_on=tuple(depends_on),
+        description=source.description,
+        env={**defaults.env, **source.env} if defaults.env else source.env,
+        working_dir=source.working_dir or defaults.working_dir,
+        timeout_seconds=source.timeout or defaults.timeout,
+        grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
+        line=entry.line,
+    )

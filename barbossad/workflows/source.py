@@ -1,0 +1,154 @@
+"""The workflow file as its author writes it: which keys there are, and which come with later versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from barbossad.model.names import PARAM_NAME, TASK_ID, WORKFLOW_NAME
+from barbossad.units import Duration, PositiveDuration
+from barbossad.validation import RefusalError, shown
+from barbossad.variables import Environment, Text
+
+MAX_TASKS: Final = 10_000
+MAX_TEXT_CHARACTERS: Final = 65_536
+
+LATER_IN_WORKFLOW: Final = frozenset(
+    {"secrets", "concurrency", "schedules", "on_failure", "on_cancel", "on_exit", "priority", "warn_after", "lock"}
+)
+"""Keys of the published language that this version does not have yet."""
+
+LATER_IN_TASK: Final = frozenset(
+    {
+        *("when", "trigger", "retry", "continue_on_error", "on_interrupt", "on_reboot", "detach", "secrets"),
+        *("run_as", "sandbox", "limits", "for_each", "max_parallel", "repeat", "expect", "creates", "unless"),
+        *("lock", "priority", "warn_after", "artifacts", "rollback", "host", "output"),
+        *("file", "service", "git", "http", "health_check", "database", "notify", "condition", "parallel"),
+        *("wait", "backup", "workflow", "approval"),
+    }
+)
+"""Keys of a task, and types, of the published language that this version does not have yet."""
+
+LATER_IN_DEFAULTS: Final = frozenset({"retry", "run_as", "sandbox", "limits", "secrets", "on_interrupt"})
+
+MEANT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("run", "command", "cmd", "script", "bash", "sh", "exec"), "shell"),
+    **dict.fromkeys(("needs", "after", "requires", "dependencies", "depends"), "depends_on"),
+    **dict.fromkeys(("cwd", "chdir", "dir", "workdir", "directory"), "working_dir"),
+    **dict.fromkeys(("environment", "vars", "variables"), "env"),
+    **dict.fromkeys(("steps", "jobs", "stages"), "tasks"),
+    **dict.fromkeys(("inputs", "parameters", "args", "arguments"), "params"),
+    **dict.fromkeys(("code", "py"), "python"),
+    **dict.fromkeys(("name", "title"), "id"),
+}
+"""What a key of another tool is called here; proposed where that key exists."""
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _workflow_name(name: str) -> str:
+    if not WORKFLOW_NAME.fullmatch(name):
+        raise RefusalError(
+            f"is not usable: {shown(name)}",
+            "use up to 63 small letters, digits, - and _, and a letter or digit first",
+        )
+    return name
+
+
+def _task_id(name: str) -> str:
+    if not TASK_ID.fullmatch(name):
+        raise RefusalError(
+            f"is not usable: {shown(name)}", "use up to 63 letters, digits, - and _, and a letter or digit first"
+        )
+    return name
+
+
+def _param_name(name: str) -> str:
+    if not PARAM_NAME.fullmatch(name):
+        raise RefusalError("is no name of a param", "use up to 63 letters, digits and _, and no digit first")
+    return name
+
+
+Prose = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARACTERS)]
+
+
+class Source(BaseModel):
+    """What all parts of the file have in common: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ParamSource(Source):
+    """One typed parameter."""
+
+    type: Literal["string", "integer", "number", "boolean", "choice", "path", "duration", "list", "map", "secret"] = (
+        Field(description="What values it takes")
+    )
+    description: Prose = Field("", description="What it is for")
+    default: Any = Field(None, description="Its value where none is given; without one, a value must be given")
+    choices: list[Any] | None = Field(None, description="For choice: the values it may have")
+    pattern: str | None = Field(None, description="For string: a regular expression that the whole value matches")
+    minimum: Any = Field(None, description="For integer, number and duration: the least value")
+    maximum: Any = Field(None, description="For integer, number and duration: the greatest value")
+    min_length: Annotated[int, Field(ge=0)] | None = Field(None, description="Least characters or items")
+    max_length: Annotated[int, Field(ge=0)] | None = Field(None, description="Most characters or items")
+
+
+class Defaults(Source):
+    """What holds for every task that does not say otherwise."""
+
+    timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
+    grace: Duration | None = Field(None, description="From SIGTERM to SIGKILL")
+    env: Environment = Field({}, description="Environment variables")
+    working_dir: Text | None = Field(None, description="Folder to start in, an absolute path")
+
+
+class TaskSource(Source):
+    """The keys that every task has, beside the one that names its type."""
+
+    id: Annotated[str, AfterValidator(_task_id)] | None = Field(
+        None, description="Its name; by default type and position, as shell-2"
+    )
+    description: Prose = Field("", description="What it does")
+    depends_on: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+        [], description="Tasks that it waits for; without this key the one written before it; [] starts at once"
+    )
+    timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
+    grace: Duration | None = Field(None, description="From SIGTERM to SIGKILL, 10s by default")
+    env: Environment = Field({}, description="Environment variables")
+    working_dir: Text | None = Field(None, description="Folder to start in, an absolute path")
+
+
+class TemplateSource(Source):
+    """What a template says of itself."""
+
+    title: str = Field(description="Its name for people")
+    summary: str = Field("", description="What it does, in a sentence")
+    category: str = Field("", description="Where it is listed")
+    requires: list[str] = Field([], description="Programs and packages that it needs on the host")
+
+
+class WorkflowSource(Source):
+    """A whole file."""
+
+    name: Annotated[str, AfterValidator(_workflow_name)] = Field(description="Its unique name")
+    description: Prose = Field("", description="What it is for")
+    labels: dict[str, Text] = Field({}, description="Words to find it by")
+    params: dict[Annotated[str, AfterValidator(_param_name)], ParamSource] = Field(
+        {}, description="Typed parameters, checked before anything runs"
+    )
+    env: Environment = Field({}, description="Environment variables of every task")
+    timeout: PositiveDuration | None = Field(None, description="How long the whole run may take")
+    defaults: Defaults = Field(Defaults(), description="What holds for every task that does not say otherwise")
+    template: TemplateSource | None = Field(None, description="What makes the file a template")
+    tasks: Annotated[list[Any], Field(min_length=1, max_length=MAX_TASKS)] = Field(
+        description="What is done, in this order unless depends_on says otherwise"
+    )
+
+
+TASK_KEYS: Final = frozenset(TaskSource.model_fields)
+"""The keys that every task has."""
