@@ -75,6 +75,10 @@ class Registry:
             )
         return await self.definition(name)
 
+    def load(self, text: str) -> WorkflowDefinition:
+        """Return the text of a workflow compiled; nothing is stored. Raise InvalidWorkflowError."""
+        return self._loader.load(text)
+
     def check(self, text: str) -> list[Fault]:
         """Return what is wrong with the text of a workflow; nothing is stored."""
         return self._loader.check(text)

@@ -1,0 +1,159 @@
+"""Write the reference pages from the code itself; ``--check`` fails if a page is not what it would be.
+
+Usage: python docs/generate.py [--check]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from pydantic import BaseModel
+
+from barbossactl.cli import main as barbossactl
+from barbossad import wire
+from barbossad.cli import main as barbossad
+from barbossad.config import RELOADABLE, Config
+from barbossad.operations import registry as operations
+from barbossad.tasks import _registry as tasks
+
+FOLDER = Path(__file__).parent / "reference"
+NOTE = "<!-- Written by docs/generate.py from the code; change it there. -->\n"
+
+
+def operations_page() -> str:
+    """Return the page of every operation."""
+    lines = [
+        "# Operations",
+        "",
+        NOTE,
+        "What may be asked for over the control socket (JSON-RPC 2.0, one message a line). `rpc.discover` gives the same",
+        "as an OpenRPC document. A role may all that the ones before it may: viewer, operator, author, admin.",
+        "",
+    ]
+    for operation in operations.load().values():
+        lines += [f"## {operation.name}", "", f"{operation.summary} Role: {operation.role.word}.", ""]
+        if operation.description:
+            lines += [operation.description, ""]
+        fields = operation.params.model_json_schema().get("properties", {})
+        required = operation.params.model_json_schema().get("required", [])
+        if fields:
+            lines += ["| parameter | type | default | |", "| --- | --- | --- | --- |"]
+            for name, field in fields.items():
+                default = "required" if name in required else _code(field.get("default"))
+                lines.append(f"| `{name}` | {_type(field)} | {default} | {field.get('description', '')} |")
+            lines.append("")
+        members = ", ".join(f"`{name}`" for name in operation.result_schema().get("properties", {}))
+        lines += [f"Result: {members}.", ""]
+    lines += ["## Errors", "", "`error.data.kind` says which; further members of `data` hold the details.", ""]
+    lines += ["| kind | code | exit code of barbossactl |", "| --- | --- | --- |"]
+    lines += [f"| `{kind}` | {known.rpc_code} | {known.exit_code} |" for kind, known in wire.ERRORS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def config_page() -> str:
+    """Return the page of every setting."""
+    lines = [
+        "# Settings",
+        "",
+        NOTE,
+        "`/etc/barbossa/barbossad.yaml`, or `~/.config/barbossa/barbossad.yaml` for a daemon of your own. Each has a default;",
+        "`barbossad check-config` tells every fault. Those marked *reload* are put in force by `barbossactl daemon reload`",
+        "(or SIGHUP), the others by a restart.",
+        "",
+        "| setting | default | | |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, default, description in _settings(Config, ""):
+        mark = "reload" if name in RELOADABLE or name.split(".")[0] in RELOADABLE else "restart"
+        lines.append(f"| `{name}` | {default} | {description} | {mark} |")
+    return "\n".join(lines) + "\n"
+
+
+def tasks_page() -> str:
+    """Return the page of every task type."""
+    lines = ["# Task types", "", NOTE]
+    for task_type in tasks.load().values():
+        lines += [f"## {task_type.name}", "", task_type.summary, "", "```yaml", task_type.example.strip(), "```", ""]
+        lines += ["| key | type | default | |", "| --- | --- | --- | --- |"]
+        schema = task_type.Params.model_json_schema()
+        for name, field in schema.get("properties", {}).items():
+            default = "required" if name in schema.get("required", []) else _code(field.get("default"))
+            lines.append(f"| `{name}` | {_type(field)} | {default} | {field.get('description', '')} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def command_page() -> str:
+    """Return the page of both command lines, as their help has it."""
+    lines = ["# Command lines", "", NOTE]
+    for name, command in (("barbossad", barbossad), ("barbossactl", barbossactl)):
+        for path, found in _commands(name, command):
+            context = click.Context(found, info_name=path, terminal_width=100, max_content_width=100)
+            lines += [f"## {path}", "", "```text", found.get_help(context).rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in sorted(command.list_commands(context)):
+            found = command.get_command(context, name)
+            if found is not None and not found.hidden:
+                yield from _commands(f"{path} {name}", found)
+
+
+def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _settings(kind, f"{prefix}{name}.")
+        else:
+            default = "see *Files* in the README" if field.is_required() else _code(field.default)
+            choices = ", ".join(f"`{choice}`" for choice in get_args(kind) if isinstance(choice, str))
+            yield prefix + name, default, (field.description or "") + (f" ({choices})" if choices else "")
+
+
+def _type(field: dict[str, Any]) -> str:
+    variants = [item for item in field.get("anyOf", [field]) if item.get("type") != "null"]
+    names = []
+    for item in variants:
+        choices = item.get("enum")
+        names.append(" or ".join(f"`{choice}`" for choice in choices) if choices else item.get("type", "any"))
+    return " or ".join(dict.fromkeys(names))
+
+
+def _code(value: object) -> str:
+    return "" if value is None else f"`{value}`"
+
+
+PAGES = {
+    "operations.md": operations_page,
+    "settings.md": config_page,
+    "tasks.md": tasks_page,
+    "commands.md": command_page,
+}
+
+
+def run(*, is_check: bool) -> int:
+    """Write the pages, or compare them; return the exit code."""
+    stale = []
+    FOLDER.mkdir(exist_ok=True)
+    for name, make in PAGES.items():
+        path = FOLDER / name
+        text = make()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if not is_check:
+                path.write_text(text, encoding="utf-8")
+    if stale and is_check:
+        print(f"out of date: {', '.join(stale)}; run `make docs`", file=sys.stderr)
+    return int(is_check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(run(is_check="--check" in sys.argv[1:]))
