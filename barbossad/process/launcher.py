@@ -115,7 +115,7 @@ class Watcher(Protocol):
         """Its process exists. Not called if it ended before that could be told, or could not be started."""
 
     def ended(self, process: Process, end: ProcessEnd) -> None:
-        """It is over; called exactly once."""
+        """Take note that it is over; called exactly once."""
 
 
 class Launcher(ABC):
@@ -124,6 +124,10 @@ class Launcher(ABC):
     name: str
     lacks: tuple[str, ...] = ()
     """What this launcher cannot do that another can, in words for ``daemon.status``."""
+
+    def unit_name(self, key: AttemptKey) -> str | None:  # noqa: ARG002 (for launchers that make units)
+        """Return the name of the systemd unit that an attempt will have, None for launchers without units."""
+        return None
 
     @abstractmethod
     async def start(self) -> None:

@@ -1,0 +1,315 @@
+"""The launcher for hosts without systemd: a session for each attempt, under a reaper that lets nothing escape."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import resource
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from barbossad.clock import Clock
+from barbossad.errors import UnavailableError
+from barbossad.model.records import AttemptRecord, LogRecord
+from barbossad.process import failures, leftovers, procfs, reaper, taskfiles
+from barbossad.process.capture import Capture, Recorder
+from barbossad.process.launcher import (
+    SCRIPT,
+    AttemptKey,
+    EndCause,
+    Launcher,
+    LaunchSpec,
+    Process,
+    ProcessEnd,
+    Watcher,
+)
+from barbossad.process.logs import LogFolder
+from barbossad.process.supervisor import Report, Supervisor
+
+logger = logging.getLogger(__name__)
+
+OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"
+
+_CLOSE_SECONDS: Final = 15.0
+_RETRY_SECONDS: Final = 1.0
+_QUICK_DEATH_SECONDS: Final = 2.0
+_QUICK_DEATHS: Final = 3
+
+Command = Callable[[Supervisor], None]
+
+
+class LocalProcess:
+    """One attempt that the local launcher started."""
+
+    def __init__(self, spec: LaunchSpec, serial: int, watcher: Watcher, stop: Callable[[int, float], None]) -> None:
+        self.key = spec.key
+        self.has_script = spec.script is not None
+        self.serial = serial
+        self.watcher = watcher
+        self.pid: int | None = None
+        self.pid_started_ticks: int | None = None
+        self.capture: Capture
+        self._stop = stop
+
+    @property
+    def log(self) -> Capture:
+        """Its output so far."""
+        return self.capture
+
+    def stop(self, grace_seconds: float) -> None:
+        """Ask every process of the attempt to end (SIGTERM); kill what is left after the grace (0: at once)."""
+        self._stop(self.serial, grace_seconds)
+
+
+class LocalLauncher(Launcher):
+    """Starts attempts through a reaper.
+
+    ``runtime_dir`` holds scripts and outputs, is the daemon's alone and best on a tmpfs; its path is also what tells
+    this daemon's processes from another's. ``nofile_soft`` is the limit on open files that tasks get (None: that of
+    this process).
+    """
+
+    name = "local"
+    lacks = (
+        "tasks end with the daemon",
+        "no limits and no sandbox",
+    )
+
+    def __init__(self, clock: Clock, logs: LogFolder, runtime_dir: Path, *, nofile_soft: int | None = None) -> None:
+        self._clock = clock
+        self._runtime_dir = runtime_dir.absolute()
+        self._nofile_soft = nofile_soft or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._tag = _tag_of(self._runtime_dir)
+        self._logs = logs
+        self._recorder: Recorder
+        self._supervisor: Supervisor | None = None
+        self._commands: deque[Command] = deque()
+        self._serial = 0
+        self._live: dict[int, LocalProcess] = {}
+        self._cleaning: asyncio.Task[None] | None = None
+        self._started_at = 0.0
+        self._quick_deaths = 0
+        self._idle: asyncio.Event
+        self._is_closing = False
+
+    @property
+    def supervisor_pid(self) -> int | None:
+        """Return the process id of the reaper that runs now."""
+        return self._supervisor.pid if self._supervisor else None
+
+    async def start(self) -> None:
+        """Start the reaper. Raise OSError if that cannot be."""
+        procfs.become_subreaper()  # should the reaper die, what it had falls to this process
+        taskfiles.clear(self._runtime_dir)
+        self._recorder = Recorder(self._clock, self._logs)
+        self._idle = asyncio.Event()
+        self._start_supervisor()
+
+    def launch(self, spec: LaunchSpec, watcher: Watcher) -> Process:
+        """Start an attempt; return at once."""
+        self._serial += 1
+        process = LocalProcess(spec, self._serial, watcher, self._stop)
+        self._live[process.serial] = process
+        fds: list[int] = []
+        try:
+            if self._is_closing:
+                raise UnavailableError("the daemon is stopping")
+            message = self._message(spec, process.serial)
+            fds += os.pipe2(os.O_CLOEXEC)
+            fds += os.pipe2(os.O_CLOEXEC)
+        except (OSError, UnavailableError) as error:
+            for fd in fds:
+                os.close(fd)
+            process.capture = self._recorder.capture(spec.key, {})
+            asyncio.get_running_loop().call_soon(self._fail, process, f"cannot prepare the start: {error}")
+            return process
+        process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]})
+        self._command(partial(Supervisor.launch, message=message, stdout=fds[1], stderr=fds[3]))
+        return process
+
+    async def adopt(self, attempt: AttemptRecord, watcher: Watcher) -> Process | None:  # noqa: ARG002 (the interface)
+        """Return None: the pipes and the exit status died with the daemon that had them."""
+        return None
+
+    async def end_leftovers(self, attempts: Sequence[AttemptRecord]) -> None:
+        """End all processes that an earlier daemon left of these attempts; return when they are gone."""
+        if not attempts:
+            return
+        boot_id = procfs.read("sys/kernel/random/boot_id").decode().strip()
+        firsts = {
+            attempt.pid: attempt.pid_started_ticks
+            for attempt in attempts
+            if attempt.pid and attempt.pid_started_ticks and attempt.boot_id == boot_id
+        }
+        markers = {_marker(AttemptKey(a.run_id, a.task_id, a.number)) for a in attempts}
+        await self._end_traces(markers, firsts)
+
+    async def close(self) -> None:
+        """End what still runs, without grace, and release everything."""
+        self._is_closing = True
+        if self._cleaning is not None:
+            await self._cleaning
+        for process in tuple(self._live.values()):
+            process.stop(0)
+        if self._live:
+            try:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._idle.wait()
+            except TimeoutError:
+                still = ", ".join(_marker(process.key) for process in self._live.values())
+                logger.error(  # noqa: TRY400 (the names say it all)
+                    "Attempts that did not end when the daemon stopped: %s", still, extra={"action": "close_timeout"}
+                )
+        if self._supervisor is not None:
+            supervisor, self._supervisor = self._supervisor, None
+            await supervisor.close()
+
+    # -- to the reaper -------------------------------------------------------------------------------------
+
+    def _message(self, spec: LaunchSpec, serial: int) -> tuple[object, ...]:
+        """Return what the reaper is to do, having written the script."""
+        argv = spec.argv
+        if spec.script is not None:
+            path = taskfiles.path_of(self._runtime_dir, spec.key, taskfiles.SCRIPT_SUFFIX)
+            taskfiles.write_script(path, spec.script)
+            argv = tuple(path if argument == SCRIPT else argument for argument in argv)
+        env = dict(spec.env)
+        env[OUTPUT_VARIABLE] = taskfiles.path_of(self._runtime_dir, spec.key, taskfiles.OUTPUT_SUFFIX)
+        marker = env[procfs.MARKER] = _marker(spec.key)
+        return serial, marker, argv, env, spec.working_dir
+
+    def _stop(self, serial: int, grace_seconds: float) -> None:
+        if serial in self._live:
+            self._command(partial(Supervisor.stop, serial=serial, grace_seconds=grace_seconds))
+
+    def _command(self, command: Command) -> None:
+        """Carry out a command now, or when there is a reaper again."""
+        self._commands.append(command)
+        if self._supervisor is not None:
+            self._commands.popleft()(self._supervisor)
+        elif self._cleaning is None:
+            self._restart_supervisor()
+
+    def _restart_supervisor(self) -> None:
+        """Start a reaper in place of one that died, and give it the commands that waited."""
+        if self._supervisor is None:
+            try:
+                self._start_supervisor()
+            except OSError:
+                logger.exception("Cannot start the supervisor process", extra={"action": "supervisor_failed"})
+                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._restart_supervisor)
+                return
+        while self._supervisor is not None and self._commands:
+            self._commands.popleft()(self._supervisor)
+
+    def _start_supervisor(self) -> None:
+        self._started_at = self._clock.monotonic()
+        self._supervisor = Supervisor(
+            nofile_soft=self._nofile_soft, tag=self._tag, on_report=self._take_report, on_lost=self._lose
+        )
+
+    # -- from the reaper -----------------------------------------------------------------------------------
+
+    def _take_report(self, report: Report) -> None:
+        process = self._live.get(report[1])
+        if process is None:
+            return
+        if report[0] == reaper.ENDED:
+            self._take_end(process, report)
+        elif report[0] == reaper.STARTED:
+            _, _, process.pid, process.pid_started_ticks, started_at_ms = report
+            self._tell(process.watcher.started, process, started_at_ms)
+        else:
+            self._fail(process, failures.start_failure(*report[2:]))
+
+    def _take_end(self, process: LocalProcess, report: Report) -> None:
+        _, _, process.pid, started_ms, finished_ms, status, cpu_seconds, peak_kib, left = report
+        make = partial(
+            ProcessEnd,
+            started_at_ms=started_ms,
+            finished_at_ms=finished_ms,
+            cpu_seconds=cpu_seconds,
+            peak_memory_bytes=peak_kib * 1024,
+        )
+        message = None
+        if left:
+            pids = ", ".join(map(str, left))
+            message = f"processes that cannot be killed hang in the kernel: pid {pids}"
+        if status is None:
+            make = partial(make, cause=EndCause.LOST, message=message)
+        elif os.WIFSIGNALED(status):
+            make = partial(make, cause=EndCause.SIGNALLED, signal=os.WTERMSIG(status), message=message)
+        else:
+            make = partial(make, cause=EndCause.EXITED, exit_code=os.WEXITSTATUS(status), message=message)
+        process.capture.finish(partial(self._end, process, make))
+
+    def _fail(self, process: LocalProcess, message: str) -> None:
+        make = partial(ProcessEnd, cause=EndCause.START_FAILED, message=message, finished_at_ms=self._clock.now_ms())
+        process.capture.finish(partial(self._end, process, make))
+
+    def _end(self, process: LocalProcess, make: Callable[..., ProcessEnd], log: LogRecord) -> None:
+        """Clean up after an attempt of which nothing lives, and tell of its end."""
+        output = taskfiles.take_output(taskfiles.path_of(self._runtime_dir, process.key, taskfiles.OUTPUT_SUFFIX))
+        if process.has_script:
+            taskfiles.remove(taskfiles.path_of(self._runtime_dir, process.key, taskfiles.SCRIPT_SUFFIX))
+        del self._live[process.serial]
+        self._tell(process.watcher.ended, process, make(log=log, output=output))
+        if self._is_closing and not self._live:
+            self._idle.set()
+
+    def _tell(self, call: Callable[..., None], *facts: object) -> None:
+        try:
+            call(*facts)
+        except Exception:  # one watcher's fault must not keep others from being told
+            logger.exception("A watcher failed", extra={"action": "watcher_failed"})
+
+    # -- when the reaper is lost -----------------------------------------------------------------------------
+
+    def _lose(self) -> None:
+        """End all that the reaper had, because it died, then start another."""
+        logger.error("The supervisor process of all tasks died", extra={"action": "supervisor_died"})
+        assert self._supervisor is not None
+        self._supervisor.reap()
+        self._supervisor = None
+        is_quick = self._clock.monotonic() - self._started_at < _QUICK_DEATH_SECONDS
+        self._quick_deaths = self._quick_deaths + 1 if is_quick else 0
+        self._cleaning = asyncio.get_running_loop().create_task(
+            self._clean(list(self._live.values())), name="local-launcher-clean"
+        )
+
+    async def _clean(self, lost: list[LocalProcess]) -> None:
+        message = "its supervisor process died"
+        try:
+            await self._end_traces(
+                {_marker(process.key) for process in lost},
+                {p.pid: p.pid_started_ticks for p in lost if p.pid and p.pid_started_ticks},
+            )
+        except UnavailableError as error:
+            message = f"{message}; {error}"
+            logger.error("%s", error, extra={"action": "leftovers_stay"})  # noqa: TRY400 (it is a sentence)
+        self._cleaning = None
+        for process in lost:
+            make = partial(ProcessEnd, cause=EndCause.LOST, message=message, finished_at_ms=self._clock.now_ms())
+            process.capture.finish(partial(self._end, process, make))
+        if self._commands or self._quick_deaths < _QUICK_DEATHS:
+            self._restart_supervisor()
+
+    async def _end_traces(self, markers: set[str], firsts: dict[int, int]) -> None:
+        spared = {self._supervisor.pid} if self._supervisor else set()
+        traces = leftovers.Traces(tag=self._tag, markers=markers, firsts=firsts, spared=spared)
+        await asyncio.get_running_loop().run_in_executor(None, leftovers.end, traces)
+
+
+def _marker(key: AttemptKey) -> str:
+    return f"{key.run_id}/{key.task_id}/{key.number}"
+
+
+def _tag_of(runtime_dir: Path) -> int:
+    """Return the tag that this daemon's tags count down from: its own among those of the host's daemons."""
+    digest = hashlib.sha256(os.fsencode(runtime_dir)).digest()
+    return procfs.TAG_FLOOR + int.from_bytes(digest[:3]) * procfs.TAG_SERIALS + procfs.TAG_SERIALS - 1

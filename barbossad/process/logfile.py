@@ -1,0 +1,202 @@
+"""Write one attempt's log: a file, and past half the cap segments of which the oldest are dropped.
+
+A log's file is joined by a folder ``….tail`` when it has reached half the cap. The folder holds the *segments*, files
+named by the cursor of their first byte, of which the oldest is dropped when together they exceed the other half, and
+an empty file ``head-<size of the file>``. At the end the segments are appended to the file, behind a record
+that states the loss; then ``head-…`` is removed first, so that a crash at any point leaves what can be told
+apart and finished.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+from barbossad.model.records import LogRecord
+
+SMALL_BYTES: Final = 8 * 1024
+"""A log that is no longer goes into the store."""
+
+HEAD: Final = "head-"
+
+_SEGMENTS: Final = 4
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+
+def tail_folder(file: Path) -> Path:
+    """Return where the segments of a log are while it grows."""
+    return file.with_suffix(".tail")
+
+
+def dropped_text(dropped_bytes: int) -> str:
+    """Return the text of the record that states a loss."""
+    return f"[barbossad: {dropped_bytes} bytes of log records dropped here, the cap is reached]"
+
+
+class LogFile:
+    """The growing log of one attempt; takes whole records, each write is on its way to the disk on return."""
+
+    def __init__(self, root: Path, path: str, cap_bytes: int) -> None:
+        self._root = root
+        self._path = path
+        self._half = cap_bytes // 2
+        self._fd = -1
+        self._head_bytes = 0
+        self._segments: deque[int] = deque()
+        self._segment_fd = -1
+        self._end = 0
+        self._final: LogRecord | None = None
+
+    @property
+    def end_cursor(self) -> int:
+        """Return the cursor behind the last record."""
+        return self._end
+
+    def snapshot(self) -> LogRecord:
+        """Return the log as it stands."""
+        if self._final is not None:
+            return self._final
+        if self._fd < 0:
+            return LogRecord()
+        dropped = self._segments[0] - self._head_bytes if self._segments else 0
+        return LogRecord(
+            path=self._path,
+            size_bytes=self._end - dropped,
+            dropped_bytes=dropped,
+            dropped_at=self._head_bytes if self._segments else None,
+            has_tail_apart=bool(self._segments),
+        )
+
+    def write(self, records: bytes) -> None:
+        """Append records. Raise OSError when the disk does not take them; what was written whole stays."""
+        if self._fd < 0:
+            self._fd = _open(self._root / self._path)
+            self._head_bytes = self._end = os.fstat(self._fd).st_size
+        if not self._segments:
+            room = self._half - self._head_bytes
+            cut = len(records) if len(records) <= room else records.rfind(b"\n", 0, max(room, 0)) + 1
+            if cut:
+                self._append(self._fd, records[:cut], self._head_bytes)
+                self._head_bytes = self._end
+                records = records[cut:]
+        while records:
+            records = self._write_segment(records)
+
+    def finish(self) -> LogRecord:
+        """Close the log and return its record; a small one comes with its text."""
+        if self._final is None:
+            self._final = self._finished()
+        return self._final
+
+    def _finished(self) -> LogRecord:
+        if self._fd < 0:
+            return LogRecord()
+        os.close(self._fd)
+        if self._segments:
+            os.close(self._segment_fd)
+            return join_segments(self._root, self._path)
+        return ended_record(self._root, self._path)
+
+    def _write_segment(self, records: bytes) -> bytes:
+        """Write as many records as fit into the last segment, at least one; return the others."""
+        size = self._half // _SEGMENTS
+        if not self._segments or self._end - self._segments[-1] >= size:
+            self._begin_segment()
+        room = size - (self._end - self._segments[-1])
+        cut = len(records) if len(records) <= room else records.rfind(b"\n", 0, room) + 1
+        if cut == 0:
+            cut = records.find(b"\n") + 1
+        self._append(self._segment_fd, records[:cut], self._end - self._segments[-1])
+        return records[cut:]
+
+    def _begin_segment(self) -> None:
+        tail = tail_folder(self._root / self._path)
+        if not self._segments:
+            tail.mkdir()
+            (tail / f"{HEAD}{self._head_bytes}").touch()
+        fd = os.open(tail / str(self._end), _FLAGS, 0o640)
+        if self._segment_fd >= 0:
+            os.close(self._segment_fd)
+        self._segment_fd = fd
+        self._segments.append(self._end)
+        while len(self._segments) > 1 and self._end - self._segments[0] > self._half - self._half // _SEGMENTS:
+            (tail / str(self._segments.popleft())).unlink()
+
+    def _append(self, fd: int, records: bytes, size: int) -> None:
+        """Append to a file that has ``size`` bytes, wholly or not at all."""
+        view = memoryview(records)
+        try:
+            while view:
+                view = view[os.write(fd, view) :]
+        except OSError:
+            os.ftruncate(fd, size)
+            raise
+        self._end += len(records)
+
+
+def _open(file: Path) -> int:
+    try:
+        return os.open(file, _FLAGS, 0o640)
+    except FileNotFoundError:
+        file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        return os.open(file, _FLAGS, 0o640)
+
+
+def ended_record(root: Path, path: str) -> LogRecord:
+    """Return the record of a log that is one file from which nothing was dropped."""
+    file = root / path
+    size = file.stat().st_size
+    text = file.read_bytes() if size <= SMALL_BYTES else None
+    return LogRecord(text=text, path=path, size_bytes=size)
+
+
+def complete_last_record(file: Path) -> None:
+    """End the record in the writing of which a daemon died."""
+    tail = tail_folder(file)
+    segments = [int(entry.name) for entry in tail.iterdir() if entry.name.isdigit()] if tail.exists() else []
+    last = tail / str(max(segments)) if segments else file
+    with last.open("r+b", buffering=0) as opened:
+        size = opened.seek(0, os.SEEK_END)
+        if size and os.pread(opened.fileno(), 1, size - 1) != b"\n":
+            opened.write(b"\n")
+
+
+def join_segments(root: Path, path: str) -> LogRecord:
+    """Append the segments to the file; may be done again after a crash at any point."""
+    file = root / path
+    tail = tail_folder(file)
+    names = [entry.name for entry in tail.iterdir()]
+    head_bytes = next((int(name[len(HEAD) :]) for name in names if name.startswith(HEAD)), None)
+    if head_bytes is None:  # it was done, but for the removal
+        shutil.rmtree(tail)
+        return ended_record(root, path)
+    starts = sorted(int(name) for name in names if name.isdigit())
+    dropped = starts[0] - head_bytes if starts else 0
+    end = _copy(file, [tail / str(start) for start in starts], head_bytes, dropped)
+    (tail / f"{HEAD}{head_bytes}").unlink()
+    shutil.rmtree(tail)
+    return LogRecord(path=path, size_bytes=end, dropped_bytes=dropped, dropped_at=head_bytes if dropped else None)
+
+
+def _copy(file: Path, segments: list[Path], head_bytes: int, dropped: int) -> int:
+    """Put segments behind the first ``head_bytes`` of a file; return how many bytes of records it has then."""
+    with file.open("r+b", buffering=0) as target:
+        target.truncate(head_bytes)
+        target.seek(head_bytes)
+        size = head_bytes
+        for segment in segments:
+            with segment.open("rb", buffering=0) as source:
+                if segment is segments[0] and dropped:
+                    target.write(statement(source.read(64), dropped))
+                    source.seek(0)
+                while count := os.sendfile(target.fileno(), source.fileno(), None, 1 << 30):
+                    size += count
+    return size
+
+
+def statement(first_kept: bytes, dropped_bytes: int) -> bytes:
+    """Return the record of a loss, with the time of the first record that was kept after it."""
+    return b"%s stderr F %s\n" % (first_kept.partition(b" ")[0], dropped_text(dropped_bytes).encode())

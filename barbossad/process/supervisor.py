@@ -1,0 +1,177 @@
+"""The daemon's end of the reaper: start it, speak to it, notice its death."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import marshal
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from barbossad.process import reaper
+
+logger = logging.getLogger(__name__)
+
+PROGRAM_NAME: Final = "barbossa-reaper"
+
+_BOOTSTRAP: Final = """\
+import sys
+package = type(sys)("barbossad")
+package.__path__ = [sys.argv.pop()]
+sys.modules["barbossad"] = package
+from barbossad.process.reaper import main
+main()
+"""
+"""Imports the reaper without the package around it, which keeps it small."""
+
+_EXIT_SECONDS: Final = 15.0
+
+Report = tuple[Any, ...]
+"""One of the tuples that the reaper's docstring names; its first field says which."""
+
+
+class Supervisor:
+    """A running reaper. ``on_report`` gets what it tells, ``on_lost`` is called when it has died unasked."""
+
+    def __init__(
+        self, *, nofile_soft: int, tag: int, on_report: Callable[[Report], None], on_lost: Callable[[], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_report = on_report
+        self._on_lost = on_lost
+        self._outbox: deque[tuple[bytes, list[int]]] = deque()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.setblocking(False)
+        folder = Path(__file__).resolve().parents[1]
+        number = theirs.fileno()
+        try:
+            self._program = subprocess.Popen(
+                (
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    _BOOTSTRAP,
+                    str(number),
+                    str(nofile_soft),
+                    str(tag),
+                    PROGRAM_NAME,
+                    str(folder),
+                ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+                pass_fds=(number,),
+                start_new_session=True,
+            )
+        except OSError:
+            self._control.close()
+            raise
+        finally:
+            theirs.close()
+        self._loop.add_reader(self._control, self._receive)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of the reaper."""
+        return self._program.pid
+
+    def launch(self, message: tuple[Any, ...], stdout: int, stderr: int) -> None:
+        """Send a launch with the write ends of its pipes, which are closed here in any case."""
+        fds = [stdout, stderr]
+        try:
+            data = marshal.dumps((reaper.LAUNCH, *message))
+            if len(data) > reaper.PACKET_BYTES:
+                fds.append(os.memfd_create("launch", os.MFD_CLOEXEC))
+                with open(fds[2], "wb", closefd=False) as file:
+                    file.write(data)
+                data = marshal.dumps((reaper.LARGE,))
+        except (OSError, ValueError):
+            _close_all(fds)
+            raise
+        self._send(data, fds)
+
+    def stop(self, serial: int, grace_seconds: float) -> None:
+        """Ask for the end of an attempt."""
+        self._send(marshal.dumps((reaper.STOP, serial, grace_seconds)), [])
+
+    async def close(self) -> None:
+        """Let the reaper kill all that is left and end; return when it has."""
+        self._release()
+        waiting = self._loop.run_in_executor(None, self._program.wait, _EXIT_SECONDS)
+        try:
+            await asyncio.shield(waiting)
+        except subprocess.TimeoutExpired:
+            logger.error(  # noqa: TRY400 (the traceback would say less)
+                "The reaper (pid %d) still waits for processes that cannot be killed",
+                self.pid,
+                extra={"action": "reaper_stuck"},
+            )
+
+    def _send(self, data: bytes, fds: list[int]) -> None:
+        if self._outbox or not self._try_send(data, fds):
+            if not self._outbox and self._control.fileno() >= 0:
+                self._loop.add_writer(self._control, self._flush)
+            self._outbox.append((data, fds))
+
+    def _try_send(self, data: bytes, fds: list[int]) -> bool:
+        """Send one message and close its descriptors; return False when the socket is full."""
+        try:
+            if fds:
+                socket.send_fds(self._control, (data,), fds, socket.MSG_NOSIGNAL)
+            else:
+                self._control.send(data, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # it is dead, which is noticed on reading; what was to be launched is lost with the rest
+        _close_all(fds)
+        return True
+
+    def _flush(self) -> None:
+        while self._outbox:
+            data, fds = self._outbox[0]
+            if not self._try_send(data, fds):
+                return
+            self._outbox.popleft()
+        self._loop.remove_writer(self._control)
+
+    def _receive(self) -> None:
+        try:
+            data = self._control.recv(reaper.PACKET_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._release()
+            self._on_lost()
+            return
+        for report in marshal.loads(data):  # noqa: S302 -- it comes from our own child alone
+            self._on_report(report)
+
+    def _release(self) -> None:
+        if self._control.fileno() >= 0:
+            self._loop.remove_reader(self._control)
+            self._loop.remove_writer(self._control)
+            self._control.close()
+        for _, fds in self._outbox:
+            _close_all(fds)
+        self._outbox.clear()
+
+    def reap(self) -> None:
+        """Make sure that a reaper which was lost is dead, and wait for it."""
+        self._program.kill()
+        self._program.wait()
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
