@@ -38,15 +38,21 @@ class TaskTypes:
 
 
 def discover() -> TaskTypes:
-    """Return every task type. A broken one of another package is reported and left out; a broken one of ours raises."""
+    """Return every task type. A broken one of another package is a problem and left out; one of ours raises."""
     found = TaskTypes()
     for name in own_names():
         found.types[name] = type_of(importlib.import_module(f"{tasks.__name__}.{name}"), name)
     for entry_point in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)):
         _add(entry_point, found)
+    return found
+
+
+def load() -> dict[str, TaskType]:
+    """Return every task type by name; log those of other packages that cannot be used."""
+    found = discover()
     for problem in found.problems:
         log.error("%s", problem, extra={"action": "task_type_refused"})
-    return found
+    return found.types
 
 
 def own_names() -> Iterable[str]:

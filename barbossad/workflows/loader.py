@@ -19,7 +19,7 @@ from barbossad.model.definition import (
 )
 from barbossad.model.names import WORKFLOW_NAME, TaskId, VersionId, WorkflowName
 from barbossad.validation import proposal, validate
-from barbossad.workflows import entries, graph, params
+from barbossad.workflows import declarations, entries, graph
 from barbossad.workflows.checks import Checker, Names
 from barbossad.workflows.contract import TaskType
 from barbossad.workflows.entries import Entry
@@ -128,7 +128,7 @@ class _Reading:
             def report(path: tuple[str, ...], message: str, hint: str, name: str = name) -> None:
                 self.faults.append(self.document.fault(("params", name, *path), message, hint))
 
-            definition = params.declare(name, param, report)
+            definition = declarations.declare(name, param, report)
             if definition is not None:
                 declared.append(definition)
         return declared

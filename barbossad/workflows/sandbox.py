@@ -196,9 +196,9 @@ def _range(*arguments: int) -> range:
     return numbers
 
 
-def _replace(text: Any, old: str, new: str, count: int = -1) -> str:
+def _replace(value: Any, old: str, new: str, count: int = -1) -> str:
     """Replace text by text, all of it or the first ``count``."""
-    text, old, new = _text(text), _text(old), _text(new)
+    text, old, new = _text(value), _text(old), _text(new)
     if len(text) + text.count(old) * len(new) > MAX_RESULT_CHARACTERS:
         raise SecurityError("the result of replace is too large")
     return text.replace(old, new, count)

@@ -1,0 +1,123 @@
+"""Read what a workflow file says of its params: type, bounds and default, all faults at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from barbossad.model.definition import ParamDefinition
+from barbossad.units import parse_duration
+from barbossad.validation import RefusalError, shown
+from barbossad.workflows import values
+from barbossad.workflows.expressions import is_expression
+from barbossad.workflows.reserved import reason_reserved
+from barbossad.workflows.source import ParamSource
+
+_BOUNDS_OF: Final[Mapping[str, frozenset[str]]] = {
+    "string": frozenset({"pattern", "min_length", "max_length"}),
+    "integer": frozenset({"minimum", "maximum"}),
+    "number": frozenset({"minimum", "maximum"}),
+    "boolean": frozenset(),
+    "choice": frozenset({"choices"}),
+    "path": frozenset(),
+    "duration": frozenset({"minimum", "maximum"}),
+    "list": frozenset({"min_length", "max_length"}),
+    "map": frozenset({"min_length", "max_length"}),
+}
+"""Which bounds each type may have."""
+
+Report = Callable[[tuple[str, ...], str, str], None]
+"""Is told of a fault: where beneath the param, what, and a hint."""
+
+
+def declare(name: str, source: ParamSource, report: Report) -> ParamDefinition | None:
+    """Return what a file says of a param, or None with every fault reported."""
+    complete = True
+
+    def refuse(key: str, message: str, hint: str = "") -> None:
+        nonlocal complete
+        complete = False
+        report((key,) if key else (), message, hint)
+
+    reason = reason_reserved(name)
+    if reason:
+        refuse("", f"{name!r} cannot be the name of a param: as an environment variable it {reason}",
+               f"choose another name, such as {'my_' + name.lower().strip('_')!r}")  # fmt: skip
+    if source.type == "secret":
+        refuse("type", "params of type secret are not available in this version",
+               "keep the secret in a file that only the task's user may read")  # fmt: skip
+        return None
+    _check_bounds(source, refuse)
+    if not complete:
+        return None
+    definition = ParamDefinition(
+        name=name,
+        type=source.type,
+        description=source.description,
+        choices=tuple(source.choices) if source.choices is not None else None,
+        pattern=source.pattern,
+        minimum=_bound(source, "minimum"),
+        maximum=_bound(source, "maximum"),
+        min_length=source.min_length,
+        max_length=source.max_length,
+    )
+    if "default" not in source.model_fields_set:
+        return definition
+    return _with_default(definition, source.default, refuse)
+
+
+def _with_default(
+    definition: ParamDefinition, default: object, refuse: Callable[[str, str, str], None]
+) -> ParamDefinition | None:
+    if default is None:
+        refuse("default", "'default' has no value", 'write "" for empty text, or remove the key to demand a value')
+    elif is_expression(default):
+        refuse("default", "a default cannot be an expression", "write the value itself, or use the expression in env")
+    else:
+        try:
+            return replace(definition, default=values.convert(definition, default), has_default=True)
+        except RefusalError as error:
+            refuse("default", f"'default' {error}", error.hint)
+    return None
+
+
+def _check_bounds(source: ParamSource, refuse: Callable[..., None]) -> None:
+    allowed = _BOUNDS_OF[source.type]
+    for key in ("choices", "pattern", "minimum", "maximum", "min_length", "max_length"):
+        if key in source.model_fields_set and key not in allowed:
+            hint = f"it can have: {', '.join(sorted(allowed))}" if allowed else "remove the key"
+            refuse(key, f"a param of type {source.type} has no {key!r}", hint)
+    for key in ("minimum", "maximum"):
+        if key in source.model_fields_set and key in allowed:
+            try:
+                _bound(source, key)
+            except RefusalError as error:
+                refuse(key, f"{key!r} {error}", error.hint)
+    if source.type == "choice":
+        _check_choices(source.choices, refuse)
+    if source.pattern is not None and source.type == "string":
+        try:
+            values.compile_pattern(source.pattern)
+        except RefusalError as error:
+            refuse("pattern", f"'pattern' {error}", error.hint)
+
+
+def _check_choices(choices: list[Any] | None, refuse: Callable[..., None]) -> None:
+    if not choices:
+        refuse("choices" if choices is not None else "", "a param of type choice needs 'choices'",
+               "write choices: [one, two]")  # fmt: skip
+    elif any(choice is None or isinstance(choice, list | dict) for choice in choices):
+        refuse("choices", "'choices' must hold texts, numbers or booleans")
+
+
+def _bound(source: ParamSource, key: str) -> float | None:
+    value = getattr(source, key)
+    if value is None:
+        return None
+    if source.type == "duration":
+        return parse_duration(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RefusalError(f"must be a number, not {shown(value)}")
+    return value
