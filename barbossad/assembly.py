@@ -48,7 +48,7 @@ async def open_services(config: Config, clock: Clock, *, config_path: Path | Non
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
         database = await stack.enter_async_context(Database.open(config.state_dir / DATABASE_FILE))
-        task_types = task_registry.load()
+        task_types = task_registry.discover().types
         workflows = Registry(WorkflowStore(database), Loader(task_types), clock)
         await workflows.open()
         runs = RunStore(database)

@@ -76,7 +76,7 @@ def config_page() -> str:
 def tasks_page() -> str:
     """Return the page of every task type."""
     lines = ["# Task types", "", NOTE]
-    for task_type in tasks.load().values():
+    for task_type in tasks.discover().types.values():
         lines += [f"## {task_type.name}", "", task_type.summary, "", "```yaml", task_type.example.strip(), "```", ""]
         lines += ["| key | type | default | |", "| --- | --- | --- | --- |"]
         schema = task_type.Params.model_json_schema()

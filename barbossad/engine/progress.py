@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
@@ -71,45 +69,6 @@ def restore(definition: WorkflowDefinition, details: RunDetails) -> RunProgress:
             for dependant in definition.dependants[position]:
                 progress.tasks[dependant].waits_for -= 1
     return progress
-
-
-def scope(progress: RunProgress, environment: Mapping[str, str], host: str) -> dict[str, Any]:
-    """Return the names that expressions of the run's tasks may use."""
-    run, definition = progress.run, progress.definition
-    return {
-        "params": dict(run.params),
-        "env": environment,
-        "tasks": _TasksByName(progress),
-        "run": {"id": run.id, "trigger": run.trigger.value, "started_at": run.started_at_ms},
-        "workflow": {"name": definition.name, "version": definition.version, "labels": dict(definition.labels)},
-        "host": {"name": host},
-    }
-
-
-class _TasksByName(dict[str, Any]):
-    """What expressions see of tasks, made when they ask: most runs have no expression at all."""
-
-    def __init__(self, progress: RunProgress) -> None:
-        super().__init__()
-        self._progress = progress
-
-    def __missing__(self, task_id: str) -> Any:
-        cell = self._progress.tasks[self._progress.definition.positions[task_id]]
-        record = cell.record
-        last = cell.attempts[-1] if cell.attempts else None
-        seconds = None
-        if record.started_at_ms is not None and record.finished_at_ms is not None:
-            seconds = (record.finished_at_ms - record.started_at_ms) / 1000
-        seen = {
-            "status": record.state.value,
-            "exit_code": last.exit_code if last else None,
-            "outputs": dict(record.outputs or {}),
-            "attempts": len(cell.attempts),
-            "duration": seconds,
-            "error": record.reason,
-        }
-        self[task_id] = seen
-        return seen
 
 
 TASK_STATE_AFTER = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -22,6 +23,7 @@ from barbossad.process import logs
 from barbossad.process.launcher import LiveLog
 from barbossad.security.access import Role
 from barbossad.store.runs import RunDetails
+from barbossad.validation import proposal
 from barbossad.workflows import params as workflow_params
 
 RunIdParam = Annotated[str, Field(pattern=f"^{RUN_ID.pattern}$", description="Id of a run")]
@@ -203,61 +205,69 @@ async def cancel(call: Call, params: CancelParams) -> RunView:
 @define("run.logs", Role.VIEWER)
 async def log(call: Call, params: LogParams) -> LogPage:
     """Read what a task printed, from a cursor on; with ``wait_seconds`` wait for more."""
-    run_id, task_id = RunId(params.run_id), TaskId(params.task)
     cursor = int(params.cursor or 0)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(params.wait_seconds):
-            await _until_more(call, run_id, task_id, params.attempt, cursor)
-    live, record = await _log(call, run_id, task_id, params.attempt)
-    page = await asyncio.to_thread(logs.read, call.services.logs, record, cursor, params.limit, params.stream)
+            await _until_more(call, params, cursor)
+    found = await _output(call, params)
+    page = await asyncio.to_thread(logs.read, call.services.logs, found.record, cursor, params.limit, params.stream)
     items: list[LogItem] = [
         {"at": entry.at, "stream": entry.stream, "text": entry.text, "partial": entry.is_partial}
         for entry in page.items
     ]
-    has_ended = live is None and await _has_ended(call, run_id, task_id)
-    finished = has_ended and page.next_cursor >= record.end_cursor
-    return {"items": items, "next_cursor": str(page.next_cursor), "finished": finished}
+    next_cursor = max(page.next_cursor, cursor)
+    finished = found.has_ended and next_cursor >= found.record.end_cursor
+    return {"items": items, "next_cursor": str(next_cursor), "finished": finished}
 
 
-async def _until_more(call: Call, run_id: RunId, task_id: TaskId, attempt: int | None, cursor: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """Where an attempt's output is: growing (``live``), recorded, or between the two for a moment."""
+
+    record: LogRecord
+    live: LiveLog | None = None
+    has_ended: bool = False
+
+
+async def _until_more(call: Call, params: LogParams, cursor: int) -> None:
     """Return when there is output past the cursor, or there will be none."""
+    run_id = RunId(params.run_id)
     while True:
         changed = call.services.engine.next_change(run_id)
-        live, record = await _log(call, run_id, task_id, attempt)
-        if record.end_cursor > cursor or changed is None:
+        found = await _output(call, params)
+        if found.has_ended or found.record.end_cursor > cursor or changed is None:
+            if changed is not None:
+                changed.cancel()
             return
-        if live is not None:
+        if found.live is not None:
             changed.cancel()
-            await live.changed(cursor)
-            return
-        if await _has_ended(call, run_id, task_id):
-            changed.cancel()
-            return
-        await changed
+            await found.live.changed(cursor)
+            if found.live.snapshot().end_cursor > cursor:
+                return
+        else:
+            await changed
 
 
-async def _log(call: Call, run_id: RunId, task_id: TaskId, attempt: int | None) -> tuple[LiveLog | None, LogRecord]:
-    """Return the output of a task's attempt: of its live process, or as it was recorded at the end."""
-    details = await _details(call, run_id)
-    definition = await call.services.workflows.definition(details.run.workflow, details.run.version)
-    if task_id not in definition.positions:
-        raise NotFoundError(
-            f"task of run {run_id}", task_id, f"its tasks: {', '.join(list(definition.positions)[:20])}"
-        )
-    tries = details.attempts.get(task_id, ())
-    if attempt is not None and attempt > max(len(tries), 1):
-        raise NotFoundError(f"attempt of task {task_id!r}", str(attempt), f"it had {len(tries)}")
+async def _output(call: Call, params: LogParams) -> _Output:
+    """Find the output of a task's attempt, the last one if none is named. Raise NotFoundError."""
+    run_id, task_id = RunId(params.run_id), TaskId(params.task)
     process = call.services.engine.process(run_id, task_id)
-    if process is not None and attempt in (None, len(tries)):
-        return process.log, process.log.snapshot()
-    number = attempt or len(tries)
-    return None, (await call.services.runs.log(run_id, task_id, number) if number else None) or LogRecord()
-
-
-async def _has_ended(call: Call, run_id: RunId, task_id: TaskId) -> bool:
     details = await _details(call, run_id)
+    definition = await _definition(call, details.run)
+    known = definition.positions if definition else details.tasks
+    if task_id not in known:
+        raise NotFoundError(f"task of run {run_id}", task_id, proposal(task_id, known, noun="its tasks"))
+    tries = details.attempts.get(task_id, ())
+    if params.attempt is not None and params.attempt > max(len(tries), 1):
+        raise NotFoundError(f"attempt of task {task_id!r}", str(params.attempt), f"it had {len(tries)}")
+    number = params.attempt or len(tries)
+    if process is not None and number == len(tries) and tries[-1].finished_at_ms is None:
+        return _Output(process.log.snapshot(), live=process.log)
+    if number and tries[number - 1].finished_at_ms is not None:
+        return _Output(await call.services.runs.log(run_id, task_id, number) or LogRecord(), has_ended=True)
     task = details.tasks.get(task_id)
-    return details.run.state in RUN_ENDED or (task is not None and task.finished_at_ms is not None)
+    has_ended = details.run.state in RUN_ENDED or (task is not None and task.finished_at_ms is not None)
+    return _Output(LogRecord(), has_ended=has_ended)
 
 
 async def _details(call: Call, run_id: RunId) -> RunDetails:

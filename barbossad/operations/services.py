@@ -10,6 +10,7 @@ from typing import Any
 from barbossad.clock import Clock
 from barbossad.config import Config
 from barbossad.engine.engine import Engine
+from barbossad.engine.preparation import Preparation
 from barbossad.errors import Fault
 from barbossad.process.launcher import Launcher
 from barbossad.process.logs import LogFolder
@@ -41,6 +42,7 @@ class Services:
     engine: Engine
     launcher: Launcher
     logs: LogFolder
+    preparation: Preparation
     started_monotonic: float
     reload: Callable[[], Any]
     """Reads the config and the workflow files again; awaited, it gives a ``Reloaded``."""
