@@ -60,7 +60,7 @@ def _show_version(context: click.Context, _option: click.Parameter, is_wanted: b
     help="Talk to the daemon that listens here.  [env: BARBOSSA_SOCKET]",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version)
-def cli(socket_path: Path | None) -> None:  # noqa: ARG001 (commands read it from the root's parameters)
+def cli(socket_path: Path | None) -> None:
     """Start workflows, watch runs and look after barbossad, from the command line."""
 
 
@@ -72,10 +72,10 @@ def main() -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        code = _leave_broken_pipe()
+        code = _abandon_stdout()
     except OSError as error:
+        code = _abandon_stdout()
         output.error(f"cannot write the output: {error.strerror or error}")
-        code = _leave_broken_pipe()
     sys.exit(code)
 
 
@@ -86,7 +86,7 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        return _leave_broken_pipe()
+        return _abandon_stdout()
     except (click.ClickException, CommandError) as error:
         return _tell(error)
     except Exception as error:
@@ -114,8 +114,8 @@ def _unforeseen(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _leave_broken_pipe() -> int:
-    """Let the interpreter's last flush go nowhere: the reader has left and wants no more."""
+def _abandon_stdout() -> int:
+    """Let what is not written yet go nowhere, so that the interpreter's last flush does not fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

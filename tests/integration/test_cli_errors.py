@@ -1,0 +1,312 @@
+"""Errors of the command line: one line, what to do next, the right exit code, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barbossactl import client
+from barbossactl.client import Client
+from barbossactl.exits import CommandError, LostError
+from barbossad import wire
+from tests.helpers import cli_process
+from tests.helpers.cli_process import Ctl, Ended
+from tests.helpers.cli_stub import HangUpError, StubDaemon, StubError
+
+pytest_plugins = ("tests.helpers.cli_fixtures",)
+
+
+def refuse(kind: str, message: str, **details: Any) -> Callable[[dict[str, Any]], object]:
+    def handler(_: dict[str, Any]) -> object:
+        raise StubError(kind, message, **details)
+
+    return handler
+
+
+def assert_one_line(ended: Ended | subprocess.CompletedProcess[str], *words: str) -> None:
+    text = ended.err if isinstance(ended, Ended) else ended.stderr
+    assert text.startswith("barbossactl: ")
+    assert text.count("\n") == 1
+    for word in words:
+        assert word in text
+
+
+def test_no_socket_says_how_to_start_the_daemon(socket_folder: Path) -> None:
+    """Without a daemon the exit code is 3 and the line names the socket and both ways to start one."""
+    path = socket_folder / "none.sock"
+    ended = cli_process.run(path, "daemon", "ping")
+    assert ended.returncode == 3
+    assert_one_line(ended, str(path), "systemctl start barbossad", "barbossad --user")
+
+
+def test_a_dead_socket_says_how_to_start_the_daemon(socket_folder: Path) -> None:
+    """A socket that nobody listens on any more is told apart from a file that is no socket."""
+    path = socket_folder / "dead.sock"
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(path))
+    ended = cli_process.run(path, "status")
+    assert ended.returncode == 3
+    assert_one_line(ended, "nobody listens", "systemctl start barbossad")
+    file = socket_folder / "file"
+    file.touch()
+    ended = cli_process.run(file, "status")
+    assert ended.returncode == 3
+    assert_one_line(ended, "is not the socket of a daemon")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_forbidden_socket_names_the_group_to_join(socket_folder: Path) -> None:
+    """Whoever may not use the socket is told which group may."""
+    path = socket_folder / "root.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        os.chown(path, 0, 12)  # Debian's group "man"
+        path.chmod(0o660)
+        socket_folder.chmod(0o755)
+        # imported before, since the checkout and this Python may be root's alone
+        become_nobody = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)"
+        call = "import grp; from barbossactl import cli; from barbossactl.commands import daemon"
+        done = subprocess.run(
+            [*cli_process.COMMAND[:3], "-c", f"{call}\n{become_nobody}\nraise SystemExit(cli.run(['daemon', 'ping']))"],
+            env=cli_process.environment(path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert_one_line(done, f"permission denied on {path}; join its group", "sudo usermod -aG man $USER")
+
+
+def test_a_path_that_is_too_long_is_an_error_like_others(ctl: Ctl) -> None:
+    """A path that no socket can have is told in one line."""
+    ended = ctl("--socket", "/tmp/" + "x" * 200, "daemon", "ping")
+    assert ended.code == 3
+    assert_one_line(ended, "cannot connect")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("not_found", 1),
+        ("conflict", 1),
+        ("unavailable", 1),
+        ("invalid_params", 2),
+        ("permission_denied", 4),
+        ("refused_by_guard", 4),
+        ("timed_out", 6),
+        ("internal_error", 1),
+    ],
+)
+def test_the_daemons_errors_become_exit_codes(stub_daemon: StubDaemon, ctl: Ctl, kind: str, code: int) -> None:
+    """What the daemon refuses is one line with its own words and the exit code of the table."""
+    stub_daemon.handlers["run.start"] = refuse(kind, "there is no workflow 'backup'\nand \x1b[2J")
+    ended = ctl("start", "backup")
+    assert ended.code == code
+    assert_one_line(ended, "there is no workflow 'backup'\\nand \\x1b[2J")
+
+
+def test_a_hint_of_the_daemon_is_shown(stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """What the daemon advises comes after its sentence."""
+    stub_daemon.handlers["run.get"] = refuse("not_found", "there is no run 'x'", hint="see: barbossactl ps --all")
+    assert ctl("run", "get", "x").err == "barbossactl: there is no run 'x'; see: barbossactl ps --all\n"
+
+
+def test_a_connection_that_ends_is_told(stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """A daemon that dies before it answers is exit 3, not a traceback."""
+
+    def hang_up(_: dict[str, Any]) -> object:
+        raise HangUpError
+
+    stub_daemon.handlers["daemon.status"] = hang_up
+    ended = ctl("status")
+    assert ended.code == 3
+    assert_one_line(ended, "closed the connection")
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"[]\n", b'{"id": 1}\n', b"\xff\n"])
+def test_a_stranger_on_the_socket_is_told(socket_folder: Path, ctl: Ctl, answer: bytes) -> None:
+    """Whatever else answers on the socket is named as not being the daemon."""
+    path = socket_folder / "stranger.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with Client(path) as connected:
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(answer)
+                with pytest.raises(CommandError, match="is not barbossad") as raised:
+                    connected.call("daemon.ping", {})
+    assert raised.value.exit_code == 3
+
+
+def test_an_error_without_an_id_reaches_the_caller(socket_folder: Path) -> None:
+    """A daemon that could not read the call at all says so with a null id; that is the answer then."""
+    path = socket_folder / "null.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with Client(path) as connected:
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(wire.encode(wire.error(None, "invalid_request", "too long")))
+                with pytest.raises(CommandError, match="too long"):
+                    connected.call("daemon.ping", {})
+
+
+def test_a_silent_daemon_is_given_up(stub_daemon: StubDaemon) -> None:
+    """A daemon that does not answer in time is reported with the time it had."""
+    stub_daemon.handlers["daemon.ping"] = lambda _: stub_daemon.stopping.wait(20)
+    with Client(stub_daemon.path) as connected, pytest.raises(CommandError, match=r"did not answer .* within 0.05 s"):
+        connected.call("daemon.ping", {}, timeout=0.05)
+
+
+def test_answers_may_come_in_any_order(stub_daemon: StubDaemon) -> None:
+    """Each call gets its own answer, whichever comes first."""
+    stub_daemon.handlers["slow"] = lambda _: (stub_daemon.wait_for_call("quick"), "slow")[1]
+    stub_daemon.handlers["quick"] = lambda _: "quick"
+    with Client(stub_daemon.path) as connected:
+        slow = connected.send("slow", {})
+        assert connected.call("quick", {}) == "quick"
+        answer = connected.receive(20)
+        assert answer is not None
+        assert (answer.identity, answer.result()) == (slow, "slow")
+
+
+def test_a_large_answer_arrives_whole(stub_daemon: StubDaemon) -> None:
+    """An answer near the limit of the protocol is read."""
+    stub_daemon.handlers["large"] = lambda _: "x" * (15 * 1024 * 1024)
+    with Client(stub_daemon.path) as connected:
+        assert len(connected.call("large", {})) == 15 * 1024 * 1024
+
+
+def test_a_message_beyond_the_limit_is_not_sent(stub_daemon: StubDaemon) -> None:
+    """What no daemon would take is refused here."""
+    with Client(stub_daemon.path) as connected, pytest.raises(CommandError, match="16 MiB") as raised:
+        connected.send("workflow.apply", {"yaml": "x" * (16 * 1024 * 1024)})
+    assert raised.value.exit_code == 2
+
+
+def test_reconnecting_waits_for_the_daemon(socket_folder: Path) -> None:
+    """A client that lost the daemon connects again once it is back."""
+    path = socket_folder / "again.sock"
+    pauses: list[float] = []
+    with StubDaemon(path, {"daemon.ping": lambda _: "first"}):
+        connected = Client(path)
+        assert connected.call("daemon.ping", {}) == "first"
+    second = StubDaemon(path, {"daemon.ping": lambda _: "second"})
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            second.__enter__()
+
+    try:
+        with pytest.raises(LostError):
+            connected.call("daemon.ping", {})
+        connected.reconnect(pause=pause)
+        assert connected.call("daemon.ping", {}) == "second"
+    finally:
+        connected.close()
+        second.__exit__()
+    assert pauses == sorted(pauses)
+
+
+def test_reconnecting_gives_up(socket_folder: Path) -> None:
+    """A daemon that stays away is given up after the patience is used up."""
+    with StubDaemon(socket_folder / "gone.sock") as daemon:
+        connected = Client(daemon.path)
+    with pytest.raises(CommandError, match="is not running"):
+        connected.reconnect(patience_seconds=0.01, pause=lambda _: None)
+
+
+def test_an_answer_of_another_shape_is_no_traceback(stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """A daemon of another version may answer what this client cannot read; that is one line too."""
+    stub_daemon.handlers["daemon.status"] = lambda _: {"version": "9"}
+    ended = ctl("status")
+    assert ended.code == 1
+    assert_one_line(ended, "not what this barbossactl expects")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["strat"], "'start'"),
+        (["run", "cancle"], "'cancel'"),
+        (["start"], "barbossactl start --help"),
+        (["run", "list", "--limit", "0"], "barbossactl run list --help"),
+        (["start", "x", "--detach", "--wait"], "exclude"),
+        (["start", "x", "-p", "novalue"], "keep_days=3"),
+        (["run", "wait", "x", "--timeout", "soon"], "1h30m"),
+        (["logs", "x", "--attempt", "1"], "needs a TASK"),
+        (["ping"], "no command 'ping'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(ctl: Ctl, arguments: list[str], words: str) -> None:
+    """Wrong usage never reaches the daemon, and says where the help is or what is right."""
+    ended = ctl(*arguments)
+    assert ended.code == 2
+    assert_one_line(ended, words)
+
+
+def test_without_a_command_there_is_the_help(ctl: Ctl) -> None:
+    """The bare program shows what there is and exits as wrong usage."""
+    ended = ctl()
+    assert ended.code == 2
+    assert "Commands:" in ended.out
+
+
+def test_the_socket_option_goes_over_the_environment(
+    stub_daemon: StubDaemon, ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--socket is taken before BARBOSSA_SOCKET."""
+    stub_daemon.handlers["daemon.ping"] = lambda _: {"version": "1", "pid": 2, "uptime_seconds": 3.0}
+    monkeypatch.setenv("BARBOSSA_SOCKET", "/nonexistent/socket")
+    assert ctl("daemon", "ping").code == 3
+    assert ctl("--socket", str(stub_daemon.path), "daemon", "ping").out == "1\t2\t3.0\n"
+
+
+def test_a_reader_that_leaves_is_no_traceback(stub_daemon: StubDaemon) -> None:
+    """``barbossactl ... | head -1`` ends without a word on stderr."""
+    items = [{"id": f"{number:010}", "workflow": "w" * 60, "state": "succeeded"} for number in range(100)]
+    stub_daemon.handlers["run.list"] = lambda params: {
+        "items": items,
+        "next_cursor": "more" if len(stub_daemon.asked("run.list")) < 50 else None,
+    }
+    command = [*cli_process.COMMAND, "run", "list", "--all"]
+    with subprocess.Popen(
+        command, env=cli_process.environment(stub_daemon.path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_a_full_disk_is_told(stub_daemon: StubDaemon) -> None:
+    """Output that cannot be written is an error, not silence."""
+    stub_daemon.handlers["daemon.ping"] = lambda _: {"version": "1", "pid": 2, "uptime_seconds": 3.0}
+    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device, for its file descriptor)
+        done = subprocess.run(
+            [*cli_process.COMMAND, "daemon", "ping"],
+            env=cli_process.environment(stub_daemon.path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert_one_line(done, "No space left on device")
+
+
+def test_patience_is_bounded() -> None:
+    """A command waits for a daemon that restarts, and not for ever."""
+    assert 10 <= client.PATIENCE_SECONDS <= 120
