@@ -40,7 +40,7 @@ class LogPage:
     next_cursor: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LogFolder:
     """Where logs are kept; ``cap_bytes`` is how much of one attempt's.
 
