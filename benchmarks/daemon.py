@@ -167,7 +167,7 @@ class Daemon(Server):
 def program(name: str) -> list[str]:
     """Return how to run an installed command of this venv, or its module where it is not installed."""
     installed = Path(sys.executable).parent / name
-    return [str(installed)] if installed.exists() else [sys.executable, "-m", f"{name}.cli"]
+    return [str(installed)] if installed.exists() else [sys.executable, "-m", name]
 
 
 def environment(folder: Path) -> dict[str, str]:

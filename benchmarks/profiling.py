@@ -39,7 +39,7 @@ def main() -> int:
     try:
         _by_thread(folder, options.workload, options.tasks)
         profile = folder / "profile"
-        wrapper = [sys.executable, "-m", "cProfile", "-o", str(profile), "-m", "barbossad.cli"]
+        wrapper = [sys.executable, "-m", "cProfile", "-o", str(profile), "-m", "barbossad"]
         with Daemon(folder, wrapper=wrapper) as daemon:
             _work(daemon, options.workload, options.tasks)
         pstats.Stats(str(profile)).strip_dirs().sort_stats(options.sort).print_stats(options.lines)
