@@ -56,16 +56,14 @@ class EmbeddedEngine:
         Raise InvalidParamsError if a parameter is missing or not acceptable; a run that fails is no exception.
         """
         await self._services.workflows.apply(workflow.text, by=getpass.getuser())
-        run_id = await self._services.engine.start_run(
+        started = await self._services.engine.start_run(
             workflow,
             params=workflow_params.bind(workflow, params or {}),
             trigger=trigger,
             requested_by=getpass.getuser(),
         )
-        await self._services.engine.wait(run_id)
-        details = await self._services.runs.get(run_id)
-        assert details is not None
-        return details
+        assert isinstance(started, RunDetails)  # without a key a run is always a new one
+        return await self._services.engine.wait(started.run.id) or started
 
     async def output(self, result: RunDetails, task_id: str) -> tuple[LogEntry, ...]:
         """Return what the last attempt of a task printed, line by line (the first 100,000)."""

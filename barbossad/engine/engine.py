@@ -29,7 +29,7 @@ from barbossad.model.states import AttemptState, RunState, StopCause, TaskState,
 from barbossad.process.launcher import Launcher, Process
 from barbossad.store import changes
 from barbossad.store.database import Database
-from barbossad.store.runs import RunStore
+from barbossad.store.runs import RunDetails, RunStore
 
 DRAIN_SECONDS: Final = 5.0
 """Beyond the grace: until what was killed is gone and recorded."""
@@ -77,11 +77,11 @@ class Engine:
         trigger: TriggerType,
         requested_by: str,
         idempotency_key: str | None = None,
-    ) -> RunId:
-        """Record a run and start it as soon as there is a slot; return its id after the commit.
+    ) -> RunId | RunDetails:
+        """Record a run and start it as soon as there is a slot; return it after the commit, as that has it.
 
         ``params`` are bound and checked. With an ``idempotency_key`` that was used before for this workflow
-        the earlier run is returned and nothing is started. Raise UnavailableError while the daemon stops or
+        nothing is started, and the id of the earlier run is returned. Raise UnavailableError while the daemon stops or
         the store refuses changes.
         """
         if self._is_stopping:
@@ -116,16 +116,18 @@ class Engine:
             if earlier is None:
                 raise
             return earlier
-        return run.id
+        return progresses.details(active.progress)
 
-    async def wait(self, run_id: RunId) -> None:
-        """Return when the run has ended and that is recorded; at once if it is not active."""
+    async def wait(self, run_id: RunId) -> RunDetails | None:
+        """Return the run when it has ended and that is recorded; None at once if it is not active."""
         active = self._active.get(run_id)
-        if active is not None:
-            ended = asyncio.get_running_loop().create_future()
-            active.enders.add(ended)
-            ended.add_done_callback(active.enders.discard)
-            await ended
+        if active is None:
+            return None
+        ended = asyncio.get_running_loop().create_future()
+        active.enders.add(ended)
+        ended.add_done_callback(active.enders.discard)
+        await ended
+        return progresses.details(active.progress)
 
     def next_change(self, run_id: RunId) -> asyncio.Future[None] | None:
         """Return a future that is done at the run's next recorded change; None if it is not active."""

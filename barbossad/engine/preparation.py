@@ -65,22 +65,22 @@ class Preparation:
 
 
 class _TasksByName(Mapping[str, Mapping[str, object]]):
-    """What expressions see of the tasks that have ended, made when they ask: most tasks have no expression at all."""
+    """What expressions see of tasks, made when they ask: most tasks have no expression at all."""
 
     def __init__(self, progress: RunProgress) -> None:
         self._progress = progress
+        self._made: dict[str, Mapping[str, object]] = {}
 
     def __getitem__(self, task_id: str) -> Mapping[str, object]:
-        cell = self._progress.tasks[self._progress.definition.positions[task_id]]
-        if not cell.has_ended:
-            raise KeyError(task_id)
-        return _facts(cell)
+        if task_id not in self._made:
+            self._made[task_id] = _facts(self._progress.tasks[self._progress.definition.positions[task_id]])
+        return self._made[task_id]
 
     def __iter__(self) -> Iterator[str]:
-        return (cell.record.task_id for cell in self._progress.tasks if cell.has_ended)
+        return iter(self._progress.definition.positions)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._progress.definition.positions)
 
 
 def _facts(cell: TaskProgress) -> Mapping[str, object]:

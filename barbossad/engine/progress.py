@@ -45,6 +45,15 @@ class RunProgress:
         return self.run.state in RUN_ENDED
 
 
+def details(progress: RunProgress) -> RunDetails:
+    """Return a run as the store would, were all of its progress recorded."""
+    return RunDetails(
+        run=progress.run,
+        tasks={c.record.task_id: c.record for c in progress.tasks if c.record.state is not TaskState.PENDING},
+        attempts={c.record.task_id: tuple(c.attempts) for c in progress.tasks if c.attempts},
+    )
+
+
 def create(definition: WorkflowDefinition, run: RunRecord) -> RunProgress:
     """Return the progress of a run none of whose tasks has started."""
     cells = [

@@ -126,14 +126,14 @@ async def start(call: Call, params: StartParams) -> RunView:
     services = call.services
     record = services.workflows.record(params.workflow)
     definition = await services.workflows.runnable(record.name)
-    run_id = await services.engine.start_run(
+    started = await services.engine.start_run(
         definition,
         params=workflow_params.bind(definition, params.params),
         trigger=TriggerType.MANUAL,
         requested_by=call.caller.name,
         idempotency_key=params.idempotency_key,
     )
-    return await _view(call, run_id)
+    return await (_shown(call, started) if isinstance(started, RunDetails) else _view(call, started))
 
 
 @define("run.get", Role.VIEWER)
@@ -161,10 +161,10 @@ async def wait(call: Call, params: WaitParams) -> RunView:
     run_id = RunId(params.run_id)
     try:
         async with asyncio.timeout(params.timeout_seconds):
-            await call.services.engine.wait(run_id)
+            ended = await call.services.engine.wait(run_id)
     except TimeoutError:
         raise TimedOutError(f"run {run_id} has not ended after {params.timeout_seconds:g} s; it goes on") from None
-    return await _view(call, run_id)
+    return await (_shown(call, ended) if ended else _view(call, run_id))
 
 
 @define("run.watch", Role.VIEWER)
@@ -177,12 +177,13 @@ async def watch(call: Call, params: WatchParams) -> Watched:
     deadline = asyncio.get_running_loop().time() + params.wait_seconds
     while True:
         changed = call.services.engine.next_change(run_id)
+        revision = await call.services.runs.revision(run_id)
         details = await _details(call, run_id)
-        is_new = details.revision > params.after or details.run.state in RUN_ENDED
+        is_new = revision > params.after or details.run.state in RUN_ENDED
         if is_new or changed is None or asyncio.get_running_loop().time() >= deadline:
             if changed is not None:
                 changed.cancel()
-            return {"run": await _shown(call, details), "revision": details.revision}
+            return {"run": await _shown(call, details), "revision": revision}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await changed

@@ -32,6 +32,7 @@ class Connection(asyncio.Protocol):
         self._members = members
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._outgoing: list[bytes] = []
         self._searched = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._stall: asyncio.TimerHandle | None = None
@@ -126,13 +127,22 @@ class Connection(asyncio.Protocol):
         if len(line) > wire.MAX_MESSAGE_BYTES:
             identity = answer.get("id") if isinstance(answer, dict) else None
             line = wire.encode(wire.error(identity, "internal_error", "the answer is too large; ask for less"))
-        self._transport.write(line)
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(line)
+
+    def _flush(self) -> None:
+        """Send the answers of this turn of the loop together."""
+        lines, self._outgoing = self._outgoing, []
+        if self._transport is not None and lines:
+            self._transport.write(b"".join(lines))
 
     def _refuse(self, reason: str) -> None:
         """Say what is wrong and hang up: where the next message starts can no longer be told."""
         self._is_closing = True
         self._send(wire.error(None, "invalid_request", reason))
         self._buffer.clear()
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -175,6 +185,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Hang up after what was answered has been sent."""
         self._is_closing = True
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 

@@ -28,8 +28,6 @@ class RunDetails:
     run: RunRecord
     tasks: dict[str, TaskRecord]
     attempts: dict[str, tuple[AttemptRecord, ...]]
-    revision: int
-    """The number of the last event that concerns it: it grows with every change."""
 
 
 class RunStore:
@@ -50,13 +48,11 @@ class RunStore:
 SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms FROM tasks WHERE run = ?"""
     ATTEMPTS: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? ORDER BY task, number"
 
-    REVISION: Final = "SELECT max(seq) FROM events WHERE run = ?"
-
     async def get(self, run_id: RunId) -> RunDetails | None:
         """Return a run with its tasks and attempts, or None if there is no such run."""
         key = (rows.number(run_id),)
-        found, task_rows, attempt_rows, revision = await self._database.read_together(
-            (self.GET, key), (self.TASKS, key), (self.ATTEMPTS, key), (self.REVISION, key)
+        found, task_rows, attempt_rows = await self._database.read_together(
+            (self.GET, key), (self.TASKS, key), (self.ATTEMPTS, key)
         )
         if not found:
             return None
@@ -68,8 +64,14 @@ SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms FROM tas
             run=_run(found[0]),
             tasks={task.task_id: task for task in tasks},
             attempts={task: tuple(tries) for task, tries in attempts.items()},
-            revision=revision[0][0] or 0,
         )
+
+    REVISION: Final = "SELECT max(seq) FROM events WHERE run = ?"
+
+    async def revision(self, run_id: RunId) -> int:
+        """Return the number of the last event that concerns a run: it grows with every change. 0 if there is none."""
+        found = await self._database.read(self.REVISION, (rows.number(run_id),))
+        return int(found[0][0] or 0)
 
     BY_KEY: Final = "SELECT id FROM runs WHERE workflow = ? AND idempotency_key = ?"
 
