@@ -86,14 +86,28 @@ def parse(text: str) -> Document:
     try:
         _build(document, yaml.parse(text, Loader=_LOADER))
         document.is_complete = True
+    except UnicodeEncodeError as error:
+        message = "half a surrogate pair is no text"
+        line, column = text.count("\n", 0, error.start) + 1, error.start - text.rfind("\n", 0, error.start)
+        document.faults.append(Fault(line=line, column=column, path="", message=message))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        document.faults.append(_form_fault(mark, f"not YAML: {error.problem or error.context}"))
+        problem = error.problem or error.context or ""
+        document.faults.append(_form_fault(mark, f"not YAML: {problem}", _yaml_hint(problem, mark, text)))
     except yaml.YAMLError as error:
         document.faults.append(Fault(line=None, column=None, path="", message=f"not YAML: {error}"))
     except _RefusedError:
         pass
     return document
+
+
+def _yaml_hint(problem: str, mark: Any, text: str) -> str:
+    """Return the way to mend the two faults that beginners make most."""
+    if mark is not None and text[mark.index : mark.index + 1] == "\t":
+        return "indent with spaces, not with tabs"
+    if problem.startswith("mapping values are not allowed"):
+        return "put text that holds a colon and a space in quotes, and indent the keys of a map alike"
+    return ""
 
 
 def _place(event: Any) -> tuple[int, int]:

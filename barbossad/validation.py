@@ -158,7 +158,7 @@ def subject(path: Path) -> str:
     return f"item {last + 1}" + (f" of {subject(path[:-1])}" if path[:-1] else "")
 
 
-def _explain(item: Any, path: Path, known: Iterable[str]) -> tuple[str, str]:
+def _explain(item: Any, path: Path, known: Mapping[str, str]) -> tuple[str, str]:
     """Return the sentence and the hint for one of pydantic's errors."""
     kind: str = item["type"]
     context: Mapping[str, Any] = item.get("ctx") or {}
@@ -166,14 +166,25 @@ def _explain(item: Any, path: Path, known: Iterable[str]) -> tuple[str, str]:
     if kind == "extra_forbidden":
         return f"unknown key {name}", proposal(path[-1] if path else "", known)
     if kind == "missing":
-        return f"the key {name} is missing", ""
+        description = known.get(str(path[-1]), "")
+        return f"the key {name} is missing", f"{description[:1].lower()}{description[1:]}"
     if item["input"] is None:
-        return f"{name} has no value", "write one after the colon, or remove the key"
+        return _nothing(path, known)
     if kind == "value_error":
         reason = context["error"]
         return f"{name} {reason}", getattr(reason, "hint", "")
     message, hint = _explain_value(kind, item["input"], context) or (f"is refused: {item['msg']}", "")
     return f"{name} {message}", hint
+
+
+def _nothing(path: Path, known: Iterable[str]) -> tuple[str, str]:
+    if path:
+        is_key = isinstance(path[-1], str)
+        way = (
+            "write one after the colon, or remove the key" if is_key else 'write "" for empty text, or remove the item'
+        )
+        return f"{subject(path)} has no value", way
+    return "the file is empty", f"it needs keys such as {', '.join(list(known)[:3])}"
 
 
 def _explain_value(kind: str, given: object, context: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -201,18 +212,18 @@ def _literal_hint(given: object, context: Mapping[str, Any]) -> str:
     return f"did you mean {close!r}?" if close else ""
 
 
-def known_keys(model: type[BaseModel], path: Sequence[str | int]) -> frozenset[str]:
-    """Return the keys that the model at ``path`` beneath ``model`` has; none where that is no model."""
+def known_keys(model: type[BaseModel], path: Sequence[str | int]) -> dict[str, str]:
+    """Return the keys of the model at ``path`` beneath ``model`` with their descriptions; none if that is no model."""
     here: list[Any] = [model]
     for part in path:
         here = [below for annotation in here for below in _below(annotation, part)]
-    return frozenset(
-        field.alias or name
+    return {
+        field.alias or name: field.description or ""
         for annotation in here
         for member in _members(annotation)
         if isinstance(member, type) and issubclass(member, BaseModel)
         for name, field in member.model_fields.items()
-    )
+    }
 
 
 def _members(annotation: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from barbossad.tasks._api import Argument, Command, TaskContext, TaskParams
 from barbossad.validation import RefusalError, shown
 from barbossad.variables import check_travels
 from barbossad.workflows import params as workflow_params
-from barbossad.workflows.contract import Code
+from barbossad.workflows.contract import Code, Remedy, refuse_expressions
 
 SUMMARY: Final = "Run Python code, or a Python file, in an interpreter of one's choice"
 
@@ -32,6 +32,8 @@ EXAMPLE: Final = """\
 """
 
 BARE: Final = {str: "code"}
+
+_REMEDY: Final = Remedy(param="params['NAME']", env="os.environ['NAME']", braces='"{" "{"')
 
 PARAMS_VARIABLE: Final = "BARBOSSA_PARAMS"
 MAX_CODE_BYTES: Final = 1024 * 1024
@@ -75,7 +77,7 @@ def _code(code: str) -> str:
         raise RefusalError("holds a NUL character, which no code can")
     if len(code.encode(errors="replace")) > MAX_CODE_BYTES:
         raise RefusalError(f"is longer than {MAX_CODE_BYTES} bytes", "put it into a file and name that under file")
-    return code
+    return refuse_expressions(code, _REMEDY)
 
 
 def _interpreter(interpreter: str) -> str:

@@ -102,7 +102,8 @@ def _check_field(root: str, key: str, fields: frozenset[str], hint: str = "") ->
     if key in fields:
         return
     if key in scope.LATER_FIELDS.get(root, ()):
-        raise RefusalError(f"{key!r} of {root!r} is not available in this version")
+        of_what = "a task" if root == "tasks" else root
+        raise RefusalError(f"{key!r} of {of_what} is not available in this version")
     close = proposal(key, fields, noun="it has")
     what = "a task" if root == "tasks" else repr(root)
     raise RefusalError(f"{what} has no {key!r}", hint if hint and not close.startswith("did") else close)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import BaseModel
 
 from barbossad.validation import RefusalError
 
@@ -40,21 +40,35 @@ class _Code:
 CODE: Final = _Code()
 
 
-def refuse_expressions(text: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """How a program's text gets at values; ``NAME`` stands for the name."""
+
+    param: str
+    env: str
+    braces: str
+    """How to write two braces that are meant as such."""
+
+
+def refuse_expressions(text: str, remedy: Remedy) -> str:
     """Return the text of a program, if no value is to be pasted into it. Raise RefusalError with the remedy."""
     found = _EXPRESSION_IN_CODE.search(text)
     if found:
         line = text.count("\n", 0, found.start()) + 1
-        name = re.fullmatch(r"\{\{\s*(?:params|env)\.([A-Za-z_]\w*)\s*\}\}", found[0])
-        variable = name[1] if name else "name"
         raise RefusalError(
-            f"holds the expression {_short(found[0])} in its line {line}; no value is ever pasted into a"
-            " program's text",
-            f'params and env are environment variables there: "${variable}" in a shell,'
-            f" {'params' if name is None or 'params' in found[0] else 'os.environ'}[{variable!r}] in Python;"
-            " give anything else a name under env",
+            f"holds {_short(found[0])} in its line {line}; no value is ever pasted into a program's text",
+            _way(found[0], remedy),
         )
     return text
+
+
+def _way(expression: str, remedy: Remedy) -> str:
+    name = re.fullmatch(r"\{\{\s*(params|env)\.([A-Za-z_]\w*)\s*\}\}", expression)
+    if name:
+        return f"write {(remedy.param if name[1] == 'params' else remedy.env).replace('NAME', name[2])}"
+    if re.search(r"\b(?:params|env|tasks|run|workflow|host|item|loop|secrets)\b", expression):
+        return f"name it under the task's env, as VALUE, and write {remedy.env.replace('NAME', 'VALUE')}"
+    return f"if these braces are meant as such, write {remedy.braces}"
 
 
 def _short(text: str) -> str:
@@ -62,8 +76,11 @@ def _short(text: str) -> str:
     return line if len(line) <= 60 else line[:59] + "…"
 
 
-Code = Annotated[str, AfterValidator(refuse_expressions), CODE]
-"""The text of a program; a field of this type stands at the top level of a type's ``Params``."""
+Code = Annotated[str, CODE]
+"""The text of a program, which is never rendered: a field at the top level of a type's ``Params``.
+
+Its type adds a validator that calls ``refuse_expressions``.
+"""
 
 
 def code_fields(model: type[BaseModel]) -> frozenset[str]:

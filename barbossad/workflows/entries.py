@@ -65,6 +65,10 @@ class _Reader:
             self._refuse(path, f"a task must be a map, not {kind_of(raw)}", hint)
             return entry
         common = {key: value for key, value in raw.items() if key in TASK_KEYS}
+        if "depends_on" in common and common["depends_on"] is None:
+            hint = "write [] to start at once, or remove the key to wait for the task before"
+            self._refuse((*path, "depends_on"), "'depends_on' has no value", hint)
+            del common["depends_on"]
         entry.source = validate(TaskSource, common, self._document, self._faults, at=path)
         entry.type = self._type(path, raw)
         entry.id = _id(raw, entry.type, position)
@@ -132,8 +136,8 @@ class _Reader:
 def _unusable(name: str, value: object, task_type: TaskType) -> tuple[str, str]:
     if value is None:
         return f"{name!r} has no value", "write one after the colon"
-    kinds = [kind_of(kind()) for kind in task_type.bare]
-    return f"{name!r} must be {' or '.join([*kinds, 'a map'])}, not {kind_of(value)}", ""
+    kinds = ", ".join(kind_of(kind()) for kind in task_type.bare)
+    return f"{name!r} must be {kinds + ' or ' if kinds else ''}a map, not {kind_of(value)}", ""
 
 
 def _id(raw: Mapping[str, object], task_type: str | None, position: int) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from barbossad.document import Path
 from barbossad.errors import BarbossaError
-from barbossad.validation import RefusalError
+from barbossad.validation import RefusalError, proposal
 
 if TYPE_CHECKING:
     from jinja2 import nodes
@@ -112,10 +112,25 @@ def compile_template(text: str) -> Template:
     try:
         tree = _sandbox().parse(prepared)
     except TemplateError as error:
-        raise ExpressionError(text, f"is no expression: {error.message}", _hint(text)) from None
+        reason = (error.message or "").replace("end of print statement", "}}").rstrip(".")
+        raise ExpressionError(text, f"is no expression: {reason}", _hint(text)) from None
     except RecursionError:
         raise ExpressionError(text, "is nested too deeply") from None
+    _check_functions(text, tree)
     return Template(_Lazy(text, tree), tuple(dict.fromkeys(_references(tree))))
+
+
+def _check_functions(text: str, tree: nodes.Template) -> None:
+    """Refuse filters and tests that there are not, before anything runs."""
+    from jinja2 import nodes  # noqa: PLC0415 (see the module's docstring)
+
+    sandbox = _sandbox()
+    for kind, known, noun in ((nodes.Filter, sandbox.filters, "filters"), (nodes.Test, sandbox.tests, "tests")):
+        for node in tree.find_all(kind):
+            if node.name not in known:
+                raise ExpressionError(
+                    text, f"uses {node.name!r}, which there is not", proposal(node.name, known, noun=noun)
+                )
 
 
 def _hint(text: str) -> str:

@@ -23,7 +23,14 @@ from barbossad.workflows import declarations, entries, graph
 from barbossad.workflows.checks import Checker, Names
 from barbossad.workflows.contract import TaskType
 from barbossad.workflows.entries import Entry
-from barbossad.workflows.source import LATER_IN_DEFAULTS, LATER_IN_WORKFLOW, MEANT, Defaults, WorkflowSource
+from barbossad.workflows.source import (
+    LATER_IN_DEFAULTS,
+    LATER_IN_WORKFLOW,
+    MEANT,
+    Defaults,
+    ParamSource,
+    WorkflowSource,
+)
 
 MAX_FAULTS: Final = 200
 """More are counted, not listed."""
@@ -85,7 +92,7 @@ class _Reading:
         source = validate(WorkflowSource, self._known(value), self.document, self.faults)
         if not isinstance(value, dict):
             return None
-        declared = self._params(source)
+        declared = self._params(value)
         raw_tasks = value.get("tasks")
         tasks = entries.read(
             raw_tasks if isinstance(raw_tasks, list) else [], self.task_types, self.document, self.faults
@@ -121,12 +128,21 @@ class _Reading:
             fault = self.document.fault(path, f"unknown key {key!r}", hint)
         self.faults.append(fault)
 
-    def _params(self, source: WorkflowSource | None) -> list[ParamDefinition]:
+    def _params(self, value: Mapping[str, object]) -> list[ParamDefinition]:
+        raw = value.get("params")
         declared: list[ParamDefinition] = []
-        for name, param in (source.params if source else {}).items():
+        for name, item in (raw if isinstance(raw, dict) else {}).items():
+            path = ("params", name)
+            if isinstance(item, str):
+                message = f"{name!r} must be a map, not text"
+                self.faults.append(self.document.fault(path, message, "write {type: string}, or another type"))
+                continue
+            param = validate(ParamSource, item, self.document, self.faults, at=path)
+            if param is None:
+                continue
 
-            def report(path: tuple[str, ...], message: str, hint: str, name: str = name) -> None:
-                self.faults.append(self.document.fault(("params", name, *path), message, hint))
+            def report(inner: tuple[str, ...], message: str, hint: str, name: str = name) -> None:
+                self.faults.append(self.document.fault(("params", name, *inner), message, hint))
 
             definition = declarations.declare(name, param, report)
             if definition is not None:
@@ -145,7 +161,7 @@ class _Reading:
                 if name not in positions:
                     path = (*task.path, "depends_on", index)
                     others = positions.keys() - {task.id}
-                    hint = proposal(name, others, noun="tasks")
+                    hint = proposal(name, others, noun="other tasks")
                     self.faults.append(self.document.fault(path, f"there is no task {name!r}", hint))
             known = [positions[name] for name in task.depends_on if name in positions]
             dependencies.append(list(dict.fromkeys(known)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -46,15 +47,47 @@ MEANT: Final[Mapping[str, str]] = {
 """What a key of another tool is called here; proposed where that key exists."""
 
 
+MEANT_TYPES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("str", "text", "varchar"), "string"),
+    **dict.fromkeys(("int", "long"), "integer"),
+    **dict.fromkeys(("float", "double", "decimal"), "number"),
+    **dict.fromkeys(("bool", "flag"), "boolean"),
+    **dict.fromkeys(("enum", "select", "option"), "choice"),
+    **dict.fromkeys(("file", "folder", "dir", "directory", "filename"), "path"),
+    **dict.fromkeys(("array", "tuple"), "list"),
+    **dict.fromkeys(("dict", "object", "mapping"), "map"),
+    **dict.fromkeys(("time", "timeout", "timedelta"), "duration"),
+    "password": "secret",
+}
+"""What a type of a param is called elsewhere."""
+
+
 def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _slug(name: str) -> str:
+    """Return the usable name that is nearest to one that is not."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-_")[:63] or "my-name"
+
+
+def _folder(folder: str) -> str:
+    if "{{" not in folder and not folder.startswith("/"):
+        raise RefusalError(f"is not an absolute path: {shown(folder)}", "write it from / on; ~ is not expanded")
+    return folder
+
+
+def _param_type(name: Any) -> Any:
+    if isinstance(name, str) and name.lower() in MEANT_TYPES:
+        raise RefusalError(f"cannot be {shown(name)}", f"did you mean {MEANT_TYPES[name.lower()]!r}?")
+    return name
 
 
 def _workflow_name(name: str) -> str:
     if not WORKFLOW_NAME.fullmatch(name):
         raise RefusalError(
             f"is not usable: {shown(name)}",
-            "use up to 63 small letters, digits, - and _, and a letter or digit first",
+            f"use up to 63 small letters, digits, - and _, such as {_slug(name).lower()}",
         )
     return name
 
@@ -62,7 +95,7 @@ def _workflow_name(name: str) -> str:
 def _task_id(name: str) -> str:
     if not TASK_ID.fullmatch(name):
         raise RefusalError(
-            f"is not usable: {shown(name)}", "use up to 63 letters, digits, - and _, and a letter or digit first"
+            f"is not usable: {shown(name)}", f"use up to 63 letters, digits, - and _, such as {_slug(name)}"
         )
     return name
 
@@ -85,9 +118,10 @@ class Source(BaseModel):
 class ParamSource(Source):
     """One typed parameter."""
 
-    type: Literal["string", "integer", "number", "boolean", "choice", "path", "duration", "list", "map", "secret"] = (
-        Field(description="What values it takes")
-    )
+    type: Annotated[
+        Literal["string", "integer", "number", "boolean", "choice", "path", "duration", "list", "map", "secret"],
+        BeforeValidator(_param_type),
+    ] = Field(description="What values it takes, such as string or integer")
     description: Prose = Field("", description="What it is for")
     default: Any = Field(None, description="Its value where none is given; without one, a value must be given")
     choices: list[Any] | None = Field(None, description="For choice: the values it may have")
@@ -104,7 +138,9 @@ class Defaults(Source):
     timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
     grace: Duration | None = Field(None, description="From SIGTERM to SIGKILL")
     env: Environment = Field({}, description="Environment variables")
-    working_dir: Text | None = Field(None, description="Folder to start in, an absolute path")
+    working_dir: Annotated[Text, AfterValidator(_folder)] | None = Field(
+        None, description="Folder to start in, an absolute path"
+    )
 
 
 class TaskSource(Source):
@@ -120,7 +156,9 @@ class TaskSource(Source):
     timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
     grace: Duration | None = Field(None, description="From SIGTERM to SIGKILL, 10s by default")
     env: Environment = Field({}, description="Environment variables")
-    working_dir: Text | None = Field(None, description="Folder to start in, an absolute path")
+    working_dir: Annotated[Text, AfterValidator(_folder)] | None = Field(
+        None, description="Folder to start in, an absolute path"
+    )
 
 
 class TemplateSource(Source):
@@ -138,9 +176,11 @@ class WorkflowSource(Source):
     name: Annotated[str, AfterValidator(_workflow_name)] = Field(description="Its unique name")
     description: Prose = Field("", description="What it is for")
     labels: dict[str, Text] = Field({}, description="Words to find it by")
-    params: dict[Annotated[str, AfterValidator(_param_name)], ParamSource] = Field(
+    params: dict[Annotated[str, AfterValidator(_param_name)], Any] = Field(
         {}, description="Typed parameters, checked before anything runs"
     )
+    """Each is a ``ParamSource``, validated on its own so that one fault does not hide the next."""
+
     env: Environment = Field({}, description="Environment variables of every task")
     timeout: PositiveDuration | None = Field(None, description="How long the whole run may take")
     defaults: Defaults = Field(Defaults(), description="What holds for every task that does not say otherwise")
@@ -148,6 +188,7 @@ class WorkflowSource(Source):
     tasks: Annotated[list[Any], Field(min_length=1, max_length=MAX_TASKS)] = Field(
         description="What is done, in this order unless depends_on says otherwise"
     )
+    """Each is a ``TaskSource`` and the key of its type, read by ``entries``."""
 
 
 TASK_KEYS: Final = frozenset(TaskSource.model_fields)
