@@ -6,6 +6,8 @@ sentence as ``name=value``. Source of the prefixes: sd-daemon(3), "Logging".
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -20,7 +22,10 @@ _PRIORITIES: Final = (
     (logging.DEBUG, 7),
 )
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}
+_CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))} | {
+    code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+"""Controls of C0 and C1, the separators that end lines, and those that turn the direction of writing."""
 
 
 def one_line(text: str) -> str:
@@ -50,9 +55,40 @@ class Formatter(logging.Formatter):
         return f"{stamp}.{record.msecs:03.0f}Z {record.levelname.lower():8}" + one_line(sentence + facts)
 
 
+class TurnHandler(logging.Handler):
+    """Writes the lines of one turn of the event loop together; a warning, and what is worse, at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line until the end of the turn, or write it now where there is no loop."""
+        try:
+            self._lines.append(self.format(record) + "\n")
+            if record.levelno < logging.WARNING:
+                if len(self._lines) == 1:
+                    asyncio.get_running_loop().call_soon(self.flush)
+                return
+        except RuntimeError:  # no loop runs in this thread
+            pass
+        except Exception:  # noqa: BLE001 (logging never takes its caller down)
+            self.handleError(record)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept; what nobody takes is lost."""
+        lines, self._lines = self._lines, []
+        data = "".join(lines).encode(errors="backslashreplace")
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+
 def set_up(level: str) -> None:
     """Send records to standard error, as journald or a person wants them."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TurnHandler(sys.stderr.fileno())
     handler.setFormatter(Formatter(for_journal=_is_journal()))
     root = logging.getLogger()
     root.handlers[:] = [handler]

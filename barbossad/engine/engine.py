@@ -261,7 +261,7 @@ class Engine:
             steps, active.changes = active.changes, []
             batch = _Batch(active, active.launches, active.ended_logs, is_end=active.progress.has_ended)
             active.launches, active.ended_logs = [], []
-            recorded = self._parts.database.write(partial(changes.apply_all, changes=steps), is_fact=active.is_created)
+            recorded = self._parts.database.record(steps, is_fact=active.is_created)
             recorded.add_done_callback(partial(self._recorded, batch))
 
     def _begin_attempt(self, active: ActiveRun, position: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from barbossad.engine import progress as progresses
 from barbossad.engine import transitions
@@ -107,4 +106,4 @@ async def _give_up(parts: Parts, details: RunDetails, interrupted: list[AttemptR
     ]
     reason = "this version of Barbossa does not understand its workflow; apply the workflow again and start anew"
     ended = replace(details.run, state=RunState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
-    await parts.database.write(partial(changes.apply_all, changes=[*steps, changes.RunMoved(ended)]), is_fact=True)
+    await parts.database.record([*steps, changes.RunMoved(ended)], is_fact=True)

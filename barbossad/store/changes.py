@@ -7,6 +7,7 @@ StateError is raised and nothing of the list happens.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,28 +19,36 @@ from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
 from barbossad.model.states import AttemptState, RunState, TaskState
 from barbossad.store import rows
 
+Event = tuple[int | None, str, int | None, str | None, str]
+"""When, what, of which run and task, and the facts of it: the columns of ``events`` but for its number."""
+
 
 class Change(Protocol):
     """One step of a run's life."""
 
     def apply(self, tx: sqlite3.Connection) -> None:
-        """Write it. Raise StateError if the rows are not in a state from which it may happen."""
+        """Write its rows. Raise StateError if they are not in a state from which it may happen."""
+
+    def events(self) -> Iterable[Event]:
+        """Return what is told of it."""
 
 
-def apply_all(tx: sqlite3.Connection, *, changes: Iterable[Change]) -> None:
-    """Write changes in their order."""
+_INSERT_EVENTS: Final = """
+INSERT INTO events (at_ms, kind, run, task, data)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)
+"""
+
+
+def apply_all(tx: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    """Write changes in their order, and then all of their events, in one statement."""
     for change in changes:
         change.apply(tx)
+    tx.execute(_INSERT_EVENTS, (json.dumps([event for change in changes for event in change.events()]),))
 
 
-_INSERT_EVENT: Final = "INSERT INTO events (at_ms, kind, run, task, data) VALUES (?, ?, ?, ?, ?)"
-
-
-def _event(
-    tx: sqlite3.Connection, at_ms: int | None, kind: str, run: int | None, task: str | None, **data: Any
-) -> None:
+def _event(at_ms: int | None, kind: str, run: int | None, task: str | None, **data: Any) -> Event:
     facts = {name: value for name, value in data.items() if value is not None}
-    tx.execute(_INSERT_EVENT, (at_ms, kind, run, task, rows.to_json(facts)))
+    return at_ms, kind, run, task, rows.to_json(facts)
 
 
 def _allowed(target: RunState | TaskState | AttemptState, moves: Any) -> str:
@@ -75,7 +84,7 @@ class RunCreated:
                     rows.to_json(run.params),
                     run.requested_by,
                     run.idempotency_key,
-                    run.reason,
+                    rows.text(run.reason),
                     run.created_at_ms,
                     run.started_at_ms,
                     run.finished_at_ms,
@@ -87,11 +96,14 @@ class RunCreated:
             raise ConflictError(
                 f"a run of {run.workflow!r} with the idempotency key {run.idempotency_key!r} exists"
             ) from error
-        _event(
-            tx,
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        run = self.run
+        yield _event(
             run.created_at_ms,
             "run_created",
-            key,
+            rows.number(run.id),
             None,
             workflow=run.workflow,
             version=run.version,
@@ -118,13 +130,17 @@ class RunMoved:
         """Compare and set the run's state."""
         run = self.run
         key = rows.number(run.id)
-        done = tx.execute(_UPDATE_RUN[run.state], (run.reason, run.started_at_ms, run.finished_at_ms, key))
+        done = tx.execute(_UPDATE_RUN[run.state], (rows.text(run.reason), run.started_at_ms, run.finished_at_ms, key))
         if done.rowcount != 1:
             raise StateError(f"run {run.id} could not become {run.state}: it is in no state that allows it")
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        run = self.run
         has_ended = run.state in states.RUN_ENDED
         kind = "run_finished" if has_ended else "run_started"
         at_ms = run.finished_at_ms if has_ended else run.started_at_ms
-        _event(tx, at_ms, kind, key, None, state=run.state, reason=run.reason)
+        yield _event(at_ms, kind, rows.number(run.id), None, state=run.state, reason=run.reason)
 
 
 _UPDATE_STOP: Final = f"""
@@ -143,9 +159,15 @@ class RunStopping:
         """Set why, once."""
         run = self.run
         key = rows.number(run.id)
-        if tx.execute(_UPDATE_STOP, (run.stop_cause, run.stop_reason, key)).rowcount != 1:
+        if tx.execute(_UPDATE_STOP, (run.stop_cause, rows.text(run.stop_reason), key)).rowcount != 1:
             raise StateError(f"run {run.id} is being ended already, or has ended")
-        _event(tx, self.at_ms, "run_stopping", key, None, cause=run.stop_cause, reason=run.stop_reason)
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        run = self.run
+        yield _event(
+            self.at_ms, "run_stopping", rows.number(run.id), None, cause=run.stop_cause, reason=run.stop_reason
+        )
 
 
 _INSERT_TASK: Final = """
@@ -158,7 +180,7 @@ def _task_values(task: TaskRecord) -> tuple[Any, ...]:
         rows.number(task.run_id),
         task.task_id,
         task.state,
-        task.reason,
+        rows.text(task.reason),
         None if task.outputs is None else rows.to_json(task.outputs),
         task.started_at_ms,
         task.finished_at_ms,
@@ -177,19 +199,18 @@ class TasksEndedUnstarted:
             tx.executemany(_INSERT_TASK, [_task_values(task) for task in self.tasks])
         except sqlite3.IntegrityError as error:
             raise StateError(f"a task of run {self.tasks[0].run_id} is not pending: {error}") from error
-        tx.executemany(
-            _INSERT_EVENT,
-            [
-                (
-                    task.finished_at_ms,
-                    "task_finished",
-                    rows.number(task.run_id),
-                    task.task_id,
-                    rows.to_json({"state": task.state, "reason": task.reason}),
-                )
-                for task in self.tasks
-            ],
-        )
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        for task in self.tasks:
+            yield _event(
+                task.finished_at_ms,
+                "task_finished",
+                rows.number(task.run_id),
+                task.task_id,
+                state=task.state,
+                reason=task.reason,
+            )
 
 
 _INSERT_ATTEMPT: Final = """
@@ -225,10 +246,18 @@ class AttemptStarting:
                 attempt.started_at_ms,
             ),
         )
-        _event(
-            tx, self.task.started_at_ms, "task_starting", key, attempt.task_id, state=self.task.state,
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        task, attempt = self.task, self.attempt
+        yield _event(
+            task.started_at_ms,
+            "task_starting",
+            rows.number(task.run_id),
+            task.task_id,
+            state=task.state,
             attempt=attempt.number,
-        )  # fmt: skip
+        )
 
 
 _SET_TASK_RUNNING: Final = (
@@ -265,10 +294,18 @@ class AttemptRunning:
         )
         if done.rowcount != 1 or done_too.rowcount != 1:
             raise StateError(f"task {attempt.task_id} of run {attempt.run_id} is not starting")
-        _event(
-            tx, attempt.started_at_ms, "task_running", key, attempt.task_id, state=attempt.state,
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        task, attempt = self.task, self.attempt
+        yield _event(
+            attempt.started_at_ms,
+            "task_running",
+            rows.number(task.run_id),
+            task.task_id,
+            state=attempt.state,
             attempt=attempt.number,
-        )  # fmt: skip
+        )
 
 
 _END_ATTEMPT: Final = {
@@ -308,7 +345,7 @@ class AttemptEnded:
                 attempt.pid_started_ticks,
                 attempt.exit_code,
                 attempt.signal,
-                attempt.reason,
+                rows.text(attempt.reason),
                 attempt.started_at_ms,
                 attempt.finished_at_ms,
                 attempt.cpu_seconds,
@@ -328,14 +365,17 @@ class AttemptEnded:
             raise StateError(f"task {task.task_id} of run {task.run_id} is not running")
         if log and log.text:
             tx.execute(_INSERT_LOG, (*place, log.text))
-        _event(
-            tx,
-            finished_at_ms,
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        task, attempt = self.task, self.attempt
+        yield _event(
+            task.finished_at_ms,
             "task_finished",
-            key,
+            rows.number(task.run_id),
             task.task_id,
             state=task.state,
-            reason=reason,
+            reason=task.reason,
             attempt=attempt.number,
             exit_code=attempt.exit_code,
             signal=attempt.signal,

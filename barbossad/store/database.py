@@ -15,20 +15,24 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import aiosqlite
 
 from barbossad.errors import StoreError
-from barbossad.store import schema
+from barbossad.store import changes, schema
+from barbossad.store.changes import Change
 
 Result = TypeVar("Result")
-Change = Callable[[sqlite3.Connection], Any]
 Row = tuple[Any, ...]
 
 RETRY_SECONDS: Final = 1.0
 """How long the writer rests before it tries again what the disk refused."""
+
+BUSY_SECONDS: Final = 5.0
+"""How long a lock that another process holds on the file is waited for."""
 
 _WRITER_PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
@@ -40,14 +44,12 @@ _WRITER_PRAGMAS: Final = (
     "PRAGMA mmap_size = 0",
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA busy_timeout = 5000",
 )
 _READER_PRAGMAS: Final = (
     "PRAGMA query_only = ON",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
     "PRAGMA mmap_size = 0",
-    "PRAGMA busy_timeout = 5000",
 )
 
 _REFUSALS: Final = frozenset(
@@ -70,17 +72,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Waiting:
-    """One change in the queue. ``is_fact`` ones are kept until the disk takes them."""
+    """What is in the queue: steps of runs, or another change. Facts are kept until the disk takes them."""
 
-    change: Change
     future: asyncio.Future[Any]
     is_fact: bool
+    steps: Sequence[Change] = ()
+    function: Callable[[sqlite3.Connection], Any] | None = None
 
 
 class Database:
     """An open state file."""
 
-    def __init__(self, path: Path, writer: aiosqlite.Connection, readers: list[aiosqlite.Connection]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: aiosqlite.Connection,
+        readers: list[aiosqlite.Connection],
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
         self.path = path
         self.fault: str | None = None
         """Why changes are not being recorded at the moment, or None."""
@@ -93,29 +103,40 @@ class Database:
         self._queue: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._is_closing = False
+        self._retry_seconds = retry_seconds
         self._on_fault: Callable[[str | None], None] = lambda _fault: None
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, path: Path, *, readers: int = 2) -> AsyncIterator[Database]:
+    async def open(
+        cls,
+        path: Path,
+        *,
+        readers: int = 2,
+        busy_seconds: float = BUSY_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> AsyncIterator[Database]:
         """Open, check and migrate ``path`` (made with mode 0600 if missing); close it on leaving.
 
-        Raise StoreError if it is damaged, locked, foreign or newer than this program.
+        Raise StoreError if it is damaged, locked, foreign or newer than this program; then it is left as it is.
         """
+        read_only = f"{path.absolute().as_uri()}?mode=ro"
         async with contextlib.AsyncExitStack() as stack:
             try:
                 if not path.exists():
                     path.touch(mode=0o600)
-                writer = await stack.enter_async_context(_connect(str(path), _prepare_writer))
+                async with _connect(read_only, partial(schema.inspect, path=path), busy_seconds):
+                    pass  # opened for writing, even a file that is refused would be changed
+                writer = await stack.enter_async_context(_connect(str(path), _prepare_writer, busy_seconds))
                 reading = [
-                    await stack.enter_async_context(_connect(f"{path.absolute().as_uri()}?mode=ro", _prepare_reader))
+                    await stack.enter_async_context(_connect(read_only, _prepare_reader, busy_seconds))
                     for _ in range(readers)
                 ]
             except (sqlite3.Error, OSError) as error:
                 raise StoreError(f"cannot open the state file {path}: {error}") from error
             # Readers are closed before the writer (the stack is last in, first out): the last connection
             # to leave checkpoints the WAL, and only the writer may.
-            database = cls(path, writer, reading)
+            database = cls(path, writer, reading, retry_seconds=retry_seconds)
             committing = asyncio.create_task(database._commit_forever(), name="store-writer")
             try:
                 yield database
@@ -132,15 +153,21 @@ class Database:
         """Run ``change`` in the next transaction; the future is done when that is committed.
 
         What ``change`` raises goes to the future and takes only itself back. If the disk refuses the commit,
-        a request fails with StoreError at once, while a fact (something that has happened on the host) is kept and
-        tried again until it is recorded. ``change`` may run twice, the first time in vain: it must not have other effects.
+        a request fails with StoreError at once, while a fact (something that has happened on the host) is kept and tried
+        again until it is recorded. ``change`` may run twice, the first time in vain: it must have no other effects.
         """
+        return self._enqueue(_Waiting(_future(), is_fact, function=change))
+
+    def record(self, steps: Sequence[Change], *, is_fact: bool) -> asyncio.Future[None]:
+        """Write steps of a run in the next transaction, all or none, with those of other runs; like ``write``."""
+        return self._enqueue(_Waiting(_future(), is_fact, steps=steps))
+
+    def _enqueue(self, item: _Waiting) -> asyncio.Future[Any]:
         if self._is_closing:
             raise StoreError("the state file is being closed")
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(change, future, is_fact))
+        self._queue.append(item)
         self._wake.set()
-        return future
+        return item.future
 
     async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a query, on a connection that cannot write."""
@@ -160,19 +187,18 @@ class Database:
             self._free_readers.put_nowait(reader)
 
     async def _commit_forever(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._queue:
-                batch, self._queue = self._queue, []
-                # aiosqlite has no public way to run several statements in one trip to its thread.
-                refused = await self._writer._execute(_commit_group, self._writer._conn, batch)  # type: ignore[no-untyped-call]  # noqa: SLF001
-                if refused:
-                    await self._refused(refused)
-                elif self.fault is not None:
-                    self._recovered()
-            if self._is_closing:
-                return
+        while self._queue or not self._is_closing:
+            if not self._queue and self.fault is None:
+                await self._wake.wait()
+                self._wake.clear()
+                continue
+            batch, self._queue = self._queue or [_probe()], []
+            # aiosqlite has no public way to run several statements in one trip to its thread.
+            refused = await self._writer._execute(_commit_group, self._writer._conn, batch)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            if refused:
+                await self._refused(refused)
+            elif self.fault is not None:
+                self._recovered()
 
     def _recovered(self) -> None:
         log.warning("the state file accepts changes again", extra={"action": "store_recovered"})
@@ -180,7 +206,7 @@ class Database:
         self._on_fault(None)
 
     async def _refused(self, refused: list[tuple[_Waiting, sqlite3.Error]]) -> None:
-        """Fail the requests, keep the facts, and rest a moment."""
+        """Fail the requests, keep the facts, and rest a moment before the facts, or a probe, are tried again."""
         reason = f"{refused[0][1]} ({refused[0][1].sqlite_errorname})"
         if self.fault is None:
             log.error("the state file %s refuses changes: %s", self.path, reason, extra={"action": "store_refused"})
@@ -193,35 +219,69 @@ class Database:
             elif not item.future.done():
                 item.future.set_exception(StoreError(f"the state file {self.path} refuses changes: {reason}"))
         self._queue[:0] = facts
-        if facts:
-            await asyncio.sleep(RETRY_SECONDS)
+        if not self._is_closing:
+            await asyncio.sleep(self._retry_seconds)
+
+
+def _probe() -> _Waiting:
+    """Return a change that changes nothing but has to be written, to learn whether the disk takes changes again."""
+
+    def change(tx: sqlite3.Connection) -> None:
+        (version,) = tx.execute("PRAGMA user_version").fetchone()
+        tx.execute(f"PRAGMA user_version = {version}")
+
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()  # nobody waits for it
+    return _Waiting(future, is_fact=False, function=change)
 
 
 def _commit_group(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[tuple[_Waiting, sqlite3.Error]]:
     """Commit a batch on the writer's thread and answer its callers; return what the disk refused, unanswered."""
     try:
-        results = _transact(connection, [item.change for item in batch])
+        results = _transact(connection, batch)
         outcomes: list[tuple[Any, BaseException | None]] = [(result, None) for result in results]
     except BaseException as error:  # noqa: BLE001 (whatever a change raises belongs to its caller)
-        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF in _REFUSALS:
+        if isinstance(error, sqlite3.Error) and _primary_code(error) in _REFUSALS:
             return [(item, error) for item in batch]
         if len(batch) > 1:  # one of them is at fault: each gets a transaction of its own
-            return [refusal for item in batch for refusal in _commit_group(connection, [item])]
+            return _commit_one_by_one(connection, batch)
         outcomes = [(None, error)]
     batch[0].future.get_loop().call_soon_threadsafe(_answer, batch, outcomes)
     return []
 
 
-def _transact(connection: sqlite3.Connection, changes: list[Change]) -> list[Any]:
+def _commit_one_by_one(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[tuple[_Waiting, sqlite3.Error]]:
+    for position, item in enumerate(batch):
+        refused = _commit_group(connection, [item])
+        if refused:  # what follows may build on it, so it must not overtake it
+            return [(later, refused[0][1]) for later in batch[position:]]
+    return []
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; 0 for errors of Python's module, such as a missing binding."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _transact(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[Any]:
+    """Do everything of a batch in one transaction. The steps of all runs go first, and together."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        results = [change(connection) for change in changes]
+        steps = [step for item in batch for step in item.steps]
+        if steps:
+            changes.apply_all(connection, steps)
+        results = [item.function(connection) if item.function else None for item in batch]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
     return results
+
+
+def _future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
 
 
 def _fetch(connection: sqlite3.Connection, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Row]]:
@@ -246,22 +306,21 @@ def _answer(batch: list[_Waiting], outcomes: list[tuple[Any, BaseException | Non
 
 @contextlib.asynccontextmanager
 async def _connect(
-    target: str, prepare: Callable[[sqlite3.Connection, str], None]
+    target: str, prepare: Callable[[sqlite3.Connection], None], busy_seconds: float
 ) -> AsyncIterator[aiosqlite.Connection]:
     async with aiosqlite.connect(
-        target, uri=target.startswith("file:"), isolation_level=None, cached_statements=256
+        target, uri=target.startswith("file:"), isolation_level=None, cached_statements=256, timeout=busy_seconds
     ) as connection:
-        await connection._execute(prepare, connection._conn, target)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        await connection._execute(prepare, connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001
         yield connection
 
 
-def _prepare_writer(connection: sqlite3.Connection, path: str) -> None:
+def _prepare_writer(connection: sqlite3.Connection) -> None:
     for pragma in _WRITER_PRAGMAS:
         connection.execute(pragma)
-    schema.check(connection, path, Path(path).stat().st_size)
-    schema.migrate(connection, path)
+    schema.migrate(connection)
 
 
-def _prepare_reader(connection: sqlite3.Connection, _target: str) -> None:
+def _prepare_reader(connection: sqlite3.Connection) -> None:
     for pragma in _READER_PRAGMAS:
         connection.execute(pragma)

@@ -8,17 +8,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from barbossad.errors import AlreadyRunningError
+from barbossad.errors import AlreadyRunningError, StoreError
 
 
 @contextlib.contextmanager
 def own(state_dir: Path) -> Iterator[None]:
-    """Hold the lock of ``state_dir``. Raise AlreadyRunningError if a live process holds it.
+    """Hold the lock of ``state_dir``. Raise AlreadyRunningError if a live process holds it, StoreError if it cannot
+    be made.
 
     The lock is the kernel's (flock(2)): it is gone with its process, so it can never be stale.
     """
     path = state_dir / "barbossad.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot lock {path}: {error.strerror}; is this the right user?") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

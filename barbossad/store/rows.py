@@ -14,9 +14,18 @@ def number(run_id: str) -> int:
     return run_number(run_id)
 
 
+def text(value: str | None) -> str | None:
+    """Return text as UTF-8 can have it: half a surrogate pair (of a path that is not UTF-8, say) becomes ``?``.
+
+    A fact must never be kept from the record by the words it is told in.
+    """
+    return None if value is None else value.encode(errors="replace").decode()
+
+
 def to_json(value: Mapping[str, Any]) -> str:
     """Return a mapping as compact JSON text."""
-    return json.dumps(dict(value), ensure_ascii=False, separators=(",", ":"))
+    plain = json.dumps(dict(value), ensure_ascii=False, separators=(",", ":"))
+    return plain.encode(errors="replace").decode()
 
 
 def from_json(text: str | None) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from barbossad.model.names import RunId, run_id_from_number
@@ -142,7 +142,7 @@ WHERE runs.id = (SELECT max(id) FROM runs WHERE workflow = wanted.value)"""
         record = _attempt(found[0]).log or LogRecord()
         if record.path is None:
             text = await self._database.read(self.LOG_TEXT, place)
-            record = LogRecord(text=text[0][0] if text else b"", size_bytes=record.size_bytes)
+            record = replace(record, text=text[0][0] if text else b"")
         return record
 
 
