@@ -75,6 +75,6 @@ def _read(client: Client, run_id: str, source: Source, tails: Tails, deadline: f
         except DaemonError:
             return  # the report goes without the lines: that it failed is said already
         tails.add(source, [piece_from(item) for item in page["items"]])
-        if page["finished"] or not page["items"] or page["next_cursor"] is None:
+        if page["finished"] or page["next_cursor"] in {None, asked.get("cursor")}:
             return
         asked["cursor"] = page["next_cursor"]

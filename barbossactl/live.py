@@ -166,8 +166,8 @@ class LiveView:
         )
 
     def _counts(self, run: Run, shown: int, now: datetime) -> Text:
-        done = sum(task.state in TASK_ENDED for task in run.tasks)
-        words = [f"{done} of {text.count(len(run.tasks), 'task')} done"]
+        ended = sum(task.state in TASK_ENDED for task in run.tasks)
+        words = [f"{ended} of {text.count(len(run.tasks), 'task')} ended"]
         if shown < len(run.tasks):
             tally: dict[str, int] = {}
             for task in run.tasks:

@@ -18,7 +18,7 @@ _ENDED: Final = {
     "cancelled": "was cancelled",
     "interrupted": "was interrupted",
     "skipped": "was skipped",
-    "upstream_failed": "did not run, since a task before it failed",
+    "upstream_failed": "did not run",
 }
 
 

@@ -38,9 +38,11 @@ def escape_json(document: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as people say it: ``0.3 s``, ``42 s``, ``3 min 12 s``, ``2 h 05 min``, ``3 d 4 h``."""
+    """Return a length of time as people say it: ``15 ms``, ``0.3 s``, ``42 s``, ``3 min 12 s``, ``2 h 05 min``."""
+    if seconds < 0.0995:
+        return f"{max(seconds, 0.0) * 1000:.0f} ms"
     if seconds < 9.95:
-        return f"{max(seconds, 0.0):.1f} s"
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -70,13 +72,16 @@ def seconds_between(start: str | None, end: str | None, now: datetime | None = N
 
 
 def moment(text: str, now: datetime | None = None) -> str:
-    """Return an instant in local time with its age: ``2026-01-02 10:00:01 (3 min 12 s ago)``."""
+    """Return an instant in local time with its age: ``10:00:01 (3 min 12 s ago)``, before today with its date."""
     instant = parse_instant(text)
     if instant is None:
         return escape_cell(text)
-    age = ((now or datetime.now(UTC)) - instant).total_seconds()
+    now = now or datetime.now(UTC)
+    age = (now - instant).total_seconds()
     spoken = "just now" if 0 <= age < 1 else f"{duration(age)} ago" if age >= 0 else f"in {duration(-age)}"
-    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S} ({spoken})"
+    local = instant.astimezone()
+    day = "" if local.date() == now.astimezone().date() else f"{local:%Y-%m-%d} "
+    return f"{day}{local:%H:%M:%S} ({spoken})"
 
 
 def clock_time(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -9,10 +10,12 @@ from typing import Any, Final, TypeVar
 import click
 
 from barbossactl.client import Client
-from barbossactl.exits import CommandError
+from barbossactl.exits import CommandError, Exit
 from barbossad import wire
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_RUN_ID: Final = re.compile("[0-9a-hjkmnp-tv-z]{10}")
 
 LAST: Final = "last"
 """The word that stands for the newest run."""
@@ -30,8 +33,10 @@ def connect(context: click.Context) -> Client:
 
 
 def resolve_run(client: Client, word: str) -> str:
-    """Return a run's id: ``word`` itself, or the newest run's for ``last``."""
+    """Return a run's id: ``word`` itself, or the newest run's for ``last``. Raise ``CommandError`` for neither."""
     if word != LAST:
+        if not _RUN_ID.fullmatch(word):
+            raise CommandError(f"{word!r} is no run's id", hint="barbossactl ps --all lists them", exit_code=Exit.USAGE)
         return word
     items = client.call("run.list", {"limit": 1})["items"]
     if not items:

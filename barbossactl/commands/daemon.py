@@ -74,7 +74,8 @@ def status(context: click.Context, as_json: bool) -> None:
             (Column("store state"), "healthy" if store["healthy"] else f"not healthy: {store['reason']}"),
             (Column("socket"), answer["socket"]),
             (Column("config"), answer["config"]["path"]),
-            (Column("you are"), f"{answer['user']}, {answer['role']}"),
+            (Column("runs as"), answer["user"]),
+            (Column("your role"), answer["role"]),
         ]
     )
 
@@ -98,8 +99,11 @@ def reload(context: click.Context, as_json: bool) -> int:
 
         for change in answer["changed"]:
             output.line(f"changed: {text.escape_cell(str(change))}")
+        waiting = answer.get("needing_restart") or []
+        for setting in waiting:
+            output.talk(f"in force after a restart of the daemon: {text.escape_cell(str(setting))}")
         for fault in answer["faults"]:
             output.talk(faults.sentence(fault))
-        if not answer["changed"] and not answer["faults"]:
+        if not (answer["changed"] or waiting or answer["faults"]):
             output.talk("nothing has changed")
     return Exit.USAGE if answer["faults"] else Exit.SUCCEEDED

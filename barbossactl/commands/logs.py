@@ -126,6 +126,6 @@ def _pieces(client: Client, run_id: str, source: Source, stream: str | None) -> 
         page = client.call("run.logs", asked)
         for item in page["items"]:
             yield source, piece_from(item)
-        if page["finished"] or not page["items"] or page["next_cursor"] is None:
+        if page["finished"] or page["next_cursor"] in {None, asked.get("cursor")}:  # the end, or nothing more so far
             return
         asked["cursor"] = page["next_cursor"]

@@ -30,7 +30,7 @@ _COMMANDS = {
     "cancel": "run:cancel",
 }
 
-_STATES = ("queued", "running", "paused", "succeeded", "failed", "timed_out", "cancelled", "interrupted")
+_STATES = ("queued", "running", "succeeded", "failed", "timed_out", "cancelled", "interrupted")
 
 _COLUMNS = [
     Column("id", Kind.NAME),

@@ -149,7 +149,7 @@ class _Keyboard:
 
     def _cancel(self) -> None:
         try:
-            self._client.call("run.cancel", {"run_id": self._run_id, "reason": "cancelled at the keyboard"})
+            self._client.call("run.cancel", {"run_id": self._run_id, "reason": "at the keyboard"})
         except DaemonError as error:
             if error.kind != "conflict":  # it has ended while the question stood
                 raise

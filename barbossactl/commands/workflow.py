@@ -82,7 +82,7 @@ def validate(context: click.Context, files: tuple[str, ...], as_json: bool) -> i
 def list_workflows(context: click.Context, as_json: bool) -> None:
     """List the workflows.
 
-    Columns: name, enabled, tasks, state of the last run, its end, version, description.
+    Columns: name, enabled, tasks, state of the last run, its end, description.
     """
     from barbossactl import listing
 
@@ -92,7 +92,6 @@ def list_workflows(context: click.Context, as_json: bool) -> None:
         Column("tasks"),
         Column("last run", Kind.STATE),
         Column("ended", Kind.INSTANT),
-        Column("version", Kind.NAME),
         Column("description"),
     ]
     with connect(context) as client:
@@ -203,6 +202,5 @@ def _row(item: dict[str, Any]) -> list[object]:
         item["tasks"],
         last.get("state"),
         last.get("finished_at"),
-        item["version"],
         (item.get("description") or "").partition("\n")[0],
     ]

@@ -115,7 +115,7 @@ def test_the_daemons_errors_become_exit_codes(stub_daemon: StubDaemon, ctl: Ctl,
 def test_a_hint_of_the_daemon_is_shown(stub_daemon: StubDaemon, ctl: Ctl) -> None:
     """What the daemon advises comes after its sentence."""
     stub_daemon.handlers["run.get"] = refuse("not_found", "there is no run 'x'", hint="see: barbossactl ps --all")
-    assert ctl("run", "get", "x").err == "barbossactl: there is no run 'x'; see: barbossactl ps --all\n"
+    assert ctl("run", "get", "zzzzzzzzzz").err == "barbossactl: there is no run 'x'; see: barbossactl ps --all\n"
 
 
 def test_a_connection_that_ends_is_told(stub_daemon: StubDaemon, ctl: Ctl) -> None:
@@ -243,8 +243,9 @@ def test_an_answer_of_another_shape_is_no_traceback(stub_daemon: StubDaemon, ctl
         (["run", "list", "--limit", "0"], "barbossactl run list --help"),
         (["start", "x", "--detach", "--wait"], "exclude"),
         (["start", "x", "-p", "novalue"], "keep_days=3"),
-        (["run", "wait", "x", "--timeout", "soon"], "1h30m"),
+        (["run", "wait", "last", "--timeout", "soon"], "1h30m"),
         (["logs", "x", "--attempt", "1"], "needs a TASK"),
+        (["run", "get", "no-id"], "barbossactl ps --all"),
         (["ping"], "no command 'ping'"),
     ],
 )

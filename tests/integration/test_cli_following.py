@@ -340,8 +340,8 @@ def test_logs_escape_control_characters_unless_raw(fake_run: FakeRun, ctl: Ctl) 
         ([RUN_ID, "bild"], "it has: build, test"),
         ([RUN_ID, "bild", "--follow"], "it has: build, test"),
         ([RUN_ID, "build", "--attempt", "9"], "it has 1 so far"),
-        (["nosuchrun0"], "there is no run"),
-        (["nosuchrun0", "--follow"], "there is no run"),
+        (["zzzzzzzzzz"], "there is no run"),
+        (["zzzzzzzzzz", "--follow"], "there is no run"),
     ],
 )
 def test_logs_of_what_is_not_there(fake_run: FakeRun, ctl: Ctl, arguments: list[str], words: str) -> None:
@@ -394,9 +394,9 @@ def test_a_terminal_sees_states_and_output(stub_daemon: StubDaemon, fake_run: Fa
         fake_run.begin("build")
         fake_run.print("build", "hammering \x1b[2J[bold]")
         terminal.read_until("hammering")
-        terminal.read_until("0 of 2 tasks done")
+        terminal.read_until("0 of 2 tasks ended")
         fake_run.finish("build")
-        terminal.read_until("1 of 2 tasks done")
+        terminal.read_until("1 of 2 tasks ended")
         fake_run.begin("test")
         fake_run.print("test", "looking")
         terminal.read_until("looking")
@@ -406,7 +406,7 @@ def test_a_terminal_sees_states_and_output(stub_daemon: StubDaemon, fake_run: Fa
     shown = plain(terminal.text)
     assert "build │ hammering \\x1b[2J[bold]\n" in shown
     assert "test  │ looking\n" in shown
-    assert shown.rstrip().endswith(f"2 of 2 tasks done\nrun {RUN_ID} succeeded in 2.3 s")
+    assert shown.rstrip().endswith(f"2 of 2 tasks ended\nrun {RUN_ID} succeeded in 2.3 s")
     assert "✔  build  succeeded  1.0 s" in shown
     assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h") > 0  # the cursor is back
 
@@ -417,7 +417,7 @@ def test_a_quick_run_does_not_flicker(stub_daemon: StubDaemon, fake_run: FakeRun
     with OnTerminal(stub_daemon.path, "start", "backup") as terminal:
         assert terminal.end() == 0
     assert "\x1b[?25l" not in terminal.text
-    assert plain(terminal.text).count("of 2 tasks done") == 1
+    assert plain(terminal.text).count("of 2 tasks ended") == 1
 
 
 def test_a_failing_run_on_a_terminal(stub_daemon: StubDaemon, fake_run: FakeRun) -> None:
@@ -470,7 +470,7 @@ def test_ctrl_c_asks_and_cancels(stub_daemon: StubDaemon, fake_run: FakeRun) -> 
         assert not stub_daemon.asked("run.cancel")
         terminal.type("y\n")
         assert terminal.end() == 5
-    assert stub_daemon.asked("run.cancel") == [{"run_id": RUN_ID, "reason": "cancelled at the keyboard"}]
+    assert stub_daemon.asked("run.cancel") == [{"run_id": RUN_ID, "reason": "at the keyboard"}]
     assert "was cancelled" in terminal.text
 
 

@@ -66,7 +66,7 @@ def test_status_tells_what_the_launcher_lacks(stub_daemon: StubDaemon, ctl: Ctl)
     assert told["it lacks"] == "limits.memory, sandbox"
     assert told["uptime"] == "7500.0"
     assert told["config"] == "-"
-    assert told["you are"] == "ada, operator"
+    assert (told["runs as"], told["your role"]) == ("ada", "operator")
     assert json.loads(ctl("status", "--json").out) == STATUS
 
 
@@ -84,6 +84,8 @@ def test_reload_reports_faults_and_what_changed(stub_daemon: StubDaemon, ctl: Ct
     ended = ctl("daemon", "reload")
     assert (ended.code, ended.out) == (2, "changed: log_level\n")
     assert ended.err == "a.yaml:3:5: unknown key (tasks?)\n"
+    stub_daemon.handlers["daemon.reload"] = lambda _: {"changed": [], "needing_restart": ["socket"], "faults": []}
+    assert ctl("daemon", "reload").err == "in force after a restart of the daemon: socket\n"
     stub_daemon.handlers["daemon.reload"] = lambda _: {"changed": [], "faults": []}
     assert (ctl("daemon", "reload").code, ctl("daemon", "reload").err) == (0, "nothing has changed\n")
 
@@ -172,8 +174,8 @@ def test_workflows_are_listed(stub_daemon: StubDaemon, ctl: Ctl) -> None:
         [{**item, "tasks": 2, "last_run": last}, {**item, "name": "x", "tasks": 1, "last_run": None}]
     )
     assert ctl("ls").out.splitlines() == [
-        f"backup\tyes\t2\tfailed\t{instant(3)}\t3fa9c1\tKeep a week",
-        "x\tyes\t1\t-\t-\t3fa9c1\tKeep a week",
+        f"backup\tyes\t2\tfailed\t{instant(3)}\tKeep a week",
+        "x\tyes\t1\t-\t-\tKeep a week",
     ]
 
 
