@@ -13,7 +13,7 @@ from typing import Any, get_args
 import click
 from pydantic import BaseModel
 
-from barbossactl.cli import main as barbossactl
+from barbossactl.cli import cli as barbossactl
 from barbossad import wire
 from barbossad.cli import main as barbossad
 from barbossad.config import RELOADABLE, Config
