@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_TEMPLATE_CHARACTERS: Final = 65_536
 MAX_EXPRESSION_CHARACTERS: Final = 4_096
+MAX_DEPTH: Final = 100
 MARK: Final = "{{"
 
 _STATEMENT: Final = re.compile(r"\{%[-+]?\s*(?:if|for|set|macro|else|elif|endif|endfor|raw|include|import)\b")
@@ -116,21 +117,60 @@ def compile_template(text: str) -> Template:
         raise ExpressionError(text, f"is no expression: {reason}", _hint(text)) from None
     except RecursionError:
         raise ExpressionError(text, "is nested too deeply") from None
-    _check_functions(text, tree)
-    return Template(_Lazy(text, tree), tuple(dict.fromkeys(_references(tree))))
+    return Template(_Lazy(text, tree), _survey(text, tree))
 
 
-def _check_functions(text: str, tree: nodes.Template) -> None:
-    """Refuse filters and tests that there are not, before anything runs."""
+def _survey(text: str, tree: nodes.Template) -> tuple[tuple[str, ...], ...]:
+    """Return the names that a parsed text uses; refuse functions that there are not, and too deep a nesting."""
     from jinja2 import nodes  # noqa: PLC0415 (see the module's docstring)
 
-    sandbox = _sandbox()
-    for kind, known, noun in ((nodes.Filter, sandbox.filters, "filters"), (nodes.Test, sandbox.tests, "tests")):
-        for node in tree.find_all(kind):
-            if node.name not in known:
-                raise ExpressionError(
-                    text, f"uses {node.name!r}, which there is not", proposal(node.name, known, noun=noun)
-                )
+    found: dict[tuple[str, ...], None] = {}
+    level: list[nodes.Node] = [tree]
+    for _ in range(MAX_DEPTH):
+        deeper: list[nodes.Node] = []
+        for node in level:
+            if isinstance(node, nodes.Filter):
+                _check_function(text, node.name, _sandbox().filters, "filters")
+            elif isinstance(node, nodes.Test):
+                _check_function(text, node.name, _sandbox().tests, "tests")
+            if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
+                name, inner = _reference(node)
+                deeper.extend(inner)
+                found.update({name: None} if name else {})
+            else:
+                deeper.extend(node.iter_child_nodes())
+        level = deeper
+        if not level:
+            return tuple(found)
+    raise ExpressionError(text, "is nested too deeply")
+
+
+def _check_function(text: str, name: str, known: Iterable[str], noun: str) -> None:
+    if name not in known:
+        raise ExpressionError(text, f"uses {name!r}, which there is not", proposal(name, known, noun=noun))
+
+
+def _reference(node: nodes.Expr) -> tuple[tuple[str, ...], list[nodes.Node]]:
+    """Return a name with the constant keys after it, and the expressions that it holds beside.
+
+    ``tasks['a'].outputs[params.k]`` gives ``("tasks", "a", "outputs")`` and ``params.k``.
+    """
+    from jinja2 import nodes  # noqa: PLC0415 (see the module's docstring)
+
+    keys: list[str] = []
+    beside: list[nodes.Node] = []
+    while isinstance(node, nodes.Getattr | nodes.Getitem):
+        if isinstance(node, nodes.Getattr):
+            keys.append(node.attr)
+        elif isinstance(node.arg, nodes.Const):
+            keys.append(str(node.arg.value))
+        else:
+            keys.clear()
+            beside.append(node.arg)
+        node = node.node
+    if isinstance(node, nodes.Name):
+        return (node.name, *reversed(keys)), beside
+    return (), [*beside, node]
 
 
 def _hint(text: str) -> str:
@@ -214,30 +254,6 @@ def _lone(tree: nodes.Template, text: str) -> nodes.Expr | None:
     parts = [part for output in tree.body if isinstance(output, nodes.Output) for part in output.nodes]
     values = [part for part in parts if not (isinstance(part, nodes.TemplateData) and not part.data.strip())]
     return values[0] if len(values) == 1 and not isinstance(values[0], nodes.TemplateData) else None
-
-
-def _references(tree: nodes.Node) -> Iterator[tuple[str, ...]]:
-    """Yield every name with the constant keys after it: ``tasks['a'].outputs`` gives ``("tasks", "a", "outputs")``."""
-    from jinja2 import nodes  # noqa: PLC0415 (see the module's docstring)
-
-    waiting: list[nodes.Node] = [tree]
-    while waiting:
-        node = waiting.pop()
-        keys: list[str] = []
-        inner: nodes.Node = node
-        while isinstance(inner, nodes.Getattr | nodes.Getitem):
-            if isinstance(inner, nodes.Getattr):
-                keys.append(inner.attr)
-            elif isinstance(inner.arg, nodes.Const) and isinstance(inner.arg.value, str):
-                keys.append(inner.arg.value)
-            else:
-                keys.clear()
-                waiting.append(inner.arg)
-            inner = inner.node
-        if isinstance(inner, nodes.Name):
-            yield (inner.name, *reversed(keys))
-        else:
-            waiting.extend(inner.iter_child_nodes())
 
 
 def _short(text: str) -> str:

@@ -96,7 +96,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 return getattr(obj, attribute)
         elif isinstance(obj, str) and attribute in TEXT_METHODS:
             return functools.partial(_replace, obj) if attribute == "replace" else getattr(obj, attribute)
-        return self.undefined(obj=obj, name=attribute)
+        return self._missing(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return a map's key, or an item or a slice of a list or a text."""
@@ -105,7 +105,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 return obj[argument]
             except (LookupError, TypeError):
                 pass
-        return self.undefined(obj=obj, name=argument)
+        return self._missing(obj, argument)
+
+    def _missing(self, obj: Any, name: Any) -> Any:
+        """Return what fails when it is used, or fail at once if ``obj`` is such a thing itself."""
+        if isinstance(obj, Missing):
+            plain(obj)
+        return self.undefined(obj=obj, name=name)
 
     def is_safe_callable(self, obj: Any) -> bool:
         """Say whether this can be called: whatever ``getattr`` gives out, ``range``, and what fails by itself."""
