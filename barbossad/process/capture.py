@@ -27,7 +27,7 @@ from barbossad.process.logs import LogFolder
 logger = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 65536
-YOUNG_SECONDS: Final = 0.05
+YOUNG_SECONDS: Final = 0.1
 """How long an attempt's pipes are left alone."""
 
 DRAIN_SECONDS: Final = 2.0

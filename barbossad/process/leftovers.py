@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,7 +55,7 @@ def end(traces: Traces) -> None:
 
 def _find(traces: Traces) -> tuple[dict[int, int], dict[int, int]]:
     """Return earlier reapers, and processes of the attempts, each with its start in ticks."""
-    found = {pid: stat for pid in procfs.all_pids() if (stat := procfs.stat(pid)) and not stat.is_dead}
+    found = {pid: stat for pid in procfs.all_pids() if (stat := procfs.stat(pid))}
     reaper_words = (PROGRAM_NAME.encode(), str(traces.tag).encode())
     reapers: dict[int, int] = {}
     tasks: dict[int, int] = {}
@@ -63,9 +64,15 @@ def _find(traces: Traces) -> tuple[dict[int, int], dict[int, int]]:
             continue
         words = procfs.read(f"{pid}/cmdline").split(b"\0")
         if all(word in words for word in reaper_words):
-            reapers[pid] = stat.start_ticks
+            group = reapers
         elif _is_of(pid, stat, traces, found):
-            tasks[pid] = stat.start_ticks
+            group = tasks
+        else:
+            continue
+        if not stat.is_dead:
+            group[pid] = stat.start_ticks
+        elif stat.parent == os.getpid():
+            _bury(pid)
     return reapers, tasks
 
 
@@ -90,7 +97,7 @@ def _is_below(pid: int, roots: Collection[int], found: Mapping[int, procfs.Stat]
 
 
 def _wait(pids: Collection[int], seconds: float) -> None:
-    """Wait until one of the processes is gone; bury those that have become children of the caller."""
+    """Wait until one of the processes is gone."""
     poll = select.poll()
     handles = []
     try:
@@ -105,8 +112,9 @@ def _wait(pids: Collection[int], seconds: float) -> None:
     finally:
         for handle in handles:
             os.close(handle)
-    for pid in pids:
-        try:
-            os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            continue
+
+
+def _bury(pid: int) -> None:
+    """Wait for a dead process that fell to the caller when its reaper died."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)

@@ -94,11 +94,17 @@ class LogFile:
     def _finished(self) -> LogRecord:
         if self._fd < 0:
             return LogRecord()
-        os.close(self._fd)
+        self.close()
         if self._segments:
-            os.close(self._segment_fd)
             return join_segments(self._root, self._path)
         return ended_record(self._root, self._path)
+
+    def close(self) -> None:
+        """Close the files and leave them as they are."""
+        for fd in (self._fd, self._segment_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._segment_fd = -1
 
     def _write_segment(self, records: bytes) -> bytes:
         """Write as many records as fit into the last segment, at least one; return the others."""

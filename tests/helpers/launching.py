@@ -1,0 +1,149 @@
+"""Run real processes through a launcher and look at what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from barbossad.clock import SystemClock
+from barbossad.model.names import RunId, TaskId, run_id_from_number
+from barbossad.model.records import LogRecord
+from barbossad.process import logs
+from barbossad.process.launcher import SCRIPT, AttemptKey, Launcher, LaunchSpec, Process, ProcessEnd
+from barbossad.process.local import LocalLauncher
+from barbossad.process.logs import LogFolder
+
+ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+class Watched:
+    """A watcher that keeps what it is told, and the process that it watches."""
+
+    def __init__(self) -> None:
+        self.process: Process
+        self.started_at_ms: int | None = None
+        self.ends: list[ProcessEnd] = []
+        self._started = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    def started(self, process: Process, started_at_ms: int) -> None:
+        assert process is self.process
+        assert not self.ends, "told of a start after the end"
+        self.started_at_ms = started_at_ms
+        self._started.set()
+
+    def ended(self, process: Process, end: ProcessEnd) -> None:
+        assert process is self.process
+        self.ends.append(end)
+        self._ended.set()
+
+    async def start(self) -> Process:
+        """Wait for the news of its start."""
+        async with asyncio.timeout(20):
+            await self._started.wait()
+        return self.process
+
+    async def end(self, seconds: float = 30) -> ProcessEnd:
+        """Wait for the news of its end."""
+        async with asyncio.timeout(seconds):
+            await self._ended.wait()
+        assert len(self.ends) == 1, "told of more than one end"
+        return self.ends[0]
+
+
+class Bench:
+    """A started launcher with the folders that it works in."""
+
+    def __init__(self, launcher: Launcher, folder: LogFolder, runtime_dir: Path) -> None:
+        self.launcher = launcher
+        self.folder = folder
+        self.runtime_dir = runtime_dir
+        self._run_id: RunId = run_id_from_number(time.time_ns() // 1_000_000)
+        self._numbers = itertools.count(1)
+
+    def spec(
+        self,
+        script: str | None = None,
+        *,
+        argv: tuple[str, ...] | None = None,
+        env: Mapping[str, str] = ENV,
+        working_dir: str = "/",
+    ) -> LaunchSpec:
+        """Return how to run a shell script, or a list of arguments."""
+        return LaunchSpec(
+            key=AttemptKey(self._run_id, TaskId("task"), next(self._numbers)),
+            argv=argv or ("/bin/sh", SCRIPT),
+            script=None if script is None else script.encode(),
+            env=env,
+            working_dir=working_dir,
+        )
+
+    def launch(self, script: str | None = None, **more: object) -> Watched:
+        """Start one; its ``Watched`` tells the rest."""
+        watched = Watched()
+        watched.process = self.launcher.launch(self.spec(script, **more), watched)  # type: ignore[arg-type]
+        return watched
+
+    async def run(self, script: str | None = None, **more: object) -> ProcessEnd:
+        """Start one and wait for its end."""
+        return await self.launch(script, **more).end()
+
+    def text(self, log: LogRecord, stream: str | None = None) -> str:
+        """Return what a log holds, lines put together again."""
+        parts: list[str] = []
+        cursor = 0
+        while True:
+            page = logs.read(self.folder, log, cursor, 1000, stream)
+            for entry in page.items:
+                parts += (entry.text, "" if entry.is_partial else "\n")
+            if page.next_cursor == cursor:
+                return "".join(parts)
+            cursor = page.next_cursor
+
+
+def make_local(folder: Path) -> Bench:
+    """Return a bench with the local launcher; start and close it yourself."""
+    log_folder = LogFolder(folder / "logs")
+    runtime_dir = folder / "run"
+    return Bench(LocalLauncher(SystemClock(), log_folder, runtime_dir, nofile_soft=1024), log_folder, runtime_dir)
+
+
+class Needle:
+    """A program that can be found wherever it hides: ``sleep`` with a time that nobody else sleeps."""
+
+    def __init__(self) -> None:
+        self._seconds = f"{1000 + secrets.randbelow(8000)}.{secrets.randbelow(10**12):012d}"
+
+    @property
+    def command(self) -> str:
+        """Return the shell command that makes one."""
+        return f"sleep {self._seconds}"
+
+    @property
+    def pids(self) -> list[int]:
+        """Return those that live."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if words[:2] == [b"sleep", self._seconds.encode()]:
+                    found.append(int(entry.name))
+        return found
+
+
+def open_files() -> set[str]:
+    """Return what this process has open."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(f"{link.name} {link.readlink()}")
+        except OSError:
+            continue
+    return found

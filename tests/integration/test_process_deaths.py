@@ -1,0 +1,216 @@
+"""What is left when the daemon, its reaper, or both are killed: nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from barbossad.errors import UnavailableError
+from barbossad.model.names import RunId, TaskId
+from barbossad.model.records import AttemptRecord
+from barbossad.model.states import AttemptState
+from barbossad.process import leftovers, procfs
+from barbossad.process.launcher import EndCause
+from barbossad.process.local import LocalLauncher
+from tests.helpers.launching import Bench, Needle, make_local
+from tests.helpers.waiting import eventually, eventually_async
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+HIDING = [
+    "{0} & {0}",
+    "(setsid {0} </dev/null >/dev/null 2>&1 &); exec {0}",
+    "(env -i setsid {0} </dev/null >/dev/null 2>&1 &); exec {0}",
+    "trap '' TERM INT HUP; (env -i setsid {0} &); {0}",
+]
+
+
+def is_gone(pid: int) -> bool:
+    stat = procfs.stat(pid)
+    return stat is None or stat.is_dead
+
+
+class Host:
+    """The miniature daemon in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program = subprocess.Popen(
+            [sys.executable, "-m", "tests.helpers.launcher_host", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self.reaper_pid = int(self.read()[1])
+
+    def read(self) -> list[str]:
+        assert self.program.stdout is not None
+        return self.program.stdout.readline().split()
+
+    def launch(self, command: str) -> AttemptRecord:
+        assert self.program.stdin is not None
+        print(command, file=self.program.stdin, flush=True)
+        _, run_id, task_id, number, pid, ticks = self.read()
+        return AttemptRecord(
+            run_id=RunId(run_id),
+            task_id=TaskId(task_id),
+            number=int(number),
+            state=AttemptState.RUNNING,
+            launcher="local",
+            boot_id=BOOT_ID,
+            pid=int(pid),
+            pid_started_ticks=int(ticks),
+        )
+
+    def close(self) -> None:
+        self.program.kill()
+        self.program.communicate()
+        eventually(lambda: is_gone(self.reaper_pid), 10, "the reaper ends")
+        with suppress(ChildProcessError):  # it falls to this process where a launcher made it a subreaper
+            os.waitpid(self.reaper_pid, 0)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A launcher on the same folders as the host's: its successor."""
+    bench = make_local(tmp_path)
+    await bench.launcher.start()
+    yield bench
+    await bench.launcher.close()
+
+
+@pytest.mark.parametrize("hiding", HIDING)
+def test_daemon_killed(host: Host, hiding: str) -> None:
+    """When the daemon is killed, all that its tasks ever made is gone soon after, and then the reaper."""
+    needle = Needle()
+    host.launch(hiding.format(needle.command))
+    eventually(lambda: len(needle.pids) == 2, 10, "both processes run")
+    host.program.kill()
+    eventually(lambda: needle.pids == [], 10, "they are gone")
+    eventually(lambda: is_gone(host.reaper_pid), 10, "so is the reaper")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE])
+def test_reaper_ends_by_its_socket_alone(host: Host, number: signal.Signals) -> None:
+    """Signals that are sent to everything in sight do not take the reaper from its tasks."""
+    first, second = Needle(), Needle()
+    host.launch(f"exec {first.command}")
+    os.kill(host.reaper_pid, number)
+    host.launch(f"exec {second.command}")
+    assert (len(first.pids), len(second.pids)) == (1, 1)
+
+
+@pytest.mark.parametrize("hiding", HIDING)
+async def test_daemon_and_reaper_killed(host: Host, bench: Bench, hiding: str) -> None:
+    """When both are killed, the next daemon ends what they left before it says that it is gone."""
+    needle = Needle()
+    attempt = host.launch(hiding.format(needle.command))
+    await eventually_async(lambda: len(needle.pids) == 2, 10, "both processes run")
+    os.kill(host.program.pid, signal.SIGSTOP)  # or it would clean up after its reaper
+    os.kill(host.reaper_pid, signal.SIGKILL)
+    host.close()
+    assert len(needle.pids) == 2
+    await bench.launcher.end_leftovers([attempt])
+    assert needle.pids == []
+
+
+async def test_earlier_reaper_is_waited_for(host: Host, bench: Bench) -> None:
+    """An earlier reaper that still cleans up is waited for, and the next daemon's own tasks are left alone."""
+    needle, own = Needle(), Needle()
+    attempt = host.launch(f"{needle.command} & {needle.command}")
+    watched = bench.launch(f"exec {own.command}")
+    await watched.start()
+    host.program.kill()
+    await bench.launcher.end_leftovers([attempt])
+    assert needle.pids == []
+    assert is_gone(host.reaper_pid)
+    assert len(own.pids) == 1
+    watched.process.stop(0)
+    await watched.end()
+
+
+async def test_others_with_the_same_pid_are_spared(bench: Bench, tmp_path: Path) -> None:
+    """A stranger that has a recorded pid now, but another start or another boot, is left alone."""
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:  # noqa: ASYNC220
+        stat = procfs.stat(stranger.pid)
+        assert stat is not None
+        attempt = AttemptRecord(
+            run_id=RunId("0000000000"),
+            task_id=TaskId("task"),
+            number=1,
+            state=AttemptState.RUNNING,
+            launcher="local",
+            boot_id=BOOT_ID,
+            pid=stranger.pid,
+            pid_started_ticks=stat.start_ticks - 1,
+        )
+        await bench.launcher.end_leftovers([attempt])
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+async def test_unkillable_leftovers_are_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be killed is an error that names it, not a wait for ever."""
+    monkeypatch.setattr(leftovers, "KILL_SECONDS", 0.2)
+    monkeypatch.setattr(procfs, "signal_checked", lambda *_: None)
+    with subprocess.Popen(["sleep", "600"], env={"BARBOSSA_ATTEMPT": "0000000000/task/1"}) as stuck:  # noqa: ASYNC220
+        attempt = AttemptRecord(
+            run_id=RunId("0000000000"),
+            task_id=TaskId("task"),
+            number=1,
+            state=AttemptState.RUNNING,
+            launcher="local",
+            boot_id=BOOT_ID,
+        )
+        with pytest.raises(UnavailableError, match=str(stuck.pid)):
+            await bench.launcher.end_leftovers([attempt])
+        stuck.kill()
+
+
+@pytest.mark.parametrize("hiding", HIDING)
+async def test_reaper_killed(bench: Bench, hiding: str) -> None:
+    """When the reaper is killed, its attempts are told as lost once they are gone, and the next ones run."""
+    assert isinstance(bench.launcher, LocalLauncher)
+    needle = Needle()
+    watched = bench.launch(hiding.format(needle.command))
+    await eventually_async(lambda: len(needle.pids) == 2, 10, "both processes run")
+    first = bench.launcher.supervisor_pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    late = bench.launch("echo after")
+    end = await watched.end()
+    assert end.cause is EndCause.LOST
+    assert "supervisor" in (end.message or "")
+    assert needle.pids == []
+    assert (await late.end()).cause in {EndCause.LOST, EndCause.EXITED}
+    end = await bench.run("echo after")
+    assert bench.text(end.log) == "after\n"
+    assert bench.launcher.supervisor_pid != first
+
+
+async def test_reaper_killed_again_and_again(bench: Bench) -> None:
+    """A reaper that is killed each time costs the attempts that it had, never the launcher."""
+    assert isinstance(bench.launcher, LocalLauncher)
+    for _ in range(6):
+        watched = bench.launch("exec sleep 600")
+        await watched.start()
+        pid = bench.launcher.supervisor_pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        assert (await watched.end()).cause is EndCause.LOST
+    assert (await bench.run("exit 3")).exit_code == 3
