@@ -146,7 +146,7 @@ def _upstream_reason(progress: RunProgress, position: int) -> str:
     record = progress.tasks[position].record
     if record.state is TaskState.UPSTREAM_FAILED and record.reason:
         return record.reason
-    return f"task {record.task_id!r} ended {record.state}"
+    return f"task {record.task_id!r} {_WORDS[record.state]}"
 
 
 def _finish_if_done(progress: RunProgress, decision: Decision, now_ms: int) -> None:
@@ -185,14 +185,16 @@ def _verdict(progress: RunProgress) -> tuple[RunState, str | None]:
         if state in by_state:
             names = by_state[state]
             listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            return outcome, f"{'task' if len(names) == 1 else 'tasks'} {listed} {_WORDS[state]}"
+            word = _WORDS[state] if len(names) == 1 else _WORDS[state].replace("was ", "were ")
+            return outcome, f"{'task' if len(names) == 1 else 'tasks'} {listed} {word}"
     return RunState.FAILED, "not every task succeeded"
 
 
 _WORDS = {
-    TaskState.INTERRUPTED: "interrupted",
+    TaskState.INTERRUPTED: "was interrupted",
     TaskState.FAILED: "failed",
     TaskState.TIMED_OUT: "timed out",
+    TaskState.CANCELLED: "was cancelled",
 }
 
 

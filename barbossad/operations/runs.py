@@ -12,13 +12,13 @@ from typing_extensions import TypedDict
 
 from barbossad.errors import ConflictError, InvalidWorkflowError, NotFoundError, TimedOutError
 from barbossad.model.definition import WorkflowDefinition
-from barbossad.model.names import RUN_ID, TASK_ID, RunId, TaskId
+from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import LogRecord, RunRecord
 from barbossad.model.states import RUN_ENDED, RunState, TriggerType
+from barbossad.operations.fields import Limit, Name, RunIdText, TaskIdText
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunSummary, RunView, run_summary, run_view
-from barbossad.operations.workflows import Limit, Name
 from barbossad.process import logs
 from barbossad.process.launcher import LiveLog
 from barbossad.security.access import Role
@@ -26,7 +26,6 @@ from barbossad.store.runs import RunDetails
 from barbossad.validation import proposal
 from barbossad.workflows import params as workflow_params
 
-RunIdParam = Annotated[str, Field(pattern=f"^{RUN_ID.pattern}$", description="Id of a run")]
 Seconds = Annotated[float, Field(ge=0, le=3600, description="How long to wait at most")]
 State = Literal["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "interrupted"]
 
@@ -46,7 +45,7 @@ class StartParams(Params):
 class RunParams(Params):
     """A run."""
 
-    run_id: RunIdParam
+    run_id: RunIdText
 
 
 class WaitParams(RunParams):
@@ -74,14 +73,14 @@ class ListParams(Params):
     workflow: Name | None = None
     state: State | None = None
     active: bool = False
-    cursor: RunIdParam | None = None
+    cursor: RunIdText | None = None
     limit: Limit = 50
 
 
 class LogParams(RunParams):
     """Whose output to read, and from where."""
 
-    task: Annotated[str, Field(pattern=f"^{TASK_ID.pattern}$", description="Id of a task")]
+    task: TaskIdText
     attempt: int | None = Field(None, ge=1, description="Which try; the last if not said")
     cursor: str | None = Field(None, pattern="^[0-9]{1,18}$", description="next_cursor of the page before")
     limit: Limit = 1000

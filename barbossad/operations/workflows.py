@@ -11,17 +11,13 @@ from barbossad import wire
 from barbossad.clock import rfc3339
 from barbossad.errors import InvalidWorkflowError, NotFoundError
 from barbossad.model.definition import ParamDefinition, WorkflowDefinition
-from barbossad.model.names import VERSION_ID, WORKFLOW_NAME
 from barbossad.model.records import WorkflowRecord
+from barbossad.operations.fields import Cursor, Limit, Name, Version
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.views import FaultView, fault_view
 from barbossad.security.access import Role
 
-Name = Annotated[str, Field(pattern=f"^{WORKFLOW_NAME.pattern}$", description="Name of a workflow")]
-Version = Annotated[str, Field(pattern=f"^{VERSION_ID.pattern}$", description="A version, named by its content")]
-Limit = Annotated[int, Field(ge=1, le=1000, description="Items a page at most")]
-Cursor = Annotated[str | None, Field(max_length=64, description="next_cursor of the page before")]
 Yaml = Annotated[str, Field(description="The text of a workflow file")]
 
 
