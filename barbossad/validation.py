@@ -201,10 +201,14 @@ def _explain_value(kind: str, given: object, context: Mapping[str, Any]) -> tupl
         result = f"must be {context['expected']}, not {shown(given)}", _literal_hint(given, context)
     elif kind in {"too_short", "string_too_short"}:
         least = context["min_length"]
-        result = ("must not be empty" if least == 1 else f"must have at least {least} items or characters"), ""
+        result = ("must not be empty" if least == 1 else f"must have at least {least} {_unit(kind)}"), ""
     elif kind in {"too_long", "string_too_long"}:
-        result = f"must have at most {context['max_length']} items or characters", ""
+        result = f"must have at most {context['max_length']} {_unit(kind)}", ""
     return result
+
+
+def _unit(kind: str) -> str:
+    return "characters" if kind.startswith("string") else "items"
 
 
 def _literal_hint(given: object, context: Mapping[str, Any]) -> str:
