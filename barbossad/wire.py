@@ -7,7 +7,9 @@ Source: https://www.jsonrpc.org/specification and RFC 8259.
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -80,25 +82,26 @@ class Request:
 def encode(message: object) -> bytes:
     """Return ``message`` as one line of UTF-8 JSON, newline included. Raise ValueError on NaN."""
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    try:
-        return text.encode() + b"\n"
-    except UnicodeEncodeError:  # a lone surrogate cannot travel as UTF-8, but can as an escape
-        return json.dumps(message, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return text.encode(errors="replace") + b"\n"  # half a surrogate pair, which no text has, becomes "?"
 
 
 def decode(line: bytes) -> object:
     """Parse one line strictly.
 
-    Refuses what RFC 8259 calls unpredictable: invalid UTF-8, duplicate keys, NaN and Infinity,
-    integers of thousands of digits, and nesting deeper than ``MAX_DEPTH``.
+    Refuses what RFC 8259 calls unpredictable: invalid UTF-8, half surrogate pairs, duplicate keys, NaN and
+    Infinity, numbers too large for either kind, and nesting deeper than ``MAX_DEPTH``.
     Raise ``WireError("parse_error")`` with the reason.
     """
     try:
         value = _DECODER.decode(line.decode("utf-8"))
+        if b"\\ud" in line or b"\\uD" in line:
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise WireError("parse_error", f"nested deeper than {MAX_DEPTH} levels") from None
     except UnicodeDecodeError as error:
         raise WireError("parse_error", f"not UTF-8 at byte {error.start}") from None
+    except UnicodeEncodeError:
+        raise WireError("parse_error", "half a surrogate pair is no text") from None
     except json.JSONDecodeError as error:
         raise WireError("parse_error", f"not JSON: {error.msg} at character {error.pos}") from None
     except ValueError as error:
@@ -122,7 +125,7 @@ def parse_request(value: object) -> Request:
         raise WireError("invalid_request", '"id" is a string, a number or null')
     unknown = value.keys() - {"jsonrpc", "method", "params", "id"}
     if unknown:
-        raise WireError("invalid_request", f"unknown member {sorted(unknown)[0]!r}")
+        raise WireError("invalid_request", f"unknown member {min(unknown)[:80]!r}")
     params = value.get("params", {})
     if not isinstance(params, dict | list):
         raise WireError("invalid_request", '"params" is an object or an array')
@@ -187,9 +190,8 @@ def client_socket_path() -> Path:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
     return found
 
 
@@ -197,13 +199,20 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"the number {digits[:80]} is too large")
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 
 
 def _is_too_deep(value: object) -> bool:
     """Walk ``value`` level by level, without recursion."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         deeper: list[object] = []
         for item in level:
             if isinstance(item, dict):

@@ -38,11 +38,19 @@ class ActiveRun:
 
     live: dict[int, LiveAttempt] = field(default_factory=dict)
     timeout: asyncio.TimerHandle | None = None
+    recording: asyncio.Future[None] | None = None
+    """The last commit that was asked for; done when all that was decided before it is recorded."""
+
     enders: set[asyncio.Future[None]] = field(default_factory=set)
     """Those who wait for the run's end."""
 
     changers: set[asyncio.Future[None]] = field(default_factory=set)
     """Those who wait for its next recorded change."""
+
+    def disarm(self) -> None:
+        """Let the run's own timeout not come any more."""
+        if self.timeout is not None:
+            self.timeout.cancel()
 
     def tell_change(self) -> None:
         """Wake those who wait for a change."""

@@ -16,7 +16,7 @@ Prepare = Callable[[RunProgress, int, int], LaunchSpec]
 """From a run, a task's position and the attempt's number to what is launched. Raises BarbossaError."""
 
 ParseOutputs = Callable[[bytes], Mapping[str, Any]]
-"""From what a task wrote to ``BARBOSSA_OUTPUT`` to its outputs. Raises BarbossaError."""
+"""From what a task wrote to ``BARBOSSA_OUTPUT`` to its outputs. Raises ValueError."""
 
 _STOPPED_STATE = {
     StopCause.CANCEL: AttemptState.CANCELLED,

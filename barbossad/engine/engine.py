@@ -142,17 +142,18 @@ class Engine:
     async def cancel(self, run_id: RunId, reason: str) -> bool:
         """Cancel an active run; return after that is recorded, while its processes are being ended.
 
-        Return False if the run is not active.
+        Return False if the run has ended.
         """
         active = self._active.get(run_id)
         if active is None:
             return False
-        self._stop_run(active, StopCause.CANCEL, reason)
-        changed = self.next_change(run_id)
-        self._go_on()
-        if active.progress.run.stop_cause is StopCause.CANCEL and changed is not None:
-            await changed
-        return True
+        has_ended = active.progress.has_ended
+        if not has_ended:
+            self._stop_run(active, StopCause.CANCEL, reason)
+            self._go_on()
+        while active.recording is not None and not active.recording.done():
+            await asyncio.shield(active.recording)
+        return not has_ended
 
     def progress(self, run_id: RunId) -> progresses.RunProgress | None:
         """Return where an active run stands; some of that may not be recorded yet."""
@@ -209,6 +210,8 @@ class Engine:
         for position, record in interrupted.items():
             steps = transitions.attempt_ended(progress, position, record, None).changes
             self._apply(active, Decision(changes=steps))
+            if record.log is not None:
+                active.ended_logs.append(record.log)
         if progress.run.stop_cause is not None:
             self._stop_run(active, progress.run.stop_cause, progress.run.stop_reason or "")
         elif not progress.has_ended:
@@ -231,6 +234,9 @@ class Engine:
                 await self._live.all_ended()
         except TimeoutError:
             return [str(live.spec.key) for active in self._active.values() for live in active.live.values()]
+        finally:
+            for active in self._active.values():
+                active.disarm()
         return []
 
     # -- deciding, recording, acting -----------------------------------------------------------------------
@@ -258,11 +264,17 @@ class Engine:
             self._begin_attempt(active, position)
         dirty, self._dirty = self._dirty, []
         for active in dirty:
-            steps, active.changes = active.changes, []
-            batch = _Batch(active, active.launches, active.ended_logs, is_end=active.progress.has_ended)
-            active.launches, active.ended_logs = [], []
-            recorded = self._parts.database.record(steps, is_fact=active.is_created)
-            recorded.add_done_callback(partial(self._recorded, batch))
+            if active.is_created or active.recording is None:
+                self._record(active)
+            else:  # its creation may still be refused: what followed meanwhile waits for the answer
+                self._dirty.append(active)
+
+    def _record(self, active: ActiveRun) -> None:
+        steps, active.changes = active.changes, []
+        batch = _Batch(active, active.launches, active.ended_logs, is_end=active.progress.has_ended)
+        active.launches, active.ended_logs = [], []
+        active.recording = self._parts.database.record(steps, is_fact=active.is_created)
+        active.recording.add_done_callback(partial(self._recorded, batch))
 
     def _begin_attempt(self, active: ActiveRun, position: int) -> None:
         """Use a slot for a ready task: prepare its command and record it as starting."""
@@ -277,6 +289,12 @@ class Engine:
             spec = self._parts.prepare(progress, position, number)
         except BarbossaError as error:
             self._apply(active, transitions.task_unstartable(progress, position, str(error), now_ms))
+            return
+        except Exception as error:  # a fault of ours, or of a task type: it must cost this task and nothing else
+            log.exception("run %s task %s cannot be prepared", progress.run.id, task.id,
+                          extra={"action": "prepare_failed", "run_id": progress.run.id, "task": task.id})  # fmt: skip
+            reason = f"it could not be prepared: {error!r}; the daemon's log says more"
+            self._apply(active, transitions.task_unstartable(progress, position, reason, now_ms))
             return
         attempt = AttemptRecord(
             run_id=progress.run.id,
@@ -311,6 +329,8 @@ class Engine:
             self._finish(active)
         else:
             active.tell_change()
+        if active.changes:
+            self._go_on()
 
     def _not_recorded(self, batch: _Batch, error: BaseException) -> None:
         """Take back a run that could not be created; anything else ends the daemon, which then recovers."""
@@ -318,9 +338,10 @@ class Engine:
         run = active.progress.run
         if not active.is_created:
             self._active.pop(run.id, None)
+            self._dirty = [other for other in self._dirty if other is not active]
             self._admission.forget(lambda claim: claim[0] is active)
-            self._live.count -= len(active.live)
-            active.live.clear()
+            active.disarm()
+            self._live.forget(active)
             active.tell_refusal(error)
             self._go_on()
         elif not self.crash.done():
@@ -330,8 +351,7 @@ class Engine:
     def _finish(self, active: ActiveRun) -> None:
         """Forget a run whose end is recorded, and tell it."""
         run = active.progress.run
-        if active.timeout is not None:
-            active.timeout.cancel()
+        active.disarm()
         self._active.pop(run.id, None)
         active.tell_end()
         seconds = ((run.finished_at_ms or 0) - run.created_at_ms) / 1000

@@ -106,6 +106,15 @@ class LiveAttempts:
         active.ended_logs.append(end.log)
         self._decided(active, transitions.attempt_ended(progress, live.position, attempt, outputs))
         self._go_on()
+        self._tell_if_idle()
+
+    def forget(self, active: ActiveRun) -> None:
+        """Give back the slots of a run that could not be created; nothing of it was launched."""
+        self.count -= len(active.live)
+        active.live.clear()
+        self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
         if not self.count:
             idle, self._idle = self._idle, []
             for future in idle:

@@ -107,3 +107,6 @@ async def _give_up(parts: Parts, details: RunDetails, interrupted: list[AttemptR
     reason = "this version of Barbossa does not understand its workflow; apply the workflow again and start anew"
     ended = replace(details.run, state=RunState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
     await parts.database.record([*steps, changes.RunMoved(ended)], is_fact=True)
+    for attempt in interrupted:
+        if attempt.log is not None:
+            parts.discard_log(attempt.log)

@@ -18,6 +18,9 @@ from barbossad.operations.services import Call
 from barbossad.operations.views import FaultView, fault_view
 from barbossad.security.access import Role
 
+VersionsCursor = Annotated[
+    str | None, Field(pattern="^[0-9]{1,18}-[0-9]{1,18}$", description="next_cursor of the page before")
+]
 Yaml = Annotated[str, Field(description="The text of a workflow file")]
 
 
@@ -44,6 +47,7 @@ class VersionsParams(PageParams):
     """A piece of a workflow's history."""
 
     name: Name
+    cursor: VersionsCursor = None
 
 
 class GetParams(NameParams):

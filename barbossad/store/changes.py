@@ -187,6 +187,9 @@ def _task_values(task: TaskRecord) -> tuple[Any, ...]:
     )
 
 
+_ENDED_UNSTARTED: Final = states.TASK_MOVES[TaskState.PENDING] & states.TASK_ENDED
+
+
 @dataclass(frozen=True, slots=True)
 class TasksEndedUnstarted:
     """Pending tasks that will never start: cancelled, or with a dependency that did not succeed."""
@@ -195,6 +198,9 @@ class TasksEndedUnstarted:
 
     def apply(self, tx: sqlite3.Connection) -> None:
         """Insert their rows. Raise StateError if one is there, for then it is not pending."""
+        for task in self.tasks:
+            if task.state not in _ENDED_UNSTARTED:
+                raise StateError(f"task {task.task_id} of run {task.run_id} cannot become {task.state} unstarted")
         try:
             tx.executemany(_INSERT_TASK, [_task_values(task) for task in self.tasks])
         except sqlite3.IntegrityError as error:

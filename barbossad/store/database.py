@@ -153,8 +153,9 @@ class Database:
         """Run ``change`` in the next transaction; the future is done when that is committed.
 
         What ``change`` raises goes to the future and takes only itself back. If the disk refuses the commit,
-        a request fails with StoreError at once, while a fact (something that has happened on the host) is kept and tried
-        again until it is recorded. ``change`` may run twice, the first time in vain: it must have no other effects.
+        a request fails with StoreError at once, while a fact (something that has happened on the host) is kept and
+        tried again until it is recorded. ``change`` may run twice, the first time in vain: it must have no other
+        effects.
         """
         return self._enqueue(_Waiting(_future(), is_fact, function=change))
 

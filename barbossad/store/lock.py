@@ -13,10 +13,10 @@ from barbossad.errors import AlreadyRunningError, StoreError
 
 @contextlib.contextmanager
 def own(state_dir: Path) -> Iterator[None]:
-    """Hold the lock of ``state_dir``. Raise AlreadyRunningError if a live process holds it, StoreError if it cannot
-    be made.
+    """Hold the lock of ``state_dir``.
 
-    The lock is the kernel's (flock(2)): it is gone with its process, so it can never be stale.
+    Raise AlreadyRunningError if a live process holds it, StoreError if the file cannot be made. The lock is the
+    kernel's (flock(2)): it is gone with its process, so it can never be stale.
     """
     path = state_dir / "barbossad.lock"
     try:
