@@ -7,14 +7,13 @@ lies in it, read-only, at `/src`, and the dependencies' wheels at `/wheels`, whi
 import shlex
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from tests.helpers import container_image, nspawn
+from tests.helpers.waiting import eventually
 
 _BOOT_SECONDS = 60.0
 _SOURCE_FILES = (
@@ -23,9 +22,6 @@ _SOURCE_FILES = (
 )  # fmt: skip
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "LANG": "C.UTF-8"}
-
-
-Answer = TypeVar("Answer")
 
 
 class CommandError(AssertionError):
@@ -83,21 +79,6 @@ class Container:
         return [*enter, *become, "env", "-i", *settings, "/bin/sh", "-c", command]
 
 
-def eventually(what: str, check: Callable[[], Answer | None], *, seconds: float = 30.0) -> Answer:
-    """Return the first true answer of `check`, or fail, naming `what` did not come about in time.
-
-    Between two looks it waits a little longer each time, up to a quarter of a second.
-    """
-    deadline = time.monotonic() + seconds
-    pause = 0.01
-    while not (answer := check()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds:g} s (last answer: {answer!r})")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.25)
-    return answer
-
-
 @contextmanager
 def booted() -> Iterator[Container]:
     """Boot a container and wait until all its units have started; shut it down at the end of the block."""
@@ -109,9 +90,9 @@ def booted() -> Iterator[Container]:
         nspawn.launched(image.root, options, console) as process,
     ):
         try:
-            leader = eventually("the container's PID 1", lambda: _leader(process), seconds=_BOOT_SECONDS)
-            container = Container(leader=leader)
-            eventually("the end of the boot", lambda: _has_booted(container), seconds=_BOOT_SECONDS)
+            eventually(lambda: _leader(process) is not None, _BOOT_SECONDS, "the container has a PID 1")
+            container = Container(leader=_leader(process) or 0)
+            eventually(lambda: _has_booted(container), _BOOT_SECONDS, "the container has booted")
         except AssertionError as error:
             console.seek(0)
             raise AssertionError(f"{error}\nThe container said:\n{console.read()[-4000:]}") from error

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.container import Container, eventually
+from tests.helpers.container import Container
+from tests.helpers.waiting import eventually
 
 CONFIG = "/etc/barbossa/barbossad.yaml"
 STATE = "/var/lib/barbossa"
+WAIT_SECONDS = 30.0
 UNITS = "barbossad.socket barbossad.service"
 _DROP_INS = "/etc/systemd/system/barbossad.service.d"
 
@@ -88,7 +90,7 @@ class Service:
 
     def wait_for_process(self, command: str) -> None:
         """Wait until a process with this command line lives."""
-        eventually(f"a process {command!r}", lambda: self.processes(command))
+        eventually(lambda: bool(self.processes(command)), WAIT_SECONDS, f"there is a process {command!r}")
 
     def wipe(self) -> None:
         """Stop the service and forget everything it has: drop-ins, failures, state."""

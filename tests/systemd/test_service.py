@@ -1,7 +1,7 @@
 """The life of the service: started, called, reloaded, restarted, stopped, hung and killed."""
 
-from tests.helpers.container import eventually
-from tests.helpers.service import CONFIG, STATE, UNITS, Service
+from tests.helpers.service import CONFIG, STATE, UNITS, WAIT_SECONDS, Service
+from tests.helpers.waiting import eventually
 
 # It leaves a grandchild in a session of its own, and a word when it is asked to end.
 LONG = """\
@@ -83,7 +83,9 @@ def test_reload_puts_a_good_configuration_in_force(service: Service) -> None:
     pid = service.ping()["pid"]
     service.container.write(CONFIG, "access: {viewer: {groups: [barbossa]}}\n")
     service.systemctl("reload barbossad")
-    eventually("the new roles", lambda: service.ctl("start short", user="member", check=False).returncode == 4)
+    eventually(
+        lambda: service.ctl("start short", user="member", check=False).returncode == 4, WAIT_SECONDS, "the new roles"
+    )
     assert service.ctl("workflow list", user="member").returncode == 0
     assert service.ping()["pid"] == pid
 
@@ -94,9 +96,9 @@ def test_reload_of_a_broken_configuration_keeps_the_old_one_and_says_so(service:
     service.apply(SHORT)
     service.container.write(CONFIG, "access: {operator: {groups: [barbossa]}}\nno_such_setting: 1\n")
     service.systemctl("reload barbossad", check=False)
-    eventually("a line on the broken file", lambda: "no_such_setting" in service.log())
+    eventually(lambda: "no_such_setting" in service.log(), WAIT_SECONDS, "a line on the broken file")
     assert "2" in service.log().partition(CONFIG)[2].splitlines()[0]
-    eventually("a status that says so", lambda: "config" in service.property("StatusText").lower())
+    eventually(lambda: "config" in service.property("StatusText").lower(), WAIT_SECONDS, "a status that says so")
     assert service.property("ActiveState") == "active"
     service.ctl("start short", user="member")
 
@@ -127,7 +129,7 @@ def test_run_is_answered_while_the_daemon_is_away(service: Service) -> None:
     service.apply(SHORT)
     service.set_up("ExecStartPre=/bin/sleep 1")
     service.systemctl("restart --no-block barbossad")
-    eventually("the old daemon's end", lambda: service.property("SubState") == "start-pre")
+    eventually(lambda: service.property("SubState") == "start-pre", WAIT_SECONDS, "the old daemon's end")
     assert service.ctl("start short --wait", user="member").returncode == 0
 
 
@@ -163,7 +165,7 @@ def test_hung_daemon_is_replaced_by_the_watchdog(service: Service) -> None:
     service.start()
     before = service.ping()["pid"]
     service.systemctl("kill --kill-whom=main --signal=STOP barbossad")
-    eventually("a restart by systemd", lambda: service.property("NRestarts") == "1")
+    eventually(lambda: service.property("NRestarts") == "1", WAIT_SECONDS, "a restart by systemd")
     assert service.ping()["pid"] != before
     assert "Watchdog timeout" in service.log()
 
@@ -174,7 +176,9 @@ def test_idle_daemon_feeds_the_watchdog(service: Service) -> None:
     service.start()
     fed = int(service.property("WatchdogTimestampMonotonic"))
     after = fed + 3_000_000
-    eventually("three seconds of feeding", lambda: int(service.property("WatchdogTimestampMonotonic")) > after)
+    eventually(
+        lambda: int(service.property("WatchdogTimestampMonotonic")) > after, WAIT_SECONDS, "three seconds of feeding"
+    )
     assert service.property("NRestarts") == "0"
 
 
@@ -184,7 +188,7 @@ def test_killed_daemon_comes_back_and_its_tasks_are_gone(service: Service) -> No
     run_id = start_long_run(service)
     before = service.ping()["pid"]
     service.systemctl("kill --kill-whom=main --signal=KILL barbossad")
-    eventually("a restart by systemd", lambda: service.property("NRestarts") == "1")
+    eventually(lambda: service.property("NRestarts") == "1", WAIT_SECONDS, "a restart by systemd")
     assert service.ping()["pid"] != before
     assert_nothing_is_left(service)
     run = service.get_run(run_id)
