@@ -42,6 +42,9 @@ _STOPPED_READING: Final = (
 )
 
 
+_EMPTY: Final = LogRecord()
+
+
 class Pump:
     """Read the pipes that have something, in turn, a millisecond at a time."""
 
@@ -159,7 +162,7 @@ class Capture:
     def __init__(self, recorder: Recorder, key: AttemptKey, pipes: Mapping[str, int]) -> None:
         self._recorder = recorder
         self._key = key
-        self._file = LogFile(recorder.folder.root, recorder.folder.path_of(key), recorder.folder.cap_bytes)
+        self._file: LogFile | None = None
         self._memory: list[bytes] | None = None
         self._lost_bytes = 0
         self._final: LogRecord | None = None
@@ -172,11 +175,13 @@ class Capture:
 
     def snapshot(self) -> LogRecord:
         """Return where the records stand now, readable by ``logs.read``."""
-        return self._final or self._file.snapshot()
+        if self._final is None and self._file is not None:
+            return self._file.snapshot()
+        return self._final or LogRecord()
 
     async def changed(self, size_bytes: int) -> None:
         """Return when the log's end is past the cursor ``size_bytes``, or the attempt has ended."""
-        if self._final is None and self._file.end_cursor <= size_bytes:
+        if self._final is None and self._end_cursor() <= size_bytes:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((size_bytes, waiter))
             await waiter
@@ -192,7 +197,7 @@ class Capture:
     def finish(self, done: Callable[[LogRecord], None]) -> None:
         """Read the rest and call ``done`` with the complete log: at once if nothing holds the pipes open."""
         self._done = done
-        if self._file.end_cursor == 0:
+        if self._file is None:
             self._memory = []
         for pipe in tuple(self._pipes):
             pipe.read_to_end()
@@ -207,6 +212,8 @@ class Capture:
 
     def add(self, formatter: cri.Formatter, data: bytes, *, is_last: bool) -> None:
         """Record a chunk of a stream."""
+        if not data and not formatter.is_open:
+            return
         stamp = self._recorder.stamps.stamp(self._recorder.clock.now_ns())
         records = formatter.records(data, stamp, is_last=is_last)
         if records:
@@ -226,28 +233,35 @@ class Capture:
                 return
             records = b"".join(self._memory)
             self._memory = None
+        if self._file is None:
+            folder = self._recorder.folder
+            self._file = LogFile(folder.root, folder.path_of(self._key), folder.cap_bytes)
+        size = len(records)
+        if self._lost_bytes:
+            records = self._loss_record() + records
         before = self._file.end_cursor
         try:
-            if self._lost_bytes:
-                self._state_loss()
             self._file.write(records)
+            self._lost_bytes = 0
         except OSError as error:
-            lost = len(records) - (self._file.end_cursor - before)
-            if not self._lost_bytes:
+            lost = min(size, len(records) - (self._file.end_cursor - before))
+            if not self._lost_bytes and lost:
                 logger.error(  # noqa: TRY400 (a full disk is not a fault of the code)
                     "Output of %s/%s attempt %d is being lost: %s",
                     *self._key,
                     error.strerror,
                     extra={"action": "log_lost", "run_id": self._key.run_id, "task": self._key.task_id},
                 )
-            self._lost_bytes += max(lost, 0)
+            self._lost_bytes += lost
         self._wake()
 
-    def _state_loss(self) -> None:
+    def _loss_record(self) -> bytes:
         stamp = self._recorder.stamps.stamp(self._recorder.clock.now_ns())
         text = b"%s stderr F [barbossad: %d bytes of log records could not be written here]\n"
-        self._file.write(text % (stamp, self._lost_bytes))
-        self._lost_bytes = 0
+        return text % (stamp, self._lost_bytes)
+
+    def _end_cursor(self) -> int:
+        return self._file.end_cursor if self._file is not None else 0
 
     def _give_up(self) -> None:
         for pipe in tuple(self._pipes):
@@ -260,18 +274,20 @@ class Capture:
     def _end(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._lost_bytes:
+            self._write(b"")  # the statement of the loss, if there is room again
         if self._memory is not None:
             text = b"".join(self._memory)
-            self._final = LogRecord(text=text, size_bytes=len(text)) if text else LogRecord()
+            self._final = LogRecord(text=text, size_bytes=len(text)) if text else _EMPTY
         else:
-            self._final = self._file.finish()
+            self._final = self._file.finish() if self._file is not None else LogRecord()
         self._wake()
         assert self._done is not None
         self._done(self._final)
 
     def _wake(self) -> None:
         if self._waiters:
-            end = self._file.end_cursor
+            end = self._end_cursor()
             waiters, self._waiters = self._waiters, []
             for cursor, waiter in waiters:
                 if waiter.done():

@@ -16,6 +16,9 @@ PIECE_BYTES: Final = 16 * 1024
 STREAMS: Final = ("stdout", "stderr")
 
 
+_MIDDLES: Final = {stream: (f" {stream} F ".encode(), f" {stream} P ".encode()) for stream in STREAMS}
+
+
 class Stamps:
     """RFC 3339 stamps with nanoseconds; the part down to the second is made once a second."""
 
@@ -36,10 +39,14 @@ class Formatter:
     """Turn the bytes of one stream, in whatever pieces they come, into records."""
 
     def __init__(self, stream: str) -> None:
-        self._full = f" {stream} F ".encode()
-        self._piece = f" {stream} P ".encode()
+        self._full, self._piece = _MIDDLES[stream]
         self._held = b""  # at most 3 bytes: a character of which the rest has not come yet
         self._is_within_line = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is left to be recorded at the end: an unfinished line or character."""
+        return self._is_within_line or bool(self._held)
 
     def records(self, data: bytes, stamp: bytes, *, is_last: bool = False) -> bytes:
         """Return the records of ``data``; with ``is_last`` a line that has no end is ended."""

@@ -9,6 +9,7 @@ apart and finished.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections import deque
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from barbossad.model.records import LogRecord
+
+logger = logging.getLogger(__name__)
 
 SMALL_BYTES: Final = 8 * 1024
 """A log that is no longer goes into the store."""
@@ -92,12 +95,19 @@ class LogFile:
         return self._final
 
     def _finished(self) -> LogRecord:
+        record = self.snapshot()
         if self._fd < 0:
-            return LogRecord()
+            return record
         self.close()
-        if self._segments:
-            return join_segments(self._root, self._path)
-        return ended_record(self._root, self._path)
+        try:
+            if self._segments:
+                return join_segments(self._root, self._path)
+            return ended_record(self._root, self._path)
+        except OSError as error:  # the disk is full: all is where it was, and can be read there
+            logger.error(  # noqa: TRY400 (not a fault of the code)
+                "The log %s stays in parts: %s", self._path, error.strerror, extra={"action": "log_not_joined"}
+            )
+            return record
 
     def close(self) -> None:
         """Close the files and leave them as they are."""

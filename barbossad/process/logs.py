@@ -139,8 +139,10 @@ def _parts(folder: LogFolder, record: LogRecord) -> list[_Part]:
     if record.dropped_at is None:
         return [_Part(0, record.size_bytes, source)]
     head = _Part(0, record.dropped_at, source)
-    if record.has_tail_apart and isinstance(source, Path):
+    if isinstance(source, Path) and (record.has_tail_apart or logfile.tail_folder(source).exists()):
         return [head, *_segment_parts(source, record)]
+    if not record.dropped_bytes:
+        return [_Part(0, record.size_bytes, source)]
     kept_from = record.dropped_at + record.dropped_bytes
     line = _Part(0, record.end_cursor, source).read(record.dropped_at, 1024).partition(b"\n")[0]
     after = record.dropped_at + len(line) + 1

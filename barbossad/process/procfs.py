@@ -29,6 +29,19 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
 
 
+def child_signals() -> int:
+    """Return a descriptor that becomes readable when a child has ended (signalfd(2)); block SIGCHLD."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
+    libc = ctypes.CDLL(None, use_errno=True)
+    signals = ctypes.create_string_buffer(128)  # a sigset_t
+    libc.sigemptyset(signals)
+    libc.sigaddset(signals, int(signal.SIGCHLD))
+    fd: int = libc.signalfd(-1, signals, os.O_NONBLOCK | os.O_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "cannot watch for the ends of children")
+    return fd
+
+
 def read(path: str) -> bytes:
     """Return a file under /proc, empty when the process is gone or not ours to read."""
     try:
@@ -98,7 +111,8 @@ def own_children() -> list[int]:
     """Return the children of the calling process, which has one thread."""
     if not _HAS_CHILDREN_FILE:
         return children(os.getpid())
-    return [int(child) for child in read("thread-self/children").split()]
+    pid = os.getpid()
+    return [int(child) for child in read(f"{pid}/task/{pid}/children").split()]
 
 
 def all_pids() -> list[int]:

@@ -192,7 +192,8 @@ class Reaper:
             self._reports.append((FAILED, serial, stage, number, path[:1000], str(error)[:1000]))
             return
         finally:
-            os.chdir("/")  # hold no file system that someone wants to unmount
+            if working_dir != "/":
+                os.chdir("/")  # hold no file system that someone wants to unmount
         attempt = Attempt(serial, marker, pid, boot_ticks)
         self._attempts[serial] = self._mains[pid] = self._unannounced[serial] = attempt
 
@@ -381,12 +382,9 @@ def _reset_process(nofile: int) -> int:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     # handlers, unlike SIG_IGN, do not pass to the tasks; the reaper itself only ever ends by its socket
-    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, lambda *_: None)
-    wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    return wake
+    return procfs.child_signals()
 
 
 def _take_tag(tag: int) -> int:

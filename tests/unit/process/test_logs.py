@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -265,3 +266,19 @@ def test_full_disk_leaves_whole_records(tmp_path: Path) -> None:
     os.close(opened)
     file.write(record(2))
     assert numbers(read_all(folder, file.finish())) == [0, 2]
+
+
+def test_full_disk_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log whose parts cannot be joined is read from its parts, as the store keeps it too."""
+    folder, file = make(tmp_path, 2000 * SIZE)
+    for number in range(6000):
+        file.write(record(number))
+    expected = numbers(read_all(folder, file.snapshot()))
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "sendfile", full)
+    log = file.finish()
+    assert numbers(read_all(folder, log)) == expected
+    assert numbers(read_all(folder, replace(log, has_tail_apart=False))) == expected
