@@ -113,7 +113,7 @@ _DURATION_SCHEMA: Final = WithJsonSchema(
     {
         "anyOf": [
             {"type": "number", "minimum": 0},
-            {"type": "string", "pattern": "^" + _DURATION.pattern.replace("?P<", "?<") + f"$|^{_NUMBER}$"},
+            {"type": "string", "pattern": f"^({''.join(f'({_NUMBER}{unit})?' for unit in _SECONDS)}|{_NUMBER})$"},
         ],
         "description": "A duration: seconds, or 90s, 5m, 1h30m, 2d, 250ms",
     }

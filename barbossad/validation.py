@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import heapq
+import itertools
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +18,8 @@ from barbossad.errors import Fault
 Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN_CHARACTERS: Final = 60
+_MAX_CANDIDATES: Final = 300
+_MAX_ERRORS: Final = 1000
 
 _KINDS: Final[Mapping[type, str]] = {
     bool: "true or false",
@@ -89,7 +93,7 @@ def faults_of(
     the fault does not count.
     """
     found: list[Fault] = []
-    for item in error.errors(include_url=False):
+    for item in error.errors(include_url=False)[:_MAX_ERRORS]:
         path = real_path(value, item["loc"])
         full_path = place(path)
         if full_path is not None:
@@ -120,21 +124,29 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
     """Return the one of ``known`` that ``name`` was probably meant to be."""
     if not isinstance(name, str):
         return None
-    folded = {candidate.casefold().replace("-", "_"): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.casefold().replace("-", "_"), folded, n=1, cutoff=0.6)
+    wanted = _folded(name)
+    folded = {_folded(candidate): candidate for candidate in known}
+    if len(folded) > _MAX_CANDIDATES:  # difflib is slow: leave those that can be a slip of the finger
+        near = (key for key in folded if abs(len(key) - len(wanted)) < 2 and sorted(key)[:2] == sorted(wanted)[:2])
+        folded = {key: folded[key] for key in itertools.islice(near, _MAX_CANDIDATES)}
+    matches = difflib.get_close_matches(wanted[:100], folded, n=1, cutoff=0.6)
     return folded[matches[0]] if matches else None
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("-", "_")
 
 
 def proposal(name: object, known: Iterable[str], *, noun: str = "known keys") -> str:
     """Return a hint: the nearest known name, or all of them where none is near."""
-    candidates = sorted(known)
+    candidates = set(known)
     close = nearest(name, candidates)
     if close is not None:
         return f"did you mean {close!r}?"
     if not candidates:
         return f"there are no {noun}"
-    shown = ", ".join(candidates[:20])
-    return f"{noun}: {shown}" + (", …" if len(candidates) > 20 else "")
+    first = ", ".join(heapq.nsmallest(20, candidates))
+    return f"{noun}: {first}" + (", …" if len(candidates) > 20 else "")
 
 
 def kind_of(value: object) -> str:

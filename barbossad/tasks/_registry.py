@@ -65,8 +65,9 @@ def _add(entry_point: importlib.metadata.EntryPoint, found: TaskTypes) -> None:
         if entry_point.name in found.types:
             raise TaskTypeError(f"the name is taken by {found.types[entry_point.name].origin}")
         found.types[entry_point.name] = type_of(entry_point.load(), entry_point.name)
-    except Exception as error:  # noqa: BLE001 (a stranger's module may raise anything when it is imported)
-        found.problems.append(f"task type {entry_point.name!r} of {entry_point.value} cannot be used: {error}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a stranger's module may raise anything at its import)
+        reason = "it ended the program" if isinstance(error, SystemExit) else str(error) or type(error).__name__
+        found.problems.append(f"task type {entry_point.name!r} of {entry_point.value} cannot be used: {reason}")
 
 
 def type_of(module: ModuleType, name: str) -> TaskType:

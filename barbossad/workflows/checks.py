@@ -40,12 +40,17 @@ class Checker:
     faults: list[Fault]
     names: Names
 
+    max_faults: int
+    """No more are looked for: a proposal for each of thousands would take minutes."""
+
     def check(self, value: object, path: Path, position: int | None) -> None:
         """Check every expression beneath ``value``.
 
         ``position`` is that of the task which the value belongs to, None where it belongs to all of them.
         """
         for leaf_path, text in leaves(value, path):
+            if len(self.faults) > self.max_faults:
+                return
             try:
                 found = references(text)
             except ExpressionError as error:

@@ -101,6 +101,8 @@ def compile_template(text: str) -> Template:
     """
     from jinja2.exceptions import TemplateError  # noqa: PLC0415 (see the module's docstring)
 
+    from barbossad.workflows.sandbox import Joined  # noqa: PLC0415
+
     if len(text) > MAX_TEMPLATE_CHARACTERS:
         raise ExpressionError(
             text, f"is too long: with expressions, text has at most {MAX_TEMPLATE_CHARACTERS} characters"
@@ -117,7 +119,8 @@ def compile_template(text: str) -> Template:
         raise ExpressionError(text, f"is no expression: {reason}", _hint(text)) from None
     except RecursionError:
         raise ExpressionError(text, "is nested too deeply") from None
-    return Template(_Lazy(text, tree), _survey(text, tree))
+    found = _survey(text, tree)
+    return Template(_Lazy(text, Joined().visit(tree)), found)
 
 
 def _survey(text: str, tree: nodes.Template) -> tuple[tuple[str, ...], ...]:
@@ -125,20 +128,19 @@ def _survey(text: str, tree: nodes.Template) -> tuple[tuple[str, ...], ...]:
     from jinja2 import nodes  # noqa: PLC0415 (see the module's docstring)
 
     found: dict[tuple[str, ...], None] = {}
-    level: list[nodes.Node] = [tree]
+    level: list[tuple[nodes.Node, bool]] = [(tree, False)]
     for _ in range(MAX_DEPTH):
-        deeper: list[nodes.Node] = []
-        for node in level:
+        deeper: list[tuple[nodes.Node, bool]] = []
+        for node, is_counted in level:
             if isinstance(node, nodes.Filter):
                 _check_function(text, node.name, _sandbox().filters, "filters")
             elif isinstance(node, nodes.Test):
                 _check_function(text, node.name, _sandbox().tests, "tests")
-            if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
-                name, inner = _reference(node)
-                deeper.extend(inner)
+            elif isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem) and not is_counted:
+                name = _reference(node)
                 found.update({name: None} if name else {})
-            else:
-                deeper.extend(node.iter_child_nodes())
+            holder = node.node if isinstance(node, nodes.Getattr | nodes.Getitem) else None
+            deeper.extend((child, child is holder) for child in node.iter_child_nodes())
         level = deeper
         if not level:
             return tuple(found)
@@ -150,15 +152,14 @@ def _check_function(text: str, name: str, known: Iterable[str], noun: str) -> No
         raise ExpressionError(text, f"uses {name!r}, which there is not", proposal(name, known, noun=noun))
 
 
-def _reference(node: nodes.Expr) -> tuple[tuple[str, ...], list[nodes.Node]]:
-    """Return a name with the constant keys after it, and the expressions that it holds beside.
+def _reference(node: nodes.Expr) -> tuple[str, ...]:
+    """Return a name with the constant keys after it: ``tasks['a'].outputs[params.k]`` is ``tasks``, ``a``, ``outputs``.
 
-    ``tasks['a'].outputs[params.k]`` gives ``("tasks", "a", "outputs")`` and ``params.k``.
+    Nothing if it does not begin with a name.
     """
     from jinja2 import nodes  # noqa: PLC0415 (see the module's docstring)
 
     keys: list[str] = []
-    beside: list[nodes.Node] = []
     while isinstance(node, nodes.Getattr | nodes.Getitem):
         if isinstance(node, nodes.Getattr):
             keys.append(node.attr)
@@ -166,11 +167,8 @@ def _reference(node: nodes.Expr) -> tuple[tuple[str, ...], list[nodes.Node]]:
             keys.append(str(node.arg.value))
         else:
             keys.clear()
-            beside.append(node.arg)
         node = node.node
-    if isinstance(node, nodes.Name):
-        return (node.name, *reversed(keys)), beside
-    return (), [*beside, node]
+    return (node.name, *reversed(keys)) if isinstance(node, nodes.Name) else ()
 
 
 def _hint(text: str) -> str:
@@ -202,16 +200,18 @@ class _Lazy:
 
     def __init__(self, text: str, tree: nodes.Template) -> None:
         self._text = text
-        self._tree: nodes.Template | None = tree
+        self._tree = tree
         self._evaluate: Callable[[Mapping[str, Any]], Any] | None = None
 
     def __call__(self, scope: Mapping[str, Any]) -> Any:
+        """Return the value. Raise ExpressionError."""
         from jinja2.exceptions import TemplateError  # noqa: PLC0415 (see the module's docstring)
 
         try:
-            if self._evaluate is None:
-                self._evaluate = self._compiled()
-            return self._evaluate(scope)
+            evaluate = self._evaluate
+            if evaluate is None:  # two threads may both compile; the result is the same
+                evaluate = self._evaluate = self._compiled()
+            return evaluate(scope)
         except TemplateError as error:
             raise ExpressionError(self._text, f"has no value: {error.message}") from error
         except RefusalError as error:
@@ -224,8 +224,7 @@ class _Lazy:
     def _compiled(self) -> Callable[[Mapping[str, Any]], Any]:
         from barbossad.workflows.sandbox import MAX_RESULT_CHARACTERS, plain  # noqa: PLC0415
 
-        tree, self._tree = self._tree, None
-        assert tree is not None
+        tree = self._tree
         lone = _lone(tree, self._text)
         if lone is not None:
             evaluate = _sandbox().evaluator(lone)

@@ -18,7 +18,7 @@ from barbossad.model.definition import (
     WorkflowDefinition,
 )
 from barbossad.model.names import WORKFLOW_NAME, TaskId, VersionId, WorkflowName
-from barbossad.validation import proposal, validate
+from barbossad.validation import proposal, shown, validate
 from barbossad.workflows import declarations, entries, graph
 from barbossad.workflows.checks import Checker, Names
 from barbossad.workflows.contract import TaskType
@@ -160,9 +160,9 @@ class _Reading:
             for index, name in enumerate(task.depends_on):
                 if name not in positions:
                     path = (*task.path, "depends_on", index)
-                    others = positions.keys() - {task.id}
-                    hint = proposal(name, others, noun="other tasks")
-                    self.faults.append(self.document.fault(path, f"there is no task {name!r}", hint))
+                    is_told = len(self.faults) < MAX_FAULTS
+                    hint = proposal(name, positions.keys() - {task.id}, noun="other tasks") if is_told else ""
+                    self.faults.append(self.document.fault(path, f"there is no task {shown(name)}", hint))
             known = [positions[name] for name in task.depends_on if name in positions]
             dependencies.append(list(dict.fromkeys(known)))
         self._refuse_circles(tasks, dependencies)
@@ -172,8 +172,8 @@ class _Reading:
         for circle in graph.cycles(dependencies):
             first = circle.index(min(circle))
             ordered = [tasks[position] for position in circle[first:] + circle[:first]]
-            shown = [task.id for task in ordered]
-            names = " -> ".join(shown if len(shown) <= 12 else [*shown[:6], "…", *shown[-5:]])
+            ids = [task.id for task in ordered]
+            names = " -> ".join(ids if len(ids) <= 12 else [*ids[:6], "…", *ids[-5:]])
             implied = next((task for task in ordered if task.depends_on is None), None)
             hint = "each waits for the next and none can start; remove one of these depends_on"
             if implied is not None:
@@ -181,7 +181,7 @@ class _Reading:
             place = next(task for task in ordered if task.depends_on is not None)
             self.faults.append(
                 self.document.fault(
-                    (*place.path, "depends_on"), f"tasks wait for each other: {names} -> {shown[0]}", hint
+                    (*place.path, "depends_on"), f"tasks wait for each other: {names} -> {ids[0]}", hint
                 )
             )
 
@@ -194,7 +194,7 @@ class _Reading:
             positions={task.id: position for position, task in reversed(list(enumerate(tasks)))},
             dependencies=dependencies,
         )
-        checker = Checker(self.document, self.faults, names)
+        checker = Checker(self.document, self.faults, names, MAX_FAULTS)
         checker.check(value.get("env"), ("env",), None)
         checker.check(value.get("defaults"), ("defaults",), None)
         for position, task in enumerate(tasks):

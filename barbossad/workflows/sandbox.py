@@ -19,6 +19,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing, pass_context
+from jinja2.visitor import NodeTransformer
 
 from barbossad.validation import nearest
 from barbossad.variables import text_of
@@ -68,7 +69,7 @@ class Missing(StrictUndefined):
 class Sandbox(ImmutableSandboxedEnvironment):
     """The environment that all expressions are compiled in."""
 
-    intercepted_binops = frozenset({"*", "**", "%"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
         super().__init__(
@@ -83,7 +84,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             autoescape=False,
             cache_size=0,
         )
-        taken = {name: self.filters[name] for name in FILTERS}
+        taken = {name: _bounded_filter(self.filters[name]) for name in FILTERS}
         self.filters = {**taken, "join": _join, "replace": _replace, "tojson": text_of_json, "from_json": json.loads}
         self.globals = {"range": _range}
 
@@ -125,7 +126,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError("the result of * is too large")
         if operator == "**" and _power_bits(left, right) > MAX_BITS:
             raise SecurityError("the result of ** is too large")
-        return super().call_binop(context, operator, left, right)
+        result = super().call_binop(context, operator, left, right)
+        _check_size(result)
+        return result
 
     def evaluator(self, expression: nodes.Expr) -> Callable[[Mapping[str, Any]], Any]:
         """Return a function from a scope to the value of a parsed expression, with its type."""
@@ -141,6 +144,35 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return evaluate
 
 
+class Joined(NodeTransformer):
+    """Makes ``a ~ b`` the same as ``[a, b] | join``: bounded, and with our words for true and nothing."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 (the visitor names it so)
+        """Return the filter in place of the operator."""
+        self.generic_visit(node)
+        pieces = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(pieces, "join", [], [], None, None, lineno=node.lineno)
+
+
+def _bounded_filter(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter of Jinja2 whose result is refused where it is too large, so that no chain of them grows."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        result = function(*arguments, **options)
+        _check_size(result)
+        return result
+
+    return call
+
+
+def _check_size(value: Any) -> None:
+    if isinstance(value, str) and len(value) > MAX_RESULT_CHARACTERS:
+        raise SecurityError(f"a result has more than {MAX_RESULT_CHARACTERS} characters")
+    if isinstance(value, list | tuple | dict) and len(value) > MAX_ITEMS:
+        raise SecurityError(f"a result has more than {MAX_ITEMS} items")
+
+
 @pass_context
 def _finalize(_context: Context, value: Any) -> str:
     """Make text of a value between other text. Asks for the context so that nothing is folded at load."""
@@ -152,10 +184,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Missing):
         value._fail_with_undefined_error()  # noqa: SLF001 (what Jinja2 itself calls)
     if isinstance(value, str):
-        value = str(value)
-        if len(value) > MAX_RESULT_CHARACTERS:
-            raise SecurityError(f"the result has more than {MAX_RESULT_CHARACTERS} characters")
-        return value
+        _check_size(value)
+        return str(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):

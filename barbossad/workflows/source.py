@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from barbossad.model.names import PARAM_NAME, TASK_ID, WORKFLOW_NAME
 from barbossad.units import Duration, PositiveDuration
@@ -106,6 +106,10 @@ def _param_name(name: str) -> str:
     return name
 
 
+def _pattern(pattern: re.Pattern[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$"})
+
+
 Prose = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARACTERS)]
 
 
@@ -143,14 +147,17 @@ class Defaults(Source):
     )
 
 
+_ONE_OR_MANY: Final = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+
+
 class TaskSource(Source):
     """The keys that every task has, beside the one that names its type."""
 
-    id: Annotated[str, AfterValidator(_task_id)] | None = Field(
+    id: Annotated[str, AfterValidator(_task_id), _pattern(TASK_ID)] | None = Field(
         None, description="Its name; by default type and position, as shell-2"
     )
     description: Prose = Field("", description="What it does")
-    depends_on: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+    depends_on: Annotated[list[str], BeforeValidator(_one_or_many), _ONE_OR_MANY] = Field(
         [], description="Tasks that it waits for; without this key the one written before it; [] starts at once"
     )
     timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
@@ -173,7 +180,7 @@ class TemplateSource(Source):
 class WorkflowSource(Source):
     """A whole file."""
 
-    name: Annotated[str, AfterValidator(_workflow_name)] = Field(description="Its unique name")
+    name: Annotated[str, AfterValidator(_workflow_name), _pattern(WORKFLOW_NAME)] = Field(description="Its unique name")
     description: Prose = Field("", description="What it is for")
     labels: dict[str, Text] = Field({}, description="Words to find it by")
     params: dict[Annotated[str, AfterValidator(_param_name)], Any] = Field(

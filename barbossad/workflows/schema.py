@@ -1,0 +1,74 @@
+"""Make the JSON Schema of the workflow language from its models, for editors that complete and check YAML.
+
+It says what a file may look like; what names refer to, and what expressions are worth, only the loader can say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from barbossad.validation import kind_of
+from barbossad.workflows.contract import TaskType, code_fields
+from barbossad.workflows.source import ParamSource, TaskSource, WorkflowSource
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+EXPRESSION: Final[Mapping[str, Any]] = {"type": "string", "pattern": r"\{\{"}
+
+_PREFIX: Final = "#/$defs/{model}"
+
+Schema = dict[str, Any]
+
+
+def json_schema(task_types: Mapping[str, TaskType]) -> Schema:
+    """Return the schema of a whole file that may use these task types."""
+    definitions: Schema = {}
+    workflow = _of(WorkflowSource, definitions)
+    workflow["properties"]["params"]["additionalProperties"] = _reference("Param")
+    workflow["properties"]["tasks"]["items"] = _reference("Task")
+    definitions["Param"] = _of(ParamSource, definitions)
+    definitions["Task"] = _task(task_types, definitions)
+    return {"$schema": DIALECT, **workflow, "title": "Barbossa workflow", "$defs": definitions}
+
+
+def _task(task_types: Mapping[str, TaskType], definitions: Schema) -> Schema:
+    """Return the schema of a task: the keys of all, and exactly one that names a type."""
+    task = _of(TaskSource, definitions)
+    for name, task_type in sorted(task_types.items()):
+        definitions[f"type_{name}"] = _params(task_type, definitions)
+        task["properties"][name] = _reference(f"type_{name}")
+    task["oneOf"] = [{"required": [name]} for name in sorted(task_types)]
+    return task
+
+
+def _params(task_type: TaskType, definitions: Schema) -> Schema:
+    """Return the schema of what stands under a type's key: a map, or one of its bare values."""
+    schema = _of(task_type.Params, definitions)
+    code = code_fields(task_type.Params)
+    for name, field in schema["properties"].items():
+        if name not in code and not _takes_any_text(field):
+            description = field.pop("description", "")
+            schema["properties"][name] = {"anyOf": [dict(field), dict(EXPRESSION)], "description": description}
+    bare = [_bare(schema["properties"][field], kind_of(kind())) for kind, field in task_type.bare.items()]
+    return {"anyOf": [*bare, schema]} if bare else schema
+
+
+def _bare(field: Schema, kind: str) -> Schema:
+    """Return the schema of a field for a value of one kind, where it stands bare."""
+    wanted = {"text": "string", "a list": "array"}.get(kind, "object")
+    return {"type": wanted, "description": field.get("description", "")}
+
+
+def _takes_any_text(field: Schema) -> bool:
+    options = field.get("anyOf", [field])
+    return any(option == {"type": "string"} or "string" in option.get("type", ()) for option in options)
+
+
+def _of(model: Any, definitions: Schema) -> Schema:
+    schema: Schema = model.model_json_schema(ref_template=_PREFIX)
+    definitions.update(schema.pop("$defs", {}))
+    return schema
+
+
+def _reference(name: str) -> Schema:
+    return {"$ref": _PREFIX.format(model=name)}

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from barbossad.tasks import _registry
+from barbossad.tasks._api import TaskContext, TaskType
+from barbossad.tasks._registry import TaskTypeError, type_of
+from barbossad.workflows.loader import Loader
+
+NEW_TYPE = '''\
+"""Greet somebody."""
+
+from pydantic import Field
+
+from barbossad.tasks._api import Argument, Command, TaskContext, TaskParams
+
+SUMMARY = "Greet somebody"
+EXAMPLE = "- greet: world"
+BARE = {str: "name"}
+
+
+class Params(TaskParams):
+    """Whom to greet."""
+
+    name: Argument = Field(description="Who is greeted")
+    times: int = Field(1, ge=1, description="How often")
+
+
+def command(ctx: TaskContext, params: Params) -> Command:
+    """Return echo."""
+    return Command(argv=("echo", f"hello {params.name}" * params.times))
+'''
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed package of somebody else's, with entry points."""
+    folder = tmp_path / "site"
+    info = folder / "elsewhere-1.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "elsewhere.py").write_text(NEW_TYPE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[barbossa.tasks]\ngreet = elsewhere\n")
+    monkeypatch.syspath_prepend(str(folder))
+    importlib.invalidate_caches()
+    yield folder
+    for name in [name for name in sys.modules if name.startswith("elsewhere")]:
+        del sys.modules[name]
+
+
+def entry_points(package: Path, *lines: str) -> None:
+    text = "\n".join(("[barbossa.tasks]", *lines, ""))
+    (package / "elsewhere-1.0.dist-info/entry_points.txt").write_text(text)
+    importlib.invalidate_caches()
+
+
+def context(task_type: TaskType) -> TaskContext:
+    params = {"who": "you", "n": 2}
+    return TaskContext(run_id="r", task_id="t", attempt=1, params=params, scope={"params": params})
+
+
+HEAD = "name: a\nparams: {who: {type: string}, n: {type: integer}}\n"
+
+
+def test_a_type_of_another_package_is_found_and_used(package: Path) -> None:
+    """A type is one file: its entry point is all it takes to load and prepare a workflow that uses it."""
+    types_ = _registry.load()
+    loader = Loader(types_)
+    definition = loader.load(
+        HEAD + "tasks: [{greet: world}, {greet: {name: '{{ params.who }}', times: '{{ params.n }}'}}]"
+    )
+    greet = types_["greet"]
+    assert [task.id for task in definition.tasks] == ["greet-1", "greet-2"]
+    commands = [greet.command(context(greet), task.params) for task in definition.tasks]
+    assert [command.argv for command in commands] == [("echo", "hello world"), ("echo", "hello youhello you")]
+    assert [str(fault) for fault in loader.check(HEAD + "tasks: [{greet: {name: x, tims: 2}}, {gret: x}]")] == [
+        "line 3, column 27: unknown key 'tims' (did you mean 'times'?)",
+        "line 3, column 39: unknown key 'gret' (did you mean 'greet'?)",
+    ]
+
+
+def test_what_an_expression_gives_is_validated_like_what_is_written(package: Path) -> None:
+    """A typed field takes an expression; its value is held against the type when the task starts."""
+    greet = _registry.load()["greet"]
+    definition = Loader({"greet": greet}).load(HEAD + "tasks: [{greet: {name: x, times: '{{ params.who }}'}}]")
+    with pytest.raises(Exception, match="'times' must be a whole number, not text"):
+        greet.command(context(greet), definition.tasks[0].params)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("gone = elsewhere_gone", "No module named"),
+        ("shell = elsewhere", "the name is taken by barbossad.tasks.shell"),
+        ("timeout = elsewhere", "cannot be the name of a type"),
+        ("Greet = elsewhere", "cannot be the name of a type"),
+        ("other = json", "has no class Params"),
+        ("raises = elsewhere_raises", "boom"),
+        ("exits = elsewhere_exits", "it ended the program"),
+    ],
+)
+def test_a_broken_type_of_another_package_is_reported_and_left_out(package: Path, line: str, reason: str) -> None:
+    """Somebody else's fault never keeps the daemon from starting, nor the other types from working."""
+    (package / "elsewhere_raises.py").write_text("raise RuntimeError('boom')")
+    (package / "elsewhere_exits.py").write_text("raise SystemExit(1)")
+    entry_points(package, line, "greet = elsewhere")
+    found = _registry.discover()
+    assert set(found.types) == {"shell", "python", "greet"}
+    (problem,) = found.problems
+    assert reason in problem
+    assert repr(line.split(maxsplit=1)[0]) in problem
+
+
+def test_every_public_file_of_the_folder_is_a_type(types: dict[str, TaskType]) -> None:
+    """A new file in the folder needs no list anywhere; each has what the reference pages show."""
+    names = {path.stem for path in Path(_registry.__file__).parent.glob("[!_]*.py")}
+    assert names == set(_registry.own_names()) <= set(types)
+    loader = Loader(types)
+    for task_type in types.values():
+        assert task_type.summary
+        text = HEAD + "  # the params that examples use\ntasks:\n" + task_type.example
+        text = text.replace("{who:", "{target: {type: path}, keep_days: {type: integer}, who:")
+        assert loader.check(text) == [], task_type.name
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("SUMMARY = ''", "it has no SUMMARY"),
+        ("del EXAMPLE", "it has no EXAMPLE"),
+        ("del command", "no function command"),
+        ("BARE = {str: 'nam'}", "BARE names a param"),
+        ("from pydantic import BaseModel\nclass Params(BaseModel): pass", "allow unknown keys"),
+        ("class Params(TaskParams):\n    x: int = 1", "'x' has no description"),
+    ],
+)
+def test_what_a_type_lacks_is_said(change: str, reason: str) -> None:
+    """The author of a type is told what to add."""
+    module = types.ModuleType("elsewhere")
+    exec(NEW_TYPE + change, module.__dict__)
+    with pytest.raises(TaskTypeError, match=reason):
+        type_of(module, "greet")
