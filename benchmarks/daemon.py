@@ -28,7 +28,11 @@ class Client:
 
     def __init__(self, socket_path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(str(socket_path))
+        try:
+            self.socket.connect(str(socket_path))
+        except OSError:
+            self.socket.close()
+            raise
         self._lines = self.socket.makefile("rb")
 
     def call(self, method: str, **params: Any) -> Any:
