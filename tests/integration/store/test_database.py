@@ -379,7 +379,7 @@ async def main():
     async with Database.open(Path(sys.argv[1])) as database:
         for number in range(20):
             await database.write(
-                lambda tx: tx.execute("INSERT INTO events (at_ms, kind, data) VALUES (?, 'x', '{}')", (number,)).rowcount
+                lambda tx: tx.execute("INSERT INTO events (at_ms, kind, data) VALUES (?, '', '')", (number,)).rowcount
             )
         database.write(lambda tx: os.kill(os.getpid(), 9))
         await asyncio.Event().wait()
@@ -471,7 +471,7 @@ def _page_of(path: Path, table: str) -> int:
 
 async def test_file_that_may_not_be_opened(tmp_path: Path) -> None:
     """What the file system refuses is told with the path."""
-    with pytest.raises(StoreError, match="cannot open the state file .*nowhere"):
+    with pytest.raises(StoreError, match=r"cannot open the state file .*nowhere"):
         async with Database.open(tmp_path / "nowhere" / "barbossa.db"):
             pass
 

@@ -91,6 +91,6 @@ def test_what_cannot_be_locked(tmp_path: Path, is_link: bool) -> None:
         path.symlink_to(tmp_path / "elsewhere")
     else:
         path.mkdir()
-    with pytest.raises(StoreError, match="cannot lock .*barbossad.lock"), lock.own(tmp_path):
+    with pytest.raises(StoreError, match=r"cannot lock .*barbossad\.lock"), lock.own(tmp_path):
         pass
     assert not (tmp_path / "elsewhere").exists()

@@ -56,7 +56,7 @@ def test_released_scripts_are_never_edited() -> None:
 
 @pytest.mark.parametrize("number", schema.scripts())
 def test_script_is_one_transaction(number: int) -> None:
-    """A script is whole or not at all, and says itself which version it makes (executescript commits before it runs)."""
+    """A script is whole or not at all and says itself which version it makes: executescript commits before it."""
     lines = [line for line in schema.scripts()[number].splitlines() if line and not line.startswith("--")]
     assert lines[0] == "BEGIN;"
     assert lines[-1] == "COMMIT;"
@@ -90,7 +90,8 @@ INSERT = {
     "runs": """INSERT INTO runs (id, workflow, version, state, trigger, params, requested_by, created_at_ms)
         VALUES (:id, 'w', 'v', :state, 'manual', '{}', 'x', 0)""",
     "tasks": "INSERT INTO tasks (run, task, state) VALUES (1, :id, :state)",
-    "attempts": "INSERT INTO attempts (run, task, number, state, launcher, boot_id) VALUES (1, '1', :id, :state, 'l', 'b')",
+    "attempts": """INSERT INTO attempts (run, task, number, state, launcher, boot_id)
+        VALUES (1, '1', :id, :state, 'l', 'b')""",
 }
 STATES: dict[str, type[StrEnum]] = {"runs": RunState, "tasks": TaskState, "attempts": AttemptState}
 ENDED = {"runs": RUN_ENDED, "tasks": TASK_ENDED, "attempts": ATTEMPT_ENDED}
@@ -100,10 +101,10 @@ UNSTORED = {TaskState.PENDING}
 
 def insert(connection: sqlite3.Connection, table: str, state: str, number: int = 1) -> None:
     """Insert a row in a state, with the rows that it belongs to."""
-    for parent in INSERT:
+    for parent, statement in INSERT.items():
         if parent == table:
             break
-        connection.execute(INSERT[parent].replace("INSERT", "INSERT OR IGNORE", 1), {"id": 1, "state": "running"})
+        connection.execute(statement.replace("INSERT", "INSERT OR IGNORE", 1), {"id": 1, "state": "running"})
     connection.execute(INSERT[table], {"id": number, "state": state})
 
 
