@@ -50,6 +50,7 @@ async def open_services(config: Config, clock: Clock, *, config_path: Path | Non
         database = await stack.enter_async_context(Database.open(config.state_dir / DATABASE_FILE))
         task_types = task_registry.discover().types
         workflows = Registry(WorkflowStore(database), Loader(task_types), clock)
+        stack.callback(workflows.close)
         await workflows.open()
         runs = RunStore(database)
         logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +24,9 @@ MAX_REQUEST_BYTES: Final = 1024 * 1024
 
 MAX_DEPTH: Final = 64
 """How deep arrays and objects may nest."""
+
+MAX_REQUEST_VALUES: Final = 100_000
+"""How many values a request may hold: a megabyte of empty lists takes half a second to read."""
 
 MAX_BATCH: Final = 1000
 """How many calls one batch may hold."""
@@ -85,13 +90,15 @@ def encode(message: object) -> bytes:
     return text.encode(errors="replace") + b"\n"  # half a surrogate pair, which no text has, becomes "?"
 
 
-def decode(line: bytes) -> object:
+def decode(line: bytes, *, max_values: int | None = None) -> object:
     """Parse one line strictly.
 
     Refuses what RFC 8259 calls unpredictable: invalid UTF-8, half surrogate pairs, duplicate keys, NaN and
-    Infinity, numbers too large for either kind, and nesting deeper than ``MAX_DEPTH``.
+    Infinity, numbers too large for either kind, nesting deeper than ``MAX_DEPTH``, and more than ``max_values``.
     Raise ``WireError("parse_error")`` with the reason.
     """
+    if max_values is not None and _has_more_values(line, max_values):
+        raise WireError("parse_error", f"more than {max_values} values")
     try:
         value = _DECODER.decode(line.decode("utf-8"))
         if b"\\ud" in line or b"\\uD" in line:
@@ -207,6 +214,18 @@ def _finite(digits: str) -> float:
 
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+
+
+_MARKS: Final = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?|[\[{,]', re.DOTALL)
+"""A whole string, one without an end too, so that nothing is looked at twice; or what starts another value."""
+
+
+def _has_more_values(line: bytes, limit: int) -> bool:
+    """Whether a line would make more values than that, told before they are made; commas in text do not count."""
+    if line.count(b",") + line.count(b"[") + line.count(b"{") < limit:
+        return False
+    marks = (found for found in _MARKS.finditer(line) if line[found.start()] != 0x22)
+    return next(islice(marks, limit, None), None) is not None
 
 
 def _is_too_deep(value: object) -> bool:

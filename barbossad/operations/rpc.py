@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -27,8 +28,9 @@ def discover(call: Call, params: NoParams) -> OpenRpc:  # noqa: ARG001 (the same
     return document()
 
 
+@lru_cache(maxsize=1)
 def document() -> OpenRpc:
-    """Return the OpenRPC document of all operations."""
+    """Return the OpenRPC document of all operations; made once, since that takes a while and never differs."""
     return {
         "openrpc": "1.3.2",
         "info": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -17,6 +17,9 @@ from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.views import FaultView, fault_view
 from barbossad.security.access import Role
+
+MAX_YAML_REQUEST_BYTES: Final = 4 * wire.MAX_REQUEST_BYTES
+"""The longest request that carries a workflow file."""
 
 VersionsCursor = Annotated[
     str | None, Field(pattern="^[0-9]{1,18}-[0-9]{1,18}$", description="next_cursor of the page before")
@@ -169,14 +172,14 @@ class Enabled(TypedDict):
     enabled: bool
 
 
-@define("workflow.validate", Role.VIEWER, max_request_bytes=wire.MAX_MESSAGE_BYTES)
-def validate(call: Call, params: YamlParams) -> Validated:
+@define("workflow.validate", Role.VIEWER, max_request_bytes=MAX_YAML_REQUEST_BYTES)
+async def validate(call: Call, params: YamlParams) -> Validated:
     """Tell every fault of a workflow file; nothing is stored."""
-    faults = call.services.workflows.check(params.yaml)
+    faults = await call.services.workflows.check(params.yaml)
     return {"valid": not faults, "faults": [fault_view(fault) for fault in faults]}
 
 
-@define("workflow.apply", Role.AUTHOR, max_request_bytes=wire.MAX_MESSAGE_BYTES)
+@define("workflow.apply", Role.AUTHOR, max_request_bytes=MAX_YAML_REQUEST_BYTES)
 async def apply(call: Call, params: YamlParams) -> Applied:
     """Put a workflow file in force.
 

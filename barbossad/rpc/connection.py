@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+import time
 from typing import Final, cast
 
 from barbossad import wire
 from barbossad.operations.services import Call
-from barbossad.rpc.dispatch import Answer, Dispatcher
+from barbossad.rpc.dispatch import Answer, Dispatcher, Pending
 
 MAX_IN_FLIGHT: Final = 1024
 """Calls of one client that may be under way; its further lines wait unread."""
 
+MAX_IN_FLIGHT_BYTES: Final = wire.MAX_REQUEST_BYTES
+"""How much the calls under way may have been long, together: a batch is one line of many calls."""
+
+MAX_UNSENT_BYTES: Final = 4 * wire.MAX_MESSAGE_BYTES
+"""Answers of one client that may wait to be read by it; one that lets more pile up is cut off."""
+
 LINES_A_TURN: Final = 16
-"""Lines of one client that are handled before others get their turn."""
+TURN_SECONDS: Final = 0.005
+"""Lines of one client that are handled, and the time after which no more are, before others get their turn."""
 
 STALL_SECONDS: Final = 30.0
-"""How long a client may leave a line half sent, or an answer unread, before it is cut off."""
+"""How long a client may leave a line half sent, or take nothing of an answer, before it is cut off."""
 
 log = logging.getLogger(__name__)
 
@@ -26,37 +33,53 @@ log = logging.getLogger(__name__)
 class Connection(asyncio.Protocol):
     """Reads lines of one client and writes the answers, each when it is ready."""
 
-    def __init__(self, dispatcher: Dispatcher, call: Call, members: set[Connection]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, call: Call, members: set[Connection], *, stall_seconds: float = STALL_SECONDS
+    ) -> None:
         self._dispatcher = dispatcher
         self._call = call
         self._members = members
+        self._stall_seconds = stall_seconds
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._outgoing: list[bytes] = []
         self._searched = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._taken = 0
+        self._outgoing: list[bytes] = []
+        self._written_bytes = 0
+        self._tasks: dict[asyncio.Task[None], Pending] = {}
+        self._in_flight_bytes = 0
         self._stall: asyncio.TimerHandle | None = None
+        self._progress = (0, 0)
         self._is_draining = False
         self._is_reading = True
         self._turn: asyncio.Handle | None = None
         self._is_closing = False
+        members.add(self)
 
     # -- asyncio's callbacks -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
-        self._members.add(self)
+        if self._is_closing:
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (it does not matter why)
-        """See asyncio.Protocol; what the client asked for goes on, its answers are dropped."""
-        self._members.discard(self)
+        """See asyncio.Protocol; what changes something goes on, what only looks is dropped."""
         self._transport = None
+        self._buffer.clear()
         self._set_stall(is_stalled=False)
         if self._turn is not None:
             self._turn.cancel()
-        for task in self._tasks:
-            task.cancel()
+        for task, pending in self._tasks.items():
+            if not pending.is_change:
+                task.cancel()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Be forgotten when the client is gone and nothing that it asked for goes on."""
+        if self._transport is None and not self._tasks:
+            self._members.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -79,19 +102,20 @@ class Connection(asyncio.Protocol):
     def _take_lines(self) -> None:
         """Handle some of the lines that have arrived; the rest in the next turn of the loop."""
         self._turn = None
-        handled = 0
+        handled, until = 0, time.monotonic() + TURN_SECONDS
         while self._transport is not None and not self._is_closing and self._may_take():
             end = self._buffer.find(b"\n", self._searched)
             if end < 0:
                 self._searched = len(self._buffer)
                 break
-            if handled == LINES_A_TURN:
+            if handled == LINES_A_TURN or time.monotonic() > until:
                 self._turn = asyncio.get_running_loop().call_soon(self._take_lines)
                 break
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             self._searched = 0
             handled += 1
+            self._taken += 1
             if line.strip():
                 self._take(line)
         if len(self._buffer) > wire.MAX_MESSAGE_BYTES and self._searched:
@@ -107,25 +131,33 @@ class Connection(asyncio.Protocol):
             self._send(answer)
             return
         task = asyncio.get_running_loop().create_task(self._answer(answer), name="rpc-call")
-        self._tasks.add(task)
+        self._tasks[task] = answer
+        self._in_flight_bytes += answer.request_bytes
         task.add_done_callback(self._answered)
 
-    async def _answer(self, answer: Awaitable[Answer]) -> None:
-        self._send(await answer)
+    async def _answer(self, pending: Pending) -> None:
+        self._send(await pending.answer)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        could_take = self._may_take()
+        self._in_flight_bytes -= self._tasks.pop(task).request_bytes
         if not task.cancelled() and task.exception() is not None:
             log.error("an answer could not be sent", exc_info=task.exception(), extra={"action": "rpc_failed"})
-        if len(self._tasks) == MAX_IN_FLIGHT - 1:
+        if not could_take:
             self._update()
+        self._leave()
 
     def _send(self, answer: Answer) -> None:
         if answer is None or self._transport is None:
             return
-        line = wire.encode(answer)
+        identity = answer.get("id") if isinstance(answer, dict) else None
+        try:
+            line = wire.encode(answer)
+        except (ValueError, TypeError):  # an operation's result that JSON does not have
+            log.exception("an answer is no JSON", extra={"action": "rpc_failed"})
+            message = "the answer cannot be written as JSON; the daemon's log says why"
+            line = wire.encode(wire.error(identity, "internal_error", message))
         if len(line) > wire.MAX_MESSAGE_BYTES:
-            identity = answer.get("id") if isinstance(answer, dict) else None
             line = wire.encode(wire.error(identity, "internal_error", "the answer is too large; ask for less"))
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -134,8 +166,13 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         """Send the answers of this turn of the loop together."""
         lines, self._outgoing = self._outgoing, []
-        if self._transport is not None and lines:
-            self._transport.write(b"".join(lines))
+        if self._transport is None or not lines:
+            return
+        data = b"".join(lines)
+        self._written_bytes += len(data)
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            self._cut_off(f"left {MAX_UNSENT_BYTES} bytes of answers unread")
 
     def _refuse(self, reason: str) -> None:
         """Say what is wrong and hang up: where the next message starts can no longer be told."""
@@ -149,7 +186,9 @@ class Connection(asyncio.Protocol):
     # -- bounds --------------------------------------------------------------------------------------------
 
     def _may_take(self) -> bool:
-        return not self._is_draining and len(self._tasks) < MAX_IN_FLIGHT
+        if self._is_draining or len(self._tasks) >= MAX_IN_FLIGHT:
+            return False
+        return self._in_flight_bytes < MAX_IN_FLIGHT_BYTES
 
     def _update(self) -> None:
         """Read from the client only while it may be served; cut it off when it stalls."""
@@ -168,18 +207,32 @@ class Connection(asyncio.Protocol):
 
     def _set_stall(self, *, is_stalled: bool) -> None:
         if is_stalled and self._stall is None:
-            self._stall = asyncio.get_running_loop().call_later(STALL_SECONDS, self._cut_off)
+            self._progress = self._measure_progress()
+            self._stall = asyncio.get_running_loop().call_later(self._stall_seconds, self._check_stall)
         elif not is_stalled and self._stall is not None:
             self._stall.cancel()
             self._stall = None
 
-    def _cut_off(self) -> None:
+    def _check_stall(self) -> None:
+        """Cut the client off, unless a whole line or some of an answer has passed meanwhile."""
         self._stall = None
+        if self._progress != self._measure_progress():
+            self._set_stall(is_stalled=True)
+        else:
+            self._cut_off(f"stalled for {self._stall_seconds:g} s")
+
+    def _measure_progress(self) -> tuple[int, int]:
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._taken, self._written_bytes - unsent
+
+    def _cut_off(self, why: str) -> None:
         if self._transport is not None:
             log.warning(
-                "a client of user %s stalled for %g s and was cut off", self._call.caller.name, STALL_SECONDS,
+                "a client of user %s %s and was cut off",
+                self._call.caller.name,
+                why,
                 extra={"action": "client_cut_off"},
-            )  # fmt: skip
+            )
             self._transport.abort()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Linux 4.13
-_MOST_GROUPS: Final = 65536  # NGROUPS_MAX
+_GROUPS_BYTES: Final = 1024  # the most that socket.getsockopt takes: 256 groups
 
 
 def identity(connection: socket.socket) -> tuple[int, frozenset[int]]:
@@ -23,7 +23,7 @@ def identity(connection: socket.socket) -> tuple[int, frozenset[int]]:
 
 def _groups(connection: socket.socket, uid: int, gid: int) -> list[int]:
     try:
-        raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_GROUPS * 4 // 64)
+        raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
     except OSError:  # no such option, or more groups than fit: what the databases say
         try:
             return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)

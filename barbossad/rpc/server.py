@@ -17,7 +17,7 @@ from barbossad import wire
 from barbossad.errors import ConflictError
 from barbossad.operations.services import Call, Services
 from barbossad.rpc import peer
-from barbossad.rpc.connection import Connection
+from barbossad.rpc.connection import STALL_SECONDS, Connection
 from barbossad.rpc.dispatch import Dispatcher
 from barbossad.security.access import AccessTable
 
@@ -31,13 +31,22 @@ log = logging.getLogger(__name__)
 class Server:
     """The control socket."""
 
-    def __init__(self, services: Services, dispatcher: Dispatcher, access: AccessTable) -> None:
+    def __init__(
+        self,
+        services: Services,
+        dispatcher: Dispatcher,
+        access: AccessTable,
+        *,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
         self.access = access
         """Replaced as a whole by a reload; connections that are open keep the role they came with."""
 
         self._services = services
         self._dispatcher = dispatcher
+        self._stall_seconds = stall_seconds
         self._clients: set[Connection] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
         self._sockets: list[socket.socket] = []
         self._is_accepting = False
 
@@ -104,15 +113,17 @@ class Server:
             connection.close()  # it is gone already
             return
         call = Call(self._services, self.access.caller(uid, groups))
-        client = Connection(self._dispatcher, call, self._clients)
-        asyncio.get_running_loop().create_task(_attach(connection, client), name="rpc-client")
+        client = Connection(self._dispatcher, call, self._clients, stall_seconds=self._stall_seconds)
+        arriving = asyncio.get_running_loop().create_task(self._attach(connection, client), name="rpc-client")
+        self._arriving.add(arriving)
+        arriving.add_done_callback(self._arriving.discard)
 
-
-async def _attach(connection: socket.socket, client: Connection) -> None:
-    try:
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
-    except OSError:
-        connection.close()
+    async def _attach(self, connection: socket.socket, client: Connection) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
+        except OSError:
+            self._clients.discard(client)
+            connection.close()
 
 
 @contextlib.asynccontextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+from barbossad.aside import Aside
 from barbossad.clock import Clock
 from barbossad.errors import ConflictError, Fault, InvalidWorkflowError, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
@@ -20,6 +21,11 @@ from barbossad.workflows.loader import Loader
 
 KEPT_DEFINITIONS: Final = 256
 
+QUICK_CHARACTERS: Final = 8192
+"""A text up to this is read at once; a longer one may take seconds, and goes to a thread of its own."""
+
+Result = TypeVar("Result")
+
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +36,7 @@ class Registry:
         self._store = store
         self._loader = loader
         self._clock = clock
+        self._aside = Aside("workflow-reader")
         self._records: dict[str, WorkflowRecord] = {}
         self._definitions: OrderedDict[tuple[str, str], WorkflowDefinition] = OrderedDict()
 
@@ -61,7 +68,7 @@ class Registry:
         key = (name, wanted)
         found = self._definitions.get(key)
         if found is None:
-            found = self._loader.load((await self._store.version(name, wanted)).text)
+            found = await self._read(self._loader.load, (await self._store.version(name, wanted)).text)
             self._keep(found)
         else:
             self._definitions.move_to_end(key)
@@ -79,16 +86,16 @@ class Registry:
         """Return the text of a workflow compiled; nothing is stored. Raise InvalidWorkflowError."""
         return self._loader.load(text)
 
-    def check(self, text: str) -> list[Fault]:
+    async def check(self, text: str) -> list[Fault]:
         """Return what is wrong with the text of a workflow; nothing is stored."""
-        return self._loader.check(text)
+        return await self._read(self._loader.check, text)
 
     async def apply(self, text: str, *, by: str) -> tuple[WorkflowDefinition, bool]:
         """Put a workflow's text in force; return it compiled, and whether that changed anything.
 
         Raise InvalidWorkflowError with every fault.
         """
-        definition = self._loader.load(text)
+        definition = await self._read(self._loader.load, text)
         now_ms = self._clock.now_ms()
         has_changed = await self._store.apply(
             VersionRecord(
@@ -155,6 +162,13 @@ class Registry:
     async def version(self, name: WorkflowName, version: VersionId) -> VersionRecord:
         """Return one version as it was applied. Raise NotFoundError."""
         return await self._store.version(name, version)
+
+    def close(self) -> None:
+        """Let go of the thread that reads long texts."""
+        self._aside.close()
+
+    async def _read(self, read: Callable[[str], Result], text: str) -> Result:
+        return read(text) if len(text) <= QUICK_CHARACTERS else await self._aside.run(read, text)
 
     def _keep(self, definition: WorkflowDefinition) -> None:
         self._definitions[(definition.name, definition.version)] = definition

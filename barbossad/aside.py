@@ -1,0 +1,63 @@
+"""Do long work that only computes on a thread of its own, one piece at a time: clients are answered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+Job = tuple[asyncio.Future[Any], Callable[[], Any]]
+
+
+class Aside:
+    """A thread that is made when it is first needed. It holds up nobody's end: it dies with the process.
+
+    What nobody waits for any more is not begun. What was begun goes on, and what comes after waits for it: however
+    often a client asks and hangs up, there is one thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Return what ``function`` returns, or raise what it raises."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._jobs.put((future, partial(function, *arguments)))
+        return await future
+
+    def close(self) -> None:
+        """Let the thread end after what it does now."""
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, function = job
+            if future.done():
+                continue
+            result, error = None, None
+            try:
+                result = function()
+            except BaseException as raised:  # noqa: BLE001 (it belongs to who waits for the result)
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                future.get_loop().call_soon_threadsafe(_settle, future, result, error)
+            del job, future, function, result, error  # held no longer than needed
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
