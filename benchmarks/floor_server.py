@@ -117,7 +117,7 @@ def main() -> None:
     Path(options.socket).unlink(missing_ok=True)
     database = sqlite3.connect(options.database)
     database.executescript(SCHEMA)
-    if options.runs:
+    if options.runs and database.execute("SELECT max(id) FROM run").fetchone() == (None,):
         fill(database, options.runs)
     asyncio.run(serve(options.socket, database, options.timers))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
 from pathlib import Path
@@ -25,20 +26,19 @@ def run(bench: Bench) -> list[Figure]:
     with daemon, daemon.client() as client:
         client.call("workflow.apply", yaml=workflows.one("w7"))
         run_once(client, "w7")
-        newest = client.call("run.list", limit=1)["items"][0]["id"]
     fill(next(daemon.state_folder.glob("*.db")), bench.runs)
     floor_server = FloorServer(bench.folder / "floor", runs=bench.runs)
     with daemon, floor_server, daemon.client() as client, floor_server.client() as floor:
-        cursor = _middle(client, bench.runs)
-        floor_run = f"run-{bench.runs // 2:012d}"
+        cursor, found = _middle(client, bench.runs)
+        ours, floors = itertools.cycle(found), itertools.cycle(range(0, bench.runs, bench.runs // len(found)))
 
         def first_page() -> float:
             return _timed(client, "run.list", limit=PAGE)
 
         listed = compare(first_page, lambda: _timed(floor, "run.list", limit=PAGE), samples)
         shown = compare(
-            lambda: _timed(client, "run.get", run_id=newest),
-            lambda: _timed(floor, "run.get", run_id=floor_run),
+            lambda: _timed(client, "run.get", run_id=next(ours)),
+            lambda: _timed(floor, "run.get", run_id=f"run-{next(floors):012d}"),
             samples,
         )
         deep = compare(lambda: _timed(client, "run.list", limit=PAGE, cursor=cursor), first_page, samples)
@@ -83,18 +83,19 @@ def _is_instant(table: str, column: str) -> bool:
     return column.endswith("_at_ms") or column == ("id" if table == "runs" else "run")
 
 
-def _middle(client: Client, runs: int) -> str:
-    """Page to the middle of all runs and return the cursor there."""
-    cursor, seen = None, 0
+def _middle(client: Client, runs: int) -> tuple[str, list[str]]:
+    """Page to the middle of all runs; return the cursor there and a run of each page on the way."""
+    cursor: str | None = None
+    seen, found = 0, []
     while seen < runs // 2:
         position: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
         page = client.call("run.list", limit=500, **position)
-        seen += len(page["items"])
         cursor = page["next_cursor"]
         if cursor is None:
             raise CallError(f"the listing ended after {seen} of {runs} runs")
-    assert cursor is not None
-    return str(cursor)
+        seen += len(page["items"])
+        found.append(page["items"][0]["id"])
+    return str(cursor), found
 
 
 def _timed(client: Client, method: str, **params: Any) -> float:
