@@ -27,6 +27,7 @@ from barbossad.process.logs import LogFolder
 logger = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 65536
+_LEAST_CHUNK_BYTES: Final = 4096
 YOUNG_SECONDS: Final = 0.1
 """How long an attempt's pipes are left alone."""
 
@@ -35,7 +36,12 @@ DRAIN_SECONDS: Final = 2.0
 
 _DEBOUNCE_SECONDS: Final = 0.03
 _TURN_SECONDS: Final = 0.001
-_NAP_SECONDS: Final = 0.001
+_NAP_TURNS: Final = 2
+"""A flood leaves the loop to others for so many times as long as its turn took."""
+
+_STEP_BYTES: Final = 256 * 1024
+"""About how many bytes of records one read may make: short lines grow twentyfold."""
+
 _PIPE_BYTES: Final = 1024 * 1024
 _STOPPED_READING: Final = (
     b" stderr F [barbossad: something that is not part of the task still holds its output; not read on]\n"
@@ -88,47 +94,49 @@ class Pump:
 
     def _turn(self) -> None:
         self._is_due = False
-        end = self._loop.time() + _TURN_SECONDS
-        while self._queue:
+        start = now = self._loop.time()
+        while self._queue and now - start < _TURN_SECONDS:
             pipe = self._queue.popleft()
-            if pipe.fd < 0:
-                continue
-            if pipe.read() == CHUNK_BYTES:
-                self._queue.append(pipe)
-            elif pipe.fd >= 0:
-                self._loop.call_later(_DEBOUNCE_SECONDS, self.watch, pipe)
-            if self._loop.time() >= end:
-                break
+            if pipe.fd >= 0:
+                if pipe.read():
+                    self._queue.append(pipe)
+                elif pipe.fd >= 0:
+                    self._loop.call_later(_DEBOUNCE_SECONDS, self.watch, pipe)
+            now = self._loop.time()
         if self._queue:
-            self._wake(_NAP_SECONDS)
+            self._wake(_NAP_TURNS * (now - start))
 
 
 class Pipe:
     """The read end of one stream of one attempt."""
 
-    __slots__ = ("_capture", "_formatter", "_is_large", "fd", "is_watched")
+    __slots__ = ("_capture", "_chunk_bytes", "_formatter", "_is_large", "fd", "is_watched")
 
     def __init__(self, fd: int, stream: str, capture: Capture) -> None:
         os.set_blocking(fd, False)
         self.fd = fd
         self.is_watched = False
+        self._chunk_bytes = CHUNK_BYTES
         self._is_large = False
         self._capture = capture
         self._formatter = cri.Formatter(stream)
 
-    def read(self) -> int:
-        """Read one chunk into the log and return its size; at the end close the pipe (and return 0)."""
+    def read(self) -> bool:
+        """Read one chunk into the log, and close the pipe at its end; return whether there is likely more."""
         data = self._take()
         if data is None:
-            return 0
-        self._capture.add(self._formatter, data, is_last=not data)
+            return False
+        size = self._capture.add(self._formatter, data, is_last=not data)
         if not data:
             self._capture.close_pipe(self)
-        elif len(data) == CHUNK_BYTES and not self._is_large:
+        if len(data) < self._chunk_bytes:
+            return False
+        self._chunk_bytes = max(_LEAST_CHUNK_BYTES, min(CHUNK_BYTES, _STEP_BYTES * len(data) // max(size, 1)))
+        if not self._is_large:
             self._is_large = True
             with suppress(OSError):  # the user's share of pipe memory may be used up
                 fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        return len(data)
+        return True
 
     def read_to_end(self) -> None:
         """Read the rest if nobody has the pipe open any more, so that its last line is known to be that."""
@@ -136,7 +144,7 @@ class Pipe:
         while data:
             more = self._take()
             self._capture.add(self._formatter, data, is_last=more == b"")
-            if more and len(more) == CHUNK_BYTES:
+            if more and len(more) == self._chunk_bytes:
                 self._capture.add(self._formatter, more, is_last=False)
                 return  # there is much of it: that is the pump's work
             data = more
@@ -151,7 +159,7 @@ class Pipe:
     def _take(self) -> bytes | None:
         """Return what can be read now, empty at the end of the stream, None if there is nothing yet."""
         try:
-            return os.read(self.fd, CHUNK_BYTES)
+            return os.read(self.fd, self._chunk_bytes)
         except BlockingIOError:
             return None
 
@@ -210,14 +218,15 @@ class Capture:
 
     # -- for its pipes -------------------------------------------------------------------------------------
 
-    def add(self, formatter: cri.Formatter, data: bytes, *, is_last: bool) -> None:
-        """Record a chunk of a stream."""
+    def add(self, formatter: cri.Formatter, data: bytes, *, is_last: bool) -> int:
+        """Record a chunk of a stream; return how many bytes of records it made."""
         if not data and not formatter.is_open:
-            return
+            return 0
         stamp = self._recorder.stamps.stamp(self._recorder.clock.now_ns())
         records = formatter.records(data, stamp, is_last=is_last)
         if records:
             self._write(records)
+        return len(records)
 
     def close_pipe(self, pipe: Pipe) -> None:
         """Take note that a stream has ended."""
