@@ -26,6 +26,12 @@ def test_packaged_configuration_is_valid(installed: Container) -> None:
     installed.run("barbossad check-config")
 
 
+def test_templates_come_with_it(installed: Container) -> None:
+    """An installed release brings the workflow templates, where the daemon looks for them."""
+    script = "from barbossad.workflows.templates import Templates; print(Templates().names())"
+    assert "host-report" in installed.run(f"/opt/barbossa/current/bin/python -I -c '{script}'").stdout
+
+
 def test_install_again_is_an_upgrade(service: Service) -> None:
     """Installed again, a running daemon and an edited configuration stay; the restart goes over to the new release."""
     container = service.container
