@@ -72,7 +72,7 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._manager.close)
             services = await stack.enter_async_context(
-                open_services(self._config, SystemClock(), config_path=self._config_path)
+                open_services(self._config, SystemClock(), config_path=self._config_file())
             )
             self._services = services
             services.reload = self._reload_now
@@ -156,14 +156,23 @@ class Daemon:
         assert self._services is not None
         async with self._reloading:
             self._manager.reloading()
+            status = "the reload failed; the log says why"
             try:
                 config = configs.load(self._config_path, user=self._is_user)
+                done = await self._take_over(self._services, config)
+                status = self._status()
             except InvalidConfigError as error:
                 for fault in error.faults:
                     log.error("config not reloaded: %s: %s", error.subject, fault, extra=_REFUSED)  # noqa: TRY400
-                self._manager.ready(f"config not reloaded, the one before is in force: {error}")
+                status = f"config not reloaded, the one before is in force: {error}"
                 raise
-            return await self._take_over(self._services, config)
+            except BarbossaError as error:
+                log.error("reloaded in part: %s", error, extra=_REFUSED)  # noqa: TRY400 (the sentence says it all)
+                status = f"reloaded in part: {error}"
+                raise
+            finally:
+                self._manager.ready(status)  # systemd waits for it, whatever came of the reload
+            return done
 
     async def _take_over(self, services: Services, config: Config) -> Reloaded:
         changes = self._config.changes(config)
@@ -175,6 +184,7 @@ class Daemon:
         }
         config = config.model_copy(update=kept)
         self._config = services.config = config
+        services.config_path = self._config_file()
         logs.set_level(config.logging.level)
         services.engine.set_limit(config.tasks.limit)
         services.preparation.set_environment(config.tasks.environment)
@@ -184,7 +194,6 @@ class Daemon:
         applied, faults = await services.workflows.apply_folder(config.workflows_dir)
         in_force = tuple(name for name in changes.changed if name not in changes.needing_restart)
         log.info("reloaded: %s", ", ".join((*in_force, *applied)) or "nothing changed", extra={"action": "reloaded"})
-        self._manager.ready(self._status())
         return Reloaded(
             changed=(*in_force, *(f"workflow {name}" for name in applied)),
             needing_restart=changes.needing_restart,
@@ -205,11 +214,18 @@ class Daemon:
     def _store_fault(self, fault: str | None) -> None:
         assert self._services is not None
         self._services.engine.store_fault(fault)
-        self._manager.status(f"DEGRADED: the state file refuses changes: {fault}" if fault else self._status())
+        self._manager.status(self._status())
 
     def _status(self) -> str:
         assert self._services is not None
+        if self._services.database.fault:
+            return f"DEGRADED: the state file refuses changes: {self._services.database.fault}"
         return f"running, {len(self._services.workflows)} workflows, launcher {self._services.launcher.name}"
+
+    def _config_file(self) -> Path | None:
+        """Return the file that the settings come from, None where there is none."""
+        path = self._config_path or configs.default_path(user=self._is_user)
+        return path if path.exists() else None
 
     def _own_socket(self) -> contextlib.AbstractAsyncContextManager[socket.socket]:
         make_folder(self._config.socket.parent)

@@ -20,42 +20,51 @@ class Manager:
     """systemd as this process sees it; silent where there is none."""
 
     def __init__(self) -> None:
-        self._notifier = sdnotify.SystemdNotifier()
+        is_present = "NOTIFY_SOCKET" in os.environ
+        self._notifier = sdnotify.SystemdNotifier() if is_present else None  # without one it leaves a socket open
         self.sockets = _take_sockets()
         """Listening sockets that were handed over."""
 
         self.watchdog_seconds = _watchdog_seconds()
         """How long it waits for a sign of life, None if it does not."""
 
-        self.is_present = "NOTIFY_SOCKET" in os.environ
         for name in _VARIABLES:  # nothing that is started from here may speak in our name
             os.environ.pop(name, None)
 
     def ready(self, status: str) -> None:
         """Say that start, or a reload, is complete."""
-        self._notifier.notify(f"READY=1\nSTATUS={status}")
+        self._notify(f"READY=1\nSTATUS={_one_line(status)}")
 
     def reloading(self) -> None:
         """Say that a reload began; ``ready`` says that it is over."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
 
     def stopping(self, status: str) -> None:
         """Say that the end began."""
-        self._notifier.notify(f"STOPPING=1\nSTATUS={status}")
+        self._notify(f"STOPPING=1\nSTATUS={_one_line(status)}")
 
     def status(self, status: str) -> None:
         """Show a line in ``systemctl status``."""
-        self._notifier.notify(f"STATUS={status}")
+        self._notify(f"STATUS={_one_line(status)}")
 
     def alive(self) -> None:
         """Feed the watchdog."""
-        self._notifier.notify("WATCHDOG=1")
+        self._notify("WATCHDOG=1")
 
     def close(self) -> None:
         """Close the connection."""
-        if self._notifier.socket is not None:
+        if self._notifier is not None and self._notifier.socket is not None:
             self._notifier.socket.close()
+
+    def _notify(self, words: str) -> None:
+        if self._notifier is not None:
+            self._notifier.notify(words)
+
+
+def _one_line(status: str) -> str:
+    """Return it without line ends: what stands behind one would be another word of the protocol."""
+    return " ".join(status.split())
 
 
 def _take_sockets() -> Sequence[socket.socket]:
@@ -63,7 +72,8 @@ def _take_sockets() -> Sequence[socket.socket]:
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return ()
     found = []
-    for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(os.environ.get("LISTEN_FDS", "0"))):
+    count = os.environ.get("LISTEN_FDS", "")
+    for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + (int(count) if count.isdecimal() else 0)):
         os.set_inheritable(descriptor, False)
         handed = socket.socket(fileno=descriptor)
         if handed.family == socket.AF_UNIX and handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
