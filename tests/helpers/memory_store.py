@@ -1,0 +1,45 @@
+"""Keep runs as the store does, in a SQLite that lives in memory: what is written is what a new daemon would find."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from barbossad.model.names import RunId
+from barbossad.model.records import AttemptRecord
+from barbossad.store import changes, rows, runs, schema
+from barbossad.store.changes import Change
+from barbossad.store.runs import RunDetails, RunStore
+
+
+class MemoryStore:
+    """The tables of the state file, without a file."""
+
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256)
+        self.connection.execute("PRAGMA foreign_keys = ON")
+        schema.migrate(self.connection)
+
+    def record(self, steps: Sequence[Change]) -> None:
+        """Write steps in one transaction."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            changes.apply_all(self.connection, steps)
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def details(self, run_id: RunId) -> RunDetails:
+        """Return a run as ``RunStore.get`` does."""
+        key = (rows.number(run_id),)
+        (run,) = map(runs._run, self.connection.execute(RunStore.GET, key))
+        tries: dict[str, tuple[AttemptRecord, ...]] = {}
+        for attempt in map(runs._attempt, self.connection.execute(RunStore.ATTEMPTS, key)):
+            tries[attempt.task_id] = (*tries.get(attempt.task_id, ()), attempt)
+        tasks = {task.task_id: task for task in map(runs._task, self.connection.execute(RunStore.TASKS, key))}
+        return RunDetails(run=run, tasks=tasks, attempts=tries)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.connection.close()

@@ -1,0 +1,98 @@
+"""What the end of a process means: success needs a seen exit code of 0."""
+
+from __future__ import annotations
+
+import pytest
+
+from barbossad.engine.attempt import outcome, timeout_reason
+from barbossad.model.records import LogRecord
+from barbossad.model.states import AttemptState, StopCause
+from barbossad.process.launcher import EndCause, ProcessEnd
+from tests.helpers.records import NOON_MS, attempt
+
+LOG = LogRecord(text=b"x", size_bytes=1)
+
+
+def ended(cause: EndCause, **more: object) -> ProcessEnd:
+    facts: dict[str, object] = {"finished_at_ms": NOON_MS + 9, "log": LOG}
+    return ProcessEnd(cause=cause, **{**facts, **more})  # type: ignore[arg-type]
+
+
+def read(written: bytes) -> dict[str, str]:
+    if written == b"nonsense":
+        raise ValueError("line 1 is no output")
+    return {"written": written.decode()}
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "reason"),
+    [
+        (ended(EndCause.EXITED, exit_code=0), AttemptState.SUCCEEDED, None),
+        (ended(EndCause.EXITED, exit_code=3), AttemptState.FAILED, "exit code 3"),
+        (ended(EndCause.EXITED), AttemptState.FAILED, "exit code None"),
+        (ended(EndCause.SIGNALLED, signal=9), AttemptState.FAILED, "killed by signal 9 (SIGKILL)"),
+        (ended(EndCause.SIGNALLED, signal=63), AttemptState.FAILED, "killed by signal 63"),
+        (
+            ended(EndCause.START_FAILED, message="no such file"),
+            AttemptState.FAILED,
+            "could not be started: no such file",
+        ),
+        (ended(EndCause.LOST, message="it is gone"), AttemptState.INTERRUPTED, "it is gone"),
+        (ended(EndCause.LOST, exit_code=0), AttemptState.INTERRUPTED, "what became of its process is not known"),
+    ],
+)
+def test_end_by_itself(end: ProcessEnd, state: AttemptState, reason: str | None) -> None:
+    """An attempt ends as its process did; what nobody saw is never a success."""
+    over, outputs = outcome(attempt(), end, None, read)
+    assert (over.state, over.reason, outputs) == (state, reason, None)
+    assert (over.exit_code, over.signal, over.finished_at_ms, over.log) == (end.exit_code, end.signal, NOON_MS + 9, LOG)
+
+
+@pytest.mark.parametrize(
+    ("cause", "state"),
+    [
+        (StopCause.CANCEL, AttemptState.CANCELLED),
+        (StopCause.RUN_TIMEOUT, AttemptState.TIMED_OUT),
+        (StopCause.TASK_TIMEOUT, AttemptState.TIMED_OUT),
+        (StopCause.SHUTDOWN, AttemptState.INTERRUPTED),
+    ],
+)
+@pytest.mark.parametrize("code", [0, 1])
+def test_end_by_a_stop(cause: StopCause, state: AttemptState, code: int) -> None:
+    """An attempt that was being ended ended for that reason, also if it tidied up and exited with 0."""
+    end = ended(EndCause.EXITED, exit_code=code, output=b"half")
+    over, outputs = outcome(attempt(), end, (cause, "somebody said so"), read)
+    assert (over.state, over.reason, over.exit_code, outputs) == (state, "somebody said so", code, None)
+
+
+def test_what_never_started_failed_to_start() -> None:
+    """A process that could not be made did not end because it was stopped."""
+    end = ended(EndCause.START_FAILED, message="no such file")
+    over, _ = outcome(attempt(), end, (StopCause.CANCEL, "enough"), read)
+    assert (over.state, over.reason) == (AttemptState.FAILED, "could not be started: no such file")
+
+
+def test_outputs_of_a_success() -> None:
+    """Outputs are read of what succeeded, and of nothing else."""
+    assert outcome(attempt(), ended(EndCause.EXITED, exit_code=0, output=b"a"), None, read)[1] == {"written": "a"}
+    assert outcome(attempt(), ended(EndCause.EXITED, exit_code=1, output=b"a"), None, read)[1] is None
+
+
+def test_outputs_that_cannot_be_read() -> None:
+    """A task whose outputs cannot be read has failed: others rely on them."""
+    over, outputs = outcome(attempt(), ended(EndCause.EXITED, exit_code=0, output=b"nonsense"), None, read)
+    assert (over.state, over.exit_code, outputs) == (AttemptState.FAILED, 0, None)
+    assert over.reason == "its outputs cannot be read: line 1 is no output"
+
+
+def test_known_start_is_kept() -> None:
+    """The end may bring the instant of the start; if not, the recorded one stays."""
+    begun = attempt(started_at_ms=NOON_MS)
+    assert outcome(begun, ended(EndCause.LOST), None, read)[0].started_at_ms == NOON_MS
+    assert outcome(begun, ended(EndCause.LOST, started_at_ms=NOON_MS + 1), None, read)[0].started_at_ms == NOON_MS + 1
+
+
+def test_timeout_reason() -> None:
+    """A timeout is told without needless digits."""
+    assert timeout_reason(90.0) == "it did not end within its timeout of 90 s"
+    assert "0.5 s" in timeout_reason(0.5)
