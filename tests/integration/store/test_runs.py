@@ -23,8 +23,7 @@ async def add(database: Database, records: Sequence[RunRecord]) -> None:
     """Put runs on record, in whatever state."""
 
     def change(tx: sqlite3.Connection) -> None:
-        for record in records:
-            changes.RunCreated(record).apply(tx)
+        changes.apply_all(tx, [changes.RunCreated(record) for record in records])
 
     await database.write(change)
 
