@@ -12,8 +12,7 @@ import click
 from barbossad import __version__
 from barbossad import config as configs
 from barbossad import log as logs
-from barbossad.config import Config
-from barbossad.errors import BarbossaError, InvalidConfigError
+from barbossad.errors import BarbossaError, Fault, InvalidConfigError
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +43,14 @@ def main(context: click.Context, config_path: Path | None, *, is_user: bool) -> 
     context.obj = (config_path, is_user)
     if context.invoked_subcommand is not None:
         return
-    config = _load(config_path, is_user=is_user)
-    logs.set_up(config.logging.level)
+    logs.set_up("info")
+    try:
+        config = configs.load(config_path, user=is_user)
+    except InvalidConfigError as error:
+        for fault in error.faults:
+            log.critical("%s", _line(error.subject, fault), extra={"action": "config_refused"})
+        sys.exit(2)
+    logs.set_level(config.logging.level)
     from barbossad.daemon import serve  # noqa: PLC0415 (--version and check-config need none of it)
 
     try:
@@ -63,18 +68,18 @@ def check_config(context: click.Context, config_path: Path | None, *, is_user: b
     """Read the config file and tell every fault with its place; exit 2 if there is one."""
     outer_path, outer_user = context.obj
     path, is_user = config_path or outer_path, is_user or outer_user
-    _load(path, is_user=is_user)
+    try:
+        configs.load(path, user=is_user)
+    except InvalidConfigError as error:
+        for fault in error.faults:
+            click.echo(_line(error.subject, fault), err=True)
+        sys.exit(2)
     named = path or configs.default_path(user=is_user)
     click.echo(f"{named}: {'good' if named.exists() else 'not there; the defaults are in force'}")
 
 
-def _load(path: Path | None, *, is_user: bool) -> Config:
-    """Return the settings, or tell every fault and exit with 2."""
-    try:
-        return configs.load(path, user=is_user)
-    except InvalidConfigError as error:
-        for fault in error.faults:
-            place = f":{fault.line}:{fault.column}" if fault.line else ""
-            hint = f" ({fault.hint})" if fault.hint else ""
-            click.echo(f"{error.subject}{place}: {fault.message}{hint}", err=True)
-        sys.exit(2)
+def _line(file: str, fault: Fault) -> str:
+    """Return a fault as compilers write it, so that editors can jump to it."""
+    place = f":{fault.line}:{fault.column}" if fault.line else ""
+    hint = f" ({fault.hint})" if fault.hint else ""
+    return f"{file}{place}: {fault.message}{hint}"

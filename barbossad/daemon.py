@@ -184,6 +184,7 @@ class Daemon:
         }
         config = config.model_copy(update=kept)
         self._config = services.config = config
+        services.config_path = self._named_config()
         services.config_path = self._config_file()
         logs.set_level(config.logging.level)
         services.engine.set_limit(config.tasks.limit)
@@ -224,6 +225,11 @@ class Daemon:
 
     def _config_file(self) -> Path | None:
         """Return the file that the settings come from, None where there is none."""
+        path = self._config_path or configs.default_path(user=self._is_user)
+        return path if path.exists() else None
+
+    def _named_config(self) -> Path | None:
+        """Return the config file that is read, None where there is none and the defaults are in force."""
         path = self._config_path or configs.default_path(user=self._is_user)
         return path if path.exists() else None
 

@@ -52,7 +52,7 @@ class Formatter(logging.Formatter):
             priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
             return f"<{priority}>" + one_line(sentence + facts)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        return f"{stamp}.{record.msecs:03.0f}Z {record.levelname.lower():8}" + one_line(sentence + facts)
+        return f"{stamp}.{record.msecs:03.0f}Z {record.levelname.lower():8} " + one_line(sentence + facts)
 
 
 class TurnHandler(logging.Handler):

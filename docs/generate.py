@@ -30,8 +30,9 @@ def operations_page() -> str:
         "# Operations",
         "",
         NOTE,
-        "What may be asked for over the control socket (JSON-RPC 2.0, one message a line). `rpc.discover` gives the same",
-        "as an OpenRPC document. A role may all that the ones before it may: viewer, operator, author, admin.",
+        "What may be asked for over the control socket (JSON-RPC 2.0, one message a line). `rpc.discover` gives",
+        "the same as an OpenRPC document. A role may all that the ones before it may: viewer, operator, author,",
+        "admin.",
         "",
     ]
     for operation in operations.load().values():
@@ -60,9 +61,9 @@ def config_page() -> str:
         "# Settings",
         "",
         NOTE,
-        "`/etc/barbossa/barbossad.yaml`, or `~/.config/barbossa/barbossad.yaml` for a daemon of your own. Each has a default;",
-        "`barbossad check-config` tells every fault. Those marked *reload* are put in force by `barbossactl daemon reload`",
-        "(or SIGHUP), the others by a restart.",
+        "`/etc/barbossa/barbossad.yaml`, or `~/.config/barbossa/barbossad.yaml` for a daemon of your own. Each has a",
+        "default; `barbossad check-config` tells every fault. Those marked *reload* are put in force by",
+        "`barbossactl daemon reload` (or SIGHUP), the others by a restart.",
         "",
         "| setting | default | | |",
         "| --- | --- | --- | --- |",
@@ -151,7 +152,7 @@ def run(*, is_check: bool) -> int:
             if not is_check:
                 path.write_text(text, encoding="utf-8")
     if stale and is_check:
-        print(f"out of date: {', '.join(stale)}; run `make docs`", file=sys.stderr)
+        click.echo(f"out of date: {', '.join(stale)}; run `make docs`", err=True)
     return int(is_check and bool(stale))
 
 

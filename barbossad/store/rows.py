@@ -15,10 +15,10 @@ def number(run_id: str) -> int:
 
 
 def text(value: str | None) -> str | None:
-    """Return text as SQLite's JSON can have it: half a surrogate pair (of a path that is not UTF-8, say) becomes ``?``,
-    and a NUL, at which text would end, the replacement character.
+    """Return text as SQLite's JSON can have it.
 
-    A fact must never be kept from the record by the words it is told in.
+    Half a surrogate pair (of a path that is not UTF-8, say) becomes ``?``, and a NUL, at which text would end,
+    the replacement character. A fact must never be kept from the record by the words it is told in.
     """
     return None if value is None else value.replace("\0", "\ufffd").encode(errors="replace").decode()
 
