@@ -129,7 +129,7 @@ class Pipe:
         size = self._capture.add(self._formatter, data, is_last=not data)
         if not data:
             self._capture.close_pipe(self)
-        if len(data) < self._chunk_bytes:
+        if len(data) < self._chunk_bytes // 2:  # a full pipe of 64 KiB may hold half of that: pages are not shared
             return False
         self._chunk_bytes = max(_LEAST_CHUNK_BYTES, min(CHUNK_BYTES, _STEP_BYTES * len(data) // max(size, 1)))
         if not self._is_large:
@@ -144,7 +144,7 @@ class Pipe:
         while data:
             more = self._take()
             self._capture.add(self._formatter, data, is_last=more == b"")
-            if more and len(more) == self._chunk_bytes:
+            if more and len(more) >= self._chunk_bytes // 2:
                 self._capture.add(self._formatter, more, is_last=False)
                 return  # there is much of it: that is the pump's work
             data = more

@@ -1,8 +1,8 @@
 """Be the parent of every task: start it, stop it, bury it, and leave nothing of it alive.
 
-A program of its own that imports the standard library and ``procfs`` alone. The daemon starts it once and speaks
-to it over an inherited socketpair, one marshalled message a packet. As a child subreaper (prctl(2)) it inherits
-whatever its tasks leave behind, however they forked. When the socket closes, because the daemon ended in
+A program of its own that imports the standard library, ``procfs`` and ``spawn`` alone. The daemon starts it once
+and speaks to it over an inherited socketpair, one marshalled message a packet. As a child subreaper (prctl(2)) it
+inherits whatever its tasks leave behind, however they forked. When the socket closes, because the daemon ended in
 whatever way, it kills everything below it and exits.
 
 To the reaper: ``(LAUNCH, serial, marker, argv, env, working_dir)`` with the write ends of stdout and stderr,
@@ -20,14 +20,13 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-import resource
 import select
 import signal
 import socket
 import sys
 import time
 
-from barbossad.process import procfs
+from barbossad.process import procfs, spawn
 
 LAUNCH, LARGE, STOP, STARTED, FAILED, ENDED = range(6)
 
@@ -170,30 +169,14 @@ class Reaper:
         fds: list[int],
         is_cut: bool,
     ) -> None:
-        stage, path = "files", ""
+        boot_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * self._ticks_a_second)
         try:
             if is_cut:
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            stage, path = "working_dir", working_dir
-            os.chdir(working_dir)
-            stage, path = "program", argv[0]
-            path = _program(argv[0], env)
-            if self._tag:
-                tag = self._tag - serial
-                resource.setrlimit(resource.RLIMIT_RTTIME, (tag, tag))
-            boot_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * self._ticks_a_second)
-            actions = ((os.POSIX_SPAWN_DUP2, fds[0], 1), (os.POSIX_SPAWN_DUP2, fds[1], 2))
-            pid = os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=())
-        except (OSError, ValueError, IndexError) as error:
-            number = error.errno if isinstance(error, OSError) else errno.EINVAL
-            is_there = "/" in path and os.access(path, os.F_OK)
-            if stage == "program" and number == errno.ENOENT and is_there:
-                stage = "interpreter"
-            self._reports.append((FAILED, serial, stage, number, path[:1000], str(error)[:1000]))
+                raise spawn.SpawnError("files", errno.EMFILE, "", os.strerror(errno.EMFILE))
+            pid = spawn.spawn(argv, env, working_dir, fds[0], fds[1], tag=self._tag and self._tag - serial)
+        except spawn.SpawnError as error:
+            self._reports.append((FAILED, serial, *error.args))
             return
-        finally:
-            if working_dir != "/":
-                os.chdir("/")  # hold no file system that someone wants to unmount
         attempt = Attempt(serial, marker, pid, boot_ticks)
         self._attempts[serial] = self._mains[pid] = self._unannounced[serial] = attempt
 
@@ -356,53 +339,14 @@ class Reaper:
         return {attempt for attempt in self._attempts.values() if attempt.boot_ticks <= found.start_ticks + 1}
 
 
-def _program(name: str, env: dict[str, str]) -> str:
-    """Return the file to execute for argv[0], as execvp(3) would find it with the task's PATH."""
-    if "/" in name:
-        return name
-    denied = ""
-    for folder in env.get("PATH", os.defpath).split(":"):
-        path = f"{folder or '.'}/{name}"
-        if os.path.isfile(path):  # noqa: PTH113 (pathlib would cost 2 MB)
-            if os.access(path, os.X_OK):
-                return path
-            denied = denied or path
-    if denied:
-        raise PermissionError(errno.EACCES, "not executable", denied)
-    raise FileNotFoundError(errno.ENOENT, "not on the PATH", name)
-
-
-def _reset_process(nofile: int) -> int:
-    """Give the tasks a clean inheritance; return a descriptor that becomes readable when a child has ended."""
-    os.umask(0o022)
-    os.chdir("/")
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (nofile if hard == resource.RLIM_INFINITY else min(nofile, hard), hard))
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    # handlers, unlike SIG_IGN, do not pass to the tasks; the reaper itself only ever ends by its socket
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
-        signal.signal(number, lambda *_: None)
-    return procfs.child_signals()
-
-
-def _take_tag(tag: int) -> int:
-    """Return the tag that attempts' tags count down from, 0 if a limit set by others leaves no room for it."""
-    try:
-        resource.setrlimit(resource.RLIMIT_RTTIME, (tag, tag))
-    except (OSError, ValueError):
-        return 0
-    return tag
-
-
 def main() -> None:
     """Run the program: ``FD NOFILE TAG NAME``."""
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     procfs.become_subreaper()
-    reaper = Reaper(control, _take_tag(int(sys.argv[3])))
-    wake = _reset_process(int(sys.argv[2]))
+    reaper = Reaper(control, spawn.take_tag(int(sys.argv[3])))
+    spawn.reset_process(int(sys.argv[2]))
+    wake = procfs.child_signals()
     try:
         reaper.run(wake)
     finally:

@@ -30,6 +30,9 @@ main()
 """
 """Imports the reaper without the package around it, which keeps it small."""
 
+_KEPT_ENVIRONMENT: Final = ("LD_LIBRARY_PATH",)
+"""What some interpreters cannot start without."""
+
 _EXIT_SECONDS: Final = 15.0
 
 Report = tuple[Any, ...]
@@ -50,6 +53,7 @@ class Supervisor:
         self._control.setblocking(False)
         folder = Path(__file__).resolve().parents[1]
         number = theirs.fileno()
+        environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
         try:
             self._program = subprocess.Popen(
                 (
@@ -66,7 +70,7 @@ class Supervisor:
                 ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={},
+                env=environment,
                 cwd="/",
                 pass_fds=(number,),
                 start_new_session=True,

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from barbossad.clock import SystemClock
 from barbossad.model.names import RunId, TaskId, run_id_from_number
-from barbossad.model.records import LogRecord
-from barbossad.process import logs
+from barbossad.model.records import AttemptRecord, LogRecord
+from barbossad.model.states import AttemptState
+from barbossad.process import logs, procfs
 from barbossad.process.launcher import SCRIPT, AttemptKey, Launcher, LaunchSpec, Process, ProcessEnd
 from barbossad.process.local import LocalLauncher
 from barbossad.process.logs import LogFolder
+from tests.helpers.waiting import eventually
 
+ROOT = Path(__file__).resolve().parents[2]
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -147,3 +155,49 @@ def open_files() -> set[str]:
         except OSError:
             continue
     return found
+
+
+def is_gone(pid: int) -> bool:
+    """Say whether a process has ended, waited for or not."""
+    stat = procfs.stat(pid)
+    return stat is None or stat.is_dead
+
+
+class Host:
+    """The miniature daemon in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program = subprocess.Popen(
+            [sys.executable, "-m", "tests.helpers.launcher_host", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self.reaper_pid = int(self.read()[1])
+
+    def read(self) -> list[str]:
+        assert self.program.stdout is not None
+        return self.program.stdout.readline().split()
+
+    def launch(self, command: str) -> AttemptRecord:
+        assert self.program.stdin is not None
+        print(command, file=self.program.stdin, flush=True)
+        _, run_id, task_id, number, pid, ticks = self.read()
+        return AttemptRecord(
+            run_id=RunId(run_id),
+            task_id=TaskId(task_id),
+            number=int(number),
+            state=AttemptState.RUNNING,
+            launcher="local",
+            boot_id=BOOT_ID,
+            pid=int(pid),
+            pid_started_ticks=int(ticks),
+        )
+
+    def close(self) -> None:
+        self.program.kill()
+        self.program.communicate()
+        eventually(lambda: is_gone(self.reaper_pid), 10, "the reaper ends")
+        with suppress(ChildProcessError):  # it falls to this process where a launcher made it a subreaper
+            os.waitpid(self.reaper_pid, 0)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,10 +17,9 @@ from barbossad.model.states import AttemptState
 from barbossad.process import leftovers, procfs
 from barbossad.process.launcher import EndCause
 from barbossad.process.local import LocalLauncher
-from tests.helpers.launching import Bench, Needle, make_local
+from tests.helpers.launching import Bench, Host, Needle, is_gone, make_local
 from tests.helpers.waiting import eventually, eventually_async
 
-ROOT = Path(__file__).resolve().parents[2]
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 HIDING = [
@@ -31,51 +28,6 @@ HIDING = [
     "(env -i setsid {0} </dev/null >/dev/null 2>&1 &); exec {0}",
     "trap '' TERM INT HUP; (env -i setsid {0} &); {0}",
 ]
-
-
-def is_gone(pid: int) -> bool:
-    stat = procfs.stat(pid)
-    return stat is None or stat.is_dead
-
-
-class Host:
-    """The miniature daemon in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.program = subprocess.Popen(
-            [sys.executable, "-m", "tests.helpers.launcher_host", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        self.reaper_pid = int(self.read()[1])
-
-    def read(self) -> list[str]:
-        assert self.program.stdout is not None
-        return self.program.stdout.readline().split()
-
-    def launch(self, command: str) -> AttemptRecord:
-        assert self.program.stdin is not None
-        print(command, file=self.program.stdin, flush=True)
-        _, run_id, task_id, number, pid, ticks = self.read()
-        return AttemptRecord(
-            run_id=RunId(run_id),
-            task_id=TaskId(task_id),
-            number=int(number),
-            state=AttemptState.RUNNING,
-            launcher="local",
-            boot_id=BOOT_ID,
-            pid=int(pid),
-            pid_started_ticks=int(ticks),
-        )
-
-    def close(self) -> None:
-        self.program.kill()
-        self.program.communicate()
-        eventually(lambda: is_gone(self.reaper_pid), 10, "the reaper ends")
-        with suppress(ChildProcessError):  # it falls to this process where a launcher made it a subreaper
-            os.waitpid(self.reaper_pid, 0)
 
 
 @pytest.fixture

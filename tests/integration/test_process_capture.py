@@ -1,0 +1,184 @@
+"""What becomes of output when things go wrong around it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from barbossad.process import capture
+from barbossad.process.launcher import AttemptKey, EndCause, Process, ProcessEnd
+from barbossad.process.local import LocalLauncher
+from tests.helpers.launching import Bench, Host, Needle, Watched, make_local
+from tests.helpers.waiting import eventually_async
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = make_local(tmp_path)
+    await bench.launcher.start()
+    yield bench
+    await bench.launcher.close()
+
+
+@pytest.fixture
+async def untagged(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A launcher on a host where limits leave no room for tags."""
+    bench = make_local(tmp_path / "untagged")
+    assert isinstance(bench.launcher, LocalLauncher)
+    bench.launcher._tag = 0
+    await bench.launcher.start()
+    yield bench
+    await bench.launcher.close()
+
+
+@contextmanager
+def stdout_taken(bench: Bench, folder: Path) -> Iterator[tuple[Watched, socket.socket]]:
+    """Run a task that gives its standard output away to this process."""
+    path = folder / "s"
+    code = (
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+        "socket.send_fds(s, [b'x'], [1]); s.recv(1)\n"
+    )
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        watched = bench.launch(argv=(sys.executable, "-I", "-c", code, str(path)))
+        connection, _ = listener.accept()
+        with connection:
+            yield watched, connection
+
+
+async def test_output_held_by_a_stranger(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something outside of the task that holds its pipe delays the end a little, and the log says so."""
+    monkeypatch.setattr(capture, "DRAIN_SECONDS", 0.3)
+    with stdout_taken(bench, tmp_path) as (watched, connection):
+        _, (held,), _, _ = socket.recv_fds(connection, 1, 1)
+        os.write(held, b"from outside")
+        connection.send(b"x")
+        end = await watched.end()
+        os.close(held)
+    assert end.exit_code == 0
+    text = bench.text(end.log)
+    assert text.startswith("from outside\n[barbossad: something that is not part of the task still holds")
+
+
+async def test_output_of_a_stranger_that_lets_go(bench: Bench, tmp_path: Path) -> None:
+    """What comes between the end of the task and the end of the pipe is recorded."""
+    with stdout_taken(bench, tmp_path) as (watched, connection):
+        _, (held,), _, _ = socket.recv_fds(connection, 1, 1)
+        connection.send(b"x")
+        assert watched.process.pid is None or isinstance(watched.process.pid, int)
+        os.write(held, b"late\n")
+        os.close(held)
+        end = await watched.end()
+    assert bench.text(end.log) == "late\n"
+
+
+async def test_flood_and_others(bench: Bench) -> None:
+    """While one attempt floods its output, others run to their ends and the memory stays what it was."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _peak_kib()
+    flood = bench.launch("yes 'a line that comes again and again'")
+    for number in range(30):
+        end = await bench.run(f"echo {number}")
+        assert bench.text(end.log) == f"{number}\n"
+    await eventually_async(lambda: flood.process.log.snapshot().dropped_bytes > 50_000_000, 60, "much is dropped")
+    flood.process.stop(0)
+    end = await flood.end()
+    assert _peak_kib() - before < 64 * 1024
+    assert end.log.size_bytes <= bench.folder.cap_bytes
+    assert "bytes of log records dropped here" in bench.text(end.log)
+
+
+async def test_output_survives_the_daemon(tmp_path: Path) -> None:
+    """What a follower could have seen when the daemon was killed is in the log that the next one finds."""
+    bench = make_local(tmp_path)
+    host = Host(tmp_path)
+    attempt = host.launch("i=0; while :; do i=$((i+1)); echo $i; sleep 0.005; done")
+    key = AttemptKey(attempt.run_id, attempt.task_id, attempt.number)
+    path = tmp_path / "logs" / bench.folder.path_of(key)
+    await eventually_async(lambda: path.exists() and path.stat().st_size > 5000, 20, "the log has grown")
+    seen = path.stat().st_size
+    host.close()
+    log = bench.folder.recover(key)
+    assert log is not None
+    assert log.size_bytes >= seen
+    lines = bench.text(log).splitlines()
+    assert lines == [str(number) for number in range(1, len(lines) + 1)]
+
+
+async def test_runtime_folder_gone(bench: Bench) -> None:
+    """A script that cannot be written is an end that says so."""
+    shutil.rmtree(bench.runtime_dir)
+    end = await bench.run("true")
+    assert end.cause is EndCause.START_FAILED
+    assert str(bench.runtime_dir) in (end.message or "")
+
+
+async def test_no_descriptor_left(bench: Bench) -> None:
+    """A launch for which the daemon has no descriptors left fails in words, and the next one runs."""
+    await bench.run("true")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 1, hard))
+    try:
+        end = await bench.run(argv=("/bin/true",))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert end.cause is EndCause.START_FAILED
+    assert "open files" in (end.message or "")
+    assert (await bench.run("true")).exit_code == 0
+
+
+async def test_watcher_that_fails(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A fault in one watcher is logged and keeps nobody else from being told."""
+
+    class Broken(Watched):
+        def ended(self, process: Process, end: ProcessEnd) -> None:
+            super().ended(process, end)
+            raise ValueError("broken watcher")
+
+    broken = Broken()
+    broken.process = bench.launcher.launch(bench.spec("true"), broken)
+    assert (await bench.run("sleep 0.05; exit 2")).exit_code == 2
+    assert (await broken.end()).exit_code == 0
+    assert "broken watcher" in caplog.text
+
+
+@pytest.mark.parametrize("prefix", ["setsid ", "env -i "])
+async def test_untagged_escapees(untagged: Bench, prefix: str) -> None:
+    """Without tags, an environment or a session is enough to tell whose an orphan is."""
+    mine, theirs = Needle(), Needle()
+    other = untagged.launch(f"({prefix}{theirs.command} >/dev/null 2>&1 &); exec sleep 600")
+    await eventually_async(lambda: len(theirs.pids) == 1, 10, "the other's process runs")
+    await untagged.run(f"({prefix}{mine.command} >/dev/null 2>&1 &); sleep 0.1")
+    assert mine.pids == []
+    assert len(theirs.pids) == 1
+    other.process.stop(0)
+    await other.end()
+    assert theirs.pids == []
+
+
+async def test_untagged_escapee_that_may_be_anyone_s(untagged: Bench) -> None:
+    """An orphan that could be either's lives as long as one of them, and no longer."""
+    needle = Needle()
+    first = untagged.launch("exec sleep 600")
+    await first.start()
+    await untagged.run(f"(env -i setsid {needle.command} >/dev/null 2>&1 &); sleep 0.1")
+    assert len(needle.pids) == 1
+    first.process.stop(0)
+    await first.end()
+    assert needle.pids == []
+
+
+def _peak_kib() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
