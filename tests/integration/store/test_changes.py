@@ -26,7 +26,7 @@ from barbossad.model.states import (
     StopCause,
     TaskState,
 )
-from barbossad.store import changes
+from barbossad.store import changes, task_changes
 from barbossad.store.changes import Change
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
@@ -380,4 +380,4 @@ async def test_unknown_workflow(database: Database) -> None:
 
 def test_task_records_are_whole() -> None:
     """A task's row has a column for each of its facts."""
-    assert len(changes._task_values(task())) == len(TaskRecord.__slots__)
+    assert len(task_changes._task_values(task())) == len(TaskRecord.__slots__)

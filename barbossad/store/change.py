@@ -1,0 +1,65 @@
+"""What every change of a run is made of: its interface, its events, and writing many rows with one statement."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from barbossad.errors import StateError
+from barbossad.model import states
+from barbossad.model.names import RunId
+from barbossad.store import rows
+
+Event = tuple[int | None, str, int | None, str | None, str]
+"""When, what, of which run and task, and the facts of it: the columns of ``events`` but for its number."""
+
+
+class Change(Protocol):
+    """One step of a run's life."""
+
+    rank: ClassVar[int]
+    """Its place among the steps that are written together: those of a lower rank come first."""
+
+    @property
+    def run_id(self) -> RunId:
+        """The run that it concerns."""
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[Any]) -> None:
+        """Write the rows of some steps of this kind. Raise StateError if one is not in a state that allows it."""
+
+    def events(self) -> Iterable[Event]:
+        """Return what is told of it."""
+
+
+def event(at_ms: int | None, kind: str, run_id: RunId, task: str | None, **data: Any) -> Event:
+    """Return an event; facts that are None are left out."""
+    facts = {name: value for name, value in data.items() if value is not None}
+    return at_ms, kind, rows.number(run_id), task, rows.to_json(facts)
+
+
+def allowed(target: StrEnum, moves: Any) -> str:
+    """Return the states from which ``target`` may be entered, as a list for ``IN (…)``."""
+    return ", ".join(f"'{state}'" for state in states.sources(moves, target))
+
+
+def write(tx: sqlite3.Connection, sql: str, values: Sequence[Sequence[Any]], otherwise: str) -> None:
+    """Run a statement that changes one row for each of ``values``. Raise StateError if it changed fewer."""
+    if tx.execute(sql, (json.dumps(values),)).rowcount != len(values):
+        raise StateError(otherwise)
+
+
+def by_state(steps: Sequence[Any], member: str) -> Mapping[Any, list[Any]]:
+    """Return steps by the state of their run, task or attempt: each state has a statement of its own."""
+    found: dict[StrEnum, list[Any]] = {}
+    for step in steps:
+        found.setdefault(getattr(step, member).state, []).append(step)
+    return found
+
+
+def named(steps: Sequence[Change]) -> str:
+    """Return how a message calls the runs of some steps."""
+    return f"run {steps[0].run_id}" if len(steps) == 1 else f"one of {len(steps)} runs"

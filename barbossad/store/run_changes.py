@@ -1,0 +1,157 @@
+"""Changes of a run's own row: it is made, it is to end, it starts or ends."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from barbossad.errors import ConflictError
+from barbossad.model import states
+from barbossad.model.names import RunId
+from barbossad.model.records import RunRecord
+from barbossad.store import rows
+from barbossad.store.change import Event, allowed, by_state, event, named, write
+
+_INSERT_RUNS: Final = """
+INSERT INTO runs (id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
+                  created_at_ms, started_at_ms, finished_at_ms)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+       value ->> 8, value ->> 9, value ->> 10, value ->> 11
+FROM json_each(?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated:
+    """A run was asked for and accepted."""
+
+    run: RunRecord
+    rank: ClassVar[int] = 0
+
+    @property
+    def run_id(self) -> RunId:
+        """See ``Change``."""
+        return self.run.id
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[RunCreated]) -> None:
+        """Insert runs. Raise ConflictError if the idempotency key of the only one was used before."""
+        values = [
+            (
+                rows.number(run.id),
+                run.workflow,
+                run.version,
+                run.state,
+                run.trigger,
+                rows.to_json(run.params),
+                rows.text(run.requested_by),
+                rows.text(run.idempotency_key),
+                rows.text(run.reason),
+                run.created_at_ms,
+                run.started_at_ms,
+                run.finished_at_ms,
+            )
+            for run in (step.run for step in steps)
+        ]
+        try:
+            write(tx, _INSERT_RUNS, values, "a run could not be inserted")
+        except sqlite3.IntegrityError as error:
+            run = steps[0].run
+            if error.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE" or len(steps) > 1:
+                raise
+            raise ConflictError(
+                f"a run of {run.workflow!r} with the idempotency key {run.idempotency_key!r} exists"
+            ) from error
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        run = self.run
+        yield event(
+            run.created_at_ms,
+            "run_created",
+            run.id,
+            None,
+            workflow=run.workflow,
+            version=run.version,
+            state=run.state,
+            trigger=run.trigger,
+            requested_by=run.requested_by,
+        )
+
+
+_STOP_RUNS: Final = f"""
+UPDATE runs SET stop_cause = new.value ->> 1, stop_reason = new.value ->> 2 FROM json_each(?) AS new
+WHERE runs.id = new.value ->> 0 AND runs.stop_cause IS NULL
+  AND runs.state NOT IN ({", ".join(f"'{state}'" for state in sorted(states.RUN_ENDED))})
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopping:
+    """A run is to end before its time; recorded, so that a crash meanwhile does not forget it."""
+
+    run: RunRecord
+    at_ms: int
+    rank: ClassVar[int] = 1
+
+    @property
+    def run_id(self) -> RunId:
+        """See ``Change``."""
+        return self.run.id
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[RunStopping]) -> None:
+        """Set why, once."""
+        values = [(rows.number(s.run.id), s.run.stop_cause, rows.text(s.run.stop_reason)) for s in steps]
+        write(tx, _STOP_RUNS, values, f"{named(steps)} is being ended already, or has ended")
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        run = self.run
+        yield event(self.at_ms, "run_stopping", run.id, None, cause=run.stop_cause, reason=run.stop_reason)
+
+
+# The plus keeps the planner from walking all runs of a state (in the index on it) instead of finding each by its id.
+_MOVE_RUNS: Final = {
+    target: f"""
+UPDATE runs SET state = '{target}', reason = new.value ->> 1, started_at_ms = new.value ->> 2,
+    finished_at_ms = new.value ->> 3
+FROM json_each(?) AS new
+WHERE runs.id = new.value ->> 0 AND +runs.state IN ({allowed(target, states.RUN_MOVES)})
+"""
+    for target in states.RunState
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunMoved:
+    """A run started or ended; ``run`` is what it is now."""
+
+    run: RunRecord
+    rank: ClassVar[int] = 5
+
+    @property
+    def run_id(self) -> RunId:
+        """See ``Change``."""
+        return self.run.id
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[RunMoved]) -> None:
+        """Compare and set the states of runs."""
+        for state, some in by_state(steps, "run").items():
+            values = [
+                (rows.number(run.id), rows.text(run.reason), run.started_at_ms, run.finished_at_ms)
+                for run in (step.run for step in some)
+            ]
+            otherwise = f"{named(some)} could not become {state}: it is in no state that allows it"
+            write(tx, _MOVE_RUNS[state], values, otherwise)
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        run = self.run
+        has_ended = run.state in states.RUN_ENDED
+        kind = "run_finished" if has_ended else "run_started"
+        at_ms = run.finished_at_ms if has_ended else run.started_at_ms
+        yield event(at_ms, kind, run.id, None, state=run.state, reason=run.reason)

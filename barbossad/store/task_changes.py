@@ -1,0 +1,253 @@
+"""Changes of tasks and their attempts: starting, running, ended, never started."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from barbossad.errors import StateError
+from barbossad.model import states
+from barbossad.model.names import RunId
+from barbossad.model.records import AttemptRecord, TaskRecord
+from barbossad.store import rows
+from barbossad.store.change import Event, allowed, by_state, event, named, write
+
+_INSERT_ATTEMPTS: Final = """
+INSERT INTO attempts (run, task, number, state, launcher, unit, boot_id, started_at_ms)
+SELECT value ->> 0, value ->> 1, value ->> 2, 'starting', value ->> 3, value ->> 4, value ->> 5, value ->> 6
+FROM json_each(?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarting:
+    """An attempt is about to be launched: recorded before anything is spawned."""
+
+    task: TaskRecord
+    attempt: AttemptRecord
+    rank: ClassVar[int] = 6
+
+    @property
+    def run_id(self) -> RunId:
+        """See ``Change``."""
+        return self.task.run_id
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[AttemptStarting]) -> None:
+        """Insert the rows of tasks and their attempts. Raise StateError if a task is not pending."""
+        _insert_tasks(tx, [step.task for step in steps])
+        values = [
+            (*_place(attempt), attempt.launcher, attempt.unit, attempt.boot_id, attempt.started_at_ms)
+            for attempt in (step.attempt for step in steps)
+        ]
+        write(tx, _INSERT_ATTEMPTS, values, "an attempt could not be inserted")
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        task = self.task
+        yield event(
+            task.started_at_ms,
+            "task_starting",
+            task.run_id,
+            task.task_id,
+            state=task.state,
+            attempt=self.attempt.number,
+        )
+
+
+_SET_TASKS_RUNNING: Final = """
+UPDATE tasks SET state = 'running', started_at_ms = new.value ->> 2 FROM json_each(?) AS new
+WHERE tasks.run = new.value ->> 0 AND tasks.task = new.value ->> 1 AND tasks.state = 'starting'
+"""
+_SET_ATTEMPTS_RUNNING: Final = """
+UPDATE attempts SET state = 'running', started_at_ms = new.value ->> 3, pid = new.value ->> 4,
+    pid_started_ticks = new.value ->> 5
+FROM json_each(?) AS new
+WHERE attempts.run = new.value ->> 0 AND attempts.task = new.value ->> 1 AND attempts.number = new.value ->> 2
+  AND attempts.state = 'starting'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRunning:
+    """An attempt's process exists."""
+
+    task: TaskRecord
+    attempt: AttemptRecord
+    rank: ClassVar[int] = 2
+
+    @property
+    def run_id(self) -> RunId:
+        """See ``Change``."""
+        return self.task.run_id
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[AttemptRunning]) -> None:
+        """Compare and set the states of tasks and attempts."""
+        otherwise = f"{named(steps)}: a task is not starting"
+        tasks = [(rows.number(s.run_id), s.task.task_id, s.task.started_at_ms) for s in steps]
+        write(tx, _SET_TASKS_RUNNING, tasks, otherwise)
+        attempts = [
+            (*_place(s.attempt), s.attempt.started_at_ms, s.attempt.pid, s.attempt.pid_started_ticks) for s in steps
+        ]
+        write(tx, _SET_ATTEMPTS_RUNNING, attempts, otherwise)
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        attempt = self.attempt
+        yield event(
+            attempt.started_at_ms,
+            "task_running",
+            attempt.run_id,
+            attempt.task_id,
+            state=attempt.state,
+            attempt=attempt.number,
+        )
+
+
+_END_ATTEMPTS: Final = {
+    target: f"""
+UPDATE attempts SET state = '{target}', pid = new.value ->> 3, pid_started_ticks = new.value ->> 4,
+    exit_code = new.value ->> 5, signal = new.value ->> 6, reason = new.value ->> 7, started_at_ms = new.value ->> 8,
+    finished_at_ms = new.value ->> 9, cpu_seconds = new.value ->> 10, peak_memory_bytes = new.value ->> 11,
+    log_path = new.value ->> 12, log_size_bytes = new.value ->> 13, log_dropped_bytes = new.value ->> 14,
+    log_dropped_at = new.value ->> 15
+FROM json_each(?) AS new
+WHERE attempts.run = new.value ->> 0 AND attempts.task = new.value ->> 1 AND attempts.number = new.value ->> 2
+  AND attempts.state IN ({allowed(target, states.ATTEMPT_MOVES)})
+"""
+    for target in states.ATTEMPT_ENDED
+}
+_END_TASKS: Final = {
+    target: f"""
+UPDATE tasks SET state = '{target}', reason = new.value ->> 2, outputs = new.value ->> 3,
+    started_at_ms = new.value ->> 4, finished_at_ms = new.value ->> 5
+FROM json_each(?) AS new
+WHERE tasks.run = new.value ->> 0 AND tasks.task = new.value ->> 1 AND tasks.state IN ('starting', 'running')
+"""
+    for target in states.TASK_ENDED
+}
+_INSERT_LOG: Final = "INSERT INTO logs (run, task, number, text) VALUES (?, ?, ?, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """An attempt ended, and its task with it."""
+
+    task: TaskRecord
+    attempt: AttemptRecord
+    rank: ClassVar[int] = 3
+
+    @property
+    def run_id(self) -> RunId:
+        """See ``Change``."""
+        return self.task.run_id
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[AttemptEnded]) -> None:
+        """Compare and set the states of attempts and tasks; keep small logs."""
+        otherwise = f"{named(steps)}: a task is not running"
+        for attempt_state, some in by_state(steps, "attempt").items():
+            write(tx, _END_ATTEMPTS[attempt_state], [_end_of(step.attempt) for step in some], otherwise)
+        for task_state, some in by_state(steps, "task").items():
+            values = [_task_values(step.task, with_state=False) for step in some]
+            write(tx, _END_TASKS[task_state], values, otherwise)
+        for attempt in (step.attempt for step in steps):
+            if attempt.log and attempt.log.text:
+                tx.execute(_INSERT_LOG, (*_place(attempt), attempt.log.text))
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        task, attempt = self.task, self.attempt
+        yield event(
+            task.finished_at_ms,
+            "task_finished",
+            task.run_id,
+            task.task_id,
+            state=task.state,
+            reason=task.reason,
+            attempt=attempt.number,
+            exit_code=attempt.exit_code,
+            signal=attempt.signal,
+        )
+
+
+_UNSTARTED_ENDS: Final = states.TASK_MOVES[states.TaskState.PENDING] & states.TASK_ENDED
+_INSERT_TASKS: Final = """
+INSERT INTO tasks (run, task, state, reason, outputs, started_at_ms, finished_at_ms)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TasksEndedUnstarted:
+    """Pending tasks of a run that will never start: cancelled, or with a dependency that did not succeed."""
+
+    tasks: Sequence[TaskRecord]
+    rank: ClassVar[int] = 4
+
+    @property
+    def run_id(self) -> RunId:
+        """See ``Change``."""
+        return self.tasks[0].run_id
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[TasksEndedUnstarted]) -> None:
+        """Insert their rows. Raise StateError if one is there, for then it is not pending."""
+        tasks = [task for step in steps for task in step.tasks]
+        for task in tasks:
+            if task.state not in _UNSTARTED_ENDS:
+                raise StateError(f"task {task.task_id} of run {task.run_id} cannot become {task.state} without a start")
+        _insert_tasks(tx, tasks)
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        for task in self.tasks:
+            yield event(
+                task.finished_at_ms, "task_finished", task.run_id, task.task_id, state=task.state, reason=task.reason
+            )
+
+
+def _insert_tasks(tx: sqlite3.Connection, tasks: Sequence[TaskRecord]) -> None:
+    try:
+        write(tx, _INSERT_TASKS, [_task_values(task) for task in tasks], "a task could not be inserted")
+    except sqlite3.IntegrityError as error:
+        raise StateError(f"a task of run {tasks[0].run_id} is not pending: {error}") from error
+
+
+def _place(attempt: AttemptRecord) -> tuple[int, str, int]:
+    return rows.number(attempt.run_id), attempt.task_id, attempt.number
+
+
+def _task_values(task: TaskRecord, *, with_state: bool = True) -> tuple[Any, ...]:
+    return (
+        rows.number(task.run_id),
+        task.task_id,
+        *((task.state,) if with_state else ()),
+        rows.text(task.reason),
+        None if task.outputs is None else rows.to_json(task.outputs),
+        task.started_at_ms,
+        task.finished_at_ms,
+    )
+
+
+def _end_of(attempt: AttemptRecord) -> tuple[Any, ...]:
+    log = attempt.log
+    return (
+        *_place(attempt),
+        attempt.pid,
+        attempt.pid_started_ticks,
+        attempt.exit_code,
+        attempt.signal,
+        rows.text(attempt.reason),
+        attempt.started_at_ms,
+        attempt.finished_at_ms,
+        attempt.cpu_seconds,
+        attempt.peak_memory_bytes,
+        log.path if log and log.text is None else None,
+        log.size_bytes if log else 0,
+        log.dropped_bytes if log else 0,
+        log.dropped_at if log else None,
+    )
