@@ -33,7 +33,7 @@ LAUNCH, LARGE, STOP, STARTED, FAILED, ENDED = range(6)
 PACKET_BYTES = 65536
 """The longest message that is sent as it is."""
 
-ANNOUNCE_SECONDS = 0.015
+ANNOUNCE_SECONDS = 0.05
 """A process that ends sooner is told of once, not twice."""
 
 KILL_SECONDS = 10.0
