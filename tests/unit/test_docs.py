@@ -1,0 +1,67 @@
+"""What the pages say is true: examples load, links lead somewhere, generated pages are current."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from barbossad.document import parse
+from barbossad.tasks import _registry as tasks
+from barbossad.workflows.loader import Loader
+from barbossad.workflows.templates import Templates, packaged_folder
+from docs import generate
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(#[^)]*)?\)")
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Return every YAML block of the pages."""
+    return [(page.name, block) for page in PAGES for block in BLOCK.findall(page.read_text())]
+
+
+@pytest.fixture(scope="module")
+def loader() -> Loader:
+    """Return a loader that knows the task types."""
+    return Loader(tasks.discover().types)
+
+
+@pytest.mark.parametrize(("page", "block"), blocks())
+def test_examples_load(page: str, block: str, loader: Loader) -> None:
+    """Every YAML example of the pages is a workflow, or a task of one, that the loader takes as it stands."""
+    value = parse(block).value
+    text = (
+        block
+        if isinstance(value, dict)
+        else "name: example\nparams: {target: {type: path}, keep_days: {type: integer}}\ntasks:\n" + block
+    )
+    assert [str(fault) for fault in loader.check(text)] == []
+
+
+def test_there_are_examples() -> None:
+    """The pattern finds the blocks that are there."""
+    assert {"README.md", "workflows.md", "tasks.md"} <= {page for page, _ in blocks()}
+
+
+@pytest.mark.parametrize("path", sorted(packaged_folder().glob("*.yaml")), ids=lambda path: path.stem)
+def test_templates_load(path: Path, loader: Loader) -> None:
+    """Every template is a workflow without a fault, found by its name in either spelling."""
+    assert loader.check(path.read_text()) == []
+    assert Templates().text(path.stem.replace("-", "_")) == path.read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link of a page to a file of the project finds it."""
+    targets = [target for target, _ in LINK.findall(page.read_text()) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_reference_pages_are_current(name: str) -> None:
+    """A reference page says what the code says now."""
+    assert (ROOT / "docs" / "reference" / name).read_text() == generate.PAGES[name](), "run `make docs`"
