@@ -1,0 +1,209 @@
+"""What a new daemon does with what an earlier one left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from barbossad.errors import UnavailableError
+from barbossad.model.records import LogRecord
+from barbossad.model.states import ATTEMPT_ENDED, RUN_ENDED, AttemptState, RunState, TaskState
+from barbossad.process.launcher import AttemptKey
+from tests.helpers.house import LIMIT_SECONDS, House
+from tests.helpers.records import workflow
+from tests.helpers.waiting import eventually_async
+
+ONE = workflow({"a": []}, name="one")
+CHAIN = workflow({"a": [], "b": ["a"]}, name="chain")
+PAIR = workflow({"a": [], "b": []}, name="pair")
+ALL = (ONE, CHAIN, PAIR)
+
+
+async def test_nothing_to_do(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """On a new state file, or after a quiet end, there is nothing to settle and nothing to say."""
+    caplog.set_level(logging.INFO)
+    await house.recover()
+    assert house.launcher.leftovers == []
+    assert caplog.records == []
+
+
+async def test_live_attempts_are_interrupted(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What was running is declared interrupted after its processes are gone; nothing of it is launched again."""
+    async with House.open(path, *ALL) as before:
+        started = await before.start(CHAIN)
+        process = await before.launcher.next()
+        process.begin()
+        await eventually_async(
+            lambda: before.engine.progress(started).tasks[0].record.state is TaskState.RUNNING,  # type: ignore[union-attr]
+            LIMIT_SECONDS,
+            "it runs",
+        )
+        await before.settle()
+    async with House.open(path, *ALL) as after:
+        await after.recover()
+        details = await after.ended(started)
+        (left,) = after.launcher.leftovers
+        assert (left.task_id, left.pid, left.pid_started_ticks) == ("a", process.pid, 77)
+        assert after.launcher.launched == []
+        assert details.run.state is RunState.INTERRUPTED
+        assert details.tasks["a"].reason == "the daemon ended while it ran"
+        assert details.tasks["b"].state is TaskState.UPSTREAM_FAILED
+        assert after.engine.counts["active"] == 0
+    said = [record.getMessage() for record in caplog.records if record.__dict__.get("action") == "recovered"]
+    assert said == ["1 unfinished runs found; 1 tasks were interrupted"]
+
+
+async def test_starting_attempts_are_interrupted_too(path: Path) -> None:
+    """Whether an attempt that was about to start did start is not known, so it is not started again (I5)."""
+    async with House.open(path, *ALL) as before:
+        started = await before.start(ONE)
+        assert (await before.details(started)).attempts["a"][0].state is AttemptState.STARTING
+    async with House.open(path, *ALL) as after:
+        await after.recover()
+        assert (await after.ended(started)).run.state is RunState.INTERRUPTED
+        assert after.launcher.launched == []
+
+
+async def test_pending_tasks_go_on(path: Path) -> None:
+    """Tasks that had not started when the daemon was stopped do so now: each run is taken up where it was left."""
+    async with House.open(path, *ALL, limit=1) as before:
+        chain = await before.start(CHAIN)
+        pair = await before.start(PAIR)
+        queued = await before.start(ONE)
+        (await before.launcher.next()).exit(0)
+        assert (await before.launcher.next()).spec.key.run_id == pair
+        assert await before.engine.stop(0) == []
+    async with House.open(path, *ALL) as after:
+        after.launcher.exit_codes = lambda _spec: 0
+        await after.recover()
+        ends = [(await after.ended(run)).run.state for run in (chain, pair, queued)]
+        assert ends == [RunState.SUCCEEDED, RunState.INTERRUPTED, RunState.SUCCEEDED]
+        assert [key[:2] for key in after.launcher.keys] == [(chain, "b"), (pair, "b"), (queued, "a")]
+
+
+async def test_host_was_restarted(path: Path) -> None:
+    """Of an earlier boot no process can be left: none is looked for, and the reason says what happened."""
+    async with House.open(path, *ALL) as before:
+        before.engine._parts = replace(before.parts, boot_id="another-boot")
+        started = await before.start(ONE)
+    async with House.open(path, *ALL) as after:
+        await after.recover()
+        assert after.launcher.leftovers == []
+        assert (await after.ended(started)).tasks["a"].reason == "the host was restarted while it ran"
+
+
+async def test_process_that_will_not_die(path: Path) -> None:
+    """While a process of an earlier daemon lives nothing is started and nothing is declared (I3, I4)."""
+    async with House.open(path, *ALL) as before:
+        started = await before.start(ONE)
+        waiting = await before.start(workflow({"x": []}, name="one"))
+    for _ in range(2):
+        async with House.open(path, *ALL) as after:
+            after.launcher.immortal = "pid 77 cannot be killed"
+            with pytest.raises(UnavailableError, match="pid 77"):
+                await after.recover()
+            assert after.launcher.launched == []
+            assert (await after.details(started)).run.state is RunState.RUNNING
+            assert (await after.details(waiting)).run.state is RunState.RUNNING
+
+
+async def test_output_is_recovered(path: Path) -> None:
+    """What an interrupted attempt had printed is on record, and a file whose text is in the store goes."""
+    async with House.open(path, *ALL) as before:
+        started = await before.start(PAIR)
+    small = LogRecord(text=b"last words\n", path="day/a.log", size_bytes=11)
+    large = LogRecord(path="day/b.log", size_bytes=99_999)
+    async with House.open(path, *ALL) as after:
+        after.logs = {
+            AttemptKey(started, task.id, 1): log for task, log in zip(PAIR.tasks, (small, large), strict=True)
+        }
+        await after.recover()
+        await after.ended(started)
+        assert await after.runs.log(started, "a", 1) == replace(small, path=None)
+        assert await after.runs.log(started, "b", 1) == large
+        assert small in after.discarded
+
+
+async def test_unknown_workflow(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose workflow is not understood any more ends interrupted, with what to do; others go on."""
+    async with House.open(path, *ALL, limit=1) as before:
+        lost = await before.start(PAIR)
+        fine = await before.start(ONE)
+    async with House.open(path, ONE) as after:
+        after.launcher.exit_codes = lambda _spec: 0
+        key = AttemptKey(lost, PAIR.tasks[0].id, 1)
+        after.logs = {key: LogRecord(text=b"x", path="day/a.log", size_bytes=1)}
+        await after.recover()
+        details = await after.details(lost)
+        assert details.run.state is RunState.INTERRUPTED
+        assert "apply the workflow again" in (details.run.reason or "")
+        assert details.attempts["a"][0].state is AttemptState.INTERRUPTED
+        assert after.discarded == [after.logs[key]]
+        assert (await after.ended(fine)).run.state is RunState.SUCCEEDED
+    assert [record for record in caplog.records if record.__dict__.get("action") == "run_given_up"]
+
+
+async def test_cancel_is_not_forgotten(path: Path) -> None:
+    """A run that was being cancelled when the daemon died ends cancelled, with the reason that was given."""
+    async with House.open(path, *ALL) as before:
+        started = await before.start(CHAIN)
+        (await before.launcher.next()).is_stubborn = True
+        await before.engine.cancel(started, "cancelled by anne")
+    async with House.open(path, *ALL) as after:
+        await after.recover()
+        details = await after.ended(started)
+        assert (details.run.state, details.run.reason) == (RunState.CANCELLED, "cancelled by anne")
+        assert after.launcher.launched == []
+
+
+async def test_run_timeout_goes_on(path: Path) -> None:
+    """The time that passed before the crash, and during it, counts: a run that is over its time ends at once."""
+    slow = workflow({"a": [], "b": [], "c": []}, name="slow", timeout_seconds=0.05)
+    async with House.open(path, slow, limit=1) as before:
+        started = await before.start(slow)
+    async with House.open(path, slow) as after:
+        await after.recover()
+        details = await after.ended(started)
+        assert details.run.state is RunState.TIMED_OUT
+        assert details.tasks["a"].state is TaskState.INTERRUPTED
+        assert {task.state for task in details.tasks.values()} <= {"interrupted", "timed_out", "cancelled"}
+
+
+@pytest.mark.parametrize("repetition", range(12))
+async def test_crash_upon_crash(path: Path, repetition: int) -> None:
+    """A daemon that dies again and again, at any moment, loses no run, starts nothing twice, leaves nothing open."""
+    ids = [f"t{number}" for number in range(6)]
+    waits_for = {one: [other for other in ids[:place] if random.random() < 0.3] for place, one in enumerate(ids)}
+    shapes = [workflow(waits_for, name="x"), workflow(dict.fromkeys(ids, ()), name="y")]
+    acknowledged = []
+    launched: Counter[AttemptKey] = Counter()
+    for _ in range(8):
+        async with AsyncExitStack() as stack:
+            house = await stack.enter_async_context(House.open(path, *shapes, limit=3))
+            house.launcher.exit_codes = lambda _spec: random.choice([0, 0, 0, 1, None])
+            await house.recover()
+            acknowledged += [await house.start(random.choice(shapes)) for _ in range(random.randint(0, 3))]
+            for _ in range(random.randint(0, 12)):
+                await asyncio.sleep(0)
+                if random.random() < 0.1 and acknowledged:
+                    await house.engine.cancel(random.choice(acknowledged), "chance")
+        launched.update(house.launcher.keys)
+    async with House.open(path, *shapes) as house:
+        house.launcher.exit_codes = lambda _spec: 0
+        await house.recover()
+        for run in acknowledged:
+            details = await house.ended(run)
+            assert details.run.state in RUN_ENDED
+            assert len(details.tasks) == len(ids)
+            assert all(one.state in ATTEMPT_ENDED for tries in details.attempts.values() for one in tries)
+        launched.update(house.launcher.keys)
+        assert not house.engine.crash.done()
+        assert await house.database.read("SELECT count(*) FROM runs") == [(len(acknowledged),)]
+    assert set(launched.values()) <= {1}
