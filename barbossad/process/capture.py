@@ -23,6 +23,7 @@ from barbossad.process import cri
 from barbossad.process.launcher import AttemptKey
 from barbossad.process.logfile import SMALL_BYTES, LogFile
 from barbossad.process.logs import LogFolder
+from barbossad.process.pump import Pump
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,6 @@ YOUNG_SECONDS: Final = 0.1
 DRAIN_SECONDS: Final = 2.0
 """How long the rest of the output is waited for when the attempt is over but something holds its pipe."""
 
-_DEBOUNCE_SECONDS: Final = 0.03
-_TURN_SECONDS: Final = 0.001
-_NAP_TURNS: Final = 2
-"""A flood leaves the loop to others for so many times as long as its turn took."""
-
 _STEP_BYTES: Final = 256 * 1024
 """About how many bytes of records one read may make: short lines grow twentyfold."""
 
@@ -49,62 +45,6 @@ _STOPPED_READING: Final = (
 
 
 _EMPTY: Final = LogRecord()
-
-
-class Pump:
-    """Read the pipes that have something, in turn, a millisecond at a time."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._queue: deque[Pipe] = deque()
-        self._is_due = False
-
-    def watch(self, pipe: Pipe) -> None:
-        """Have a pipe read when there is something in it."""
-        if pipe.fd >= 0:
-            pipe.is_watched = True
-            self._loop.add_reader(pipe.fd, self._ready, pipe)
-
-    def drain(self, pipe: Pipe) -> None:
-        """Have a pipe read now."""
-        if pipe.fd >= 0:
-            self._unwatch(pipe)
-            self._queue.append(pipe)
-            self._wake(0)
-
-    def close(self, pipe: Pipe) -> None:
-        """Read a pipe no more."""
-        if pipe.fd >= 0:
-            self._unwatch(pipe)
-            os.close(pipe.fd)
-            pipe.fd = -1
-
-    def _ready(self, pipe: Pipe) -> None:
-        self.drain(pipe)
-
-    def _unwatch(self, pipe: Pipe) -> None:
-        if pipe.is_watched:
-            pipe.is_watched = False
-            self._loop.remove_reader(pipe.fd)
-
-    def _wake(self, delay: float) -> None:
-        if not self._is_due:
-            self._is_due = True
-            self._loop.call_later(delay, self._turn)
-
-    def _turn(self) -> None:
-        self._is_due = False
-        start = now = self._loop.time()
-        while self._queue and now - start < _TURN_SECONDS:
-            pipe = self._queue.popleft()
-            if pipe.fd >= 0:
-                if pipe.read():
-                    self._queue.append(pipe)
-                elif pipe.fd >= 0:
-                    self._loop.call_later(_DEBOUNCE_SECONDS, self.watch, pipe)
-            now = self._loop.time()
-        if self._queue:
-            self._wake(_NAP_TURNS * (now - start))
 
 
 class Pipe:
