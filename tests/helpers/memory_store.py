@@ -40,6 +40,11 @@ class MemoryStore:
         tasks = {task.task_id: task for task in map(runs._task, self.connection.execute(RunStore.TASKS, key))}
         return RunDetails(run=run, tasks=tasks, attempts=tries)
 
+    def story(self, run_id: RunId) -> list[tuple[object, ...]]:
+        """Return the events of a run in their order, without their numbers."""
+        sql = "SELECT at_ms, kind, task, data FROM events WHERE run = ? ORDER BY seq"
+        return self.connection.execute(sql, (rows.number(run_id),)).fetchall()
+
     def close(self) -> None:
         """Forget everything."""
         self.connection.close()

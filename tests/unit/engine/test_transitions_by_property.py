@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -16,6 +16,7 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.records import AttemptRecord, LogRecord, RunRecord, TaskRecord
 from barbossad.model.states import ATTEMPT_ENDED, AttemptState, RunState, StopCause, TaskState
 from barbossad.store import changes
+from barbossad.store.changes import Change
 from tests.helpers.memory_store import MemoryStore
 from tests.helpers.records import NOON_MS, attempt, run, workflow
 
@@ -47,21 +48,28 @@ class Play:
 
     starts: dict[int, int] = field(default_factory=dict)
     now_ms: int = NOON_MS
+    number: int = 0
+    steps: list[Sequence[Change]] = field(default_factory=list)
+    """What was recorded, transaction by transaction."""
 
     def __post_init__(self) -> None:
-        self.progress = progresses.create(self.definition, run())
-        self.store.record([changes.RunCreated(self.progress.run)])
+        self.progress = progresses.create(self.definition, run(self.number))
+        self.record([changes.RunCreated(self.progress.run)])
         self.take(transitions.begin(self.progress))
 
     def take(self, decision: Decision) -> None:
         """Record a decision as one transaction, and check that what it names as ready may start."""
         if decision.changes:
-            self.store.record(decision.changes)
+            self.record(decision.changes)
         for position in decision.ready:
             assert position not in self.ready, "ready twice"
             assert self.states[position] is TaskState.PENDING
             self.ready.append(position)
         self.ready = [position for position in self.ready if self.states[position] is TaskState.PENDING]
+
+    def record(self, steps: Sequence[Change]) -> None:
+        self.store.record(steps)
+        self.steps.append(steps)
 
     @property
     def states(self) -> list[TaskState]:
@@ -95,7 +103,7 @@ class Play:
         done = {cell.record.task_id for cell in self.progress.tasks if cell.record.state is TaskState.SUCCEEDED}
         assert set(task.depends_on) <= done, f"{task.id} starts before {set(task.depends_on) - done}"
         self.starts[position] = self.starts.get(position, 0) + 1
-        starting = attempt(task_id=task.id)
+        starting = attempt(task_id=task.id, number=self.number)
         self.take(transitions.attempt_starting(self.progress, position, starting, self.now_ms))
 
     def _cannot_start(self) -> None:
@@ -136,7 +144,7 @@ class Play:
         for position in self.live:
             last = self.progress.tasks[position].attempts[-1]
             lost = replace(transitions.attempt_interrupted(last, "the daemon ended", self.now_ms), log=LogRecord())
-            self.store.record(transitions.attempt_ended(self.progress, position, lost, None).changes)
+            self.record(transitions.attempt_ended(self.progress, position, lost, None).changes)
         if self.progress.run.stop_cause is not None:
             self.take(transitions.stop(self.progress, self.progress.run.stop_cause, "", self.now_ms))
         elif not self.progress.has_ended:
@@ -224,3 +232,27 @@ def check_end(play: Play) -> None:
             assert record.outputs == {"n": position}
     again = transitions.stop(progress, StopCause.CANCEL, "too late", play.now_ms)
     assert (again.changes, again.ready, again.stop) == ([], [], [])
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_groups_of_many_runs(store: MemoryStore, number: int) -> None:
+    """However the steps of many runs come to be written together, the rows are those of writing each on its own."""
+    plays = []
+    for run_number in range(5):
+        chance = random.Random(random.getrandbits(64))
+        plays.append(Play(chance, random_workflow(chance), store, number=run_number))
+        while not plays[-1].progress.has_ended:
+            plays[-1].step()
+    waiting = [list(play.steps) for play in plays]
+    other = MemoryStore()
+    while any(waiting):
+        group: list[Change] = []
+        for _ in range(random.randint(1, 25)):
+            left = [steps for steps in waiting if steps]
+            if left:
+                group += random.choice(left).pop(0)
+        other.record(group)
+    for play in plays:
+        assert other.details(play.progress.run.id) == store.details(play.progress.run.id)
+        assert other.story(play.progress.run.id) == store.story(play.progress.run.id)
+    other.close()
