@@ -97,12 +97,20 @@ class Comparison:
         ratios = [statistics.median(ours) / statistics.median(floor) for ours, floor in pairs]
         return min(ratios), max(ratios)
 
+    @property
+    def quiet_ratio(self) -> float:
+        """Return the ratio of the tenth percentiles: about what a host with nothing else to do would show."""
+        ours = [sample for block in self.ours for sample in block]
+        floor = [sample for block in self.floor for sample in block]
+        return percentile(ours, 10) / percentile(floor, 10)
+
     def figure(
         self, workload: str, what: str, *, bar: float | None = None, aim: float | None = None, note: str = ""
     ) -> Figure:
         """Return the ratio as a figure that also tells the spread and both medians."""
         low, high = self.spread
-        told = f"{low:.2f} to {high:.2f}; {seconds(self.ours_median)} over {seconds(self.floor_median)}"
+        told = f"{low:.2f} to {high:.2f}, undisturbed {self.quiet_ratio:.2f}"
+        told += f"; {seconds(self.ours_median)} over {seconds(self.floor_median)}"
         told += f"; {note}" if note else ""
         return Figure(workload=workload, what=what, value=self.ratio, unit="x", bar=bar, aim=aim, note=told)
 

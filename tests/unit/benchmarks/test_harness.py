@@ -51,6 +51,13 @@ def test_ratio_is_of_medians_and_spread_of_blocks() -> None:
     assert comparison.spread == (2.0, 3.0)
 
 
+def test_undisturbed_ratio_looks_at_the_quickest_samples() -> None:
+    """What else the host does shows in the slow samples, so the quickest tenth says what it would be alone."""
+    disturbed = tuple([2.0] + [50.0] * 9)
+    comparison = Comparison(ours=(disturbed,), floor=(tuple([1.0] * 10),))
+    assert (comparison.ratio, comparison.quiet_ratio) == (50.0, 2.0)
+
+
 @pytest.mark.parametrize(("percent", "expected"), [(50, 50), (99, 99), (100, 100), (0, 1)])
 def test_percentile_is_a_sample_that_was_measured(percent: float, expected: float) -> None:
     """The p99 of a hundred is the ninety-ninth, never between two."""
