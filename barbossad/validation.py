@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import heapq
 import itertools
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -120,15 +119,15 @@ def _has(value: object, part: str | int) -> bool:
     return isinstance(value, dict) and part in value
 
 
-def nearest(name: object, known: Iterable[str]) -> str | None:
+def nearest(name: object, known: Collection[str]) -> str | None:
     """Return the one of ``known`` that ``name`` was probably meant to be."""
     if not isinstance(name, str):
         return None
     wanted = _folded(name)
+    if len(known) > _MAX_CANDIDATES:  # difflib is slow: leave those that are a slip of the finger away
+        near = (key for key in known if key[:1] == name[:1] and abs(len(key) - len(name)) < 2)
+        known = list(itertools.islice(near, _MAX_CANDIDATES))
     folded = {_folded(candidate): candidate for candidate in known}
-    if len(folded) > _MAX_CANDIDATES:  # difflib is slow: leave those that can be a slip of the finger
-        near = (key for key in folded if abs(len(key) - len(wanted)) < 2 and sorted(key)[:2] == sorted(wanted)[:2])
-        folded = {key: folded[key] for key in itertools.islice(near, _MAX_CANDIDATES)}
     matches = difflib.get_close_matches(wanted[:100], folded, n=1, cutoff=0.6)
     return folded[matches[0]] if matches else None
 
@@ -137,16 +136,16 @@ def _folded(name: str) -> str:
     return name.casefold().replace("-", "_")
 
 
-def proposal(name: object, known: Iterable[str], *, noun: str = "known keys") -> str:
-    """Return a hint: the nearest known name, or all of them where none is near."""
-    candidates = set(known)
-    close = nearest(name, candidates)
+def proposal(name: object, known: Collection[str], *, noun: str = "known keys") -> str:
+    """Return a hint: the nearest known name, or else all of them where they are few."""
+    close = nearest(name, known)
     if close is not None:
         return f"did you mean {close!r}?"
-    if not candidates:
+    if not known:
         return f"there are no {noun}"
-    first = ", ".join(heapq.nsmallest(20, candidates))
-    return f"{noun}: {first}" + (", …" if len(candidates) > 20 else "")
+    if len(known) > _MAX_CANDIDATES:
+        return f"there are {len(known)} {noun}, and none is near"
+    return f"{noun}: {', '.join(sorted(known)[:20])}" + (", …" if len(known) > 20 else "")
 
 
 def kind_of(value: object) -> str:
@@ -189,7 +188,7 @@ def _explain(item: Any, path: Path, known: Mapping[str, str]) -> tuple[str, str]
     return f"{name} {message}", hint
 
 
-def _nothing(path: Path, known: Iterable[str]) -> tuple[str, str]:
+def _nothing(path: Path, known: Collection[str]) -> tuple[str, str]:
     if path:
         is_key = isinstance(path[-1], str)
         way = (

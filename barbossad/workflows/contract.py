@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from barbossad.validation import RefusalError
 
-_EXPRESSION_IN_CODE: Final = re.compile(r"\{\{(?!\s*\.).*?\}\}", flags=re.DOTALL)
-"""Braces that look like an expression. Those that go on with a dot are Go's (``docker ps --format '{{.Names}}'``)."""
+_OPENING: Final = re.compile(r"\{\{(?!\s*\.)")
+"""Braces that open an expression. Those that go on with a dot are Go's (``docker ps --format '{{.Names}}'``)."""
 
 
 class TaskType(Protocol):
@@ -52,14 +52,16 @@ class Remedy:
 
 def refuse_expressions(text: str, remedy: Remedy) -> str:
     """Return the text of a program, if no value is to be pasted into it. Raise RefusalError with the remedy."""
-    found = _EXPRESSION_IN_CODE.search(text)
-    if found:
-        line = text.count("\n", 0, found.start()) + 1
-        raise RefusalError(
-            f"holds {_short(found[0])} in its line {line}; no value is ever pasted into a program's text",
-            _way(found[0], remedy),
-        )
-    return text
+    opening = _OPENING.search(text)
+    end = text.find("}}", opening.end()) if opening else -1
+    if opening is None or end < 0:
+        return text
+    line = text.count("\n", 0, opening.start()) + 1
+    expression = text[opening.start() : end + 2]
+    raise RefusalError(
+        f"holds {_short(expression)} in its line {line}; no value is ever pasted into a program's text",
+        _way(expression, remedy),
+    )
 
 
 def _way(expression: str, remedy: Remedy) -> str:

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from barbossad.document import Document, Path
 from barbossad.errors import Fault
 from barbossad.model.names import TASK_ID
-from barbossad.validation import faults_of, kind_of, proposal, validate
+from barbossad.validation import faults_of, kind_of, shown, validate
 from barbossad.workflows.contract import TaskType, Unrendered, code_fields
 from barbossad.workflows.expressions import is_expression, leaves
-from barbossad.workflows.source import LATER_IN_TASK, MEANT, TASK_KEYS, TaskSource
+from barbossad.workflows.source import LATER_IN_TASK, MAX_FAULTS, TASK_KEYS, TaskSource, key_hint
 
 
 @dataclass(slots=True)
@@ -54,6 +54,7 @@ class _Reader:
         self._task_types = task_types
         self._document = document
         self._faults = faults
+        self._known = TASK_KEYS | task_types.keys()
         self._code_fields = {name: code_fields(task_type.Params) for name, task_type in task_types.items()}
 
     def read(self, position: int, raw: object) -> Entry:
@@ -88,7 +89,9 @@ class _Reader:
             if key in LATER_IN_TASK:
                 self._refuse((*path, key), f"{key!r} is not available in this version", "remove the key")
             else:
-                self._refuse((*path, key), f"unknown key {key!r}", self._key_hint(key, raw))
+                is_told = len(self._faults) < MAX_FAULTS
+                hint = key_hint(key, [name for name in self._known if name not in raw]) if is_told else ""
+                self._refuse((*path, key), f"unknown key {shown(key)}", hint)
         if len(types) > 1:
             message = f"a task has one type, and this one has {len(types)}: {', '.join(types)}"
             self._refuse(path, message, "make a task of each")
@@ -96,11 +99,6 @@ class _Reader:
             known = ", ".join(sorted(self._task_types))
             self._refuse(path, "this task does nothing: no type is named", f"add one of: {known}")
         return types[0] if len(types) == 1 else None
-
-    def _key_hint(self, key: str, raw: Mapping[str, object]) -> str:
-        known = (TASK_KEYS | self._task_types.keys()) - raw.keys()
-        meant = MEANT.get(key)
-        return f"did you mean {meant!r}?" if meant in known else proposal(key, known)
 
     def _params(self, entry: Entry, value: object) -> None:
         """Validate what stands under the type's key; what has expressions is validated again when rendered."""

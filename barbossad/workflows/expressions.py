@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +27,6 @@ MAX_DEPTH: Final = 100
 MARK: Final = "{{"
 
 _STATEMENT: Final = re.compile(r"\{%[-+]?\s*(?:if|for|set|macro|else|elif|endif|endfor|raw|include|import)\b")
-_BRACES: Final = re.compile(r"\{\{.*?\}\}", flags=re.DOTALL)
 _TASK_WITH_DASH: Final = re.compile(
     r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![\w.])tasks\.(?P<id>[0-9][\w-]*|\w+-[\w-]*)"""
 )
@@ -111,9 +110,8 @@ def compile_template(text: str) -> Template:
         raise ExpressionError(
             text, "is a statement; the language has expressions only", "write {{ this if that else other }}"
         )
-    prepared = _BRACES.sub(_bracketed, text)
     try:
-        tree = _sandbox().parse(prepared)
+        tree = _sandbox().parse("".join(_prepared(text)))
     except TemplateError as error:
         reason = (error.message or "").replace("end of print statement", "}}").rstrip(".")
         raise ExpressionError(text, f"is no expression: {reason}", _hint(text)) from None
@@ -147,7 +145,7 @@ def _survey(text: str, tree: nodes.Template) -> tuple[tuple[str, ...], ...]:
     raise ExpressionError(text, "is nested too deeply")
 
 
-def _check_function(text: str, name: str, known: Iterable[str], noun: str) -> None:
+def _check_function(text: str, name: str, known: Collection[str], noun: str) -> None:
     if name not in known:
         raise ExpressionError(text, f"uses {name!r}, which there is not", proposal(name, known, noun=noun))
 
@@ -177,15 +175,21 @@ def _hint(text: str) -> str:
     return ""
 
 
-def _bracketed(match: re.Match[str]) -> str:
-    """Let ``tasks.my-task.outputs`` mean what it says: a dash in a task's id is no minus."""
-    if len(match[0]) > MAX_EXPRESSION_CHARACTERS:
-        raise ExpressionError(
-            match[0], f"is too long: an expression has at most {MAX_EXPRESSION_CHARACTERS} characters"
-        )
-    return _TASK_WITH_DASH.sub(
-        lambda found: f"tasks[{found['id']!r}]" if found["id"] is not None else found[0], match[0]
-    )
+def _prepared(text: str) -> Iterator[str]:
+    """Let ``tasks.my-task.outputs`` mean what it says, in expressions: a dash in a task's id is no minus."""
+    place = 0
+    while (start := text.find(MARK, place)) >= 0 and (end := text.find("}}", start)) >= 0:
+        if end - start > MAX_EXPRESSION_CHARACTERS:
+            reason = f"is too long: an expression has at most {MAX_EXPRESSION_CHARACTERS} characters"
+            raise ExpressionError(text[start:end], reason)
+        yield text[place:start]
+        yield _TASK_WITH_DASH.sub(_with_brackets, text[start:end])
+        place = end
+    yield text[place:]
+
+
+def _with_brackets(found: re.Match[str]) -> str:
+    return f"tasks[{found['id']!r}]" if found["id"] is not None else found[0]
 
 
 @functools.cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from barbossad import document
 from barbossad.document import Document
@@ -26,14 +25,13 @@ from barbossad.workflows.entries import Entry
 from barbossad.workflows.source import (
     LATER_IN_DEFAULTS,
     LATER_IN_WORKFLOW,
-    MEANT,
+    MAX_FAULTS,
+    MAX_TASKS,
     Defaults,
     ParamSource,
     WorkflowSource,
+    key_hint,
 )
-
-MAX_FAULTS: Final = 200
-"""More are counted, not listed."""
 
 
 class Loader:
@@ -95,7 +93,7 @@ class _Reading:
         declared = self._params(value)
         raw_tasks = value.get("tasks")
         tasks = entries.read(
-            raw_tasks if isinstance(raw_tasks, list) else [], self.task_types, self.document, self.faults
+            raw_tasks[:MAX_TASKS] if isinstance(raw_tasks, list) else [], self.task_types, self.document, self.faults
         )
         dependencies = self._dependencies(tasks)
         self._check_expressions(value, tasks, dependencies)
@@ -109,13 +107,15 @@ class _Reading:
             return value
         known = set(WorkflowSource.model_fields)
         kept = {key: item for key, item in value.items() if key in known}
-        for key in value.keys() - known:
-            self._refuse_key((key,), LATER_IN_WORKFLOW, known)
+        for key in value:
+            if key not in known:
+                self._refuse_key((key,), LATER_IN_WORKFLOW, known)
         if isinstance(value.get("defaults"), dict):
             known = set(Defaults.model_fields)
             kept["defaults"] = {key: item for key, item in value["defaults"].items() if key in known}
-            for key in value["defaults"].keys() - known:
-                self._refuse_key(("defaults", key), LATER_IN_DEFAULTS, known)
+            for key in value["defaults"]:
+                if key not in known:
+                    self._refuse_key(("defaults", key), LATER_IN_DEFAULTS, known)
         return kept
 
     def _refuse_key(self, path: tuple[str, ...], later: frozenset[str], known: set[str]) -> None:
@@ -123,8 +123,7 @@ class _Reading:
         if key in later:
             fault = self.document.fault(path, f"{key!r} is not available in this version", "remove the key")
         else:
-            meant = MEANT.get(key)
-            hint = f"did you mean {meant!r}?" if meant in known else proposal(key, known)
+            hint = key_hint(key, known) if len(self.faults) < MAX_FAULTS else ""
             fault = self.document.fault(path, f"unknown key {key!r}", hint)
         self.faults.append(fault)
 
@@ -159,14 +158,18 @@ class _Reading:
                 continue
             for index, name in enumerate(task.depends_on):
                 if name not in positions:
-                    path = (*task.path, "depends_on", index)
-                    is_told = len(self.faults) < MAX_FAULTS
-                    hint = proposal(name, positions.keys() - {task.id}, noun="other tasks") if is_told else ""
-                    self.faults.append(self.document.fault(path, f"there is no task {shown(name)}", hint))
+                    self._refuse_dependency(task, index, name, positions)
             known = [positions[name] for name in task.depends_on if name in positions]
             dependencies.append(list(dict.fromkeys(known)))
         self._refuse_circles(tasks, dependencies)
         return dependencies
+
+    def _refuse_dependency(self, task: Entry, index: int, name: str, known: Mapping[str, int]) -> None:
+        hint = ""
+        if len(self.faults) < MAX_FAULTS:
+            hint = proposal(name, [other for other in known if other != task.id], noun="other tasks")
+        path = (*task.path, "depends_on", index)
+        self.faults.append(self.document.fault(path, f"there is no task {shown(name)}", hint))
 
     def _refuse_circles(self, tasks: list[Entry], dependencies: list[list[int]]) -> None:
         for circle in graph.cycles(dependencies):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from barbossad.model.names import PARAM_NAME, TASK_ID, WORKFLOW_NAME
 from barbossad.units import Duration, PositiveDuration
-from barbossad.validation import RefusalError, shown
+from barbossad.validation import RefusalError, proposal, shown
 from barbossad.variables import Environment, Text
 
 MAX_TASKS: Final = 10_000
+MAX_FAULTS: Final = 200
+"""More are counted, not listed, and nothing is proposed for them."""
+
 MAX_TEXT_CHARACTERS: Final = 65_536
 
 LATER_IN_WORKFLOW: Final = frozenset(
@@ -45,6 +48,12 @@ MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("name", "title"), "id"),
 }
 """What a key of another tool is called here; proposed where that key exists."""
+
+
+def key_hint(key: str, known: Collection[str]) -> str:
+    """Return which known key an unknown one was probably meant to be, or all of them."""
+    meant = MEANT.get(key)
+    return f"did you mean {meant!r}?" if meant in known else proposal(key, known)
 
 
 MEANT_TYPES: Final[Mapping[str, str]] = {

@@ -9,7 +9,8 @@ import pytest
 
 from barbossad.errors import InvalidWorkflowError
 from barbossad.workflows.contract import Unrendered
-from barbossad.workflows.loader import MAX_FAULTS, Loader, version_of
+from barbossad.workflows.loader import Loader, version_of
+from barbossad.workflows.source import MAX_FAULTS
 
 FULL = """\
 name: nightly-backup
@@ -131,6 +132,30 @@ def test_reading_is_linear_in_the_tasks(loader: Loader) -> None:
     started = time.process_time()
     assert len(loader.load(text).tasks) == 10_000
     assert time.process_time() - started < 15
+
+
+HOSTILE = {
+    "unknown dependencies": "".join(f"  - {{id: t-{n}, shell: x, depends_on: [u-{n}]}}\n" for n in range(9_000)),
+    "near dependencies": "".join(f"  - {{id: task-{n}, shell: x, depends_on: [tsak-{n}]}}\n" for n in range(9_000)),
+    "unknown keys": "  - {shell: x, " + ", ".join(f"k{n}: 1" for n in range(50_000)) + "}\n",
+    "unknown params": "".join(f"  - shell: [a, '{{{{ params.p{n} }}}}']\n" for n in range(9_000)),
+    "wrong items": "  - {shell: x, depends_on: [" + "1," * 100_000 + "]}\n",
+    "wrong names": "  - {shell: x, env: {" + "".join(f"A-{n}: 1, " for n in range(50_000)) + "}}\n",
+    "open braces in code": "  - shell: |\n" + "     {{ x\n" * 50_000,
+    "braces in code": "  - shell: '" + "{{" * 200_000 + "'\n",
+    "go templates in code": "  - shell: '" + "{{." * 200_000 + "}}'\n",
+    "open braces": "  - shell: ['" + "{{" * 30_000 + "']\n",
+    "circles": "".join(f"  - {{id: t{n}, shell: x, depends_on: [t{n ^ 1}]}}\n" for n in range(9_000)),
+    "nesting": "  - " + "[" * 300_000,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_no_text_takes_long(loader: Loader, kind: str) -> None:
+    """However many faults a text has, telling them takes no more time than reading it: nothing is quadratic."""
+    started = time.process_time()
+    loader.check("name: a\ntasks:\n" + HOSTILE[kind])
+    assert time.process_time() - started < 12
 
 
 PIECES = (
