@@ -37,9 +37,12 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def open_services(config: Config, clock: Clock, *, config_path: Path | None = None) -> AsyncIterator[Services]:
+async def open_services(
+    config: Config, clock: Clock, *, config_path: Path | None = None, nofile_soft: int | None = None
+) -> AsyncIterator[Services]:
     """Open the state, settle what an earlier daemon left, and yield the running parts.
 
+    ``nofile_soft`` is the limit on open files that tasks get (None: that of this process).
     Raise AlreadyRunningError if another daemon owns the state folder, StoreError if the state is damaged,
     UnavailableError if a process of an earlier daemon will not die.
     """
@@ -54,7 +57,7 @@ async def open_services(config: Config, clock: Clock, *, config_path: Path | Non
         await workflows.open()
         runs = RunStore(database)
         logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
-        launcher = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER)
+        launcher = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER, nofile_soft=nofile_soft)
         preparation = Preparation(task_types, config.tasks.environment, socket.gethostname())
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         parts = Parts(

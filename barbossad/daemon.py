@@ -67,7 +67,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Start, serve until told to stop, stop. Raise BarbossaError if it cannot start or must end."""
-        _raise_descriptor_limit()
+        soft_limit = _raise_descriptor_limit()
         self._catch_signals()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._manager.close)
@@ -247,13 +247,17 @@ def _group_id() -> int | None:
         return None
 
 
-def _raise_descriptor_limit() -> None:
-    """Allow as many open files as the host lets us: each client and each task's output needs some."""
+def _raise_descriptor_limit() -> int:
+    """Allow as many open files as the host lets us: each client and each task's output needs some.
+
+    Return the limit before, which is what tasks get: some programs walk through all descriptors that there may be.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, MOST_DESCRIPTORS) if hard != resource.RLIM_INFINITY else MOST_DESCRIPTORS
     if soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return soft
 
 
 async def serve(config: Config, config_path: Path | None, *, is_user: bool) -> None:

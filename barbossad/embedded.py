@@ -15,12 +15,13 @@ import getpass
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from barbossad import config as configs
 from barbossad.assembly import open_services
 from barbossad.clock import SystemClock
 from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import TaskId
 from barbossad.model.states import TriggerType
 from barbossad.operations.services import Services
 from barbossad.process import logs
@@ -28,6 +29,8 @@ from barbossad.process.logs import LogEntry
 from barbossad.store.runs import RunDetails
 from barbossad.workflows import params as workflow_params
 from barbossad.workflows.templates import Templates
+
+LINES_A_PAGE: Final = 10_000
 
 
 class EmbeddedEngine:
@@ -65,13 +68,19 @@ class EmbeddedEngine:
         assert isinstance(started, RunDetails)  # without a key a run is always a new one
         return await self._services.engine.wait(started.run.id) or started
 
-    async def output(self, result: RunDetails, task_id: str) -> tuple[LogEntry, ...]:
-        """Return what the last attempt of a task printed, line by line (the first 100,000)."""
-        tries = result.attempts.get(task_id, ())
-        if not tries:
-            return ()
-        record = await self._services.runs.log(result.run.id, task_id, len(tries))
-        return logs.read(self._services.logs, record, 0, 100_000).items if record else ()
+    async def output(self, result: RunDetails, task_id: str) -> list[LogEntry]:
+        """Return what the last attempt of a task printed, record by record."""
+        number = len(result.attempts.get(task_id, ()))
+        record = await self._services.runs.log(result.run.id, TaskId(task_id), number) if number else None
+        entries: list[LogEntry] = []
+        cursor = 0
+        while record is not None:
+            page = logs.read(self._services.logs, record, cursor, LINES_A_PAGE)
+            entries += page.items
+            if page.next_cursor == cursor:
+                break
+            cursor = page.next_cursor
+        return entries
 
 
 class Barbossa:

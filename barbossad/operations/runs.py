@@ -216,7 +216,8 @@ async def log(call: Call, params: LogParams) -> LogPage:
         for entry in page.items
     ]
     next_cursor = max(page.next_cursor, cursor)
-    finished = found.has_ended and next_cursor >= found.record.end_cursor
+    is_end = next_cursor >= found.record.end_cursor or (not items and next_cursor == cursor)
+    finished = found.has_ended and is_end
     return {"items": items, "next_cursor": str(next_cursor), "finished": finished}
 
 

@@ -1,8 +1,9 @@
-"""What every change of a run is made of: its interface, its events, and writing many rows with one statement."""
+"""What every change of a run is made of: its interface, its events, and statements that take any number of rows."""
 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -46,10 +47,24 @@ def allowed(target: StrEnum, moves: Any) -> str:
     return ", ".join(f"'{state}'" for state in states.sources(moves, target))
 
 
-def write(tx: sqlite3.Connection, sql: str, values: Sequence[Sequence[Any]], otherwise: str) -> None:
-    """Run a statement that changes one row for each of ``values``. Raise StateError if it changed fewer."""
-    if tx.execute(sql, (json.dumps(values),)).rowcount != len(values):
-        raise StateError(otherwise)
+class Statement:
+    """A statement that changes one row for each of its values, whether there is one or a thousand.
+
+    In its text ``$0``, ``$1`` … stand for the members of a value, and ``$rows`` for where they come from. One value is
+    bound as it is; more go as one JSON text, so that SQLite has to be called once.
+    """
+
+    __slots__ = ("many", "one")
+
+    def __init__(self, text: str) -> None:
+        self.one = re.sub(r"\$(\d+)", lambda match: f"?{int(match[1]) + 1}", text.replace("$rows", ""))
+        self.many = re.sub(r"\$(\d+)", r"new.value ->> \1", text.replace("$rows", "FROM json_each(?) AS new"))
+
+    def run(self, tx: sqlite3.Connection, values: Sequence[Sequence[Any]], otherwise: str) -> None:
+        """Run it. Raise StateError, with ``otherwise``, if it changed fewer rows than there are values."""
+        sql, bound = (self.one, values[0]) if len(values) == 1 else (self.many, (json.dumps(values),))
+        if tx.execute(sql, bound).rowcount != len(values):
+            raise StateError(otherwise)
 
 
 def by_state(steps: Sequence[Any], member: str) -> Mapping[Any, list[Any]]:

@@ -11,14 +11,13 @@ took twenty times as long while the event loop was busy.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
 from barbossad.model.names import RunId
-from barbossad.store.change import Change
+from barbossad.store.change import Change, Statement
 from barbossad.store.run_changes import RunCreated, RunMoved, RunStopping
 from barbossad.store.task_changes import AttemptEnded, AttemptRunning, AttemptStarting, TasksEndedUnstarted
 
@@ -38,10 +37,7 @@ _ONCE_A_STRETCH: Final = (RunCreated, RunStopping, RunMoved)
 """Kinds that change the one row of a run: two of them in one statement would be one."""
 
 
-_INSERT_EVENTS: Final = """
-INSERT INTO events (at_ms, kind, run, task, data)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)
-"""
+_INSERT_EVENTS: Final = Statement("INSERT INTO events (at_ms, kind, run, task, data) SELECT $0, $1, $2, $3, $4 $rows")
 
 
 def apply_all(tx: sqlite3.Connection, changes: Sequence[Change]) -> None:
@@ -49,7 +45,8 @@ def apply_all(tx: sqlite3.Connection, changes: Sequence[Change]) -> None:
     for stretch in _stretches(changes):
         for kind in sorted(stretch, key=lambda kind: kind.rank):
             kind.write(tx, stretch[kind])
-    tx.execute(_INSERT_EVENTS, (json.dumps([event for change in changes for event in change.events()]),))
+    events = [event for change in changes for event in change.events()]
+    _INSERT_EVENTS.run(tx, events, "an event could not be inserted")
 
 
 def _stretches(changes: Sequence[Change]) -> list[dict[type[Change], list[Change]]]:

@@ -12,15 +12,15 @@ from barbossad.model import states
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
 from barbossad.store import rows
-from barbossad.store.change import Event, allowed, by_state, event, named, write
+from barbossad.store.change import Event, Statement, allowed, by_state, event, named
 
-_INSERT_RUNS: Final = """
+_INSERT_RUNS: Final = Statement("""
 INSERT INTO runs (id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
                   created_at_ms, started_at_ms, finished_at_ms)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-       value ->> 8, value ->> 9, value ->> 10, value ->> 11
-FROM json_each(?)
-"""
+SELECT $0, $1, $2, $3, $4, $5, $6, $7,
+       $8, $9, $10, $11
+$rows
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class RunCreated:
             for run in (step.run for step in steps)
         ]
         try:
-            write(tx, _INSERT_RUNS, values, "a run could not be inserted")
+            _INSERT_RUNS.run(tx, values, "a run could not be inserted")
         except sqlite3.IntegrityError as error:
             run = steps[0].run
             if error.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE" or len(steps) > 1:
@@ -81,11 +81,11 @@ class RunCreated:
         )
 
 
-_STOP_RUNS: Final = f"""
-UPDATE runs SET stop_cause = new.value ->> 1, stop_reason = new.value ->> 2 FROM json_each(?) AS new
-WHERE runs.id = new.value ->> 0 AND runs.stop_cause IS NULL
+_STOP_RUNS: Final = Statement(f"""
+UPDATE runs SET stop_cause = $1, stop_reason = $2 $rows
+WHERE runs.id = $0 AND runs.stop_cause IS NULL
   AND runs.state NOT IN ({", ".join(f"'{state}'" for state in sorted(states.RUN_ENDED))})
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class RunStopping:
     def write(tx: sqlite3.Connection, steps: Sequence[RunStopping]) -> None:
         """Set why, once."""
         values = [(rows.number(s.run.id), s.run.stop_cause, rows.text(s.run.stop_reason)) for s in steps]
-        write(tx, _STOP_RUNS, values, f"{named(steps)} is being ended already, or has ended")
+        _STOP_RUNS.run(tx, values, f"{named(steps)} is being ended already, or has ended")
 
     def events(self) -> Iterable[Event]:
         """See ``Change``."""
@@ -115,12 +115,12 @@ class RunStopping:
 
 # The plus keeps the planner from walking all runs of a state (in the index on it) instead of finding each by its id.
 _MOVE_RUNS: Final = {
-    target: f"""
-UPDATE runs SET state = '{target}', reason = new.value ->> 1, started_at_ms = new.value ->> 2,
-    finished_at_ms = new.value ->> 3
-FROM json_each(?) AS new
-WHERE runs.id = new.value ->> 0 AND +runs.state IN ({allowed(target, states.RUN_MOVES)})
-"""
+    target: Statement(f"""
+UPDATE runs SET state = '{target}', reason = $1, started_at_ms = $2,
+    finished_at_ms = $3
+$rows
+WHERE runs.id = $0 AND +runs.state IN ({allowed(target, states.RUN_MOVES)})
+""")
     for target in states.RunState
 }
 
@@ -146,7 +146,7 @@ class RunMoved:
                 for run in (step.run for step in some)
             ]
             otherwise = f"{named(some)} could not become {state}: it is in no state that allows it"
-            write(tx, _MOVE_RUNS[state], values, otherwise)
+            _MOVE_RUNS[state].run(tx, values, otherwise)
 
     def events(self) -> Iterable[Event]:
         """See ``Change``."""

@@ -12,13 +12,13 @@ from barbossad.model import states
 from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, TaskRecord
 from barbossad.store import rows
-from barbossad.store.change import Event, allowed, by_state, event, named, write
+from barbossad.store.change import Event, Statement, allowed, by_state, event, named
 
-_INSERT_ATTEMPTS: Final = """
+_INSERT_ATTEMPTS: Final = Statement("""
 INSERT INTO attempts (run, task, number, state, launcher, unit, boot_id, started_at_ms)
-SELECT value ->> 0, value ->> 1, value ->> 2, 'starting', value ->> 3, value ->> 4, value ->> 5, value ->> 6
-FROM json_each(?)
-"""
+SELECT $0, $1, $2, 'starting', $3, $4, $5, $6
+$rows
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class AttemptStarting:
             (*_place(attempt), attempt.launcher, attempt.unit, attempt.boot_id, attempt.started_at_ms)
             for attempt in (step.attempt for step in steps)
         ]
-        write(tx, _INSERT_ATTEMPTS, values, "an attempt could not be inserted")
+        _INSERT_ATTEMPTS.run(tx, values, "an attempt could not be inserted")
 
     def events(self) -> Iterable[Event]:
         """See ``Change``."""
@@ -57,17 +57,17 @@ class AttemptStarting:
         )
 
 
-_SET_TASKS_RUNNING: Final = """
-UPDATE tasks SET state = 'running', started_at_ms = new.value ->> 2 FROM json_each(?) AS new
-WHERE tasks.run = new.value ->> 0 AND tasks.task = new.value ->> 1 AND tasks.state = 'starting'
-"""
-_SET_ATTEMPTS_RUNNING: Final = """
-UPDATE attempts SET state = 'running', started_at_ms = new.value ->> 3, pid = new.value ->> 4,
-    pid_started_ticks = new.value ->> 5
-FROM json_each(?) AS new
-WHERE attempts.run = new.value ->> 0 AND attempts.task = new.value ->> 1 AND attempts.number = new.value ->> 2
+_SET_TASKS_RUNNING: Final = Statement("""
+UPDATE tasks SET state = 'running', started_at_ms = $2 $rows
+WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state = 'starting'
+""")
+_SET_ATTEMPTS_RUNNING: Final = Statement("""
+UPDATE attempts SET state = 'running', started_at_ms = $3, pid = $4,
+    pid_started_ticks = $5
+$rows
+WHERE attempts.run = $0 AND attempts.task = $1 AND attempts.number = $2
   AND attempts.state = 'starting'
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,11 @@ class AttemptRunning:
         """Compare and set the states of tasks and attempts."""
         otherwise = f"{named(steps)}: a task is not starting"
         tasks = [(rows.number(s.run_id), s.task.task_id, s.task.started_at_ms) for s in steps]
-        write(tx, _SET_TASKS_RUNNING, tasks, otherwise)
+        _SET_TASKS_RUNNING.run(tx, tasks, otherwise)
         attempts = [
             (*_place(s.attempt), s.attempt.started_at_ms, s.attempt.pid, s.attempt.pid_started_ticks) for s in steps
         ]
-        write(tx, _SET_ATTEMPTS_RUNNING, attempts, otherwise)
+        _SET_ATTEMPTS_RUNNING.run(tx, attempts, otherwise)
 
     def events(self) -> Iterable[Event]:
         """See ``Change``."""
@@ -108,25 +108,25 @@ class AttemptRunning:
 
 
 _END_ATTEMPTS: Final = {
-    target: f"""
-UPDATE attempts SET state = '{target}', pid = new.value ->> 3, pid_started_ticks = new.value ->> 4,
-    exit_code = new.value ->> 5, signal = new.value ->> 6, reason = new.value ->> 7, started_at_ms = new.value ->> 8,
-    finished_at_ms = new.value ->> 9, cpu_seconds = new.value ->> 10, peak_memory_bytes = new.value ->> 11,
-    log_path = new.value ->> 12, log_size_bytes = new.value ->> 13, log_dropped_bytes = new.value ->> 14,
-    log_dropped_at = new.value ->> 15
-FROM json_each(?) AS new
-WHERE attempts.run = new.value ->> 0 AND attempts.task = new.value ->> 1 AND attempts.number = new.value ->> 2
+    target: Statement(f"""
+UPDATE attempts SET state = '{target}', pid = $3, pid_started_ticks = $4,
+    exit_code = $5, signal = $6, reason = $7, started_at_ms = $8,
+    finished_at_ms = $9, cpu_seconds = $10, peak_memory_bytes = $11,
+    log_path = $12, log_size_bytes = $13, log_dropped_bytes = $14,
+    log_dropped_at = $15
+$rows
+WHERE attempts.run = $0 AND attempts.task = $1 AND attempts.number = $2
   AND attempts.state IN ({allowed(target, states.ATTEMPT_MOVES)})
-"""
+""")
     for target in states.ATTEMPT_ENDED
 }
 _END_TASKS: Final = {
-    target: f"""
-UPDATE tasks SET state = '{target}', reason = new.value ->> 2, outputs = new.value ->> 3,
-    started_at_ms = new.value ->> 4, finished_at_ms = new.value ->> 5
-FROM json_each(?) AS new
-WHERE tasks.run = new.value ->> 0 AND tasks.task = new.value ->> 1 AND tasks.state IN ('starting', 'running')
-"""
+    target: Statement(f"""
+UPDATE tasks SET state = '{target}', reason = $2, outputs = $3,
+    started_at_ms = $4, finished_at_ms = $5
+$rows
+WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state IN ('starting', 'running')
+""")
     for target in states.TASK_ENDED
 }
 _INSERT_LOG: Final = "INSERT INTO logs (run, task, number, text) VALUES (?, ?, ?, ?)"
@@ -150,10 +150,10 @@ class AttemptEnded:
         """Compare and set the states of attempts and tasks; keep small logs."""
         otherwise = f"{named(steps)}: a task is not running"
         for attempt_state, some in by_state(steps, "attempt").items():
-            write(tx, _END_ATTEMPTS[attempt_state], [_end_of(step.attempt) for step in some], otherwise)
+            _END_ATTEMPTS[attempt_state].run(tx, [_end_of(step.attempt) for step in some], otherwise)
         for task_state, some in by_state(steps, "task").items():
             values = [_task_values(step.task, with_state=False) for step in some]
-            write(tx, _END_TASKS[task_state], values, otherwise)
+            _END_TASKS[task_state].run(tx, values, otherwise)
         for attempt in (step.attempt for step in steps):
             if attempt.log and attempt.log.text:
                 tx.execute(_INSERT_LOG, (*_place(attempt), attempt.log.text))
@@ -175,10 +175,10 @@ class AttemptEnded:
 
 
 _UNSTARTED_ENDS: Final = states.TASK_MOVES[states.TaskState.PENDING] & states.TASK_ENDED
-_INSERT_TASKS: Final = """
+_INSERT_TASKS: Final = Statement("""
 INSERT INTO tasks (run, task, state, reason, outputs, started_at_ms, finished_at_ms)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?)
-"""
+SELECT $0, $1, $2, $3, $4, $5, $6 $rows
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class TasksEndedUnstarted:
 
 def _insert_tasks(tx: sqlite3.Connection, tasks: Sequence[TaskRecord]) -> None:
     try:
-        write(tx, _INSERT_TASKS, [_task_values(task) for task in tasks], "a task could not be inserted")
+        _INSERT_TASKS.run(tx, [_task_values(task) for task in tasks], "a task could not be inserted")
     except sqlite3.IntegrityError as error:
         raise StateError(f"a task of run {tasks[0].run_id} is not pending: {error}") from error
 
