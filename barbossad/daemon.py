@@ -72,7 +72,7 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._manager.close)
             services = await stack.enter_async_context(
-                open_services(self._config, SystemClock(), config_path=self._config_file())
+                open_services(self._config, SystemClock(), config_path=self._config_file(), nofile_soft=soft_limit)
             )
             self._services = services
             services.reload = self._reload_now
