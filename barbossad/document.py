@@ -19,7 +19,7 @@ import yaml
 from barbossad.errors import Fault
 
 MAX_DEPTH: Final = 64
-MAX_NODES: Final = 2_000_000
+MAX_NODES: Final = 250_000
 MAX_DIGITS: Final = 400
 
 Path = tuple[str | int, ...]

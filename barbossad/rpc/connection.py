@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from barbossad import wire
 from barbossad.operations.services import Call
-from barbossad.rpc.dispatch import Answer, Dispatcher, Pending
+from barbossad.rpc.dispatch import Answer, Dispatcher, Pending, refusal
 
 MAX_IN_FLIGHT: Final = 1024
 """Calls of one client that may be under way; its further lines wait unread."""
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
             self._refuse(f"a message of more than {wire.MAX_MESSAGE_BYTES} bytes")
             return
         answer = self._dispatcher.handle(line, self._call)
-        if isinstance(answer, dict | list) or answer is None:
+        if not isinstance(answer, Pending):
             self._send(answer)
             return
         task = asyncio.get_running_loop().create_task(self._answer(answer), name="rpc-call")
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
         task.add_done_callback(self._answered)
 
     async def _answer(self, pending: Pending) -> None:
-        self._send(await pending.answer)
+        self._send(await pending.answer())
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         could_take = self._may_take()
@@ -150,18 +150,9 @@ class Connection(asyncio.Protocol):
     def _send(self, answer: Answer) -> None:
         if answer is None or self._transport is None:
             return
-        identity = answer.get("id") if isinstance(answer, dict) else None
-        try:
-            line = wire.encode(answer)
-        except (ValueError, TypeError):  # an operation's result that JSON does not have
-            log.exception("an answer is no JSON", extra={"action": "rpc_failed"})
-            message = "the answer cannot be written as JSON; the daemon's log says why"
-            line = wire.encode(wire.error(identity, "internal_error", message))
-        if len(line) > wire.MAX_MESSAGE_BYTES:
-            line = wire.encode(wire.error(identity, "internal_error", "the answer is too large; ask for less"))
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._outgoing.append(line)
+        self._outgoing.append(answer)
 
     def _flush(self) -> None:
         """Send the answers of this turn of the loop together."""
@@ -177,7 +168,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, reason: str) -> None:
         """Say what is wrong and hang up: where the next message starts can no longer be told."""
         self._is_closing = True
-        self._send(wire.error(None, "invalid_request", reason))
+        self._send(refusal(None, "invalid_request", reason))
         self._buffer.clear()
         self._flush()
         if self._transport is not None:

@@ -309,7 +309,7 @@ def test_a_result_that_json_does_not_have(client: Client) -> None:
     answer = client.ask('{"jsonrpc": "2.0", "method": "not_json", "id": 4}')
     assert without_words(answer) == bad(-32603, 4)
     answer = client.ask('[{"jsonrpc": "2.0", "method": "not_json", "id": 4}]')
-    assert without_words(answer) == bad(-32603)
+    assert without_words(answer) == [bad(-32603, 4)]
 
 
 # -- ids -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -182,9 +183,13 @@ class Daemon:
 
     # -- what the kernel says of it ------------------------------------------------------------------------
 
-    def open_files(self) -> int:
-        """Return how many files it has open."""
-        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+    def open_files(self) -> list[str]:
+        """Return what it has open, one item for each descriptor."""
+        found = []
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed since it was listed
+                found.append(re.sub(r"\d{3,}", "N", str(entry.readlink())))
+        return sorted(found)
 
     def memory_bytes(self) -> int:
         """Return how much memory it occupies now."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-import time
+import subprocess
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -116,36 +116,21 @@ class Pinger:
     def __init__(
         self, path: Path, *, method: str = "daemon.ping", slowest_seconds: float = SLOWEST_PING_SECONDS
     ) -> None:
-        self._path = path
-        self._method = method
+        self._command = [sys.executable, str(Path(__file__).with_name("pinger.py")), str(path), method]
         self._limit = slowest_seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._ping, name="pinger")
-        self._fault: BaseException | None = None
-        self.count = 0
-        self.slowest = 0.0
-
-    def _ping(self) -> None:
-        try:
-            with Client(self._path) as client:
-                while not self._stop.wait(0.005):
-                    start = time.monotonic()
-                    client.call(self._method)
-                    self.slowest = max(self.slowest, time.monotonic() - start)
-                    self.count += 1
-        except BaseException as error:  # noqa: BLE001 (told by __exit__)
-            self._fault = error
+        self._process: subprocess.Popen[bytes]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"pinging\n", "the well-behaved client gets no answer at all"
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join(30)
+        out, _ = self._process.communicate(timeout=60)  # its input ends here
         if error is None:
-            assert self._fault is None, f"the well-behaved client noticed: {self._fault!r}"
-            assert self.count, "the well-behaved client got no answer at all"
-            assert self.slowest < self._limit, f"the well-behaved client waited {self.slowest:.3f} s for a ping"
+            found = json.loads(out)
+            assert not found["fault"], f"the well-behaved client noticed: {found['fault']}"
+            assert found["slowest"] < self._limit, f"the well-behaved client waited {found['slowest']:.3f} s for a ping"
