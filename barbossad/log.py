@@ -79,11 +79,15 @@ class TurnHandler(logging.Handler):
 
     def flush(self) -> None:
         """Write what is kept; what nobody takes is lost."""
-        lines, self._lines = self._lines, []
-        data = "".join(lines).encode(errors="backslashreplace")
-        with contextlib.suppress(OSError):
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+        self.acquire()  # another thread may log meanwhile
+        try:
+            lines, self._lines = self._lines, []
+            data = "".join(lines).encode(errors="backslashreplace")
+            with contextlib.suppress(OSError):
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+        finally:
+            self.release()
 
 
 def set_up(level: str) -> None:

@@ -59,7 +59,8 @@ class Manager:
 
     def _notify(self, words: str) -> None:
         if self._notifier is not None:
-            self._notifier.notify(words)
+            # sdnotify sends Latin-1 and drops, without a word, what that has not; systemd reads UTF-8.
+            self._notifier.notify(words.encode(errors="replace").decode("latin-1"))
 
 
 def _one_line(status: str) -> str:

@@ -1,0 +1,196 @@
+"""One record, one line, whatever is in it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from barbossad import log as logs
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """A logger of the test's own."""
+    made = logging.getLogger("tests.log")
+    made.setLevel(logging.DEBUG)
+    made.propagate = False
+    yield made
+    made.handlers.clear()
+
+
+def line(*, for_journal: bool = False, **facts: object) -> str:
+    """Return the line of a record."""
+    record = logging.LogRecord("x", logging.INFO, "", 0, "run %s ended", ("r1",), None)
+    record.created, record.msecs = 1_769_860_800.25, 250.0
+    vars(record).update(facts)
+    return logs.Formatter(for_journal=for_journal).format(record)
+
+
+def test_console() -> None:
+    """For people: when, how severe, the sentence and its facts; facts that are not known are left out."""
+    assert line() == "2026-01-31T12:00:00.250Z info     run r1 ended"
+    assert line(action="run_finished", run_id="r1", task=None).endswith("run r1 ended action=run_finished run_id=r1")
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"), [("DEBUG", 7), ("INFO", 6), ("WARNING", 4), ("ERROR", 3), ("CRITICAL", 2), (35, 4), (5, 7)]
+)
+def test_journal(level: str | int, priority: int) -> None:
+    """For journald: the priority of syslog in front, and no time, for it has its own."""
+    number = level if isinstance(level, int) else logging.getLevelName(level)
+    assert line(for_journal=True, levelno=number) == f"<{priority}>run r1 ended"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["a\nERROR forged", "\r", "\x1b[2J", "\x9b31m", "\0", "\x7f", "\u2028x", "\u2029", "\u202egpj.exe", "\x85"],
+)
+@pytest.mark.parametrize("for_journal", [True, False])
+def test_no_forged_lines(hostile: str, for_journal: bool) -> None:
+    """Nothing that is logged ends a line, steers a terminal or turns the direction of writing."""
+    for said in (
+        line(for_journal=for_journal, msg=hostile.replace("%", ""), args=()),
+        line(for_journal=for_journal, task=hostile),
+    ):
+        assert len(said.splitlines()) == 1
+        assert not any(character in said for character in hostile if not character.isprintable())
+
+
+def test_escape_is_readable() -> None:
+    """What is escaped can be read, and other text is left alone."""
+    assert logs.one_line("a\tb\x1b\u202e ☠ ä") == "a\\x09b\\x1b\\u202e ☠ ä"
+
+
+def test_traceback_is_in_the_line(logger: logging.Logger) -> None:
+    """A traceback is part of its record's line."""
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(logs.Formatter(for_journal=True))
+    logger.addHandler(handler)
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        logger.exception("it failed", extra={"action": "failed"})
+    (said,) = out.getvalue().splitlines()
+    assert said.startswith("<3>it failed | Traceback")
+    assert "ValueError: first | second action=failed" in said
+
+
+class Pipe:
+    """Where a handler writes, and what arrived there."""
+
+    def __init__(self) -> None:
+        self._read, self.write = os.pipe()
+        os.set_blocking(self._read, False)
+
+    def lines(self) -> list[str]:
+        try:
+            return os.read(self._read, 1 << 16).decode().splitlines()
+        except BlockingIOError:
+            return []
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self.write)
+
+
+@pytest.fixture
+def pipe(logger: logging.Logger) -> Iterator[Pipe]:
+    """The other end of the logger."""
+    made = Pipe()
+    handler = logs.TurnHandler(made.write)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    yield made
+    made.close()
+
+
+def test_without_a_loop_lines_go_out_at_once(logger: logging.Logger, pipe: Pipe) -> None:
+    """Where no event loop runs nothing is kept back."""
+    logger.info("one")
+    assert pipe.lines() == ["one"]
+    logger.debug("two")
+    assert pipe.lines() == ["two"]
+
+
+async def test_lines_of_a_turn_go_out_together(logger: logging.Logger, pipe: Pipe) -> None:
+    """Within a turn of the loop lines are kept, in order; a warning brings all of them out at once."""
+    logger.info("one")
+    logger.info("two")
+    assert pipe.lines() == []
+    await asyncio.sleep(0)
+    assert pipe.lines() == ["one", "two"]
+    logger.info("three")
+    logger.warning("four")
+    assert pipe.lines() == ["three", "four"]
+    await asyncio.sleep(0)
+    assert pipe.lines() == []
+
+
+async def test_threads_lose_no_lines(logger: logging.Logger, pipe: Pipe) -> None:
+    """Lines of other threads and of the loop all come out."""
+
+    def talk(name: str) -> None:
+        for number in range(200):
+            logger.info("%s%d", name, number)
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    heard: list[str] = []
+    for number in range(200):
+        logger.info("loop%d", number)
+        await asyncio.sleep(0)
+        heard += pipe.lines()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    await asyncio.sleep(0)
+    heard += pipe.lines()
+    assert sorted(heard) == sorted(f"{name}{number}" for name in ("a", "b", "loop") for number in range(200))
+
+
+def test_nobody_listens(logger: logging.Logger) -> None:
+    """Where nobody takes the lines any more, logging goes on without an error."""
+    made = Pipe()
+    handler = logs.TurnHandler(made.write)
+    logger.addHandler(handler)
+    made.close()
+    logger.error("into the void")
+
+
+_TALK = """
+import logging, os, sys
+from barbossad import log
+if sys.argv[1] == "journal":
+    found = os.fstat(2)
+    os.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
+log.set_up("info")
+logging.getLogger("barbossad.x").info("heard", extra={"action": "x"})
+logging.getLogger("barbossad.x").debug("not heard")
+logging.getLogger("asyncio").info("not heard")
+log.set_level("debug")
+logging.getLogger("barbossad.x").debug("heard too")
+"""
+
+
+@pytest.mark.parametrize("kind", ["journal", "console"])
+def test_set_up(kind: str) -> None:
+    """Lines go to standard error: with priorities where that is journald's stream, with times elsewhere."""
+    environment = {**os.environ, "JOURNAL_STREAM": "1:1"}
+    command = [sys.executable, "-c", _TALK, kind]
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30, check=True)
+    assert said.stdout == ""
+    first, second = said.stderr.splitlines()
+    if kind == "journal":
+        assert (first, second) == ("<6>heard action=x", "<7>heard too")
+    else:
+        assert first.endswith("Z info     heard action=x")
+        assert second.endswith("Z debug    heard too")
