@@ -57,7 +57,7 @@ class WaitParams(RunParams):
 class WatchParams(RunParams):
     """A run, and the revision of it that is known."""
 
-    after: int = Field(0, ge=0, description="The revision that the caller knows")
+    after: int = Field(0, ge=0, le=2**53, description="The revision that the caller knows")
     wait_seconds: Seconds = 30.0
 
 
@@ -81,7 +81,7 @@ class LogParams(RunParams):
     """Whose output to read, and from where."""
 
     task: TaskIdText
-    attempt: int | None = Field(None, ge=1, description="Which try; the last if not said")
+    attempt: int | None = Field(None, ge=1, le=1_000_000, description="Which try; the last if not said")
     cursor: str | None = Field(None, pattern="^[0-9]{1,18}$", description="next_cursor of the page before")
     limit: Limit = 1000
     stream: Literal["stdout", "stderr"] | None = None

@@ -46,11 +46,11 @@ class PageParams(Params):
     limit: Limit = 100
 
 
-class VersionsParams(PageParams):
+class VersionsParams(NameParams):
     """A piece of a workflow's history."""
 
-    name: Name
     cursor: VersionsCursor = None
+    limit: Limit = 100
 
 
 class GetParams(NameParams):
