@@ -1,8 +1,4 @@
-"""The state file: one writer that commits in groups, and readers that never wait for it.
-
-Whatever waits when the writer becomes free goes into one transaction, so that hundreds of tasks share one
-fsync; each caller is answered only after its own commit. A change is a function that gets the open transaction and
-runs on the writer's thread from BEGIN to COMMIT without a break: no cancelled coroutine can leave it open.
+"""The state file: one writer that commits in groups (``writer``), and readers that never wait for it.
 
 Source: https://www.sqlite.org/wal.html; why each pragma is set as it is stands in docs/store.md.
 """
@@ -11,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -22,8 +16,9 @@ from typing import Any, Final, TypeVar, cast
 import aiosqlite
 
 from barbossad.errors import StoreError
-from barbossad.store import changes, schema
+from barbossad.store import schema
 from barbossad.store.changes import Change
+from barbossad.store.writer import Waiting, Writer
 
 Result = TypeVar("Result")
 Row = tuple[Any, ...]
@@ -52,59 +47,17 @@ _READER_PRAGMAS: Final = (
     "PRAGMA mmap_size = 0",
 )
 
-_REFUSALS: Final = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_PERM,
-    }
-)
-"""What the disk or the file says no with, as opposed to a change that is wrong (primary result codes)."""
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """What is in the queue: steps of runs, or another change. Facts are kept until the disk takes them."""
-
-    future: asyncio.Future[Any]
-    is_fact: bool
-    steps: Sequence[Change] = ()
-    function: Callable[[sqlite3.Connection], Any] | None = None
-
 
 class Database:
     """An open state file."""
 
-    def __init__(
-        self,
-        path: Path,
-        writer: aiosqlite.Connection,
-        readers: list[aiosqlite.Connection],
-        *,
-        retry_seconds: float = RETRY_SECONDS,
-    ) -> None:
+    def __init__(self, path: Path, writer: Writer, readers: list[aiosqlite.Connection]) -> None:
         self.path = path
-        self.fault: str | None = None
-        """Why changes are not being recorded at the moment, or None."""
-
         self._writer = writer
         self._readers = readers
         self._free_readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         for reader in readers:
             self._free_readers.put_nowait(reader)
-        self._queue: list[_Waiting] = []
-        self._wake = asyncio.Event()
-        self._is_closing = False
-        self._retry_seconds = retry_seconds
-        self._on_fault: Callable[[str | None], None] = lambda _fault: None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -127,7 +80,7 @@ class Database:
                     path.touch(mode=0o600)
                 async with _connect(read_only, partial(schema.inspect, path=path), busy_seconds):
                     pass  # opened for writing, even a file that is refused would be changed
-                writer = await stack.enter_async_context(_connect(str(path), _prepare_writer, busy_seconds))
+                writing = await stack.enter_async_context(_connect(str(path), _prepare_writer, busy_seconds))
                 reading = [
                     await stack.enter_async_context(_connect(read_only, _prepare_reader, busy_seconds))
                     for _ in range(readers)
@@ -136,18 +89,20 @@ class Database:
                 raise StoreError(f"cannot open the state file {path}: {error}") from error
             # Readers are closed before the writer (the stack is last in, first out): the last connection
             # to leave checkpoints the WAL, and only the writer may.
-            database = cls(path, writer, reading, retry_seconds=retry_seconds)
-            committing = asyncio.create_task(database._commit_forever(), name="store-writer")
+            writer = Writer(path, writing, retry_seconds=retry_seconds)
             try:
-                yield database
+                yield cls(path, writer, reading)
             finally:
-                database._is_closing = True
-                database._wake.set()
-                await committing
+                await writer.close()
+
+    @property
+    def fault(self) -> str | None:
+        """Why changes are not being recorded at the moment, or None."""
+        return self._writer.fault
 
     def on_fault(self, tell: Callable[[str | None], None]) -> None:
         """Have ``tell`` called with the reason when the disk refuses changes, and with None when it is over."""
-        self._on_fault = tell
+        self._writer.on_fault = tell
 
     def write(self, change: Callable[[sqlite3.Connection], Result], *, is_fact: bool = False) -> asyncio.Future[Result]:
         """Run ``change`` in the next transaction; the future is done when that is committed.
@@ -157,17 +112,14 @@ class Database:
         tried again until it is recorded. ``change`` may run twice, the first time in vain: it must have no other
         effects.
         """
-        return self._enqueue(_Waiting(_future(), is_fact, function=change))
+        return self._enqueue(Waiting(_future(), is_fact, function=change))
 
     def record(self, steps: Sequence[Change], *, is_fact: bool) -> asyncio.Future[None]:
         """Write steps of a run in the next transaction, all or none, with those of other runs; like ``write``."""
-        return self._enqueue(_Waiting(_future(), is_fact, steps=steps))
+        return self._enqueue(Waiting(_future(), is_fact, steps=steps))
 
-    def _enqueue(self, item: _Waiting) -> asyncio.Future[Any]:
-        if self._is_closing:
-            raise StoreError("the state file is being closed")
-        self._queue.append(item)
-        self._wake.set()
+    def _enqueue(self, item: Waiting) -> asyncio.Future[Any]:
+        self._writer.enqueue(item)
         return item.future
 
     async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -187,99 +139,6 @@ class Database:
         finally:
             self._free_readers.put_nowait(reader)
 
-    async def _commit_forever(self) -> None:
-        while self._queue or not self._is_closing:
-            if not self._queue and self.fault is None:
-                await self._wake.wait()
-                self._wake.clear()
-                continue
-            batch, self._queue = self._queue or [_probe()], []
-            # aiosqlite has no public way to run several statements in one trip to its thread.
-            refused = await self._writer._execute(_commit_group, self._writer._conn, batch)  # type: ignore[no-untyped-call]  # noqa: SLF001
-            if refused:
-                await self._refused(refused)
-            elif self.fault is not None:
-                self._recovered()
-
-    def _recovered(self) -> None:
-        log.warning("the state file accepts changes again", extra={"action": "store_recovered"})
-        self.fault = None
-        self._on_fault(None)
-
-    async def _refused(self, refused: list[tuple[_Waiting, sqlite3.Error]]) -> None:
-        """Fail the requests, keep the facts, and rest a moment before the facts, or a probe, are tried again."""
-        reason = f"{refused[0][1]} ({refused[0][1].sqlite_errorname})"
-        if self.fault is None:
-            log.error("the state file %s refuses changes: %s", self.path, reason, extra={"action": "store_refused"})
-        self.fault = reason
-        self._on_fault(reason)
-        facts: list[_Waiting] = []
-        for item, _ in refused:
-            if item.is_fact and not self._is_closing:
-                facts.append(item)
-            elif not item.future.done():
-                item.future.set_exception(StoreError(f"the state file {self.path} refuses changes: {reason}"))
-        self._queue[:0] = facts
-        if not self._is_closing:
-            await asyncio.sleep(self._retry_seconds)
-
-
-def _probe() -> _Waiting:
-    """Return a change that changes nothing but has to be written, to learn whether the disk takes changes again."""
-
-    def change(tx: sqlite3.Connection) -> None:
-        (version,) = tx.execute("PRAGMA user_version").fetchone()
-        tx.execute(f"PRAGMA user_version = {version}")
-
-    future = asyncio.get_running_loop().create_future()
-    future.cancel()  # nobody waits for it
-    return _Waiting(future, is_fact=False, function=change)
-
-
-def _commit_group(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[tuple[_Waiting, sqlite3.Error]]:
-    """Commit a batch on the writer's thread and answer its callers; return what the disk refused, unanswered."""
-    try:
-        results = _transact(connection, batch)
-        outcomes: list[tuple[Any, BaseException | None]] = [(result, None) for result in results]
-    except BaseException as error:  # noqa: BLE001 (whatever a change raises belongs to its caller)
-        if isinstance(error, sqlite3.Error) and _primary_code(error) in _REFUSALS:
-            return [(item, error) for item in batch]
-        if len(batch) > 1:  # one of them is at fault: each gets a transaction of its own
-            return _commit_one_by_one(connection, batch)
-        outcomes = [(None, error)]
-    batch[0].future.get_loop().call_soon_threadsafe(_answer, batch, outcomes)
-    return []
-
-
-def _commit_one_by_one(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[tuple[_Waiting, sqlite3.Error]]:
-    for position, item in enumerate(batch):
-        refused = _commit_group(connection, [item])
-        if refused:  # what follows may build on it, so it must not overtake it
-            return [(later, refused[0][1]) for later in batch[position:]]
-    return []
-
-
-def _primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code; 0 for errors of Python's module, such as a missing binding."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
-def _transact(connection: sqlite3.Connection, batch: list[_Waiting]) -> list[Any]:
-    """Do everything of a batch in one transaction. The steps of all runs go first, and together."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        steps = [step for item in batch for step in item.steps]
-        if steps:
-            changes.apply_all(connection, steps)
-        results = [item.function(connection) if item.function else None for item in batch]
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return results
-
 
 def _future() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
@@ -293,16 +152,6 @@ def _fetch(connection: sqlite3.Connection, queries: Sequence[tuple[str, Sequence
         return [connection.execute(sql, parameters).fetchall() for sql, parameters in queries]
     finally:
         connection.execute("COMMIT")
-
-
-def _answer(batch: list[_Waiting], outcomes: list[tuple[Any, BaseException | None]]) -> None:
-    for item, (result, error) in zip(batch, outcomes, strict=True):
-        if item.future.done():
-            continue  # its caller no longer waits; the change stands
-        if error is None:
-            item.future.set_result(result)
-        else:
-            item.future.set_exception(error)
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from barbossad.errors import ConflictError, StoreError
-from barbossad.store import database as databases
+from barbossad.store import writer as writers
 from barbossad.store.database import Database
 
 LIMIT_SECONDS = 20
@@ -272,7 +272,7 @@ async def test_locked_file(database: Database, path: Path, caplog: pytest.LogCap
     assert database.fault is None
     assert told[-1] is None
     said = [
-        (record.levelno, record.__dict__["action"]) for record in caplog.records if record.name.endswith("database")
+        (record.levelno, record.__dict__["action"]) for record in caplog.records if record.name.endswith("store.writer")
     ]
     assert said == [(logging.ERROR, "store_refused"), (logging.WARNING, "store_recovered")]
 
@@ -294,7 +294,7 @@ async def test_full_disk(database: Database) -> None:
     """On a full disk requests fail, reading works, and facts are recorded once there is room again."""
 
     async def use_at_most(pages: int) -> None:
-        await database._writer.execute(f"PRAGMA max_page_count = {pages}")
+        await database._writer._connection.execute(f"PRAGMA max_page_count = {pages}")
 
     def large(tx: sqlite3.Connection) -> None:
         tx.execute("INSERT INTO events (at_ms, kind, data) VALUES (7, 'test', ?)", ("x" * 100_000,))
@@ -479,4 +479,4 @@ async def test_file_that_may_not_be_opened(tmp_path: Path) -> None:
 def test_every_refusal_is_named() -> None:
     """Running out of room or rights is never taken for a fault of the change that met it."""
     for name in ("FULL", "IOERR", "BUSY", "READONLY", "CANTOPEN", "CORRUPT"):
-        assert getattr(sqlite3, f"SQLITE_{name}") in databases._REFUSALS
+        assert getattr(sqlite3, f"SQLITE_{name}") in writers._REFUSALS

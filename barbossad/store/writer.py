@@ -1,0 +1,205 @@
+"""The one writer: what waits when it becomes free goes into one transaction.
+
+Hundreds of tasks so share one fsync, and each caller is still answered only after its own commit. A change runs on
+the writer's thread from BEGIN to COMMIT without a break, so no cancelled coroutine can leave a transaction open. All
+of it is callbacks: from the call of ``enqueue`` to the answer the event loop turns three times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+
+from barbossad.errors import StoreError
+from barbossad.store import changes
+from barbossad.store.changes import Change
+
+_REFUSALS: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_PERM,
+    }
+)
+"""What the disk or the file says no with, as opposed to a change that is wrong (primary result codes)."""
+
+Outcome = tuple["Waiting", Any, BaseException | None]
+"""A change that was decided on: its result, or what it raised."""
+
+Refusal = tuple["Waiting", sqlite3.Error]
+"""A change that the disk did not take, and why."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What is in the queue: steps of runs, or another change. Facts are kept until the disk takes them."""
+
+    future: asyncio.Future[Any]
+    is_fact: bool
+    steps: Sequence[Change] = ()
+    function: Callable[[sqlite3.Connection], Any] | None = None
+
+
+class Writer:
+    """The queue before the writing connection; used on the event loop alone."""
+
+    def __init__(self, path: Path, connection: aiosqlite.Connection, *, retry_seconds: float) -> None:
+        self.fault: str | None = None
+        """Why changes are not being recorded at the moment, or None."""
+
+        self.on_fault: Callable[[str | None], None] = lambda _fault: None
+        self._path = path
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._retry_seconds = retry_seconds
+        self._queue: list[Waiting] = []
+        self._is_busy = False
+        self._is_closing = False
+        self._rest: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Future[None] | None = None
+
+    def enqueue(self, item: Waiting) -> None:
+        """Have a change written with what else is decided in this turn of the loop. Raise StoreError when closed."""
+        if self._is_closing:
+            raise StoreError("the state file is being closed")
+        self._queue.append(item)
+        if not self._is_busy:
+            self._is_busy = True
+            self._loop.call_soon(self._send)
+
+    async def close(self) -> None:
+        """Take nothing more and return when all that was taken is written; what the disk refuses now is lost."""
+        self._is_closing = True
+        if self._rest is not None:
+            self._rest.cancel()
+            self._send()
+        if self._is_busy:
+            self._idle = self._loop.create_future()
+            await self._idle
+
+    def _send(self) -> None:
+        """Give what waits to the writer's thread; after a refusal, at least a probe."""
+        self._rest = None
+        batch, self._queue = self._queue, []
+        if not batch and self.fault is not None and not self._is_closing:
+            batch = [self._probe()]
+        if not batch:
+            self._is_busy = False
+            if self._idle is not None:
+                self._idle.set_result(None)
+            return
+        work = partial(_commit_group, self._connection._conn, batch)  # noqa: SLF001
+        # aiosqlite has no public way to run several statements in one trip to its thread.
+        self._connection._tx.put_nowait((None, partial(self._work, work)))  # noqa: SLF001
+
+    def _work(self, commit: Callable[[], tuple[list[Outcome], list[Refusal]]]) -> None:
+        """Run on the writer's thread."""
+        self._loop.call_soon_threadsafe(self._done, *commit())
+
+    def _done(self, outcomes: list[Outcome], refused: list[Refusal]) -> None:
+        """Answer the callers, then go on with what has come meanwhile."""
+        for item, result, error in outcomes:
+            if item.future.done():
+                continue  # its caller no longer waits; the change stands
+            if error is None:
+                item.future.set_result(result)
+            else:
+                item.future.set_exception(error)
+        if refused:
+            self._refused(refused)
+            return
+        if self.fault is not None:
+            log.warning("the state file accepts changes again", extra={"action": "store_recovered"})
+            self.fault = None
+            self.on_fault(None)
+        # The callers' own callbacks come first: what they decide now goes with the next commit.
+        self._loop.call_soon(self._send)
+
+    def _refused(self, refused: list[Refusal]) -> None:
+        """Fail the requests, keep the facts, and rest a moment before the facts, or a probe, are tried again."""
+        first = refused[0][1]
+        reason = f"{first} ({first.sqlite_errorname})"
+        if self.fault is None:
+            log.error("the state file %s refuses changes: %s", self._path, reason, extra={"action": "store_refused"})
+        self.fault = reason
+        self.on_fault(reason)
+        facts: list[Waiting] = []
+        for item, _ in refused:
+            if item.is_fact and not self._is_closing:
+                facts.append(item)
+            elif not item.future.done():
+                item.future.set_exception(StoreError(f"the state file {self._path} refuses changes: {reason}"))
+        self._queue[:0] = facts
+        self._rest = self._loop.call_later(0 if self._is_closing else self._retry_seconds, self._send)
+
+    def _probe(self) -> Waiting:
+        """Return a change that changes nothing but has to be written, to learn whether the disk takes changes again."""
+
+        def change(tx: sqlite3.Connection) -> None:
+            (version,) = tx.execute("PRAGMA user_version").fetchone()
+            tx.execute(f"PRAGMA user_version = {version}")
+
+        future = self._loop.create_future()
+        future.cancel()  # nobody waits for it
+        return Waiting(future, is_fact=False, function=change)
+
+
+def _commit_group(connection: sqlite3.Connection, batch: list[Waiting]) -> tuple[list[Outcome], list[Refusal]]:
+    """Commit a batch; return what was decided on, and what the disk refused. Never raises."""
+    try:
+        results = _transact(connection, batch)
+    except BaseException as error:  # noqa: BLE001 (whatever a change raises belongs to its caller)
+        if isinstance(error, sqlite3.Error) and _primary_code(error) in _REFUSALS:
+            return [], [(item, error) for item in batch]
+        if len(batch) > 1:  # one of them is at fault: each gets a transaction of its own
+            return _commit_one_by_one(connection, batch)
+        return [(batch[0], None, error)], []
+    return [(item, result, None) for item, result in zip(batch, results, strict=True)], []
+
+
+def _commit_one_by_one(connection: sqlite3.Connection, batch: list[Waiting]) -> tuple[list[Outcome], list[Refusal]]:
+    outcomes: list[Outcome] = []
+    for position, item in enumerate(batch):
+        done, refused = _commit_group(connection, [item])
+        outcomes += done
+        if refused:  # what follows may build on it, so it must not overtake it
+            return outcomes, [(later, refused[0][1]) for later in batch[position:]]
+    return outcomes, []
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; 0 for errors of Python's module, such as a missing binding."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _transact(connection: sqlite3.Connection, batch: list[Waiting]) -> list[Any]:
+    """Do everything of a batch in one transaction. The steps of all runs go first, and together."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        steps = [step for item in batch for step in item.steps]
+        if steps:
+            changes.apply_all(connection, steps)
+        results = [item.function(connection) if item.function else None for item in batch]
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return results
