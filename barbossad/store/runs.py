@@ -77,7 +77,7 @@ SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms FROM tas
 
     async def find_by_key(self, workflow: str, idempotency_key: str) -> RunId | None:
         """Return the run that this call made before, if any."""
-        found = await self._database.read(self.BY_KEY, (workflow, idempotency_key))
+        found = await self._database.read(self.BY_KEY, (workflow, rows.text(idempotency_key)))
         return run_id_from_number(found[0][0]) if found else None
 
     UNENDED: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE state IN {_UNENDED} ORDER BY id"

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ from barbossad.model.states import (
 from barbossad.store import changes, task_changes
 from barbossad.store.changes import Change
 from barbossad.store.database import Database
-from barbossad.store.runs import RunStore
+from barbossad.store.runs import RunDetails, RunStore
 from barbossad.store.workflows import WorkflowStore
 from tests.helpers.records import NOON_MS, attempt, run, run_id, task, version
 
@@ -273,54 +274,63 @@ def test_events_tell_the_story(connection: sqlite3.Connection) -> None:
 # -- what is written is what is read -----------------------------------------------------------------------
 
 
-async def test_records_come_back_as_they_were(database: Database) -> None:
-    """A run, its tasks, attempts and log are read as they were written, whatever words are in them."""
-    words = 'newline \n, "quotes", ☠, 𝄞 and \u202e'
+WORDS = ["NUL \0 inside", "\0", 'newline \n, "quotes", back\\slash \\u0000', "☠ 𝄞 \u202e \u2028", "", "{}", "null", "1"]
+
+
+def life(number: int, words: str) -> tuple[list[Change], RunDetails]:
+    """Return all steps of a run that is full of words, and how a reader sees it at the end."""
     whole = run(
-        params={"text": words, "list": [1, 2.5, None, True], "map": {"b": 1, "a": 2}, "large": 10**40},
-        idempotency_key=words,
+        number,
+        params={"text": words, words: [1, 2.5, None, True], "map": {"b": 1, "a": 2}, "large": 10**40},
+        idempotency_key=f"{words}{number}",
         requested_by=words,
     )
     moved = replace(whole, state=RunState.RUNNING, started_at_ms=NOON_MS + 1)
     stopping = replace(moved, stop_cause=StopCause.CANCEL, stop_reason=words)
     last = replace(stopping, state=RunState.CANCELLED, reason=words, finished_at_ms=NOON_MS + 9)
-    begun = attempt(unit="barbossa-x.service")
-    lives = replace(begun, state=AttemptState.RUNNING, started_at_ms=NOON_MS + 2, pid=1, pid_started_ticks=2)
-    log = LogRecord(text=b"\xff\0 not text\n", path="2026-01-31/x.log", size_bytes=12, dropped_bytes=3, dropped_at=4)
-    over = replace(
-        lives,
-        state=AttemptState.SUCCEEDED,
-        exit_code=0,
-        signal=15,
-        reason=words,
-        finished_at_ms=NOON_MS + 3,
-        cpu_seconds=0.25,
-        peak_memory_bytes=1 << 40,
-        log=log,
+    begun = attempt(number=number, unit="barbossa-x.service")
+    lives = replace(begun, state=AttemptState.RUNNING, started_at_ms=NOON_MS + 2, pid=1, pid_started_ticks=2**60)
+    log = LogRecord(
+        text=b"\xff\0 not text\n" + words.encode(), path="x.log", size_bytes=12, dropped_bytes=3, dropped_at=4
     )
-    done = task(TaskState.SUCCEEDED, outputs={"path": words}, started_at_ms=NOON_MS + 2, finished_at_ms=NOON_MS + 3)
-    never = task(TaskState.CANCELLED, "two", reason=words, finished_at_ms=NOON_MS + 4)
-    await database.record(
-        [
-            changes.RunCreated(whole),
-            changes.RunMoved(moved),
-            changes.AttemptStarting(task(started_at_ms=NOON_MS + 1), begun),
-            changes.AttemptRunning(task(TaskState.RUNNING, started_at_ms=NOON_MS + 2), lives),
-            changes.RunStopping(stopping, NOON_MS),
-            changes.AttemptEnded(done, over),
-            changes.TasksEndedUnstarted([never]),
-            changes.RunMoved(last),
-        ],
-        is_fact=True,
+    ends = {"exit_code": 0, "signal": 15, "reason": words, "cpu_seconds": 0.1 + 0.2, "peak_memory_bytes": 1 << 40}
+    over = replace(lives, state=AttemptState.SUCCEEDED, finished_at_ms=NOON_MS + 3, log=log, **ends)  # type: ignore[arg-type]
+    times: dict[str, Any] = {"started_at_ms": NOON_MS + 2, "finished_at_ms": NOON_MS + 3}
+    done = task(TaskState.SUCCEEDED, number=number, outputs={"path": words}, **times)
+    never = task(TaskState.CANCELLED, "two", number, reason=words, finished_at_ms=NOON_MS + 4)
+    steps: list[Change] = [
+        changes.RunCreated(whole),
+        changes.RunMoved(moved),
+        changes.AttemptStarting(task(number=number, started_at_ms=NOON_MS + 1), begun),
+        changes.AttemptRunning(task(TaskState.RUNNING, number=number, started_at_ms=NOON_MS + 2), lives),
+        changes.RunStopping(stopping, NOON_MS),
+        changes.AttemptEnded(done, over),
+        changes.TasksEndedUnstarted([never]),
+        changes.RunMoved(last),
+    ]
+    told = words.replace("\0", "\ufffd")  # plain text ends at a NUL; in JSON it is an escape
+    read = replace(over, log=replace(log, text=None, path=None), reason=told)
+    last = replace(last, requested_by=told, reason=told, stop_reason=told, idempotency_key=f"{told}{number}")
+    return steps, RunDetails(
+        run=last, tasks={"one": done, "two": replace(never, reason=told)}, attempts={"one": (read,)}
     )
+
+
+@pytest.mark.parametrize("is_group", [False, True], ids=["alone", "together"])
+async def test_records_come_back_as_they_were(database: Database, is_group: bool) -> None:
+    """Runs, tasks, attempts and logs are read as they were written, whatever their words, alone and in a group."""
+    lives = [life(number, words) for number, words in enumerate(WORDS)]
+    group = [step for steps, _ in lives for step in steps]
+    for steps in [group] if is_group else [steps for steps, _ in lives]:
+        await database.record(steps, is_fact=True)
     store = RunStore(database)
-    found = await store.get(run_id())
-    assert found is not None
-    assert found.run == last
-    assert found.tasks == {"one": done, "two": never}
-    assert found.attempts == {"one": (replace(over, log=replace(log, text=None, path=None)),)}
-    assert await store.log(run_id(), "one", 1) == replace(log, path=None)
-    assert await store.find_by_key("backup", words) == run_id()
+    for number, (_, expected) in enumerate(lives):
+        assert await store.get(run_id(number)) == expected
+        log = await store.log(run_id(number), "one", 1)
+        assert log is not None
+        assert log.text == b"\xff\0 not text\n" + WORDS[number].encode()
+        assert await store.find_by_key("backup", f"{WORDS[number]}{number}") == run_id(number)
+        assert await store.revision(run_id(number)) > 0
 
 
 async def test_no_words_keep_a_fact_from_the_record(database: Database) -> None:
