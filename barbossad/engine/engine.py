@@ -62,10 +62,17 @@ class Engine:
         self._admission: Admission[tuple[ActiveRun, int]] = Admission(limit)
         self._dirty: list[ActiveRun] = []
         self._last_number = 0
-        self._live = LiveAttempts(parts.launcher, parts.clock, parts.parse_outputs, self._apply, self._go_on)
+        self._live = LiveAttempts(
+            parts.launcher,
+            parts.clock,
+            parts.parse_outputs,
+            decided=self._apply,
+            go_on=self._go_on,
+            crashed=self._crashed,
+        )
         self._is_stopping = False
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Fails when a decision could not be recorded for another reason than the disk: the daemon must end."""
+        """Fails when a decision could not be made or recorded, and not for the disk's sake: the daemon must end."""
 
     # -- what the outside asks for -------------------------------------------------------------------------
 
@@ -344,8 +351,13 @@ class Engine:
             self._live.forget(active)
             active.tell_refusal(error)
             self._go_on()
-        elif not self.crash.done():
-            log.critical("run %s: %s", run.id, error, extra={"action": "record_failed", "run_id": run.id})
+        else:
+            self._crashed(error)
+
+    def _crashed(self, error: BaseException) -> None:
+        """End the daemon over what must never happen: the next one finds every run as it was last recorded."""
+        if not self.crash.done():
+            log.critical("a fault of Barbossa itself: %r", error, exc_info=error, extra={"action": "engine_failed"})
             self.crash.set_exception(error)
 
     def _finish(self, active: ActiveRun) -> None:

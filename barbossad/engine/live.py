@@ -31,14 +31,19 @@ class LiveAttempts:
         launcher: Launcher,
         clock: Clock,
         parse_outputs: attempts.ParseOutputs,
+        *,
         decided: Callable[[ActiveRun, Decision], None],
         go_on: Callable[[], None],
+        crashed: Callable[[Exception], None],
     ) -> None:
         self._launcher = launcher
         self._clock = clock
         self._parse_outputs = parse_outputs
         self._decided = decided
         self._go_on = go_on
+        self.crashed = crashed
+        """Is told when the end of an attempt could not be dealt with: without it, its run would stay live for ever."""
+
         self._spawned: list[tuple[ActiveRun, LiveAttempt, AttemptRecord]] = []
         self._idle: list[asyncio.Future[None]] = []
         self.count = 0
@@ -157,7 +162,11 @@ class _Watcher:
 
     def ended(self, process: Process, end: ProcessEnd) -> None:  # noqa: ARG002 (the interface names it)
         """See ``launcher.Watcher``."""
-        self._attempts.process_ended(self._active, self._live, end)
+        try:
+            self._attempts.process_ended(self._active, self._live, end)
+        except Exception as error:
+            self._attempts.crashed(error)
+            raise
 
 
 def _never_started(now_ms: int) -> ProcessEnd:

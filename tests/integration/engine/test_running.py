@@ -327,3 +327,15 @@ async def test_contradiction_ends_the_daemon(house: House, caplog: pytest.LogCap
         with pytest.raises(StateError):
             await house.engine.crash
     assert caplog.records[-1].levelno == logging.CRITICAL
+
+
+async def test_an_end_that_cannot_be_dealt_with_ends_the_daemon(house: House) -> None:
+    """An end that is told twice is a fault of the launcher: no run may stay live over it, so the engine crashes."""
+    await house.start(ONE)
+    process = await house.launcher.next()
+    process.exit(0)
+    process.has_ended = False
+    with pytest.raises(KeyError):
+        process.exit(0)
+    with pytest.raises(KeyError):
+        await house.engine.crash
