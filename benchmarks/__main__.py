@@ -28,6 +28,7 @@ from benchmarks import (
 from benchmarks.daemon import CallError
 from benchmarks.floors import BenchError, compile_program
 from benchmarks.harness import Bench, Figure
+from benchmarks.machine import Machine
 
 WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "W1": w1_one_task.run,
@@ -65,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what is asked for, each workload in a folder of its own, and say whether all bars held."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     figures: list[Figure] = []
+    before = Machine.now()
     base = Path(tempfile.mkdtemp(prefix="bb-", dir=options.folder))
     try:
         bench = Bench(
@@ -83,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
                 figures.append(figure)
                 print(report.line(figure), file=talk, flush=True)
             shutil.rmtree(folder)
+        print(Machine.now().since(before), file=talk)
     except (BenchError, CallError, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import report
 from benchmarks.__main__ import WORKLOADS, parse
 from benchmarks.harness import BLOCK, Comparison, Figure, compare, percentile, seconds
+from benchmarks.machine import Machine
 
 
 def recorder(name: str, turns: list[str]) -> Callable[[], float]:
@@ -110,3 +111,11 @@ def test_an_unknown_workload_is_refused_by_name(capsys: pytest.CaptureFixture[st
 def test_every_workload_of_the_list_is_there() -> None:
     """W1 to W8 and the thousand clients."""
     assert list(WORKLOADS) == [*(f"W{number}" for number in range(1, 9)), "clients"]
+
+
+def test_what_others_took_is_told_beside_what_the_bench_used() -> None:
+    """Of a hundred CPU seconds half was idle, ten stolen, thirty the bench's own: the last ten were others'."""
+    before = Machine(total=1000.0, idle=500.0, stolen=5.0, own=1.0)
+    told = Machine(total=1100.0, idle=550.0, stolen=15.0, own=31.0).since(before)
+    assert "other programs used 10% of the CPU" in told
+    assert "kept 10% back" in told
