@@ -5,6 +5,7 @@ Usage: python docs/generate.py [--check]
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from barbossad.cli import main as barbossad
 from barbossad.config import RELOADABLE, Config
 from barbossad.operations import registry as operations
 from barbossad.tasks import _registry as tasks
+from barbossad.workflows.reserved import RESERVED
+from barbossad.workflows.schema import json_schema
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code; change it there. -->\n"
@@ -88,6 +91,29 @@ def tasks_page() -> str:
     return "\n".join(lines)
 
 
+def reserved_page() -> str:
+    """Return the page of names that no param may have."""
+    lines = [
+        "# Names that no param may have",
+        "",
+        NOTE,
+        "As an environment variable each of these steers programs rather than feeds them: who may choose the values of a",
+        "run's params could choose what code it runs. The author of a workflow may still set them in `env`. `*` stands",
+        "for any text.",
+        "",
+        "| such a variable | names |",
+        "| --- | --- |",
+    ]
+    for reason, names in RESERVED.items():
+        lines.append(f"| {reason} | {', '.join(f'`{name}`' for name in names)} |")
+    return "\n".join(lines) + "\n"
+
+
+def schema_file() -> str:
+    """Return the JSON Schema of workflow files, for editors."""
+    return json.dumps(json_schema(tasks.discover().types), indent=2) + "\n"
+
+
 def command_page() -> str:
     """Return the page of both command lines, as their help has it."""
     lines = ["# Command lines", "", NOTE]
@@ -137,6 +163,8 @@ PAGES = {
     "settings.md": config_page,
     "tasks.md": tasks_page,
     "commands.md": command_page,
+    "reserved.md": reserved_page,
+    "workflow.schema.json": schema_file,
 }
 
 
