@@ -209,3 +209,20 @@ def processes_with(word: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+SLEEPER = "name: sleeper\ntasks: [{id: nap, shell: exec sleep 600, grace: 30s}, {id: after, shell: 'true'}]\n"
+
+
+def started(daemon: Daemon, workflow: str = SLEEPER) -> str:
+    """Start a run whose first task then runs; return its id."""
+    name = daemon.apply(workflow)
+    run_id: str = daemon.call("run.start", workflow=name)["id"]
+    daemon.eventually(lambda: state_of(daemon, run_id) == "running", "its task runs")
+    return run_id
+
+
+def state_of(daemon: Daemon, run_id: str) -> str:
+    """Return the state of the first task of a run."""
+    state: str = daemon.call("run.get", run_id=run_id)["tasks"][0]["state"]
+    return state

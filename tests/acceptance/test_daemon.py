@@ -1,0 +1,281 @@
+"""The real daemon: its config, its folders and its socket, and how it reloads them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from barbossad import __version__
+from tests.helpers.daemon import COMMAND, ROOT, Daemon, started, state_of
+from tests.helpers.rpc_client import RpcError
+
+
+def fails(daemon: Daemon, code: int) -> str:
+    """Start a daemon that must end at once with this code; return what it said."""
+    daemon.spawn()
+    assert daemon.wait() == code, daemon.log
+    assert "Traceback" not in daemon.log
+    return daemon.log
+
+
+# -- the config file -------------------------------------------------------------------------------------------
+
+FAULTY = """tasks:
+  limit: none
+  limits: 4
+logging: {level: loud}
+shutdown_grace: 2h
+acess: {}
+"""
+
+
+def test_every_fault_of_the_config_is_told_with_its_place(unstarted: Daemon) -> None:
+    """With a faulty config a daemon does not start: it tells every fault with its place, and exits with 2."""
+    unstarted.write_config(FAULTY)
+    said = fails(unstarted, 2)
+    places = re.findall(rf"{re.escape(str(unstarted.config_path))}:(\d+):\d+: .+$", said, re.MULTILINE)
+    assert places == ["2", "3", "4", "5", "6"]
+    assert len(said.splitlines()) == 5
+    assert not unstarted.state_dir.exists()
+
+
+def test_check_config(unstarted: Daemon) -> None:
+    """check-config tells the same faults and exits with 2; of a good file, or of none, it says so and exits with 0."""
+
+    def check() -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, "--user", "check-config"]
+        return subprocess.run(command, env=unstarted.environment, capture_output=True, text=True, check=False)
+
+    unstarted.write_config(FAULTY)
+    faulty = check()
+    assert faulty.returncode == 2
+    assert len(faulty.stderr.splitlines()) == 5
+    unstarted.write_config("tasks: {limit: 3}\n")
+    good = check()
+    assert (good.returncode, good.stderr) == (0, "")
+    assert good.stdout == f"{unstarted.config_path}: good\n"
+    unstarted.config_path.unlink()
+    assert check().returncode == 0
+
+
+def test_a_config_that_others_may_write(unstarted: Daemon) -> None:
+    """A config that another user could have written is refused, with the command that mends it."""
+    unstarted.config_path.chmod(0o666)
+    assert "chmod go-w" in fails(unstarted, 2)
+
+
+def test_a_config_that_was_named_and_is_not_there(unstarted: Daemon) -> None:
+    """A named config must exist; no daemon starts with defaults in its place."""
+    missing = unstarted.folder / "missing.yaml"
+    ended = subprocess.run(
+        [*COMMAND, "--user", "--config", str(missing)],
+        env=unstarted.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert f"{missing}: there is no such file" in line
+
+
+def test_the_version() -> None:
+    """--version says the version, and starts nothing."""
+    ended = subprocess.run([*COMMAND, "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"barbossad {__version__}\n"
+
+
+def test_the_config_is_in_force_and_named(tmp_path: Path) -> None:
+    """What the default config file says is in force, and daemon.status names the file."""
+    with Daemon(tmp_path, config="tasks: {limit: 3}\n") as daemon:
+        status = daemon.call("daemon.status")
+        assert status["tasks"]["limit"] == 3
+        assert status["config"]["path"] == str(daemon.config_path)
+
+
+# -- the state folder and the socket ---------------------------------------------------------------------------
+
+
+def test_a_second_daemon_is_refused(daemon: Daemon) -> None:
+    """A second daemon on the same state folder ends with 1 and one line that names the first; that one goes on."""
+    before = daemon.log
+    second = subprocess.run(
+        [*COMMAND, "--user"], env=daemon.environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert second.returncode == 1
+    (line,) = second.stderr.splitlines()
+    assert f"(pid {daemon.pid})" in line
+    assert str(daemon.state_dir) in line
+    assert daemon.call("daemon.ping")["pid"] == daemon.pid
+    assert daemon.log == before
+
+
+def test_files_are_private(daemon: Daemon) -> None:
+    """The socket, the database and the folders of a user's daemon are for that user alone."""
+    for path, mode in (
+        (daemon.socket_path, 0o600),
+        (daemon.state_dir / "barbossa.db", 0o600),
+        (daemon.state_dir, 0o750),
+        (daemon.socket_path.parent, 0o750),
+    ):
+        assert path.stat().st_mode & 0o777 & ~mode == 0, path
+
+
+def test_a_stale_socket_is_replaced(unstarted: Daemon) -> None:
+    """A socket that a killed daemon left is replaced by the next one."""
+    unstarted.start()
+    unstarted.kill()
+    assert unstarted.socket_path.is_socket()
+    unstarted.start()
+    unstarted.says("replaced the stale socket")
+    assert unstarted.stop() == 0
+    assert not unstarted.socket_path.exists()
+
+
+def test_a_file_in_the_place_of_the_socket(unstarted: Daemon) -> None:
+    """Anything that is not a socket is left as it is, and the daemon says so and ends."""
+    unstarted.socket_path.parent.mkdir()
+    unstarted.socket_path.write_text("precious")
+    said = fails(unstarted, 1)
+    assert f"{unstarted.socket_path} that is not a socket" in said
+    assert unstarted.socket_path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("make", ["folder", "link"])
+def test_other_things_in_the_place_of_the_socket(unstarted: Daemon, make: str) -> None:
+    """Nor is a folder touched, nor a link, whatever it points at."""
+    unstarted.socket_path.parent.mkdir()
+    if make == "folder":
+        unstarted.socket_path.mkdir()
+    else:
+        unstarted.socket_path.symlink_to(unstarted.folder / "nowhere")
+    fails(unstarted, 1)
+    assert unstarted.socket_path.is_dir() or unstarted.socket_path.is_symlink()
+
+
+def test_a_foreign_live_socket(unstarted: Daemon) -> None:
+    """A socket on which another program answers is left to it."""
+    unstarted.socket_path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as foreign:
+        foreign.bind(str(unstarted.socket_path))
+        foreign.listen()
+        assert "another program listens" in fails(unstarted, 1)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(unstarted.socket_path))
+
+
+def test_the_socket_of_a_successor_is_left_alone(daemon: Daemon) -> None:
+    """A daemon that stops removes its own socket only, not one that has taken its place."""
+    daemon.socket_path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(daemon.socket_path))
+        assert daemon.stop() == 0
+        assert daemon.socket_path.is_socket()
+
+
+def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
+    """A path that the kernel cannot take is refused with the limit."""
+    daemon = Daemon(tmp_path, config=f"socket: {tmp_path}/{'x' * 100}.sock\n")
+    assert "at most 107" in fails(daemon, 1)
+
+
+# -- reload ----------------------------------------------------------------------------------------------------
+
+
+def test_reload_by_signal(daemon: Daemon) -> None:
+    """SIGHUP puts a changed limit and log level in force; what needs a restart is told."""
+    daemon.write_config("tasks: {limit: 5}\nlogging: {level: warning}\nclients: {limit: 7}\n")
+    daemon.signal(signal.SIGHUP)
+    daemon.says("clients.limit changed in the config; it needs a restart")
+    daemon.eventually(lambda: daemon.call("daemon.status")["tasks"]["limit"] == 5, "the limit is in force")
+    daemon.apply("name: quick\ntasks: [{shell: 'true'}]\n")
+    daemon.call("run.wait", run_id=daemon.call("run.start", workflow="quick")["id"])
+    assert "run_finished" not in daemon.log
+    daemon.write_config("logging: {level: info}\n")
+    done = daemon.call("daemon.reload")
+    assert set(done["changed"]) == {"tasks.limit", "logging.level"}
+    daemon.call("run.wait", run_id=daemon.call("run.start", workflow="quick")["id"])
+    daemon.says("run_finished")
+
+
+def test_a_larger_limit_lets_waiting_tasks_start(tmp_path: Path) -> None:
+    """A reload that allows more tasks at once starts those that wait."""
+    with Daemon(tmp_path, config="tasks: {limit: 1}\n") as daemon:
+        started(daemon)
+        second = daemon.call("run.start", workflow="sleeper")["id"]
+        assert state_of(daemon, second) == "waiting"
+        daemon.write_config("tasks: {limit: 2}\n")
+        assert daemon.call("daemon.reload") == {"changed": ["tasks.limit"], "needing_restart": [], "faults": []}
+        daemon.eventually(lambda: state_of(daemon, second) == "running", "the second runs")
+        daemon.write_config("tasks: {limit: 2}\nshutdown_grace: 1s\n")
+        daemon.call("daemon.reload")
+
+
+def test_a_broken_config_keeps_the_settings_before_it(tmp_path: Path) -> None:
+    """A reload with a broken config changes nothing, and says why, to the log and to who asked."""
+    with Daemon(tmp_path, config="tasks: {limit: 5}\n") as daemon:
+        daemon.write_config("tasks: {limit: 6}\nlogging: {level: loud}\nshutdown_grace: 2h\nacess: {}\n")
+        with pytest.raises(RpcError) as caught:
+            daemon.call("daemon.reload")
+        assert [fault["line"] for fault in caught.value.data["faults"]] == [2, 3, 4]
+        daemon.signal(signal.SIGHUP)
+        daemon.says("config not reloaded", times=6)
+        assert daemon.call("daemon.status")["tasks"]["limit"] == 5
+        daemon.write_config("tasks: {limit: 6}\n")
+        daemon.call("daemon.reload")
+        assert daemon.call("daemon.status")["tasks"]["limit"] == 6
+
+
+def test_workflow_files(unstarted: Daemon) -> None:
+    """Files of the workflows folder are applied at start and on reload; a broken one leaves its version in force."""
+    unstarted.write_workflow("one.yaml", "name: one\ntasks: [{shell: echo 1}]\n")
+    unstarted.write_workflow("bad.yaml", "name: bad\ntasks: [{shel: echo 1}]\n")
+    unstarted.write_workflow("note.txt", "not a workflow")
+    with unstarted as daemon:
+        items = daemon.call("workflow.list")["items"]
+        assert [item["name"] for item in items] == ["one"]
+        daemon.says("bad.yaml")
+        version = items[0]["version"]
+        daemon.write_workflow("one.yaml", "name: one\ntasks: [{shell: [}]\n")
+        daemon.write_workflow("two.yaml", "name: two\ntasks: [{shell: echo 2}]\n")
+        done = daemon.call("daemon.reload")
+        assert done["changed"] == ["workflow two"]
+        assert {Path(fault["path"].partition(":")[0]).name for fault in done["faults"]} == {"one.yaml", "bad.yaml"}
+        assert all(fault["line"] for fault in done["faults"])
+        assert daemon.call("workflow.get", name="one")["version"] == version
+        daemon.write_workflow("one.yaml", "name: one\ntasks: [{shell: echo mended}]\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.eventually(
+            lambda: daemon.call("workflow.get", name="one")["version"] != version, "the mended file is in force"
+        )
+
+
+def test_a_workflow_file_that_others_may_write(unstarted: Daemon) -> None:
+    """A workflow file that another user could have written is not applied."""
+    unstarted.write_workflow("open.yaml", "name: open\ntasks: [{shell: echo 1}]\n")
+    (unstarted.workflows_dir / "open.yaml").chmod(0o666)
+    with unstarted as daemon:
+        daemon.says("may be written by others")
+        assert daemon.call("workflow.list")["items"] == []
+
+
+def test_many_signals_at_once(daemon: Daemon) -> None:
+    """A hail of SIGHUP is as good as one."""
+    for _ in range(200):
+        daemon.signal(signal.SIGHUP)
+    daemon.says("action=reloaded")
+    assert daemon.call("daemon.ping")["pid"] == daemon.pid
+
+
+def test_a_low_limit_of_open_files(unstarted: Daemon) -> None:
+    """A daemon started with a low limit of open files raises it as far as it may."""
+    unstarted._wrapper = ("/bin/sh", "-c", 'ulimit -S -n 64; exec "$@"', "sh")
+    with unstarted as daemon:
+        clients = [daemon.client() for _ in range(100)]
+        try:
+            assert {client.call("daemon.ping")["pid"] for client in clients} == {daemon.pid}
+        finally:
+            for client in clients:
+                client.close()

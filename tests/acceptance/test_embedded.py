@@ -1,0 +1,107 @@
+"""Barbossa in a plain script of somebody's own, as INTERFACES.md shows it, without a daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.helpers.daemon import ROOT, Daemon
+
+EXAMPLE = """
+import asyncio, json, sys
+from barbossad import Barbossa, TriggerType
+
+async def main(state_dir, folder, source):
+    async with Barbossa.open(state_dir) as barbossa:
+        workflow = barbossa.engine.create_workflow_from_template(
+            'host_report', {'folder': folder, 'source': source})
+        result = await barbossa.engine.execute_workflow(workflow, TriggerType.MANUAL)
+        lines = await barbossa.engine.output(result, 'result')
+        print(json.dumps({
+            'state': result.run.state,
+            'trigger': result.run.trigger,
+            'tasks': {name: task.state for name, task in result.tasks.items()},
+            'outputs': dict(result.tasks['verify'].outputs),
+            'output': [line.text for line in lines],
+        }))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+GENERAL = """
+import asyncio, json, sys
+from barbossad import Barbossa, TriggerType
+
+async def main(state_dir, text, params):
+    async with Barbossa.open(state_dir) as barbossa:
+        workflow = barbossa.engine.create_workflow(text)
+        result = await barbossa.engine.execute_workflow(workflow, TriggerType.MANUAL, json.loads(params))
+        print(json.dumps([result.run.id, result.run.state, [task.reason for task in result.tasks.values()]]))
+
+try:
+    asyncio.run(main(*sys.argv[1:]))
+except Exception as error:
+    print(json.dumps([type(error).__name__, str(error)]))
+"""
+
+
+def script(text: str, *arguments: str) -> Any:
+    """Run a script with warnings as errors; return what it printed, as JSON. It says nothing else."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text, *arguments],
+        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(ROOT), "HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return json.loads(ended.stdout)
+
+
+def test_the_example(tmp_path: Path) -> None:
+    """A template becomes a workflow, the workflow is run, and its states, outputs and output are there."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("a", "b", "c"):
+        (source / name).write_text(name)
+    found = script(EXAMPLE, str(tmp_path / "state"), str(tmp_path / "out"), str(source))
+    assert (found["state"], found["trigger"]) == ("succeeded", "manual")
+    assert set(found["tasks"].values()) == {"succeeded"}
+    assert found["outputs"] == {"files": "3"}
+    assert any("3 files" in line for line in found["output"])
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["archive"]["files_verified"] == 3
+
+
+def test_a_failing_run_is_a_result(tmp_path: Path) -> None:
+    """A run that fails raises nothing; its result says what failed."""
+    found = script(GENERAL, str(tmp_path), "name: x\ntasks: [{shell: exit 5}]\n", "{}")
+    assert found[1:] == ["failed", ["exit code 5"]]
+
+
+def test_a_faulty_workflow_is_an_exception(tmp_path: Path) -> None:
+    """Text that is no workflow, or params that are none of it, raise with the faults, and nothing is run."""
+    kind, message = script(GENERAL, str(tmp_path), "name: x\ntasks: [{shel: exit 5}]\n", "{}")
+    assert kind == "InvalidWorkflowError"
+    assert "line 2" in message
+    kind, message = script(GENERAL, str(tmp_path), "name: x\ntasks: [{shell: exit 5}]\n", '{"y": 1}')
+    assert kind == "InvalidParamsError"
+    assert "y" in message
+
+
+def test_a_daemon_reads_what_a_script_left(tmp_path: Path) -> None:
+    """The state is the same: a daemon on the folder shows the script's runs; while it runs, a script is refused."""
+    daemon = Daemon(tmp_path)
+    run_id, state, _ = script(GENERAL, str(daemon.state_dir), "name: x\ntasks: [{shell: echo hi}]\n", "{}")
+    assert state == "succeeded"
+    with daemon:
+        assert daemon.call("run.get", run_id=run_id)["state"] == "succeeded"
+        assert [line["text"] for line in daemon.call("run.logs", run_id=run_id, task="shell-1")["items"]] == ["hi"]
+        kind, message = script(GENERAL, str(daemon.state_dir), "name: x\ntasks: [{shell: echo hi}]\n", "{}")
+        assert kind == "AlreadyRunningError"
+        assert f"(pid {daemon.pid})" in message
