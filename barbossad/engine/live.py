@@ -101,13 +101,6 @@ class LiveAttempts:
         if live.process is not None:
             before = replace(before, pid=live.process.pid, pid_started_ticks=live.process.pid_started_ticks)
         attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), self._parse_outputs)
-        log.info(
-            "run %s task %s attempt %d %s%s",
-            attempt.run_id, attempt.task_id, attempt.number, attempt.state,
-            f": {attempt.reason}" if attempt.reason else "",
-            extra={"action": "attempt_finished", "run_id": attempt.run_id, "task": attempt.task_id,
-                   "attempt": attempt.number, "state": attempt.state.value},
-        )  # fmt: skip
         active.ended_logs.append(end.log)
         self._decided(active, transitions.attempt_ended(progress, live.position, attempt, outputs))
         self._go_on()

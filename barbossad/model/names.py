@@ -25,12 +25,19 @@ RUN_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{10}")
 VERSION_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
 
 
 def run_id_from_number(number: int) -> RunId:
     """Return the id of run ``number`` (0 to 2**50 - 1)."""
-    return RunId("".join(_ALPHABET[number >> shift & 31] for shift in range(45, -1, -5)))
+    return RunId(
+        _PAIRS[number >> 40]
+        + _PAIRS[number >> 30 & 1023]
+        + _PAIRS[number >> 20 & 1023]
+        + _PAIRS[number >> 10 & 1023]
+        + _PAIRS[number & 1023]
+    )
 
 
 def run_number(run_id: str) -> int:

@@ -33,6 +33,8 @@ def from_json(text: str | None) -> dict[str, Any] | None:
     """Return JSON text as a mapping, None as None."""
     if text is None:
         return None
+    if text == "{}":  # most runs have no params; a listing has many runs
+        return {}
     value: dict[str, Any] = json.loads(text)
     return value
 

@@ -43,6 +43,9 @@ Outcome = tuple["Waiting", Any, BaseException | None]
 Refusal = tuple["Waiting", sqlite3.Error]
 """A change that the disk did not take, and why."""
 
+ANSWERS_A_TURN: Final = 8
+"""Callers that are answered in one turn of the loop: each may go on to launch a process."""
+
 log = logging.getLogger(__name__)
 
 
@@ -114,13 +117,7 @@ class Writer:
 
     def _done(self, outcomes: list[Outcome], refused: list[Refusal]) -> None:
         """Answer the callers, then go on with what has come meanwhile."""
-        for item, result, error in outcomes:
-            if item.future.done():
-                continue  # its caller no longer waits; the change stands
-            if error is None:
-                item.future.set_result(result)
-            else:
-                item.future.set_exception(error)
+        self._answer(outcomes)
         if refused:
             self._refused(refused)
             return
@@ -130,6 +127,18 @@ class Writer:
             self.on_fault(None)
         # The callers' own callbacks come first: what they decide now goes with the next commit.
         self._loop.call_soon(self._send)
+
+    def _answer(self, outcomes: list[Outcome]) -> None:
+        """Answer some callers in this turn of the loop and the rest in later ones, so that others get theirs."""
+        for item, result, error in outcomes[:ANSWERS_A_TURN]:
+            if item.future.done():
+                continue  # its caller no longer waits; the change stands
+            if error is None:
+                item.future.set_result(result)
+            else:
+                item.future.set_exception(error)
+        if len(outcomes) > ANSWERS_A_TURN:
+            self._loop.call_soon(self._answer, outcomes[ANSWERS_A_TURN:])
 
     def _refused(self, refused: list[Refusal]) -> None:
         """Fail the requests, keep the facts, and rest a moment before the facts, or a probe, are tried again."""
