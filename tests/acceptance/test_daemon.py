@@ -279,3 +279,20 @@ def test_a_low_limit_of_open_files(unstarted: Daemon) -> None:
         finally:
             for client in clients:
                 client.close()
+
+
+def test_no_open_files_left(unstarted: Daemon) -> None:
+    """With no descriptors left clients wait, without a busy loop, and are served as soon as there are some again."""
+    unstarted._wrapper = ("/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    with unstarted as daemon:
+        clients = [daemon.client() for _ in range(100)]
+        try:
+            daemon.says("cannot accept clients")
+            assert clients[0].call("daemon.ping")["pid"] == daemon.pid
+            for client in clients[:90]:
+                client.close()
+            assert clients[99].call("daemon.ping")["pid"] == daemon.pid
+        finally:
+            for client in clients:
+                client.close()
+        assert daemon.log.count("cannot accept clients") < 10

@@ -1,0 +1,127 @@
+"""One client's connection: bounds, turns, and what is left when it goes. Over a real pair of sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from barbossad import wire
+from barbossad.rpc import connection
+from barbossad.rpc.connection import Connection
+from barbossad.rpc.dispatch import Dispatcher
+from barbossad.security.access import Role
+from tests.helpers.rpc_operations import CALL, Gate, Text, echo, make
+from tests.helpers.waiting import eventually_async
+
+
+class Line:
+    """A connection and the client's end of it."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.members: set[Connection] = set()
+        operations = {
+            "echo": make("echo", echo, params=Text),
+            "look": make("look", self.gate.wait),
+            "change": make("change", self.gate.wait, role=Role.OPERATOR),
+        }
+        self.connection = Connection(Dispatcher(operations), CALL, self.members)
+        self.reader: asyncio.StreamReader
+        self.writer: asyncio.StreamWriter
+
+    async def open(self) -> None:
+        theirs, ours = socket.socketpair()
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: self.connection, theirs)
+        self.reader, self.writer = await asyncio.open_connection(sock=ours)
+
+    def call(self, method: str, identity: int = 1, text: str | None = None) -> None:
+        params = {} if text is None else {"text": text}
+        self.writer.write(wire.encode(wire.call(method, params, identity)))
+
+    async def close(self) -> None:
+        """Hang up at once, with whatever has not been sent."""
+        self.writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[Line]:
+    made = Line()
+    await made.open()
+    yield made
+    await made.close()
+    made.gate.opened.set()
+    await eventually_async(lambda: not made.members, 5, "the connection is forgotten")
+
+
+async def test_a_limit_of_calls_under_way(line: Line) -> None:
+    """A client that has as many calls under way as it may is not read until one is answered."""
+    for number in range(connection.MAX_IN_FLIGHT + 50):
+        line.call("look", number)
+    line.call("echo", 99_999)
+    await eventually_async(lambda: line.gate.begun == connection.MAX_IN_FLIGHT, 5, "the calls are under way")
+    await asyncio.sleep(0)
+    assert line.gate.begun == connection.MAX_IN_FLIGHT
+    line.gate.opened.set()
+    answers = [await line.reader.readline() for _ in range(connection.MAX_IN_FLIGHT + 51)]
+    assert len(answers) == connection.MAX_IN_FLIGHT + 51
+
+
+async def test_a_limit_of_bytes_under_way(line: Line) -> None:
+    """Batches count by their length: no client has millions of calls under way."""
+    batch = b"[" + b",".join([wire.encode(wire.call("look", {}, 1)).rstrip()] * wire.MAX_BATCH) + b"]\n"
+    line.writer.write(batch * 100)
+    most = (connection.MAX_IN_FLIGHT_BYTES // len(batch) + 1) * wire.MAX_BATCH
+    await eventually_async(lambda: line.gate.begun == most, 5, "the calls are under way")
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert line.gate.begun == most
+
+
+async def test_a_client_that_goes(line: Line) -> None:
+    """When a client goes, its looks are dropped, its changes finished, and it is remembered until they are."""
+    line.call("look", 1)
+    line.call("change", 2)
+    await eventually_async(lambda: line.gate.begun == 2, 5, "both are under way")
+    await line.close()
+    await eventually_async(lambda: line.gate.dropped == 1, 5, "the look is dropped")
+    assert line.members
+    await asyncio.sleep(0)
+    line.gate.opened.set()
+    await line.connection.answered()
+    assert (line.gate.done, line.gate.dropped) == (1, 1)
+
+
+async def test_close_sends_what_was_answered(line: Line) -> None:
+    """Hanging up on a client sends the answers that are ready first."""
+    line.call("echo", 1, "x" * 100_000)
+    sent = line.connection
+    await eventually_async(lambda: bool(sent._outgoing or sent._written_bytes), 5, "it is answered")
+    line.connection.close()
+    assert len(await line.reader.read()) > 100_000
+
+
+async def test_a_connection_that_is_closed_before_it_is_made() -> None:
+    """A connection that was told to close while it was still being set up does not come to life."""
+    made = Line()
+    made.connection.close()
+    await made.open()
+    assert await made.reader.read() == b""
+    await made.close()
+    assert not made.members
+
+
+async def test_lines_in_pieces(line: Line) -> None:
+    """However the bytes are cut, the lines are the same."""
+    whole = b"".join(wire.encode(wire.call("echo", {"text": "ü€😀"}, number)) for number in range(5))
+    for start in range(0, len(whole), 3):
+        line.writer.write(whole[start : start + 3])
+        await line.writer.drain()
+        await asyncio.sleep(0)
+    for number in range(5):
+        assert wire.decode(await line.reader.readline()) == wire.result(number, "ü€😀")

@@ -1,0 +1,87 @@
+"""Long work is done aside, one piece at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from barbossad.aside import Aside
+from tests.helpers.waiting import eventually_async
+
+
+@pytest.fixture
+def aside() -> Iterator[Aside]:
+    made = Aside("aside-test")
+    yield made
+    made.close()
+    for thread in threading.enumerate():
+        if thread.name == "aside-test":
+            thread.join(5)
+
+
+async def test_results_and_exceptions(aside: Aside) -> None:
+    """What the work returns or raises comes to who waits for it, from another thread."""
+    assert await aside.run(sum, [1, 2, 3]) == 6
+    assert await aside.run(threading.get_ident) != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        await aside.run(lambda: 1 // 0)
+
+
+async def test_one_at_a_time_in_order(aside: Aside) -> None:
+    """Work is done in the order in which it was asked for, all by one thread."""
+    threads: list[int] = []
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        threads.append(threading.get_ident())
+        done.append(number)
+
+    await asyncio.gather(*(aside.run(work, number) for number in range(20)))
+    assert done == list(range(20))
+    assert len(set(threads)) == 1
+
+
+async def test_what_nobody_waits_for_is_not_begun(aside: Aside) -> None:
+    """Work whose asker has gone is skipped; work that had begun goes on and holds up the next."""
+    begun, go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def first() -> None:
+        begun.set()
+        go_on.wait(5)
+        done.append("first")
+
+    running = asyncio.create_task(aside.run(first))
+    await eventually_async(begun.is_set, 5, "the first has begun")
+    skipped = asyncio.create_task(aside.run(done.append, "skipped"))
+    last = asyncio.create_task(aside.run(done.append, "last"))
+    await asyncio.sleep(0)
+    running.cancel()
+    skipped.cancel()
+    await asyncio.gather(running, skipped, return_exceptions=True)
+    go_on.set()
+    await last
+    assert done == ["first", "last"]
+
+
+def test_it_holds_up_nobodys_end() -> None:
+    """A loop that ends while work goes on does not wait for it, and the work's end does no harm."""
+    made = Aside("aside-test")
+    go_on = threading.Event()
+
+    async def ask() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await made.run(go_on.wait, 5)
+
+    asyncio.run(ask())
+    go_on.set()
+    made.close()
+    for thread in threading.enumerate():
+        if thread.name == "aside-test":
+            assert thread.daemon
+            thread.join(5)
+            assert not thread.is_alive()
