@@ -65,7 +65,7 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
 
 
 async def _look_up(parts: Parts, run_id: RunId, find: FindDefinition) -> _Left:
-    details = await parts.runs.get(run_id)
+    details = parts.runs.get(run_id)
     assert details is not None
     run = details.run
     try:

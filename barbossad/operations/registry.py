@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import types
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def define(name: str, role: Role, *, max_request_bytes: int = wire.MAX_REQUEST_B
             name=name,
             role=role,
             params=hints["params"],
-            result=hints["return"],
+            result=_result_type(hints["return"]),
             summary=" ".join(summary.split()),
             description=description,
             max_request_bytes=max_request_bytes,
@@ -97,6 +98,13 @@ def define(name: str, role: Role, *, max_request_bytes: int = wire.MAX_REQUEST_B
         return handler
 
     return register
+
+
+def _result_type(hint: Any) -> Any:
+    """Return what an operation answers with, whether at once, later, or now this and now that."""
+    if typing.get_origin(hint) is types.UnionType:
+        (hint,) = (member for member in typing.get_args(hint) if typing.get_origin(member) is not Awaitable)
+    return hint
 
 
 @lru_cache(maxsize=1)

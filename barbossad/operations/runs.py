@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -136,9 +137,9 @@ async def start(call: Call, params: StartParams) -> RunView:
 
 
 @define("run.get", Role.VIEWER)
-async def get(call: Call, params: RunParams) -> RunView:
+def get(call: Call, params: RunParams) -> RunView | Awaitable[RunView]:
     """Show a run with its tasks and their attempts."""
-    return await _view(call, RunId(params.run_id))
+    return _shown_now(call, _details(call, RunId(params.run_id)))
 
 
 @define("run.list", Role.VIEWER)
@@ -177,7 +178,7 @@ async def watch(call: Call, params: WatchParams) -> Watched:
     while True:
         changed = call.services.engine.next_change(run_id)
         revision = await call.services.runs.revision(run_id)
-        details = await _details(call, run_id)
+        details = _details(call, run_id)
         is_new = revision > params.after or details.run.state in RUN_ENDED
         if is_new or changed is None or asyncio.get_running_loop().time() >= deadline:
             if changed is not None:
@@ -197,7 +198,7 @@ async def cancel(call: Call, params: CancelParams) -> RunView:
     run_id = RunId(params.run_id)
     reason = f"cancelled by {call.caller.name}" + (f": {params.reason}" if params.reason else "")
     if not await call.services.engine.cancel(run_id, reason):
-        details = await _details(call, run_id)
+        details = _details(call, run_id)
         raise ConflictError(f"run {run_id} has ended already: {details.run.state}")
     return await _view(call, run_id)
 
@@ -253,7 +254,7 @@ async def _output(call: Call, params: LogParams) -> _Output:
     """Find the output of a task's attempt, the last one if none is named. Raise NotFoundError."""
     run_id, task_id = RunId(params.run_id), TaskId(params.task)
     process = call.services.engine.process(run_id, task_id)
-    details = await _details(call, run_id)
+    details = _details(call, run_id)
     definition = await _definition(call, details.run)
     known = definition.positions if definition else details.tasks
     if task_id not in known:
@@ -271,20 +272,29 @@ async def _output(call: Call, params: LogParams) -> _Output:
     return _Output(LogRecord(), has_ended=has_ended)
 
 
-async def _details(call: Call, run_id: RunId) -> RunDetails:
-    details = await call.services.runs.get(run_id)
+def _details(call: Call, run_id: RunId) -> RunDetails:
+    details = call.services.runs.get(run_id)
     if details is None:
         raise NotFoundError("run", run_id, "`barbossactl ps --all` lists the newest")
     return details
 
 
 async def _view(call: Call, run_id: RunId) -> RunView:
-    return await _shown(call, await _details(call, run_id))
+    return await _shown(call, _details(call, run_id))
+
+
+def _shown_now(call: Call, details: RunDetails) -> RunView | Awaitable[RunView]:
+    """Return a run as it is shown: at once where its definition is at hand."""
+    definition = call.services.workflows.at_hand(details.run.workflow, details.run.version)
+    return _shown(call, details) if definition is None else _shown_as(call, details, definition)
 
 
 async def _shown(call: Call, details: RunDetails) -> RunView:
+    return _shown_as(call, details, await _definition(call, details.run))
+
+
+def _shown_as(call: Call, details: RunDetails, definition: WorkflowDefinition | None) -> RunView:
     engine = call.services.engine
-    definition = await _definition(call, details.run)
     return run_view(details, definition, engine.progress(details.run.id), engine.waiting_reason())
 
 

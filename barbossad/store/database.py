@@ -51,10 +51,12 @@ _READER_PRAGMAS: Final = (
 class Database:
     """An open state file."""
 
-    def __init__(self, path: Path, writer: Writer, readers: list[aiosqlite.Connection]) -> None:
+    def __init__(
+        self, path: Path, writer: Writer, readers: list[aiosqlite.Connection], near: sqlite3.Connection
+    ) -> None:
         self.path = path
         self._writer = writer
-        self._readers = readers
+        self._near = near
         self._free_readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         for reader in readers:
             self._free_readers.put_nowait(reader)
@@ -85,13 +87,14 @@ class Database:
                     await stack.enter_async_context(_connect(read_only, _prepare_reader, busy_seconds))
                     for _ in range(readers)
                 ]
+                near = stack.enter_context(contextlib.closing(_connect_near(read_only)))
             except (sqlite3.Error, OSError) as error:
                 raise StoreError(f"cannot open the state file {path}: {error}") from error
             # Readers are closed before the writer (the stack is last in, first out): the last connection
             # to leave checkpoints the WAL, and only the writer may.
             writer = Writer(path, writing, retry_seconds=retry_seconds)
             try:
-                yield cls(path, writer, reading)
+                yield cls(path, writer, reading, near)
             finally:
                 await writer.close()
 
@@ -123,35 +126,42 @@ class Database:
         return item.future
 
     async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """Return all rows of a query, on a connection that cannot write."""
-        (found,) = await self.read_together((sql, parameters))
-        return found
-
-    async def read_together(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
-        """Return the rows of several queries that see one and the same state of the file."""
+        """Return all rows of a query, on a connection that cannot write, in a thread of its own."""
         reader = await self._free_readers.get()
         try:
-            # aiosqlite has no public way to run several statements in one trip to its thread.
-            found = await reader._execute(_fetch, reader._conn, queries)  # type: ignore[no-untyped-call]  # noqa: SLF001
-            return cast("list[list[Row]]", found)
+            # aiosqlite has no public way to run a function in its thread.
+            found = await reader._execute(_fetch, reader._conn, sql, parameters)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            return cast("list[Row]", found)
         except sqlite3.Error as error:
-            raise StoreError(f"cannot read the state file {self.path}: {error}") from error
+            raise self._unreadable(error) from error
         finally:
             self._free_readers.put_nowait(reader)
+
+    def look_up(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
+        """Return the rows of several queries that see one and the same state of the file, read here and now.
+
+        For lookups by primary key alone: they touch a few pages, and the way to a reader's thread and back would
+        take several times as long (docs/decisions/0006). Everything else goes by ``read``.
+        """
+        try:
+            self._near.execute("BEGIN")
+            try:
+                return [_fetch(self._near, sql, parameters) for sql, parameters in queries]
+            finally:
+                self._near.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(f"cannot read the state file {self.path}: {error}")
 
 
 def _future() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
 
 
-def _fetch(connection: sqlite3.Connection, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Row]]:
-    if len(queries) == 1:
-        return [connection.execute(*queries[0]).fetchall()]
-    connection.execute("BEGIN")
-    try:
-        return [connection.execute(sql, parameters).fetchall() for sql, parameters in queries]
-    finally:
-        connection.execute("COMMIT")
+def _fetch(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[Row]:
+    return connection.execute(sql, parameters).fetchall()
 
 
 @contextlib.asynccontextmanager
@@ -174,3 +184,10 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
 def _prepare_reader(connection: sqlite3.Connection) -> None:
     for pragma in _READER_PRAGMAS:
         connection.execute(pragma)
+
+
+def _connect_near(target: str) -> sqlite3.Connection:
+    """Return the connection of ``look_up``; it waits for nobody's lock, for it would be the event loop that waits."""
+    connection = sqlite3.connect(target, uri=True, isolation_level=None, timeout=0)
+    _prepare_reader(connection)
+    return connection

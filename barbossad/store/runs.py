@@ -48,10 +48,10 @@ class RunStore:
 SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms FROM tasks WHERE run = ?"""
     ATTEMPTS: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? ORDER BY task, number"
 
-    async def get(self, run_id: RunId) -> RunDetails | None:
+    def get(self, run_id: RunId) -> RunDetails | None:
         """Return a run with its tasks and attempts, or None if there is no such run."""
         key = (rows.number(run_id),)
-        found, task_rows, attempt_rows = await self._database.read_together(
+        found, task_rows, attempt_rows = self._database.look_up(
             (self.GET, key), (self.TASKS, key), (self.ATTEMPTS, key)
         )
         if not found:

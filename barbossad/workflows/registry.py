@@ -59,6 +59,10 @@ class Registry:
             raise NotFoundError("workflow", name, hint)
         return found
 
+    def at_hand(self, name: WorkflowName, version: VersionId) -> WorkflowDefinition | None:
+        """Return a version if it is compiled already, None if ``definition`` has to read it first."""
+        return self._definitions.get((name, version))
+
     async def definition(self, name: WorkflowName, version: VersionId | None = None) -> WorkflowDefinition:
         """Return a version of a workflow, the one in force if none is named, compiled.
 

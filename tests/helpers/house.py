@@ -102,7 +102,7 @@ class House:
 
     async def details(self, run_id: RunId) -> RunDetails:
         """Return a run as the store has it."""
-        found = await self.runs.get(run_id)
+        found = self.runs.get(run_id)
         assert found is not None
         return found
 

@@ -325,7 +325,7 @@ async def test_records_come_back_as_they_were(database: Database, is_group: bool
         await database.record(steps, is_fact=True)
     store = RunStore(database)
     for number, (_, expected) in enumerate(lives):
-        assert await store.get(run_id(number)) == expected
+        assert store.get(run_id(number)) == expected
         log = await store.log(run_id(number), "one", 1)
         assert log is not None
         assert log.text == b"\xff\0 not text\n" + WORDS[number].encode()
@@ -346,7 +346,7 @@ async def test_no_words_keep_a_fact_from_the_record(database: Database) -> None:
         ],
         is_fact=True,
     )
-    found = await RunStore(database).get(run_id())
+    found = RunStore(database).get(run_id())
     assert found is not None
     assert found.run.reason == found.run.stop_reason == found.tasks["one"].reason == "no such file: caf?"
     assert found.tasks["one"].outputs == {"path": "no such file: caf?"}

@@ -137,10 +137,10 @@ async def test_newest_number(database: Database) -> None:
 async def test_unknown_run(database: Database) -> None:
     """A run that is not on record is none; something that is no run id is an error of the caller."""
     store = RunStore(database)
-    assert await store.get(run_id()) is None
+    assert store.get(run_id()) is None
     assert await store.revision(run_id()) == 0
     with pytest.raises(ValueError, match="is not a run id"):
-        await store.get("../../etc")  # type: ignore[arg-type]
+        store.get("../../etc")  # type: ignore[arg-type]
 
 
 async def test_revision(database: Database) -> None:
