@@ -95,6 +95,9 @@ class Dispatcher:
             result = operation.invoke(call, request.params)
         except Exception as error:  # noqa: BLE001 (whatever it is, the caller is told)
             return _failure(request, error)
+        if inspect.iscoroutine(result):  # not at hand this time: it is asked for again, where it can be waited for
+            result.close()
+            return Pending(partial(_awaited, request, operation, call), size_bytes)
         return None if request.is_notification else _written(wire.result(request.id, result))
 
 
@@ -155,7 +158,8 @@ class _Batch:
 
 async def _awaited(request: Request, operation: Operation, call: Call) -> Answer:
     try:
-        value = await operation.invoke(call, request.params)
+        result = operation.invoke(call, request.params)
+        value = await result if inspect.isawaitable(result) else result
     except Exception as error:  # noqa: BLE001 (whatever it is, the caller is told)
         return _failure(request, error)
     return None if request.is_notification else _written(wire.result(request.id, value))

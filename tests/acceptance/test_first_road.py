@@ -121,3 +121,15 @@ def test_faults_are_told_all_at_once(daemon: Daemon) -> None:
     assert "did you mean 'shell'?" in done.stderr
     assert "tow" in done.stderr
     assert daemon.call("workflow.list")["items"] == []
+
+
+def test_history_is_there_after_a_restart(tmp_path: Path) -> None:
+    """What an earlier daemon ran is shown by the next one, whether or not it has read that workflow yet."""
+    with Daemon(tmp_path) as first:
+        ctl(first, "apply", "-", stdin=GOOD)
+        run_id = ctl(first, "start", "good", "--detach").stdout.strip()
+        before = first.call("run.wait", run_id=run_id)
+    with Daemon(tmp_path) as second:
+        assert second.call("run.get", run_id=run_id) == before
+        assert second.call("run.get", run_id=run_id) == before
+        assert second.call("run.logs", run_id=run_id, task="one")["items"][0]["text"] == "hello world"
