@@ -295,9 +295,9 @@ name: deaf
 tasks:
   - shell: |
       trap '' TERM
-      export WORD={word}
       echo ready
       while :; do sleep 0.05; done
+    env: {{WORD: {word}}}
     grace: 700ms
 """)
     run_id = start(client, "deaf")

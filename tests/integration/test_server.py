@@ -43,6 +43,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         with running.client() as client:  # each reader of the store opens its files when it is first used
             client.send(b"[" + b",".join([wire.encode(wire.call("run.list", {}, 1)).rstrip()] * 100) + b"]\n")
             client.receive()
+            run_id = client.call("run.start", workflow="chatty")["id"]
+            client.call("run.wait", run_id=run_id)
+            client.call("run.get", run_id=run_id)
         yield running
 
 
@@ -65,13 +68,14 @@ def nothing_stays_open(daemon: Daemon) -> Iterator[None]:
 
 
 def wait_for_files(daemon: Daemon, before: list[str]) -> None:
-    """Wait until the daemon has open what it had open before, as it has when clients are gone."""
-    try:
-        daemon.eventually(lambda: daemon.open_files() == before, "it has open what it had open before")
-    except AssertionError:
-        now = daemon.open_files()
-        more, fewer = Counter(now) - Counter(before), Counter(before) - Counter(now)
-        pytest.fail(f"open now and not before: {more}; open before and not now: {fewer}")
+    """Wait until the daemon has nothing open that it had not before."""
+
+    def more() -> Counter[str]:
+        return Counter(daemon.open_files()) - Counter(before)
+
+    with contextlib.suppress(AssertionError):
+        daemon.eventually(lambda: not more(), "it has open what it had open before")
+    assert not more()
 
 
 def message_of(answer: Any) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from barbossad import wire
+from barbossad.operations.registry import NoParams
+from barbossad.operations.services import Call
 from barbossad.rpc.dispatch import Dispatcher, Pending
 from barbossad.security.access import Role
 from tests.helpers.rpc_operations import CALL, Gate, Text, echo, make
@@ -54,6 +56,27 @@ async def test_what_waits_is_told_apart(dispatcher: Dispatcher) -> None:
     assert isinstance(change, Pending)
     assert (look.is_change, change.is_change) == (False, True)
     assert look.request_bytes == len(line("look"))
+
+
+async def test_what_waits_only_sometimes(gate: Gate) -> None:
+    """An operation may answer at once when it can, and have to be waited for when it cannot."""
+    at_hand = False
+
+    async def later() -> str:
+        return "later"
+
+    def sometimes(_call: Call, _params: NoParams) -> Any:
+        return "now" if at_hand else later()
+
+    dispatcher = Dispatcher({"sometimes": make("sometimes", sometimes)})
+    pending = dispatcher.handle(line("sometimes"), CALL)
+    assert isinstance(pending, Pending)
+    assert answer_of(await pending.answer())["result"] == "later"
+    pending = dispatcher.handle(line("sometimes"), CALL)
+    at_hand = True
+    assert isinstance(pending, Pending)
+    assert answer_of(await pending.answer())["result"] == "now"
+    assert answer_of(dispatcher.handle(line("sometimes"), CALL))["result"] == "now"
 
 
 async def test_a_pending_answer_that_nobody_wants_costs_nothing(dispatcher: Dispatcher, gate: Gate) -> None:
