@@ -71,7 +71,7 @@ class EmbeddedEngine:
     async def output(self, result: RunDetails, task_id: str) -> list[LogEntry]:
         """Return what the last attempt of a task printed, record by record."""
         number = len(result.attempts.get(task_id, ()))
-        record = await self._services.runs.log(result.run.id, TaskId(task_id), number) if number else None
+        record = self._services.runs.log(result.run.id, TaskId(task_id), number) if number else None
         entries: list[LogEntry] = []
         cursor = 0
         while record is not None:

@@ -207,11 +207,14 @@ async def cancel(call: Call, params: CancelParams) -> RunView:
 async def log(call: Call, params: LogParams) -> LogPage:
     """Read what a task printed, from a cursor on; with ``wait_seconds`` wait for more."""
     cursor = int(params.cursor or 0)
-    with contextlib.suppress(TimeoutError):
+    try:
         async with asyncio.timeout(params.wait_seconds):
-            await _until_more(call, params, cursor)
-    found = await _output(call, params)
-    page = await asyncio.to_thread(logs.read, call.services.logs, found.record, cursor, params.limit, params.stream)
+            found = await _until_more(call, params, cursor)
+    except TimeoutError:
+        found = await _output(call, params)
+    where = (call.services.logs, found.record, cursor, params.limit, params.stream)
+    # What is in memory is read here: small logs are then answered in the order in which they were asked for.
+    page = logs.read(*where) if found.record.path is None else await asyncio.to_thread(logs.read, *where)
     items: list[LogItem] = [
         {"at": entry.at, "stream": entry.stream, "text": entry.text, "partial": entry.is_partial}
         for entry in page.items
@@ -231,8 +234,11 @@ class _Output:
     has_ended: bool = False
 
 
-async def _until_more(call: Call, params: LogParams, cursor: int) -> None:
-    """Return when there is output past the cursor, or there will be none."""
+async def _until_more(call: Call, params: LogParams, cursor: int) -> _Output:
+    """Return the output when there is some past the cursor, or there will be none.
+
+    What a process printed at its end is returned as it stands in memory: a follower sees it before the next task's.
+    """
     run_id = RunId(params.run_id)
     while True:
         changed = call.services.engine.next_change(run_id)
@@ -240,12 +246,13 @@ async def _until_more(call: Call, params: LogParams, cursor: int) -> None:
         if found.has_ended or found.record.end_cursor > cursor or changed is None:
             if changed is not None:
                 changed.cancel()
-            return
+            return found
         if found.live is not None:
             changed.cancel()
             await found.live.changed(cursor)
-            if found.live.snapshot().end_cursor > cursor:
-                return
+            record = found.live.snapshot()
+            if record.end_cursor > cursor:
+                return _Output(record, live=found.live)
         else:
             await changed
 
@@ -266,7 +273,7 @@ async def _output(call: Call, params: LogParams) -> _Output:
     if process is not None and number == len(tries) and tries[-1].finished_at_ms is None:
         return _Output(process.log.snapshot(), live=process.log)
     if number and tries[number - 1].finished_at_ms is not None:
-        return _Output(await call.services.runs.log(run_id, task_id, number) or LogRecord(), has_ended=True)
+        return _Output(call.services.runs.log(run_id, task_id, number) or LogRecord(), has_ended=True)
     task = details.tasks.get(task_id)
     has_ended = details.run.state in RUN_ENDED or (task is not None and task.finished_at_ms is not None)
     return _Output(LogRecord(), has_ended=has_ended)

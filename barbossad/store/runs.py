@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from barbossad.model.names import RunId, run_id_from_number
@@ -133,16 +133,15 @@ WHERE runs.id = (SELECT max(id) FROM runs WHERE workflow = wanted.value)"""
     ATTEMPT: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? AND task = ? AND number = ?"
     LOG_TEXT: Final = "SELECT text FROM logs WHERE run = ? AND task = ? AND number = ?"
 
-    async def log(self, run_id: RunId, task_id: str, number: int) -> LogRecord | None:
+    def log(self, run_id: RunId, task_id: str, number: int) -> LogRecord | None:
         """Return where the output of an ended attempt is, with its text if that is in the store."""
         place = (rows.number(run_id), task_id, number)
-        found = await self._database.read(self.ATTEMPT, place)
+        found, text = self._database.look_up((self.ATTEMPT, place), (self.LOG_TEXT, place))
         if not found:
             return None
         record = _attempt(found[0]).log or LogRecord()
         if record.path is None:
-            text = await self._database.read(self.LOG_TEXT, place)
-            record = replace(record, text=text[0][0] if text else b"")
+            record = LogRecord(text=text[0][0] if text else b"", size_bytes=record.size_bytes)
         return record
 
 

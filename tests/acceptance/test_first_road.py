@@ -67,7 +67,7 @@ def test_a_good_run_is_shown_to_its_end(daemon: Daemon) -> None:
     done = ctl(daemon, "start", "good", "-p", "who=O'Brien; $(id)")
     assert done.returncode == 0, done
     lines = done.stdout.splitlines()
-    assert lines == [
+    assert lines == [  # the order of the tasks
         "one | hello O'Brien; $(id)",
         "two | 42|O'Brien; $(id)",
         "three | to-stderr",

@@ -126,8 +126,8 @@ async def test_output_is_recovered(path: Path) -> None:
         }
         await after.recover()
         await after.ended(started)
-        assert await after.runs.log(started, "a", 1) == replace(small, path=None)
-        assert await after.runs.log(started, "b", 1) == large
+        assert after.runs.log(started, "a", 1) == replace(small, path=None)
+        assert after.runs.log(started, "b", 1) == large
         assert small in after.discarded
 
 

@@ -42,7 +42,7 @@ async def test_chain(house: House) -> None:
     assert details.run.state is RunState.SUCCEEDED
     assert details.run.params == {"n": 1}
     assert {task_id: task.outputs for task_id, task in details.tasks.items()} == {c: {"written": c} for c in "abc"}
-    assert await house.runs.log(started, "b", 1) == LogRecord(text=b"said\n", size_bytes=5)
+    assert house.runs.log(started, "b", 1) == LogRecord(text=b"said\n", size_bytes=5)
     assert house.engine.counts["active"] == house.engine.counts["running"] == house.engine.counts["waiting"] == 0
 
 

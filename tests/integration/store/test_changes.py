@@ -326,7 +326,7 @@ async def test_records_come_back_as_they_were(database: Database, is_group: bool
     store = RunStore(database)
     for number, (_, expected) in enumerate(lives):
         assert store.get(run_id(number)) == expected
-        log = await store.log(run_id(number), "one", 1)
+        log = store.log(run_id(number), "one", 1)
         assert log is not None
         assert log.text == b"\xff\0 not text\n" + WORDS[number].encode()
         assert await store.find_by_key("backup", f"{WORDS[number]}{number}") == run_id(number)
@@ -357,7 +357,7 @@ async def test_small_logs_are_in_the_store(database: Database, size: int) -> Non
     """The output of an attempt that printed little comes with the same commit; none takes no row."""
     text = b"x" * size
     await database.record([*started(), ended(AttemptState.FAILED, LogRecord(text=text, size_bytes=size))], is_fact=True)
-    assert await RunStore(database).log(run_id(), "one", 1) == LogRecord(text=text, size_bytes=size)
+    assert RunStore(database).log(run_id(), "one", 1) == LogRecord(text=text, size_bytes=size)
     assert await database.read("SELECT count(*) FROM logs") == [(min(size, 1),)]
 
 
@@ -366,9 +366,9 @@ async def test_large_logs_are_in_their_file(database: Database) -> None:
     log = LogRecord(path="2026-01-31/x.log", size_bytes=1000, dropped_bytes=500, dropped_at=300)
     await database.record([*started(), ended(AttemptState.FAILED, log)], is_fact=True)
     store = RunStore(database)
-    assert await store.log(run_id(), "one", 1) == log
-    assert await store.log(run_id(), "one", 2) is None
-    assert await store.log(run_id(9), "one", 1) is None
+    assert store.log(run_id(), "one", 1) == log
+    assert store.log(run_id(), "one", 2) is None
+    assert store.log(run_id(9), "one", 1) is None
 
 
 def test_rows_go_with_their_run(connection: sqlite3.Connection) -> None:
