@@ -39,6 +39,9 @@ Report = tuple[Any, ...]
 """One of the tuples that the reaper's docstring names; its first field says which."""
 
 
+REPORTS_A_TURN: Final = 4
+
+
 class Supervisor:
     """A running reaper. ``on_report`` gets what it tells, ``on_lost`` is called when it has died unasked."""
 
@@ -49,6 +52,7 @@ class Supervisor:
         self._on_report = on_report
         self._on_lost = on_lost
         self._outbox: deque[tuple[bytes, list[int]]] = deque()
+        self._reports: deque[Report] = deque()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         folder = Path(__file__).resolve().parents[1]
@@ -158,8 +162,17 @@ class Supervisor:
             self._release()
             self._on_lost()
             return
-        for report in marshal.loads(data):  # noqa: S302 -- it comes from our own child alone
-            self._on_report(report)
+        is_idle = not self._reports
+        self._reports.extend(marshal.loads(data))  # noqa: S302 -- it comes from our own child alone
+        if is_idle:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Pass some reports on in this turn of the loop and the rest in later ones: each has much to do."""
+        for _ in range(min(len(self._reports), REPORTS_A_TURN)):
+            self._on_report(self._reports.popleft())
+        if self._reports:
+            self._loop.call_soon(self._tell)
 
     def _release(self) -> None:
         if self._control.fileno() >= 0:

@@ -20,7 +20,7 @@ MAX_IN_FLIGHT_BYTES: Final = wire.MAX_REQUEST_BYTES
 MAX_UNSENT_BYTES: Final = 4 * wire.MAX_MESSAGE_BYTES
 """Answers of one client that may wait to be read by it; one that lets more pile up is cut off."""
 
-LINES_A_TURN: Final = 16
+LINES_A_TURN: Final = 8
 TURN_SECONDS: Final = 0.005
 """Lines of one client that are handled, and the time after which no more are, before others get their turn."""
 
@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         self._searched = 0
         self._taken = 0
         self._outgoing: list[bytes] = []
+        self._is_taking = False
         self._written_bytes = 0
         self._tasks: dict[asyncio.Task[None], Pending] = {}
         self._in_flight_bytes = 0
@@ -102,6 +103,7 @@ class Connection(asyncio.Protocol):
     def _take_lines(self) -> None:
         """Handle some of the lines that have arrived; the rest in the next turn of the loop."""
         self._turn = None
+        self._is_taking = True
         handled, until = 0, time.monotonic() + TURN_SECONDS
         while self._transport is not None and not self._is_closing and self._may_take():
             end = self._buffer.find(b"\n", self._searched)
@@ -118,6 +120,8 @@ class Connection(asyncio.Protocol):
             self._taken += 1
             if line.strip():
                 self._take(line)
+        self._is_taking = False
+        self._flush()  # what could be answered at once
         if len(self._buffer) > wire.MAX_MESSAGE_BYTES and self._searched:
             self._refuse(f"a message of more than {wire.MAX_MESSAGE_BYTES} bytes")
         self._update()
@@ -150,7 +154,7 @@ class Connection(asyncio.Protocol):
     def _send(self, answer: Answer) -> None:
         if answer is None or self._transport is None:
             return
-        if not self._outgoing:
+        if not self._outgoing and not self._is_taking:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outgoing.append(answer)
 

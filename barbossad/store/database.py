@@ -140,10 +140,12 @@ class Database:
     def look_up(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
         """Return the rows of several queries that see one and the same state of the file, read here and now.
 
-        For lookups by primary key alone: they touch a few pages, and the way to a reader's thread and back would
-        take several times as long (docs/decisions/0006). Everything else goes by ``read``.
+        For what is found by primary key, or next to that, alone: it touches a few pages, and the way to a reader's
+        thread and back would take several times as long (docs/decisions/0006). Everything else goes by ``read``.
         """
         try:
+            if len(queries) == 1:
+                return [_fetch(self._near, *queries[0])]
             self._near.execute("BEGIN")
             try:
                 return [_fetch(self._near, sql, parameters) for sql, parameters in queries]

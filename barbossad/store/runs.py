@@ -116,7 +116,10 @@ SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND state IN {_UNENDED} AND i
         sql = self.PAGE[tuple(filters)]
         values = [value for name, value in filters.items() if name != "active"]
         start = rows.number(before) if before else 1 << 62
-        found = [_run(row) for row in await self._database.read(sql, (*values, start, limit + 1))]
+        bound = (*values, start, limit + 1)
+        # The newest of all lie next to each other; what a filter finds may lie anywhere.
+        read = await self._database.read(sql, bound) if filters else self._database.look_up((sql, bound))[0]
+        found = [_run(row) for row in read]
         more = len(found) > limit
         return Page(items=tuple(found[:limit]), next_cursor=found[limit - 1].id if more else None)
 

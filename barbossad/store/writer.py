@@ -43,8 +43,11 @@ Outcome = tuple["Waiting", Any, BaseException | None]
 Refusal = tuple["Waiting", sqlite3.Error]
 """A change that the disk did not take, and why."""
 
-ANSWERS_A_TURN: Final = 8
+ANSWERS_A_TURN: Final = 4
 """Callers that are answered in one turn of the loop: each may go on to launch a process."""
+
+MOST_TOGETHER: Final = 64
+"""Changes in one transaction: more of them would save little, and the last would wait for all."""
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +102,7 @@ class Writer:
     def _send(self) -> None:
         """Give what waits to the writer's thread; after a refusal, at least a probe."""
         self._rest = None
-        batch, self._queue = self._queue, []
+        batch, self._queue = self._queue[:MOST_TOGETHER], self._queue[MOST_TOGETHER:]
         if not batch and self.fault is not None and not self._is_closing:
             batch = [self._probe()]
         if not batch:
