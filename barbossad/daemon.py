@@ -37,9 +37,6 @@ ANSWER_SECONDS: Final = 2.0
 RELEASE_SECONDS: Final = 10.0
 """How long the launcher and the store may take to be closed."""
 
-COLLECTION_THRESHOLDS: Final = (10_000, 20, 20)
-"""See gc.set_threshold: hardly anything here refers to itself, so looking for that can be rare."""
-
 GROUP: Final = "barbossa"
 MOST_DESCRIPTORS: Final = 65536
 
@@ -89,7 +86,6 @@ class Daemon:
             server.listen(sockets)
             gc.collect()
             gc.freeze()  # what stands now stands until the end: later collections need not walk it
-            gc.set_threshold(*COLLECTION_THRESHOLDS)
             self._manager.ready(self._status())
             log.info(
                 "barbossad %s is ready: %d workflows, listening at %s", __version__, len(services.workflows),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
 from barbossad.engine.progress import RunProgress
 from barbossad.model.records import LogRecord
 from barbossad.model.states import StopCause
 from barbossad.process.launcher import LaunchSpec, Process
 from barbossad.store.changes import Change
+
+WOKEN_A_TURN: Final = 8
 
 
 @dataclass(slots=True)
@@ -55,9 +58,8 @@ class ActiveRun:
     def tell_change(self) -> None:
         """Wake those who wait for a change."""
         waiting, self.changers = self.changers, set()
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        if waiting:
+            _wake(list(waiting))
 
     def tell_end(self) -> None:
         """Wake everybody: the run has ended and that is recorded."""
@@ -69,3 +71,12 @@ class ActiveRun:
         for future in self.changers | self.enders:
             if not future.done():
                 future.set_exception(error)
+
+
+def _wake(waiting: list[asyncio.Future[None]]) -> None:
+    """Wake some in this turn of the loop and the rest in later ones: each makes an answer of a whole run."""
+    for future in waiting[:WOKEN_A_TURN]:
+        if not future.done():
+            future.set_result(None)
+    if len(waiting) > WOKEN_A_TURN:
+        asyncio.get_running_loop().call_soon(_wake, waiting[WOKEN_A_TURN:])

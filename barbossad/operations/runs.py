@@ -214,7 +214,11 @@ async def log(call: Call, params: LogParams) -> LogPage:
         found = await _output(call, params)
     where = (call.services.logs, found.record, cursor, params.limit, params.stream)
     # What is in memory is read here: small logs are then answered in the order in which they were asked for.
-    page = logs.read(*where) if found.record.path is None else await asyncio.to_thread(logs.read, *where)
+    if found.record.path is None:
+        page = logs.read(*where)
+    else:
+        async with call.services.log_reading:
+            page = await asyncio.to_thread(logs.read, *where)
     items: list[LogItem] = [
         {"at": entry.at, "stream": entry.stream, "text": entry.text, "partial": entry.is_partial}
         for entry in page.items

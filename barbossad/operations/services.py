@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from barbossad.clock import Clock
 from barbossad.config import Config
@@ -18,6 +19,8 @@ from barbossad.security.access import Caller
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
 from barbossad.workflows.registry import Registry
+
+LOGS_READ_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,9 @@ class Services:
     started_monotonic: float
     reload: Callable[[], Any]
     """Reads the config and the workflow files again; awaited, it gives a ``Reloaded``."""
+
+    log_reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOGS_READ_AT_ONCE))
+    """Held while a piece of a log file is in memory and not yet an answer."""
 
     is_stopping: bool = False
 

@@ -20,6 +20,9 @@ MAX_IN_FLIGHT_BYTES: Final = wire.MAX_REQUEST_BYTES
 MAX_UNSENT_BYTES: Final = 4 * wire.MAX_MESSAGE_BYTES
 """Answers of one client that may wait to be read by it; one that lets more pile up is cut off."""
 
+SENT_TOGETHER_BYTES: Final = 256 * 1024
+"""Answers of one turn of the loop are sent together, but no more than this."""
+
 LINES_A_TURN: Final = 8
 TURN_SECONDS: Final = 0.005
 """Lines of one client that are handled, and the time after which no more are, before others get their turn."""
@@ -45,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._searched = 0
         self._taken = 0
         self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
         self._is_taking = False
         self._written_bytes = 0
         self._tasks: dict[asyncio.Task[None], Pending] = {}
@@ -72,10 +76,14 @@ class Connection(asyncio.Protocol):
         self._set_stall(is_stalled=False)
         if self._turn is not None:
             self._turn.cancel()
+        self._drop_looks()
+        self._leave()
+
+    def _drop_looks(self) -> None:
+        """Answer nobody: what only looks ends, also what was about to be told something this very turn."""
         for task, pending in self._tasks.items():
             if not pending.is_change:
                 task.cancel()
-        self._leave()
 
     def _leave(self) -> None:
         """Be forgotten when the client is gone and nothing that it asked for goes on."""
@@ -157,10 +165,13 @@ class Connection(asyncio.Protocol):
         if not self._outgoing and not self._is_taking:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outgoing.append(answer)
+        self._outgoing_bytes += len(answer)
+        if self._outgoing_bytes > SENT_TOGETHER_BYTES:
+            self._flush()
 
     def _flush(self) -> None:
         """Send the answers of this turn of the loop together."""
-        lines, self._outgoing = self._outgoing, []
+        lines, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
         if self._transport is None or not lines:
             return
         data = b"".join(lines)
@@ -229,6 +240,8 @@ class Connection(asyncio.Protocol):
                 extra={"action": "client_cut_off"},
             )
             self._transport.abort()
+            self._transport = None
+            self._drop_looks()
 
     def close(self) -> None:
         """Hang up after what was answered has been sent."""

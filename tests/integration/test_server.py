@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import socket
+import sys
+import termios
 import threading
 import time
 from collections import Counter
@@ -32,6 +35,12 @@ tasks:
       i=0
       while [ $i -lt 1000 ]; do echo "{"x" * 1000}"; i=$((i + 1)); done
 """
+LATE = """
+name: late
+params: {gate: {type: path}}
+tasks:
+  - {id: first, shell: 'until [ -e "$gate" ]; do sleep 0.05; done; exit 1'}
+""" + "".join(f"  - {{id: t{number}, depends_on: [first], shell: 'true'}}\n" for number in range(1000))
 ASLEEP = "name: asleep\ntasks:\n  - {shell: exec sleep 600, grace: 1s}\n"
 
 
@@ -123,18 +132,43 @@ def test_a_slow_reader(daemon: Daemon) -> None:
         assert daemon.memory_bytes() - memory < 16 * MEGABYTE
 
 
-def test_answers_that_pile_up(daemon: Daemon) -> None:
+def test_answers_that_pile_up(daemon: Daemon, tmp_path: Path) -> None:
     """Calls that were under way when their client stopped reading cannot fill the memory: it is cut off."""
-    run_id = daemon.call("run.wait", run_id=daemon.call("run.start", workflow="chatty")["id"])["id"]
+    gate = tmp_path / "gate"
+    daemon.apply(LATE)
+    run_id = daemon.call("run.start", workflow="late", params={"gate": str(gate)})["id"]
     memory = daemon.memory_bytes()
     with Pinger(daemon.socket_path, slowest_seconds=2.0), daemon.client() as client:
-        client.send(b"".join(log_call(run_id, n) for n in range(connection.MAX_IN_FLIGHT)))
+        client.send(b"".join(wait_call(run_id, n) for n in range(connection.MAX_IN_FLIGHT)))
+        daemon.eventually(lambda: unread_bytes(client.socket) == 0, "it has taken all calls")
+        gate.touch()
         daemon.says("answers unread and was cut off")
         assert daemon.memory_bytes() - memory < connection.MAX_UNSENT_BYTES + 128 * MEGABYTE
+    daemon.call("run.wait", run_id=run_id)
+
+
+def test_answers_that_pile_up_slowly(daemon: Daemon) -> None:
+    """A client that asks for much and reads nothing is not served beyond what it has not read."""
+    run_id = daemon.call("run.wait", run_id=daemon.call("run.start", workflow="chatty")["id"])["id"]
+    memory = daemon.memory_bytes()
+    with Pinger(daemon.socket_path, slowest_seconds=2.0), daemon.client() as client, daemon.client() as other:
+        client.send(b"".join(log_call(run_id, n) for n in range(connection.MAX_IN_FLIGHT)))
+        for _ in range(500):  # in this time it could have answered all of them
+            other.call("run.logs", run_id=run_id, task="shell-1", limit=10)
+        assert daemon.memory_bytes() - memory < connection.MAX_UNSENT_BYTES + 128 * MEGABYTE
+
+
+def unread_bytes(sender: socket.socket) -> int:
+    """Return how much of what was sent the other side has not read yet."""
+    return int.from_bytes(fcntl.ioctl(sender, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def log_call(run_id: str, number: int) -> bytes:
     return wire.encode(wire.call("run.logs", {"run_id": run_id, "task": "shell-1", "limit": 1000}, number))
+
+
+def wait_call(run_id: str, number: int) -> bytes:
+    return wire.encode(wire.call("run.wait", {"run_id": run_id}, number))
 
 
 def test_a_fast_reader_may_ask_as_much(daemon: Daemon) -> None:
