@@ -96,6 +96,7 @@ class LocalLauncher(Launcher):
         self._quick_deaths = 0
         self._idle: asyncio.Event
         self._is_closing = False
+        self._was_subreaper = False
 
     @property
     def supervisor_pid(self) -> int | None:
@@ -104,7 +105,7 @@ class LocalLauncher(Launcher):
 
     async def start(self) -> None:
         """Start the reaper. Raise OSError if that cannot be."""
-        procfs.become_subreaper()  # should the reaper die, what it had falls to this process
+        self._was_subreaper = procfs.become_subreaper()  # should the reaper die, what it had falls to this process
         taskfiles.clear(self._runtime_dir)
         self._recorder = Recorder(self._clock, self._logs)
         self._idle = asyncio.Event()
@@ -168,6 +169,7 @@ class LocalLauncher(Launcher):
         if self._supervisor is not None:
             supervisor, self._supervisor = self._supervisor, None
             await supervisor.close()
+            procfs.become_subreaper(self._was_subreaper)  # a script that used an embedded Barbossa is as it was
 
     # -- to the reaper -------------------------------------------------------------------------------------
 

@@ -20,13 +20,19 @@ TAG_SERIALS = 1 << 36
 """How many attempts a reaper can tell apart; the part of a tag above that is the daemon's."""
 
 _SUBREAPER = 36
+_GET_SUBREAPER = 37
 
 
-def become_subreaper() -> None:
-    """Make the calling process the parent of all orphans below it; raise OSError if the kernel refuses."""
+def become_subreaper(is_one: bool = True) -> bool:
+    """Make the calling process the parent of all orphans below it, or no longer; return whether it was that.
+
+    Raise OSError if the kernel refuses.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_SUBREAPER, 1, 0, 0, 0) != 0:
+    before = ctypes.c_int()
+    if libc.prctl(_GET_SUBREAPER, ctypes.byref(before), 0, 0, 0) or libc.prctl(_SUBREAPER, int(is_one), 0, 0, 0):
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
+    return bool(before.value)
 
 
 def child_signals() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from barbossad.clock import SystemClock
 from barbossad.errors import UnavailableError
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import AttemptRecord
@@ -17,6 +18,7 @@ from barbossad.model.states import AttemptState
 from barbossad.process import leftovers, procfs
 from barbossad.process.launcher import EndCause
 from barbossad.process.local import LocalLauncher
+from barbossad.process.logs import LogFolder
 from tests.helpers.launching import Bench, Host, Needle, is_gone, make_local
 from tests.helpers.waiting import eventually, eventually_async
 
@@ -166,3 +168,15 @@ async def test_reaper_killed_again_and_again(bench: Bench) -> None:
         os.kill(pid, signal.SIGKILL)
         assert (await watched.end()).cause is EndCause.LOST
     assert (await bench.run("exit 3")).exit_code == 3
+
+
+async def test_a_process_is_as_it_was_before(tmp_path: Path) -> None:
+    """A script that used a launcher is no subreaper afterwards: orphans of its other children go where they went."""
+    before = procfs.become_subreaper(is_one=False)
+    try:
+        launcher = LocalLauncher(SystemClock(), LogFolder(root=tmp_path / "logs"), tmp_path / "run")
+        await launcher.start()
+        await launcher.close()
+        assert not procfs.become_subreaper(is_one=False)
+    finally:
+        procfs.become_subreaper(before)
