@@ -119,7 +119,10 @@ def command_page() -> str:
     lines = ["# Command lines", "", NOTE]
     for name, command in (("barbossad", barbossad), ("barbossactl", barbossactl)):
         for path, found in _commands(name, command):
-            context = click.Context(found, info_name=path, terminal_width=100, max_content_width=100)
+            # As the programs themselves set it; click keeps the first help option that a command was asked for.
+            context = click.Context(
+                found, info_name=path, terminal_width=100, max_content_width=100, help_option_names=["-h", "--help"]
+            )
             lines += [f"## {path}", "", "```text", found.get_help(context).rstrip(), "```", ""]
     return "\n".join(lines)
 
