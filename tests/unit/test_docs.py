@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,6 @@ from barbossad.document import parse
 from barbossad.tasks import _registry as tasks
 from barbossad.workflows.loader import Loader
 from barbossad.workflows.templates import Templates, packaged_folder
-from docs import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -61,7 +62,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("name", generate.PAGES)
-def test_reference_pages_are_current(name: str) -> None:
-    """A reference page says what the code says now."""
-    assert (ROOT / "docs" / "reference" / name).read_text() == generate.PAGES[name](), "run `make docs`"
+def test_reference_pages_are_current() -> None:
+    """The reference pages say what the code says now; a process of its own, as click remembers what was asked before."""
+    command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
