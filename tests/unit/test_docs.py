@@ -63,7 +63,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_reference_pages_are_current() -> None:
-    """The reference pages say what the code says now; a process of its own, as click remembers what was asked before."""
+    """The reference pages say what the code says now; a process of its own, as click remembers what was asked."""
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
