@@ -122,15 +122,3 @@ class LogRecord:
     def end_cursor(self) -> int:
         """Return the cursor behind the last record."""
         return self.size_bytes + self.dropped_bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRecord:
-    """What happened, in the order in which it was committed (``seq``)."""
-
-    seq: int
-    at_ms: int
-    kind: str
-    run_id: RunId | None
-    task_id: TaskId | None
-    data: Mapping[str, Any]
