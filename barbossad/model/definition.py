@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import TaskId, VersionId, WorkflowName
+from barbossad.model.states import OnInterrupt
 
 DEFAULT_GRACE_SECONDS = 10.0
 """From SIGTERM to SIGKILL, where a task does not say."""
@@ -46,6 +48,15 @@ class TaskDefinition:
     working_dir: str | None = None
     timeout_seconds: float | None = None
     grace_seconds: float = DEFAULT_GRACE_SECONDS
+    isolation: Isolation = UNCONFINED
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """From the name of an environment variable to that of the secret it gets, the workflow's own included."""
+
+    on_interrupt: OnInterrupt = OnInterrupt.FAIL
+    on_reboot: OnInterrupt = OnInterrupt.FAIL
+    detach: bool = False
+    """Leave the processes alone that its first one leaves behind."""
+
     line: int = 0
 
 

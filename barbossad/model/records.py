@@ -97,6 +97,14 @@ class AttemptRecord:
     finished_at_ms: int | None = None
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    io_read_bytes: int | None = None
+    io_write_bytes: int | None = None
+    in_force: Mapping[str, Any] | None = None
+    """User, limits and sandbox that the launcher enforced, in words for people; None: nothing was asked for."""
+
+    invocation_id: str | None = None
+    """The name that systemd gave to this one start of the unit: 32 hexadecimal digits."""
+
     log: LogRecord | None = None
 
 

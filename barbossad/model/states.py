@@ -33,6 +33,22 @@ class StopCause(StrEnum):
     """The daemon stops."""
 
 
+class OnInterrupt(StrEnum):
+    """What follows when the daemon or the host stopped under a task, so that nobody knows how it would have ended."""
+
+    FAIL = "fail"
+    """The task ends as ``interrupted``."""
+
+    RETRY = "retry"
+    """It is tried again; that counts as an attempt."""
+
+    RESUME = "resume"
+    """It is started again as if it had not been interrupted, and told so by ``BARBOSSA_RESUMED``."""
+
+    ASK = "ask"
+    """It waits for a person to say (``run.approve``)."""
+
+
 class RunState(StrEnum):
     """Where one execution of a workflow stands."""
 
@@ -59,6 +75,9 @@ class TaskState(StrEnum):
 
     PENDING = "pending"
     """Its dependencies have not all ended, or it waits for a slot (told by the engine, not stored)."""
+
+    WAITING = "waiting"
+    """An attempt of it was interrupted, and a person, or a free slot, decides on the next."""
 
     STARTING = "starting"
     """Its attempt is recorded; its process may or may not exist yet."""
@@ -133,8 +152,9 @@ TASK_MOVES: Final[Mapping[TaskState, frozenset[TaskState]]] = {
             TaskState.INTERRUPTED,
         }
     ),
-    TaskState.STARTING: _ATTEMPTED | {TaskState.RUNNING},
-    TaskState.RUNNING: _ATTEMPTED,
+    TaskState.WAITING: frozenset({TaskState.STARTING, TaskState.FAILED, TaskState.CANCELLED, TaskState.INTERRUPTED}),
+    TaskState.STARTING: _ATTEMPTED | {TaskState.RUNNING, TaskState.WAITING},
+    TaskState.RUNNING: _ATTEMPTED | {TaskState.WAITING},
     **{state: frozenset() for state in TASK_ENDED},
 }
 """From each state of a task to those that may follow it.

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from barbossad.errors import BarbossaError
+from barbossad.model.definition import DEFAULT_GRACE_SECONDS
+from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import AttemptRecord, LogRecord
 
 SCRIPT: Final = "\0script"
 """In ``LaunchSpec.argv``: stands for the path of the file that holds ``LaunchSpec.script``."""
+
+
+class CannotEnforceError(BarbossaError):
+    """A launcher cannot give a task the user, limits or sandbox that it asks for; the sentence names what."""
+
+    kind = "unavailable"
+
+    def __init__(self, launcher: str, missing: Sequence[str]) -> None:
+        super().__init__(
+            f"the {launcher} launcher cannot enforce {', '.join(missing)}; "
+            "run the daemon under systemd, or say sandbox: {best_effort: true} to go without"
+        )
+        self.missing = tuple(missing)
+
+
+class Mask(Protocol):
+    """Takes secrets out of one stream of output, also where one is split over several chunks."""
+
+    def feed(self, data: bytes, *, is_last: bool = False) -> bytes:
+        """Return what may be recorded now. What may be the beginning of a secret is held back until ``is_last``."""
 
 
 class AttemptKey(NamedTuple):
@@ -28,7 +51,8 @@ class LaunchSpec:
     """All that a launcher needs to start one attempt.
 
     ``env`` is the whole environment but for ``BARBOSSA_OUTPUT``, which the launcher adds: it names the file
-    to which the task appends its outputs. ``script`` is put into a file of mode 0500.
+    to which the task appends its outputs. ``script`` is put into a file of mode 0500. ``make_mask`` makes the mask of
+    one stream of its output (None: there are no secrets in it).
     """
 
     key: AttemptKey
@@ -36,6 +60,11 @@ class LaunchSpec:
     script: bytes | None = None
     env: Mapping[str, str]
     working_dir: str
+    isolation: Isolation = UNCONFINED
+    timeout_seconds: float | None = None
+    grace_seconds: float = DEFAULT_GRACE_SECONDS
+    detach: bool = False
+    make_mask: Callable[[], Mask] | None = None
 
 
 class EndCause(StrEnum):
@@ -49,6 +78,15 @@ class EndCause(StrEnum):
 
     START_FAILED = "start_failed"
     """It never ran; ``message`` says why."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    """The kernel killed it, or a process of it, for want of memory."""
+
+    TIMED_OUT = "timed_out"
+    """The launcher ended it because its time was over, while the daemon was away."""
+
+    REMOVED = "removed"
+    """Somebody else ended it: stopped its unit by hand, say. ``message`` says how."""
 
     LOST = "lost"
     """What became of it is not known; it is gone. ``message`` says why."""
@@ -70,6 +108,8 @@ class ProcessEnd:
     finished_at_ms: int
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    io_read_bytes: int | None = None
+    io_write_bytes: int | None = None
     log: LogRecord
     output: bytes | None = None
 

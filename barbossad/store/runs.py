@@ -17,7 +17,7 @@ _RUN_COLUMNS: Final = """id, workflow, version, state, trigger, params, requeste
     stop_cause, stop_reason, created_at_ms, started_at_ms, finished_at_ms"""
 _ATTEMPT_COLUMNS: Final = """run, task, number, state, launcher, unit, boot_id, pid, pid_started_ticks, exit_code,
     signal, reason, started_at_ms, finished_at_ms, cpu_seconds, peak_memory_bytes, log_path, log_size_bytes,
-    log_dropped_bytes, log_dropped_at"""
+    log_dropped_bytes, log_dropped_at, invocation_id, io_read_bytes, io_write_bytes, in_force"""
 _UNENDED: Final = "('queued', 'running')"
 
 
@@ -203,4 +203,8 @@ def _attempt(row: Row) -> AttemptRecord:
         cpu_seconds=row[14],
         peak_memory_bytes=row[15],
         log=LogRecord(path=row[16], size_bytes=row[17], dropped_bytes=row[18], dropped_at=row[19]),
+        invocation_id=row[20],
+        io_read_bytes=row[21],
+        io_write_bytes=row[22],
+        in_force=rows.from_json(row[23]),
     )

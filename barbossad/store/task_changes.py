@@ -15,8 +15,8 @@ from barbossad.store import rows
 from barbossad.store.change import Event, Statement, allowed, by_state, event, named
 
 _INSERT_ATTEMPTS: Final = Statement("""
-INSERT INTO attempts (run, task, number, state, launcher, unit, boot_id, started_at_ms)
-SELECT $0, $1, $2, 'starting', $3, $4, $5, $6
+INSERT INTO attempts (run, task, number, state, launcher, unit, boot_id, started_at_ms, in_force)
+SELECT $0, $1, $2, 'starting', $3, $4, $5, $6, $7
 $rows
 """)
 
@@ -39,7 +39,14 @@ class AttemptStarting:
         """Insert the rows of tasks and their attempts. Raise StateError if a task is not pending."""
         _insert_tasks(tx, [step.task for step in steps])
         values = [
-            (*_place(attempt), attempt.launcher, attempt.unit, attempt.boot_id, attempt.started_at_ms)
+            (
+                *_place(attempt),
+                attempt.launcher,
+                attempt.unit,
+                attempt.boot_id,
+                attempt.started_at_ms,
+                rows.to_json(attempt.in_force) if attempt.in_force else None,
+            )
             for attempt in (step.attempt for step in steps)
         ]
         _INSERT_ATTEMPTS.run(tx, values, "an attempt could not be inserted")
@@ -63,7 +70,7 @@ WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state = 'starting'
 """)
 _SET_ATTEMPTS_RUNNING: Final = Statement("""
 UPDATE attempts SET state = 'running', started_at_ms = $3, pid = $4,
-    pid_started_ticks = $5
+    pid_started_ticks = $5, invocation_id = $6
 $rows
 WHERE attempts.run = $0 AND attempts.task = $1 AND attempts.number = $2
   AND attempts.state = 'starting'
@@ -90,7 +97,14 @@ class AttemptRunning:
         tasks = [(rows.number(s.run_id), s.task.task_id, s.task.started_at_ms) for s in steps]
         _SET_TASKS_RUNNING.run(tx, tasks, otherwise)
         attempts = [
-            (*_place(s.attempt), s.attempt.started_at_ms, s.attempt.pid, s.attempt.pid_started_ticks) for s in steps
+            (
+                *_place(s.attempt),
+                s.attempt.started_at_ms,
+                s.attempt.pid,
+                s.attempt.pid_started_ticks,
+                s.attempt.invocation_id,
+            )
+            for s in steps
         ]
         _SET_ATTEMPTS_RUNNING.run(tx, attempts, otherwise)
 
@@ -113,7 +127,7 @@ UPDATE attempts SET state = '{target}', pid = $3, pid_started_ticks = $4,
     exit_code = $5, signal = $6, reason = $7, started_at_ms = $8,
     finished_at_ms = $9, cpu_seconds = $10, peak_memory_bytes = $11,
     log_path = $12, log_size_bytes = $13, log_dropped_bytes = $14,
-    log_dropped_at = $15
+    log_dropped_at = $15, invocation_id = $16, io_read_bytes = $17, io_write_bytes = $18
 $rows
 WHERE attempts.run = $0 AND attempts.task = $1 AND attempts.number = $2
   AND attempts.state IN ({allowed(target, states.ATTEMPT_MOVES)})
@@ -250,4 +264,7 @@ def _end_of(attempt: AttemptRecord) -> tuple[Any, ...]:
         log.size_bytes if log else 0,
         log.dropped_bytes if log else 0,
         log.dropped_at if log else None,
+        attempt.invocation_id,
+        attempt.io_read_bytes,
+        attempt.io_write_bytes,
     )

@@ -34,7 +34,7 @@ def test_machine(
     ended: frozenset[StrEnum],
     first: StrEnum,
 ) -> None:
-    """Each state is known, every one is reached from the first, none leads back, and ends lead nowhere (I9)."""
+    """Each state is known, every one is reached from the first, ends lead nowhere (I9), and back leads only waiting."""
     assert set(moves) == set(states_of)
     assert {state for state in states_of if not moves[state]} == ended
     reached, new = {first}, {first}
@@ -45,9 +45,9 @@ def test_machine(
     for state in states_of:
         following, new = set(moves[state]), set(moves[state])
         while new:
-            new = set().union(*(moves[later] for later in new)) - following
+            new = set().union(*(moves[later] for later in new - {TaskState.WAITING})) - following
             following |= new
-        assert state not in following
+        assert state not in following or state is TaskState.WAITING
 
 
 def test_success_needs_an_attempt() -> None:
