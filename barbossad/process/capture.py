@@ -19,7 +19,8 @@ from typing import Final
 
 from barbossad.clock import Clock
 from barbossad.model.records import LogRecord
-from barbossad.process import cri
+from barbossad.process import cri, pipes
+from barbossad.process.inflight import Inflight, SlotState
 from barbossad.process.launcher import AttemptKey
 from barbossad.process.logfile import SMALL_BYTES, LogFile
 from barbossad.process.logs import LogFolder
@@ -50,23 +51,40 @@ _EMPTY: Final = LogRecord()
 class Pipe:
     """The read end of one stream of one attempt."""
 
-    __slots__ = ("_capture", "_chunk_bytes", "_formatter", "_is_large", "fd", "is_watched")
+    __slots__ = (
+        "_capture",
+        "_chunk_bytes",
+        "_formatter",
+        "_inflight",
+        "_is_large",
+        "fd",
+        "is_watched",
+        "slot",
+        "stream",
+    )
 
-    def __init__(self, fd: int, stream: str, capture: Capture) -> None:
+    def __init__(self, fd: int, stream: str, capture: Capture, inflight: Inflight | None, slot: int | None) -> None:
         os.set_blocking(fd, False)
         self.fd = fd
+        self.stream = stream
         self.is_watched = False
+        self.slot = slot
+        self._inflight = inflight if slot is not None else None
         self._chunk_bytes = CHUNK_BYTES
         self._is_large = False
         self._capture = capture
         self._formatter = cri.Formatter(stream)
+
+    def restore(self, state: SlotState) -> None:
+        """Go on where an earlier daemon's formatter of this stream stood."""
+        self._formatter.restore(is_within_line=state.is_within_line, held=state.held)
 
     def read(self) -> bool:
         """Read one chunk into the log, and close the pipe at its end; return whether there is likely more."""
         data = self._take()
         if data is None:
             return False
-        size = self._capture.add(self._formatter, data, is_last=not data)
+        size = self.record(data, is_last=not data)
         if not data:
             self._capture.close_pipe(self)
         if len(data) < self._chunk_bytes // 2:  # a full pipe of 64 KiB may hold half of that: pages are not shared
@@ -83,21 +101,40 @@ class Pipe:
         data = self._take()
         while data:
             more = self._take()
-            self._capture.add(self._formatter, data, is_last=more == b"")
+            self.record(data, is_last=more == b"")
             if more and len(more) >= self._chunk_bytes // 2:
-                self._capture.add(self._formatter, more, is_last=False)
+                self.record(more, is_last=False)
                 return  # there is much of it: that is the pump's work
             data = more
         if data is not None:
-            self._capture.add(self._formatter, b"", is_last=True)
+            self.record(b"", is_last=True)
             self._capture.close_pipe(self)
+
+    def peek_records(self, stamp: bytes) -> bytes | None:
+        """Return the records of all that the stream still holds, and leave it there; None if that is not small."""
+        waiting = pipes.waiting_bytes(self.fd)
+        if waiting > SMALL_BYTES or not pipes.is_complete(self.fd):
+            return None
+        waiting = pipes.waiting_bytes(self.fd)
+        return cri.Formatter(self.stream).records(pipes.peek(self.fd, waiting) if waiting else b"", stamp, is_last=True)
+
+    def record(self, data: bytes, *, is_last: bool) -> int:
+        """Record a chunk, after which it is no longer in flight; return how many bytes of records it made."""
+        size = self._capture.add(self._formatter, data, is_last=is_last)
+        if self._inflight is not None:
+            assert self.slot is not None
+            self._inflight.settle(self.slot, SlotState(self._formatter.is_within_line, self._formatter.held))
+        return size
 
     def end_line(self) -> None:
         """End a line that the stream left open."""
-        self._capture.add(self._formatter, b"", is_last=True)
+        self.record(b"", is_last=True)
 
     def _take(self) -> bytes | None:
         """Return what can be read now, empty at the end of the stream, None if there is nothing yet."""
+        if self._inflight is not None:
+            assert self.slot is not None
+            return self._inflight.read(self.fd, self.slot, self._chunk_bytes, self._capture.end_cursor)
         try:
             return os.read(self.fd, self._chunk_bytes)
         except BlockingIOError:
@@ -107,7 +144,9 @@ class Pipe:
 class Capture:
     """The output of one attempt: its ``LiveLog``."""
 
-    def __init__(self, recorder: Recorder, key: AttemptKey, pipes: Mapping[str, int]) -> None:
+    def __init__(
+        self, recorder: Recorder, key: AttemptKey, pipes: Mapping[str, int], slots: Mapping[str, int] | None = None
+    ) -> None:
         self._recorder = recorder
         self._key = key
         self._file: LogFile | None = None
@@ -117,7 +156,9 @@ class Capture:
         self._done: Callable[[LogRecord], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._pipes = [Pipe(fd, stream, self) for stream, fd in pipes.items()]
+        slots = slots or {}
+        self._is_recoverable = bool(slots)
+        self._pipes = [Pipe(fd, stream, self, recorder.inflight, slots.get(stream)) for stream, fd in pipes.items()]
 
     # -- for readers ---------------------------------------------------------------------------------------
 
@@ -129,7 +170,7 @@ class Capture:
 
     async def changed(self, size_bytes: int) -> None:
         """Return when the log's end is past the cursor ``size_bytes``, or the attempt has ended."""
-        if self._final is None and self._end_cursor() <= size_bytes:
+        if self._final is None and self.end_cursor <= size_bytes:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((size_bytes, waiter))
             await waiter
@@ -145,7 +186,12 @@ class Capture:
     def finish(self, done: Callable[[LogRecord], None]) -> None:
         """Read the rest and call ``done`` with the complete log: at once if nothing holds the pipes open."""
         self._done = done
-        if self._file is None:
+        if self._is_recoverable:
+            if self._file is None and (text := self._peek()) is not None:
+                self._memory = [text]
+                for pipe in tuple(self._pipes):
+                    self.close_pipe(pipe)
+        elif self._file is None:
             self._memory = []
         for pipe in tuple(self._pipes):
             pipe.read_to_end()
@@ -155,6 +201,33 @@ class Capture:
             self._deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up)
         else:
             self._end()
+
+    def resume(self) -> None:
+        """Go on with the log of an earlier daemon: finish the read in which it was killed, then read as it did."""
+        folder, inflight = self._recorder.folder, self._recorder.inflight
+        assert inflight is not None
+        interrupted = inflight.interrupted
+        ours = next((pipe for pipe in self._pipes if interrupted and pipe.slot == interrupted.slot), None)
+        end = interrupted.log_end if interrupted and ours else None
+        if (folder.root / folder.path_of(self._key)).exists():
+            self._file = LogFile.reopen(folder.root, folder.path_of(self._key), folder.cap_bytes, end)
+        for pipe in self._pipes:
+            assert pipe.slot is not None
+            pipe.restore(inflight.state(pipe.slot))
+        if interrupted is not None and ours is not None:
+            if interrupted.data:
+                ours.record(interrupted.data, is_last=False)
+            inflight.forget_interrupted()
+        for pipe in self._pipes:
+            self._recorder.pump.watch(pipe)
+
+    def leave(self) -> None:
+        """Read no more, and leave everything as it is for the next daemon."""
+        for pipe in self._pipes:
+            self._recorder.pump.close(pipe)
+        self._pipes.clear()
+        if self._file is not None and self._final is None:
+            self._file.close()
 
     # -- for its pipes -------------------------------------------------------------------------------------
 
@@ -209,8 +282,17 @@ class Capture:
         text = b"%s stderr F [barbossad: %d bytes of log records could not be written here]\n"
         return text % (stamp, self._lost_bytes)
 
-    def _end_cursor(self) -> int:
+    @property
+    def end_cursor(self) -> int:
+        """Return the cursor behind the last record that is on its way to the disk."""
         return self._file.end_cursor if self._file is not None else 0
+
+    def _peek(self) -> bytes | None:
+        """Return the whole log if it is small and nobody adds to it; the pipes keep it until it is in the store."""
+        stamp = self._recorder.stamps.stamp(self._recorder.clock.now_ns())
+        found = [pipe.peek_records(stamp) for pipe in self._pipes]
+        text = b"".join(records for records in found if records is not None)
+        return text if None not in found and len(text) <= SMALL_BYTES else None
 
     def _give_up(self) -> None:
         for pipe in tuple(self._pipes):
@@ -236,7 +318,7 @@ class Capture:
 
     def _wake(self) -> None:
         if self._waiters:
-            end = self._end_cursor()
+            end = self.end_cursor
             waiters, self._waiters = self._waiters, []
             for cursor, waiter in waiters:
                 if waiter.done():
@@ -250,20 +332,29 @@ class Capture:
 class Recorder:
     """What all captures share: the clock, the folder, the pump, and the timer for young attempts."""
 
-    def __init__(self, clock: Clock, folder: LogFolder) -> None:
+    def __init__(self, clock: Clock, folder: LogFolder, inflight: Inflight | None = None) -> None:
         self.clock = clock
         self.folder = folder
+        self.inflight = inflight
+        """Where reads are kept that a SIGKILL interrupts; None: the tasks die with the daemon anyway."""
+
         self.stamps = cri.Stamps()
         self.pump = Pump()
         self._loop = asyncio.get_running_loop()
         self._young: deque[tuple[float, Capture]] = deque()
 
-    def capture(self, key: AttemptKey, pipes: Mapping[str, int]) -> Capture:
-        """Take over the read ends of an attempt's pipes, by stream."""
-        capture = Capture(self, key, pipes)
+    def capture(self, key: AttemptKey, pipes: Mapping[str, int], slots: Mapping[str, int] | None = None) -> Capture:
+        """Take over the read ends of an attempt's pipes, by stream, with their slots in ``inflight`` if it has them."""
+        capture = Capture(self, key, pipes, slots)
         if not self._young:
             self._loop.call_later(YOUNG_SECONDS, self._grow_up)
         self._young.append((self._loop.time() + YOUNG_SECONDS, capture))
+        return capture
+
+    def adopt(self, key: AttemptKey, pipes: Mapping[str, int], slots: Mapping[str, int]) -> Capture:
+        """Take over the pipes that an earlier daemon read, and go on with its log. Raise OSError."""
+        capture = Capture(self, key, pipes, slots)
+        capture.resume()
         return capture
 
     def _grow_up(self) -> None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import DEFAULT_GRACE_SECONDS
@@ -127,6 +127,9 @@ class Process(Protocol):
     pid_started_ticks: int | None
     """When that was made, in clock ticks since boot (proc(5), field 22): pid and this name it for ever."""
 
+    invocation_id: str | None
+    """What systemd calls this start of its unit, where there is one."""
+
     @property
     def log(self) -> LiveLog:
         """Its output so far."""
@@ -136,6 +139,9 @@ class Process(Protocol):
 
         May be called again with a shorter grace. The end is told to the watcher as usual.
         """
+
+    def release(self) -> None:
+        """Its end is recorded: let go of what was kept in case that it would not be."""
 
 
 class LiveLog(Protocol):
@@ -158,12 +164,36 @@ class Watcher(Protocol):
         """Take note that it is over; called exactly once."""
 
 
+class Verdict(StrEnum):
+    """What became of an attempt that an earlier daemon started."""
+
+    LIVE = "live"
+    """It runs, or has ended with everything kept: ``adopt`` it."""
+
+    NEVER_STARTED = "never_started"
+    """No process was ever made for it: ``launch`` it."""
+
+    GONE = "gone"
+    """Nothing of it is left, and how it ended is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict, and for one that is gone why."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
 class Launcher(ABC):
     """Starts attempts, each with a process tree of its own that nothing escapes."""
 
     name: str
     lacks: tuple[str, ...] = ()
     """What this launcher cannot do that another can, in words for ``daemon.status``."""
+
+    can_leave = False
+    """Whether attempts go on without the daemon, so that a restart need not end them."""
 
     def unit_name(self, key: AttemptKey) -> str | None:  # noqa: ARG002 (for launchers that make units)
         """Return the name of the systemd unit that an attempt will have, None for launchers without units."""
@@ -178,16 +208,20 @@ class Launcher(ABC):
         """Start an attempt that is committed as ``starting``. Return at once; faults are told as an end."""
 
     @abstractmethod
-    async def adopt(self, attempt: AttemptRecord, watcher: Watcher) -> Process | None:
-        """Take over an attempt that an earlier daemon started, or return None where that cannot be."""
+    async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
+        """Find out what became of attempts that an earlier daemon started since the host booted.
 
-    @abstractmethod
-    async def end_leftovers(self, attempts: Sequence[AttemptRecord]) -> None:
-        """End all processes that an earlier daemon left of these attempts; return when they are gone.
-
-        Raise ``UnavailableError`` if one cannot be killed.
+        Of those that are gone no process is left on return. Raise ``UnavailableError`` if one cannot be killed.
         """
 
+    def adopt(self, spec: LaunchSpec, watcher: Watcher) -> Process:
+        """Take over an attempt that ``survey`` found live; its end is told as if it had been launched here."""
+        raise NotImplementedError(f"{self.name} launches and cannot adopt {spec.key}, {watcher}")
+
+    async def end_strays(self, known: Callable[[AttemptKey], bool]) -> Sequence[str]:  # noqa: ARG002 (as above)
+        """End what carries our names and belongs to no attempt that is live; return the names nobody knows."""
+        return ()
+
     @abstractmethod
-    async def close(self) -> None:
-        """End what still runs, without grace, and release everything."""
+    async def close(self, *, leave: bool = False) -> None:
+        """Release everything; what still runs is ended without grace, or left for the next daemon to adopt."""

@@ -18,24 +18,30 @@ def path_of(folder: Path, key: AttemptKey, suffix: str) -> str:
     return f"{folder}/{key.run_id}-{key.task_id}-{key.number}{suffix}"
 
 
-def write_script(path: str, text: bytes) -> None:
-    """Make the file that only its owner may read and execute; raise OSError if it cannot be made."""
+def write_script(path: str, text: bytes, *, mode: int = 0o500, owner: tuple[int, int] | None = None) -> None:
+    """Make a file that only its owner (user and group, if not the caller's) may read, and execute if ``mode`` says so.
+
+    Raise OSError if it cannot be made.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        fd = os.open(path, flags, 0o500)
+        fd = os.open(path, flags, mode)
     except FileExistsError:  # left by a daemon that was killed
         remove(path)
-        fd = os.open(path, flags, 0o500)
+        fd = os.open(path, flags, mode)
     try:
         view = memoryview(text)
         while view:
             view = view[os.write(fd, view) :]
+        if owner not in {None, (os.geteuid(), os.getegid())}:
+            assert owner is not None
+            os.fchown(fd, *owner)
     finally:
         os.close(fd)
 
 
-def take_output(path: str) -> bytes | None:
-    """Return what the task wrote, at most a byte more than is allowed, and remove it.
+def take_output(path: str, *, keep: bool = False) -> bytes | None:
+    """Return what the task wrote, at most a byte more than is allowed, and remove it unless told to keep it.
 
     The task made the file and may have put anything there: what is not a plain file counts as nothing.
     """
@@ -44,7 +50,8 @@ def take_output(path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError:
-        remove(path)
+        if not keep:
+            remove(path)
         return None
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -55,7 +62,8 @@ def take_output(path: str) -> bytes | None:
         return None
     finally:
         os.close(fd)
-        remove(path)
+        if not keep:
+            remove(path)
 
 
 def remove(path: str) -> None:

@@ -1,0 +1,99 @@
+"""The files that an attempt's unit is given: environment, script, exports; and where its outputs will be."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+from typing import Final
+
+from barbossad.process import taskfiles, units
+from barbossad.process.launcher import SCRIPT, LaunchSpec
+from barbossad.process.units import Files
+
+OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"
+RUN: Final = Path("/run")
+
+_ENVIRONMENT: Final = ".env"
+_EXPORTS: Final = ".exports"
+
+
+class UnitFiles:
+    """Knows the folders.
+
+    Environment files are in ``runtime_dir``, the daemon's alone: systemd reads them. Scripts are in ``task_dir``, which
+    all may enter and nobody list, and belong to the task's user. Outputs are in a folder below it that systemd makes
+    for the unit's user and removes with the unit.
+    """
+
+    def __init__(self, runtime_dir: Path, task_dir: Path) -> None:
+        self._runtime_dir = runtime_dir
+        self._task_dir = task_dir
+
+    def prepare(self) -> None:
+        """Make the folders. Raise OSError."""
+        self._runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._runtime_dir.chmod(0o700)
+        self._task_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._task_dir.chmod(0o711)
+
+    def output_of(self, unit: str) -> str:
+        """Return where a task writes its outputs."""
+        return f"{self._task_dir}/{_stem(unit)}/output"
+
+    def write(self, spec: LaunchSpec, unit: str) -> tuple[list[str], Files]:
+        """Write the files of an attempt; return its arguments and where the files are. Raise OSError."""
+        stem = _stem(unit)
+        is_dynamic = units.is_dynamic(spec)
+        plain, exports = units.environment_file({**spec.env, OUTPUT_VARIABLE: self.output_of(unit)})
+        environment = f"{self._runtime_dir}/{stem}{_ENVIRONMENT}"
+        taskfiles.write_script(environment, plain, mode=0o400)
+        script = credential = exports_path = None
+        owner = (0, 0) if is_dynamic else _ids(spec)
+        if spec.script is not None:
+            path = f"{self._task_dir}/{stem}{taskfiles.SCRIPT_SUFFIX}"
+            taskfiles.write_script(path, spec.script, owner=owner)
+            script, credential = (f"/run/credentials/{unit}/script", path) if is_dynamic else (path, None)
+        if exports:
+            if is_dynamic:
+                raise OSError("a value with control characters cannot be given to a dynamic user; name a user")
+            exports_path = f"{self._task_dir}/{stem}{_EXPORTS}"
+            taskfiles.write_script(exports_path, exports, owner=owner)
+        argv = [script if argument == SCRIPT and script else argument for argument in spec.argv]
+        folder = str((self._task_dir / stem).relative_to(RUN))
+        return argv, Files(
+            environment=environment,
+            script=script,
+            script_credential=credential,
+            exports=exports_path,
+            runtime_folder=folder,
+        )
+
+    def forget_environment(self, unit: str) -> None:
+        """Remove what systemd has read."""
+        taskfiles.remove(f"{self._runtime_dir}/{_stem(unit)}{_ENVIRONMENT}")
+
+    def forget(self, unit: str) -> None:
+        """Remove the files of an attempt."""
+        self.forget_environment(unit)
+        for suffix in (taskfiles.SCRIPT_SUFFIX, _EXPORTS):
+            taskfiles.remove(f"{self._task_dir}/{_stem(unit)}{suffix}")
+
+
+def _stem(unit: str) -> str:
+    return unit.removesuffix(units.SUFFIX)
+
+
+def _ids(spec: LaunchSpec) -> tuple[int, int]:
+    """Return the user and group to whom a task's files belong."""
+    run_as = spec.isolation.run_as
+    try:
+        user = pwd.getpwnam(run_as.user) if run_as.user and not run_as.user.isdecimal() else None
+        uid = user.pw_uid if user else int(run_as.user or os.geteuid())
+        group = user.pw_gid if user else os.getegid()
+        if run_as.group:
+            group = int(run_as.group) if run_as.group.isdecimal() else grp.getgrnam(run_as.group).gr_gid
+    except KeyError as error:
+        raise OSError(f"no such account: {error}") from error
+    return uid, group
