@@ -58,7 +58,9 @@ async def open_services(
         runs = RunStore(database)
         logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
         launcher = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER, nofile_soft=nofile_soft)
-        preparation = Preparation(task_types, config.tasks.environment, socket.gethostname())
+        preparation = Preparation(
+            task_types, config.tasks, socket.gethostname(), has_default_profile=launcher.has_default_profile
+        )
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         parts = Parts(
             clock=clock,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from barbossad import document, wire
 from barbossad.errors import Fault, InvalidConfigError
+from barbossad.model.isolation import SandboxProfile
+from barbossad.model.names import ACCOUNT, UNIT_PROPERTY
 from barbossad.trusted import UntrustedFileError, read_trusted
 from barbossad.units import Duration, Size, format_duration, format_size
 from barbossad.validation import RefusalError, kind_of, shown, validate
@@ -27,18 +28,26 @@ MIN_LOG_LIMIT_BYTES: Final = 64 * 1024
 MAX_LOG_LIMIT_BYTES: Final = 1024**4
 
 RELOADABLE: Final = frozenset(
-    {"access", "logging.level", "tasks.limit", "tasks.environment", "tasks.log_limit", "shutdown_grace"}
+    {
+        *("access", "logging.level", "shutdown_grace"),
+        *("tasks.limit", "tasks.environment", "tasks.log_limit", "tasks.sandbox", "tasks.systemd_properties"),
+    }
 )
 """Settings that ``daemon.reload`` puts in force; a change of any other waits for a restart."""
 
-_ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?")
+HARMLESS_PROPERTIES: Final = (
+    *("CPUWeight", "InaccessiblePaths", "MemoryHigh", "MemorySwapMax"),
+    *("Nice", "PrivateDevices", "ProtectHome", "ReadOnlyPaths"),
+)
+"""Raw properties of a unit that only take something from the task."""
+
 _MAX_ID: Final = 2**32 - 2
 
 
 def _account(value: Any) -> str | int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_ID:
         return value
-    if isinstance(value, str) and _ACCOUNT.fullmatch(value):
+    if isinstance(value, str) and ACCOUNT.fullmatch(value):
         return value
     raise RefusalError(f"is neither a name nor a number of an account: {shown(value)}")
 
@@ -51,6 +60,12 @@ def _absolute(value: Any) -> Path:
     if not value.startswith("/") or "\0" in value:
         raise RefusalError(f"is not an absolute path: {shown(value)}", "write it from / on")
     return Path(value)
+
+
+def _property(name: str) -> str:
+    if not UNIT_PROPERTY.fullmatch(name):
+        raise RefusalError("is no name of a systemd property", "write it as systemd.exec(5) does: ProtectHome")
+    return name
 
 
 def _log_limit(size_bytes: int) -> int:
@@ -104,6 +119,13 @@ class Tasks(_Settings):
         10 * 1024**2, description="Output kept of each attempt; beyond it the head and the tail are kept"
     )
     launcher: Literal["auto", "local"] = Field("auto", description="What starts the processes of tasks")
+    sandbox: Literal["none", "standard", "strict", "offline"] = Field(
+        SandboxProfile.STANDARD.value,
+        description="Sandbox profile of tasks that name none, under systemd; the local launcher gives them none",
+    )
+    systemd_properties: list[Annotated[str, AfterValidator(_property)]] = Field(
+        list(HARMLESS_PROPERTIES), description="Raw properties that tasks may set under sandbox.systemd"
+    )
 
 
 class Logging(_Settings):

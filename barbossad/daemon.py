@@ -188,7 +188,7 @@ class Daemon:
         services.config_path = self._config_file()
         logs.set_level(config.logging.level)
         services.engine.set_limit(config.tasks.limit)
-        services.preparation.set_environment(config.tasks.environment)
+        services.preparation.configure(config.tasks)
         services.logs.cap_bytes = config.tasks.log_limit
         assert self._server is not None
         self._server.access = AccessTable(config.access)

@@ -73,6 +73,16 @@ class ActiveRun:
                 future.set_exception(error)
 
 
+@dataclass(slots=True)
+class Batch:
+    """What one commit of a run sets free."""
+
+    active: ActiveRun
+    launches: list[LiveAttempt]
+    logs: list[LogRecord]
+    is_end: bool
+
+
 def _wake(waiting: list[asyncio.Future[None]]) -> None:
     """Wake some in this turn of the loop and the rest in later ones: each makes an answer of a whole run."""
     for future in waiting[:WOKEN_A_TURN]:

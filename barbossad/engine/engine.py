@@ -17,7 +17,7 @@ from barbossad.clock import Clock
 from barbossad.engine import attempt as attempts
 from barbossad.engine import progress as progresses
 from barbossad.engine import transitions
-from barbossad.engine.active import ActiveRun, LiveAttempt
+from barbossad.engine.active import ActiveRun, Batch, LiveAttempt
 from barbossad.engine.admission import Admission
 from barbossad.engine.live import LiveAttempts
 from barbossad.engine.transitions import Decision
@@ -278,7 +278,7 @@ class Engine:
 
     def _record(self, active: ActiveRun) -> None:
         steps, active.changes = active.changes, []
-        batch = _Batch(active, active.launches, active.ended_logs, is_end=active.progress.has_ended)
+        batch = Batch(active, active.launches, active.ended_logs, is_end=active.progress.has_ended)
         active.launches, active.ended_logs = [], []
         active.recording = self._parts.database.record(steps, is_fact=active.is_created)
         active.recording.add_done_callback(partial(self._recorded, batch))
@@ -294,6 +294,7 @@ class Engine:
         number = len(cell.attempts) + 1
         try:
             spec = self._parts.prepare(progress, position, number)
+            in_force = self._parts.launcher.enforce(spec)
         except BarbossaError as error:
             self._apply(active, transitions.task_unstartable(progress, position, str(error), now_ms))
             return
@@ -311,6 +312,7 @@ class Engine:
             launcher=self._parts.launcher.name,
             unit=self._parts.launcher.unit_name(spec.key),
             boot_id=self._parts.boot_id,
+            in_force=in_force,
         )
         live = LiveAttempt(position, spec)
         active.live[position] = live
@@ -319,7 +321,7 @@ class Engine:
         self._apply(active, transitions.attempt_starting(progress, position, attempt, now_ms))
         self._arm_run_timeout(active)
 
-    def _recorded(self, batch: _Batch, recorded: asyncio.Future[None]) -> None:
+    def _recorded(self, batch: Batch, recorded: asyncio.Future[None]) -> None:
         """Act on what is now durable: launch, and tell those who wait."""
         error = None if recorded.cancelled() else recorded.exception()
         if error is not None:
@@ -339,7 +341,7 @@ class Engine:
         if active.changes:
             self._go_on()
 
-    def _not_recorded(self, batch: _Batch, error: BaseException) -> None:
+    def _not_recorded(self, batch: Batch, error: BaseException) -> None:
         """Take back a run that could not be created; anything else ends the daemon, which then recovers."""
         active = batch.active
         run = active.progress.run
@@ -388,13 +390,3 @@ class Engine:
     def _run_timed_out(self, active: ActiveRun, limit: float) -> None:
         self._stop_run(active, StopCause.RUN_TIMEOUT, f"the run did not end within its timeout of {limit:g} s")
         self._go_on()
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one commit of a run sets free."""
-
-    active: ActiveRun
-    launches: list[LiveAttempt]
-    logs: list[LogRecord]
-    is_end: bool

@@ -1,4 +1,7 @@
-"""Turn a task of a run into what a launcher starts: its command, its environment, its folder. No I/O."""
+"""Turn a task of a run into what a launcher starts: its command, its environment, its folder, its confinement.
+
+No I/O but looking up the accounts that tasks run as.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ import pwd
 from collections.abc import Iterator, Mapping
 
 from barbossad.clock import rfc3339
+from barbossad.config import Tasks
+from barbossad.engine import confining
 from barbossad.engine.progress import RunProgress, TaskProgress
+from barbossad.model.isolation import SAME_USER
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.tasks import _environment as environments
 from barbossad.tasks._api import TaskContext, TaskType
@@ -16,18 +22,25 @@ from barbossad.workflows import params, scope
 
 
 class Preparation:
-    """Knows the task types, and what every task's environment starts from."""
+    """Knows the task types, and what the settings give to every task.
 
-    def __init__(self, task_types: Mapping[str, TaskType], configured: Mapping[str, str], host_name: str) -> None:
+    ``has_default_profile`` says whether tasks that name no sandbox profile get that of the settings.
+    """
+
+    def __init__(
+        self, task_types: Mapping[str, TaskType], settings: Tasks, host_name: str, *, has_default_profile: bool
+    ) -> None:
         self._task_types = task_types
         self._host_name = host_name
         self._user = pwd.getpwuid(os.geteuid())
-        self._base: dict[str, str] = {}
-        self.set_environment(configured)
+        self._has_default_profile = has_default_profile
+        self.configure(settings)
 
-    def set_environment(self, configured: Mapping[str, str]) -> None:
+    def configure(self, settings: Tasks) -> None:
         """Change what the settings give to every task; attempts that are prepared later have it."""
-        self._base = environments.base(self._user, configured)
+        self._configured = settings.environment
+        self._base = environments.base(self._user, settings.environment)
+        self._confining = confining.Confining.of(settings, has_default_profile=self._has_default_profile)
 
     def launch_spec(self, progress: RunProgress, position: int, number: int) -> LaunchSpec:
         """Return what to launch for attempt ``number`` of a task.
@@ -45,7 +58,10 @@ class Preparation:
             started_at=rfc3339(run.started_at_ms),
             host_name=self._host_name,
         )
-        start = {**self._base, **params.environment(run.params)} if run.params else self._base
+        base = self._base
+        if task.isolation.run_as is not SAME_USER:
+            base = environments.base(confining.account(task.isolation.run_as, self._user), self._configured)
+        start = {**base, **params.environment(run.params)} if run.params else base
         environment = environments.build(start, definition, task, AttemptFacts(run_id=run.id, number=number), names)
         context = TaskContext(
             run_id=run.id,
@@ -61,6 +77,10 @@ class Preparation:
             script=command.script,
             env={**environment, **command.env} if command.env else environment,
             working_dir=environments.working_dir(task, environment, names),
+            isolation=self._confining.isolation(task.isolation, {**names, "env": environment}),
+            timeout_seconds=task.timeout_seconds,
+            grace_seconds=task.grace_seconds,
+            detach=task.detach,
         )
 
 

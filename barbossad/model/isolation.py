@@ -36,6 +36,10 @@ class RunAs:
     """A user that exists for this attempt alone."""
 
 
+SAME_USER = RunAs()
+"""The daemon's own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What an attempt may use at most; None: as much as there is."""
@@ -59,7 +63,7 @@ class Sandbox:
     """The profile of a task and what differs from it."""
 
     profile: SandboxProfile | None = None
-    """None: the default of the launcher."""
+    """None: that of the settings, or none at all with a launcher that gives none unasked."""
 
     writable: tuple[str, ...] = ()
     """Absolute paths that stay writable where the profile takes writing away."""
@@ -78,7 +82,7 @@ class Sandbox:
 class Isolation:
     """All of it."""
 
-    run_as: RunAs = RunAs()
+    run_as: RunAs = SAME_USER
     limits: Limits = Limits()
     sandbox: Sandbox = Sandbox()
 

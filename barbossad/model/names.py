@@ -21,6 +21,8 @@ WORKFLOW_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 PARAM_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+UNIT_PROPERTY: Final = re.compile(r"[A-Z][A-Za-z0-9]{1,99}")
+ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?")
 RUN_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{10}")
 VERSION_ID: Final = re.compile(r"[0-9a-f]{16}")
 

@@ -30,6 +30,9 @@ class AttemptView(TypedDict):
     pid: int | None
     cpu_seconds: float | None
     peak_memory_bytes: int | None
+    io_read_bytes: int | None
+    io_write_bytes: int | None
+    in_force: dict[str, Any] | None
     log_bytes: int
 
 
@@ -178,5 +181,8 @@ def _attempt_view(attempt: AttemptRecord) -> AttemptView:
         "pid": attempt.pid,
         "cpu_seconds": attempt.cpu_seconds,
         "peak_memory_bytes": attempt.peak_memory_bytes,
+        "io_read_bytes": attempt.io_read_bytes,
+        "io_write_bytes": attempt.io_write_bytes,
+        "in_force": dict(attempt.in_force) if attempt.in_force else None,
         "log_bytes": attempt.log.size_bytes if attempt.log else 0,
     }

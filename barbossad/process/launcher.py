@@ -13,6 +13,7 @@ from barbossad.model.definition import DEFAULT_GRACE_SECONDS
 from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import AttemptRecord, LogRecord
+from barbossad.process import in_force
 
 SCRIPT: Final = "\0script"
 """In ``LaunchSpec.argv``: stands for the path of the file that holds ``LaunchSpec.script``."""
@@ -195,9 +196,20 @@ class Launcher(ABC):
     can_leave = False
     """Whether attempts go on without the daemon, so that a restart need not end them."""
 
+    has_default_profile: bool = True
+    """Whether a task that names no sandbox profile gets that of the settings; otherwise it runs without one."""
+
     def unit_name(self, key: AttemptKey) -> str | None:  # noqa: ARG002 (for launchers that make units)
         """Return the name of the systemd unit that an attempt will have, None for launchers without units."""
         return None
+
+    def enforce(self, spec: LaunchSpec) -> Mapping[str, Any] | None:
+        """Return what will be in force for this attempt, as ``run.get`` shows it; None where nothing was asked for.
+
+        It goes into the attempt's record before the launch. Raise CannotEnforceError naming what cannot be, unless
+        the task takes what there is; then that is listed under ``not_enforced``.
+        """
+        return in_force.words(spec.isolation, detach=spec.detach)
 
     @abstractmethod
     async def start(self) -> None:

@@ -85,6 +85,7 @@ class LocalLauncher(Launcher):
         "tasks end with the daemon",
         "no limits and no sandbox",
     )
+    has_default_profile = False
 
     def __init__(self, clock: Clock, logs: LogFolder, runtime_dir: Path, *, nofile_soft: int | None = None) -> None:
         self._clock = clock

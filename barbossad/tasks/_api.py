@@ -77,6 +77,9 @@ class TaskType:
     origin: str
     """The module that it comes from."""
 
+    is_repeatable: bool = False
+    """Whether a task that was interrupted somewhere in its work can be begun again without harm."""
+
     def command(self, ctx: TaskContext, params: Any) -> Command:
         """Return the process that does a task's work; ``params`` are those of its definition.
 

@@ -24,14 +24,17 @@ class AttemptFacts:
     number: int
 
 
-def base(user: pwd.struct_passwd, configured: Mapping[str, str]) -> dict[str, str]:
-    """Return what every task of a user gets; ``configured`` is ``tasks.environment`` of the settings, and wins."""
+def base(user: pwd.struct_passwd | None, configured: Mapping[str, str]) -> dict[str, str]:
+    """Return what every task of a user gets; ``configured`` is ``tasks.environment`` of the settings, and wins.
+
+    None is a user that is made for the attempt: it has no home, and its name is known to its launcher alone.
+    """
+    account = {"USER": user.pw_name, "LOGNAME": user.pw_name} if user else {}
     return {
         "PATH": DEFAULT_PATH,
-        "HOME": user.pw_dir or "/",
-        "USER": user.pw_name,
-        "LOGNAME": user.pw_name,
-        "SHELL": user.pw_shell or "/bin/sh",
+        "HOME": (user and user.pw_dir) or "/",
+        **account,
+        "SHELL": (user and user.pw_shell) or "/bin/sh",
         "LANG": "C.UTF-8",
         **configured,
     }

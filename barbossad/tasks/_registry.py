@@ -88,6 +88,9 @@ def type_of(module: ModuleType, name: str) -> TaskType:
     bare = getattr(module, "BARE", {})
     if any(field_name not in model.model_fields for field_name in bare.values()):
         raise TaskTypeError("its BARE names a param that it does not have")
+    is_repeatable = getattr(module, "REPEATABLE", False)
+    if not isinstance(is_repeatable, bool):
+        raise TaskTypeError("its REPEATABLE is neither True nor False")
     return TaskType(
         name=name,
         Params=model,
@@ -96,6 +99,7 @@ def type_of(module: ModuleType, name: str) -> TaskType:
         summary=_text(module, "SUMMARY"),
         example=_text(module, "EXAMPLE"),
         origin=module.__name__,
+        is_repeatable=is_repeatable,
     )
 
 

@@ -31,6 +31,10 @@ class TaskType(Protocol):
     def bare(self) -> Mapping[type, str]:
         """Which field a value that is no map stands for, by the type of the value (``{str: "script"}``)."""
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a task that was interrupted somewhere in its work can be begun again without harm."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Code:

@@ -77,6 +77,9 @@ class _Reader:
         for key in ("env", "working_dir"):
             if key in raw:
                 entry.rendered[(*path, key)] = raw[key]
+        sandbox = raw.get("sandbox")
+        if isinstance(sandbox, dict) and "writable" in sandbox:
+            entry.rendered[(*path, "sandbox", "writable")] = sandbox["writable"]
         if entry.type is not None:
             self._params(entry, raw[entry.type])
         return entry

@@ -18,7 +18,7 @@ from barbossad.model.definition import (
 )
 from barbossad.model.names import WORKFLOW_NAME, TaskId, VersionId, WorkflowName
 from barbossad.validation import proposal, shown, validate
-from barbossad.workflows import declarations, entries, graph
+from barbossad.workflows import declarations, entries, graph, isolation
 from barbossad.workflows.checks import Checker, Names
 from barbossad.workflows.contract import TaskType
 from barbossad.workflows.entries import Entry
@@ -95,6 +95,7 @@ class _Reading:
         tasks = entries.read(
             raw_tasks[:MAX_TASKS] if isinstance(raw_tasks, list) else [], self.task_types, self.document, self.faults
         )
+        self._check_isolation(tasks, source.defaults if source else Defaults())
         dependencies = self._dependencies(tasks)
         self._check_expressions(value, tasks, dependencies)
         if self.faults or source is None:
@@ -147,6 +148,16 @@ class _Reading:
             if definition is not None:
                 declared.append(definition)
         return declared
+
+    def _check_isolation(self, tasks: list[Entry], defaults: Defaults) -> None:
+        for task in tasks:
+            if task.source is None or task.type is None or len(self.faults) > MAX_FAULTS:
+                continue
+            is_repeatable = self.task_types[task.type].is_repeatable
+            found = isolation.contradictions(task.source, defaults, task.type, is_repeatable=is_repeatable)
+            for key, message, hint in found:
+                path = (*task.path, key) if getattr(task.source, key) is not None else ("defaults", key)
+                self.faults.append(self.document.fault(path, message, hint))
 
     def _dependencies(self, tasks: list[Entry]) -> list[list[int]]:
         """Return for each task the positions that it waits for; unknown names and circles become faults."""
@@ -254,5 +265,9 @@ def _task(entry: Entry, defaults: Defaults, depends_on: list[TaskId]) -> TaskDef
         working_dir=source.working_dir or defaults.working_dir,
         timeout_seconds=source.timeout or defaults.timeout,
         grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
+        isolation=isolation.isolation_of(source, defaults),
+        on_interrupt=isolation.on_interrupt_of(source, defaults, "on_interrupt"),
+        on_reboot=isolation.on_interrupt_of(source, defaults, "on_reboot"),
+        detach=bool(defaults.detach if source.detach is None else source.detach),
         line=entry.line,
     )

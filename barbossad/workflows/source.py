@@ -6,12 +6,14 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from barbossad.model.names import PARAM_NAME, TASK_ID, WORKFLOW_NAME
 from barbossad.units import Duration, PositiveDuration
 from barbossad.validation import RefusalError, proposal, shown
 from barbossad.variables import Environment, Text
+from barbossad.workflows.isolation import Confined
+from barbossad.workflows.part import Source
 
 MAX_TASKS: Final = 10_000
 MAX_FAULTS: Final = 200
@@ -26,8 +28,8 @@ LATER_IN_WORKFLOW: Final = frozenset(
 
 LATER_IN_TASK: Final = frozenset(
     {
-        *("when", "trigger", "retry", "continue_on_error", "on_interrupt", "on_reboot", "detach", "secrets"),
-        *("run_as", "sandbox", "limits", "for_each", "max_parallel", "repeat", "expect", "creates", "unless"),
+        *("when", "trigger", "retry", "continue_on_error", "secrets"),
+        *("for_each", "max_parallel", "repeat", "expect", "creates", "unless"),
         *("lock", "priority", "warn_after", "artifacts", "rollback", "host", "output"),
         *("file", "service", "git", "http", "health_check", "database", "notify", "condition", "parallel"),
         *("wait", "backup", "workflow", "approval"),
@@ -35,7 +37,7 @@ LATER_IN_TASK: Final = frozenset(
 )
 """Keys of a task, and types, of the published language that this version does not have yet."""
 
-LATER_IN_DEFAULTS: Final = frozenset({"retry", "run_as", "sandbox", "limits", "secrets", "on_interrupt"})
+LATER_IN_DEFAULTS: Final = frozenset({"retry", "secrets"})
 
 MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("run", "command", "cmd", "script", "bash", "sh", "exec"), "shell"),
@@ -46,6 +48,8 @@ MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("inputs", "parameters", "args", "arguments"), "params"),
     **dict.fromkeys(("code", "py"), "python"),
     **dict.fromkeys(("name", "title"), "id"),
+    **dict.fromkeys(("user", "username", "become_user", "uid"), "run_as"),
+    **dict.fromkeys(("resources", "ulimit", "limit"), "limits"),
 }
 """What a key of another tool is called here; proposed where that key exists."""
 
@@ -122,12 +126,6 @@ def _pattern(pattern: re.Pattern[str]) -> WithJsonSchema:
 Prose = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARACTERS)]
 
 
-class Source(BaseModel):
-    """What all parts of the file have in common: no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
 class ParamSource(Source):
     """One typed parameter."""
 
@@ -145,7 +143,7 @@ class ParamSource(Source):
     max_length: Annotated[int, Field(ge=0)] | None = Field(None, description="Most characters or items")
 
 
-class Defaults(Source):
+class Defaults(Confined):
     """What holds for every task that does not say otherwise."""
 
     timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
@@ -159,7 +157,7 @@ class Defaults(Source):
 _ONE_OR_MANY: Final = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
 
 
-class TaskSource(Source):
+class TaskSource(Confined):
     """The keys that every task has, beside the one that names its type."""
 
     id: Annotated[str, AfterValidator(_task_id), _pattern(TASK_ID)] | None = Field(

@@ -375,6 +375,7 @@ RUN_KEYS = {
 TASK_KEYS = {"id", "type", "state", "reason", "outputs", "attempts"}
 ATTEMPT_KEYS = {
     "number", "state", "exit_code", "signal", "reason", "started_at", "finished_at", "launcher", "unit",
+    "cpu_seconds", "peak_memory_bytes", "io_read_bytes", "io_write_bytes", "in_force",
 }  # fmt: skip
 KEYS = {
     "daemon.ping": {"version", "pid", "uptime_seconds"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -103,12 +103,21 @@ class ScriptedLauncher(Launcher):
         self.exit_codes: Callable[[LaunchSpec], int | None] = lambda _spec: None
         """With which code a process exits by itself, soon; None: it waits for the test."""
 
+        self.in_force: Mapping[str, Any] | Exception | None = None
+        """What it enforces for each attempt, or why it cannot."""
+
         self.on_launch: Callable[[LaunchSpec], None] = lambda _spec: None
         self._new: asyncio.Queue[ScriptedProcess] = asyncio.Queue()
         self._numbers = itertools.count(1)
 
     async def start(self) -> None:
         """See ``launcher.Launcher``."""
+
+    def enforce(self, spec: LaunchSpec) -> Mapping[str, Any] | None:
+        """See ``launcher.Launcher``."""
+        if isinstance(self.in_force, Exception):
+            raise self.in_force
+        return self.in_force
 
     def launch(self, spec: LaunchSpec, watcher: Watcher) -> Process:
         """See ``launcher.Launcher``."""

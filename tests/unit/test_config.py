@@ -60,7 +60,9 @@ def test_every_key_is_read() -> None:
 access:
   viewer: {users: [bob, 1000], groups: [staff]}
   admin: {groups: [0]}
-tasks: {limit: 4, environment: {PATH: /bin, N: 5, B: true}, log_limit: 1G, launcher: local}
+tasks:
+  {limit: 4, environment: {PATH: /bin, N: 5, B: true}, log_limit: 1G, launcher: local,
+   sandbox: strict, systemd_properties: [Nice]}
 logging: {level: debug}
 shutdown_grace: 1m
 clients: {limit: 9}
@@ -72,6 +74,7 @@ clients: {limit: 9}
     assert settings.access.admin.groups == [0]
     assert settings.tasks.environment == {"PATH": "/bin", "N": "5", "B": "true"}
     assert settings.tasks.log_limit == 1024**3
+    assert (settings.tasks.sandbox, settings.tasks.systemd_properties) == ("strict", ["Nice"])
     assert settings.shutdown_grace == 60.0
 
 
@@ -108,6 +111,13 @@ socket:
         "line 5, column 1: 'state_dir' is not an absolute path: 'var' (write it from / on)",
         "line 6, column 1: 'socket' has no value (write one after the colon, or remove the key)",
     ]
+
+
+def test_settings_of_confinement_are_checked() -> None:
+    """Profiles and properties have their names."""
+    profile, name = refused("tasks: {sandbox: strickt, systemd_properties: [Nice, no_new_privs]}")
+    assert profile.endswith("must be 'none', 'standard', 'strict' or 'offline', not 'strickt' (did you mean 'strict'?)")
+    assert "item 2 of 'systemd_properties' is no name of a systemd property" in name
 
 
 def test_faults_of_form_are_told() -> None:

@@ -16,7 +16,7 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import run_number
 from barbossad.model.records import LogRecord
 from barbossad.model.states import RunState, TaskState
-from barbossad.process.launcher import LaunchSpec
+from barbossad.process.launcher import CannotEnforceError, LaunchSpec
 from tests.helpers.clock import StillClock
 from tests.helpers.house import LIMIT_SECONDS, House
 from tests.helpers.records import NOON_MS, run_id, workflow
@@ -70,6 +70,26 @@ async def test_recorded_before_it_is_launched(house: House, path: Path) -> None:
     house.launcher.exit_codes = lambda _spec: 0
     await house.ended(await house.start(CHAIN))
     assert seen == [[("starting", "starting")]] * 3
+
+
+async def test_what_is_in_force_is_recorded_with_the_start(house: House, path: Path) -> None:
+    """When an attempt is launched, its record says what it is confined to."""
+    in_force = {"user": "shop", "limits": {"memory": "512M"}, "not_enforced": ["limits.cpu"]}
+    house.launcher.in_force = in_force
+    started = await house.start(ONE)
+    process = await house.launcher.next()
+    assert (await house.details(started)).attempts["a"][0].in_force == in_force
+    process.exit(0)
+    assert (await house.ended(started)).attempts["a"][0].in_force == in_force
+
+
+async def test_what_cannot_be_enforced_is_not_launched(house: House) -> None:
+    """The task fails with the launcher's sentence before anything of it runs."""
+    house.launcher.in_force = CannotEnforceError("scripted", ["limits.memory"])
+    details = await house.ended(await house.start(ONE))
+    assert details.tasks["a"].state is TaskState.FAILED
+    assert "the scripted launcher cannot enforce limits.memory" in (details.tasks["a"].reason or "")
+    assert house.launcher.launched == []
 
 
 async def test_answered_when_it_is_on_record(house: House, path: Path) -> None:

@@ -136,6 +136,7 @@ def test_every_public_file_of_the_folder_is_a_type(types: dict[str, TaskType]) -
         ("del EXAMPLE", "it has no EXAMPLE"),
         ("del command", "no function command"),
         ("BARE = {str: 'nam'}", "BARE names a param"),
+        ("REPEATABLE = 'yes'", "neither True nor False"),
         ("from pydantic import BaseModel\nclass Params(BaseModel): pass", "allow unknown keys"),
         ("class Params(TaskParams):\n    x: int = 1", "'x' has no description"),
     ],
@@ -146,3 +147,12 @@ def test_what_a_type_lacks_is_said(change: str, reason: str) -> None:
     exec(NEW_TYPE + change, module.__dict__)
     with pytest.raises(TaskTypeError, match=reason):
         type_of(module, "greet")
+
+
+def test_a_type_says_that_it_is_repeatable() -> None:
+    """Unless a type says so, a task that was interrupted is never simply begun again."""
+    module = types.ModuleType("elsewhere")
+    exec(NEW_TYPE, module.__dict__)
+    assert not type_of(module, "greet").is_repeatable
+    module.__dict__["REPEATABLE"] = True
+    assert type_of(module, "greet").is_repeatable

@@ -202,8 +202,14 @@ def test_any_shape_under_any_key_is_answered(loader: Loader, values: str) -> Non
     for key in ("name", "labels", "params", "env", "timeout", "defaults", "template", "tasks", "description"):
         lines = {"name": "a", "tasks": "[{shell: make}]", key: values}
         _answered(loader, "".join(f"{name}: {value}\n" for name, value in lines.items()))
-    for key in ("id", "depends_on", "env", "timeout", "grace", "working_dir", "shell", "python", "description"):
+    confined = ("run_as", "limits", "sandbox", "on_interrupt", "on_reboot", "detach")
+    common = ("id", "depends_on", "env", "timeout", "grace", "working_dir", "shell", "python", "description")
+    for key in (*common, *confined):
         _answered(loader, f"name: a\ntasks: [{{{'' if key == 'shell' else 'shell: make, '}{key}: {values}}}]")
     for key in ("type", "default", "choices", "pattern", "minimum", "min_length"):
         _answered(loader, f"name: a\nparams: {{p: {{type: string, {key}: {values}}}}}\ntasks: [{{shell: make}}]")
         _answered(loader, f"name: a\nparams: {{p: {values}}}\ntasks: [{{shell: make}}]")
+    for key in ("profile", "writable", "network", "best_effort", "systemd", "user", "memory", "cpu", "open_files"):
+        for whole in ("sandbox", "run_as", "limits"):
+            _answered(loader, f"name: a\ntasks: [{{shell: make, {whole}: {{{key}: {values}}}}}]")
+            _answered(loader, f"name: a\ndefaults: {{{whole}: {{{key}: {values}}}}}\ntasks: [{{shell: make}}]")

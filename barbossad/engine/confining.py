@@ -1,0 +1,80 @@
+"""Find out what a task may do when it is about to start: its account, its profile, the paths that it may write."""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from barbossad.config import Tasks
+from barbossad.model.isolation import UNCONFINED, Isolation, RunAs, Sandbox, SandboxProfile
+from barbossad.tasks._api import TaskError
+from barbossad.validation import RefusalError, shown
+from barbossad.workflows import expressions
+from barbossad.workflows.isolation import check_writable
+
+
+def account(run_as: RunAs, own: pwd.struct_passwd) -> pwd.struct_passwd | None:
+    """Return the user that a task runs as, None for one that is made for it. Raise TaskError if there is none."""
+    if run_as.group is not None:
+        try:
+            grp.getgrnam(run_as.group)
+        except KeyError:
+            raise TaskError(f"no such group {run_as.group!r}") from None
+    if run_as.is_dynamic:
+        return None
+    if run_as.user is None:
+        return own
+    try:
+        return pwd.getpwnam(run_as.user)
+    except KeyError:
+        raise TaskError(f"no such user {run_as.user!r}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confining:
+    """What the settings say about confinement."""
+
+    unasked: Isolation
+    """What a task has that asks for nothing."""
+
+    properties: frozenset[str]
+    """The raw properties of a systemd unit that tasks may set."""
+
+    @classmethod
+    def of(cls, settings: Tasks, *, has_default_profile: bool) -> Confining:
+        """Return what these settings say, with a launcher that gives their profile unasked, or does not."""
+        unasked = UNCONFINED
+        if has_default_profile:
+            unasked = Isolation(sandbox=Sandbox(profile=SandboxProfile(settings.sandbox)))
+        return cls(unasked=unasked, properties=frozenset(settings.systemd_properties))
+
+    def isolation(self, asked: Isolation, scope: Mapping[str, Any]) -> Isolation:
+        """Return what is to be enforced, with its expressions rendered.
+
+        Raise BarbossaError if one has no value or gives no usable path, and for a raw property that is not allowed.
+        """
+        if asked is UNCONFINED:
+            return self.unasked
+        sandbox = asked.sandbox
+        for name in sandbox.properties:
+            if name not in self.properties:
+                raise TaskError(
+                    f"its sandbox sets {name!r} of systemd, which tasks.systemd_properties in the config does not allow"
+                )
+        writable = tuple(_path(text, scope) for text in sandbox.writable)
+        profile = sandbox.profile or self.unasked.sandbox.profile
+        return dataclasses.replace(asked, sandbox=dataclasses.replace(sandbox, profile=profile, writable=writable))
+
+
+def _path(text: str, scope: Mapping[str, Any]) -> str:
+    if expressions.MARK not in text:
+        return text
+    path = expressions.render_text(text, scope)
+    try:
+        return check_writable(path)
+    except RefusalError as error:
+        raise TaskError(f"{shown(text)} under 'writable' {error}") from error
