@@ -3,7 +3,8 @@
 A young attempt's pipes are not even watched: most tasks end at once, and have them read in one go at their end
 and their few records kept in memory for the commit that is due anyway. From then on whatever is read is written to
 the log's file in the same step, so that nothing is in memory alone. All pipes share one ``Pump``, which
-gives a flood no more than a small part of each turn of the loop.
+gives a flood no more than a small part of each turn of the loop. Secrets are masked before anything else is done with
+what was read; what a mask holds back, because it may be the beginning of one, is in memory until more of it comes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Final
 from barbossad.clock import Clock
 from barbossad.model.records import LogRecord
 from barbossad.process import cri
-from barbossad.process.launcher import AttemptKey
+from barbossad.process.launcher import AttemptKey, Mask
 from barbossad.process.logfile import SMALL_BYTES, LogFile
 from barbossad.process.logs import LogFolder
 from barbossad.process.pump import Pump
@@ -50,9 +51,9 @@ _EMPTY: Final = LogRecord()
 class Pipe:
     """The read end of one stream of one attempt."""
 
-    __slots__ = ("_capture", "_chunk_bytes", "_formatter", "_is_large", "fd", "is_watched")
+    __slots__ = ("_capture", "_chunk_bytes", "_formatter", "_is_large", "_mask", "fd", "is_watched")
 
-    def __init__(self, fd: int, stream: str, capture: Capture) -> None:
+    def __init__(self, fd: int, stream: str, capture: Capture, mask: Mask | None) -> None:
         os.set_blocking(fd, False)
         self.fd = fd
         self.is_watched = False
@@ -60,13 +61,14 @@ class Pipe:
         self._is_large = False
         self._capture = capture
         self._formatter = cri.Formatter(stream)
+        self._mask = mask
 
     def read(self) -> bool:
         """Read one chunk into the log, and close the pipe at its end; return whether there is likely more."""
         data = self._take()
         if data is None:
             return False
-        size = self._capture.add(self._formatter, data, is_last=not data)
+        size = self._add(data, is_last=not data)
         if not data:
             self._capture.close_pipe(self)
         if len(data) < self._chunk_bytes // 2:  # a full pipe of 64 KiB may hold half of that: pages are not shared
@@ -83,18 +85,24 @@ class Pipe:
         data = self._take()
         while data:
             more = self._take()
-            self._capture.add(self._formatter, data, is_last=more == b"")
+            self._add(data, is_last=more == b"")
             if more and len(more) >= self._chunk_bytes // 2:
-                self._capture.add(self._formatter, more, is_last=False)
+                self._add(more, is_last=False)
                 return  # there is much of it: that is the pump's work
             data = more
         if data is not None:
-            self._capture.add(self._formatter, b"", is_last=True)
+            self._add(b"", is_last=True)
             self._capture.close_pipe(self)
 
     def end_line(self) -> None:
         """End a line that the stream left open."""
-        self._capture.add(self._formatter, b"", is_last=True)
+        self._add(b"", is_last=True)
+
+    def _add(self, data: bytes, *, is_last: bool) -> int:
+        """Record a chunk, without the secrets in it; return how many bytes of records it made."""
+        if self._mask is not None:
+            data = self._mask.feed(data, is_last=is_last)
+        return self._capture.add(self._formatter, data, is_last=is_last)
 
     def _take(self) -> bytes | None:
         """Return what can be read now, empty at the end of the stream, None if there is nothing yet."""
@@ -107,7 +115,9 @@ class Pipe:
 class Capture:
     """The output of one attempt: its ``LiveLog``."""
 
-    def __init__(self, recorder: Recorder, key: AttemptKey, pipes: Mapping[str, int]) -> None:
+    def __init__(
+        self, recorder: Recorder, key: AttemptKey, pipes: Mapping[str, int], make_mask: Callable[[], Mask] | None
+    ) -> None:
         self._recorder = recorder
         self._key = key
         self._file: LogFile | None = None
@@ -117,7 +127,9 @@ class Capture:
         self._done: Callable[[LogRecord], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._pipes = [Pipe(fd, stream, self) for stream, fd in pipes.items()]
+        self._pipes = [
+            Pipe(fd, stream, self, make_mask() if make_mask is not None else None) for stream, fd in pipes.items()
+        ]
 
     # -- for readers ---------------------------------------------------------------------------------------
 
@@ -258,9 +270,11 @@ class Recorder:
         self._loop = asyncio.get_running_loop()
         self._young: deque[tuple[float, Capture]] = deque()
 
-    def capture(self, key: AttemptKey, pipes: Mapping[str, int]) -> Capture:
-        """Take over the read ends of an attempt's pipes, by stream."""
-        capture = Capture(self, key, pipes)
+    def capture(
+        self, key: AttemptKey, pipes: Mapping[str, int], make_mask: Callable[[], Mask] | None = None
+    ) -> Capture:
+        """Take over the read ends of an attempt's pipes, by stream; ``make_mask`` makes the mask of each."""
+        capture = Capture(self, key, pipes, make_mask)
         if not self._young:
             self._loop.call_later(YOUNG_SECONDS, self._grow_up)
         self._young.append((self._loop.time() + YOUNG_SECONDS, capture))
