@@ -10,7 +10,7 @@ from typing import Any
 from barbossad.engine.progress import RunProgress
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState, StopCause
-from barbossad.process.launcher import EndCause, LaunchSpec, ProcessEnd
+from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, ProcessEnd
 
 Prepare = Callable[[RunProgress, int, int], LaunchSpec]
 """From a run, a task's position and the attempt's number to what is launched. Raises BarbossaError."""
@@ -24,6 +24,22 @@ _STOPPED_STATE = {
     StopCause.TASK_TIMEOUT: AttemptState.TIMED_OUT,
     StopCause.SHUTDOWN: AttemptState.INTERRUPTED,
 }
+
+
+def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> ProcessEnd:
+    """Return an end in whose words and outputs the task's secrets are masked, as they are in its log.
+
+    Outputs are masked as they were written, before they are read: a sentence about them may quote a part.
+    """
+    if make_mask is None or (end.output is None and end.message is None):
+        return end
+    output, message = end.output, end.message
+    if output is not None and len(output) <= OUTPUT_LIMIT:  # else it is refused for its length, and not quoted
+        output = make_mask().feed(output, is_last=True)
+    if message is not None:
+        said = make_mask().feed(message.encode(errors="surrogatepass"), is_last=True)
+        message = said.decode(errors="surrogatepass")
+    return replace(end, output=output, message=message)
 
 
 def outcome(

@@ -3,7 +3,8 @@
 A young attempt's pipes are not even watched: most tasks end at once, and have them read in one go at their end
 and their few records kept in memory for the commit that is due anyway. From then on whatever is read is written to
 the log's file in the same step, so that nothing is in memory alone. All pipes share one ``Pump``, which
-gives a flood no more than a small part of each turn of the loop.
+gives a flood no more than a small part of each turn of the loop. Secrets are masked before anything else is done with
+what was read; what a mask holds back, because it may be the beginning of one, is in memory until more of it comes.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from barbossad import crashpoints
 from barbossad.clock import Clock
 from barbossad.model.records import LogRecord
 from barbossad.process import cri, pipes
 from barbossad.process.inflight import Inflight, SlotState
-from barbossad.process.launcher import AttemptKey
+from barbossad.process.launcher import AttemptKey, Mask
 from barbossad.process.logfile import SMALL_BYTES, LogFile
 from barbossad.process.logs import LogFolder
 from barbossad.process.pump import Pump
@@ -57,13 +59,16 @@ class Pipe:
         "_formatter",
         "_inflight",
         "_is_large",
+        "_mask",
         "fd",
         "is_watched",
         "slot",
         "stream",
     )
 
-    def __init__(self, fd: int, stream: str, capture: Capture, inflight: Inflight | None, slot: int | None) -> None:
+    def __init__(
+        self, fd: int, stream: str, capture: Capture, *, mask: Mask | None, inflight: Inflight | None, slot: int | None
+    ) -> None:
         os.set_blocking(fd, False)
         self.fd = fd
         self.stream = stream
@@ -74,17 +79,20 @@ class Pipe:
         self._is_large = False
         self._capture = capture
         self._formatter = cri.Formatter(stream)
+        self._mask = mask
 
     def restore(self, state: SlotState) -> None:
         """Go on where an earlier daemon's formatter of this stream stood."""
         self._formatter.restore(is_within_line=state.is_within_line, held=state.held)
+        if self._mask is not None:
+            self._mask.feed(state.masked)  # which gives nothing: it was held back once
 
     def read(self) -> bool:
         """Read one chunk into the log, and close the pipe at its end; return whether there is likely more."""
         data = self._take()
         if data is None:
             return False
-        size = self.record(data, is_last=not data)
+        size = self._add(data, is_last=not data)
         if not data:
             self._capture.close_pipe(self)
         if len(data) < self._chunk_bytes // 2:  # a full pipe of 64 KiB may hold half of that: pages are not shared
@@ -101,13 +109,13 @@ class Pipe:
         data = self._take()
         while data:
             more = self._take()
-            self.record(data, is_last=more == b"")
+            self._add(data, is_last=more == b"")
             if more and len(more) >= self._chunk_bytes // 2:
-                self.record(more, is_last=False)
+                self._add(more, is_last=False)
                 return  # there is much of it: that is the pump's work
             data = more
         if data is not None:
-            self.record(b"", is_last=True)
+            self._add(b"", is_last=True)
             self._capture.close_pipe(self)
 
     def peek_records(self, stamp: bytes) -> bytes | None:
@@ -116,25 +124,39 @@ class Pipe:
         if waiting > SMALL_BYTES or not pipes.is_complete(self.fd):
             return None
         waiting = pipes.waiting_bytes(self.fd)
-        return cri.Formatter(self.stream).records(pipes.peek(self.fd, waiting) if waiting else b"", stamp, is_last=True)
-
-    def record(self, data: bytes, *, is_last: bool) -> int:
-        """Record a chunk, after which it is no longer in flight; return how many bytes of records it made."""
-        size = self._capture.add(self._formatter, data, is_last=is_last)
-        if self._inflight is not None:
-            assert self.slot is not None
-            self._inflight.settle(self.slot, SlotState(self._formatter.is_within_line, self._formatter.held))
-        return size
+        data = pipes.peek(self.fd, waiting) if waiting else b""
+        if self._mask is not None:
+            data = self._mask.feed(data, is_last=True)
+        return cri.Formatter(self.stream).records(data, stamp, is_last=True)
 
     def end_line(self) -> None:
         """End a line that the stream left open."""
-        self.record(b"", is_last=True)
+        self._add(b"", is_last=True)
+
+    def _add(self, data: bytes, *, is_last: bool) -> int:
+        """Record a chunk, without the secrets in it; return how many bytes of records it made."""
+        if self._mask is not None:
+            data = self._mask.feed(data, is_last=is_last)
+        size = self._capture.add(self._formatter, data, is_last=is_last)
+        if self._inflight is not None:
+            assert self.slot is not None
+            crashpoints.reach("chunk-written")
+            masked = self._mask.held if self._mask is not None else b""
+            state = SlotState(is_within_line=self._formatter.is_within_line, held=self._formatter.held, masked=masked)
+            self._inflight.settle(self.slot, state)
+        return size
+
+    def go_on(self, interrupted: bytes) -> None:
+        """Record what an earlier daemon had read when it was killed."""
+        self._add(interrupted, is_last=False)
 
     def _take(self) -> bytes | None:
         """Return what can be read now, empty at the end of the stream, None if there is nothing yet."""
         if self._inflight is not None:
             assert self.slot is not None
-            return self._inflight.read(self.fd, self.slot, self._chunk_bytes, self._capture.end_cursor)
+            data = self._inflight.read(self.fd, self.slot, self._chunk_bytes, self._capture.end_cursor)
+            crashpoints.reach("chunk-taken")
+            return data
         try:
             return os.read(self.fd, self._chunk_bytes)
         except BlockingIOError:
@@ -145,7 +167,12 @@ class Capture:
     """The output of one attempt: its ``LiveLog``."""
 
     def __init__(
-        self, recorder: Recorder, key: AttemptKey, pipes: Mapping[str, int], slots: Mapping[str, int] | None = None
+        self,
+        recorder: Recorder,
+        key: AttemptKey,
+        pipes: Mapping[str, int],
+        make_mask: Callable[[], Mask] | None,
+        slots: Mapping[str, int],
     ) -> None:
         self._recorder = recorder
         self._key = key
@@ -156,9 +183,18 @@ class Capture:
         self._done: Callable[[LogRecord], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        slots = slots or {}
         self._is_recoverable = bool(slots)
-        self._pipes = [Pipe(fd, stream, self, recorder.inflight, slots.get(stream)) for stream, fd in pipes.items()]
+        self._pipes = [
+            Pipe(
+                fd,
+                stream,
+                self,
+                mask=make_mask() if make_mask is not None else None,
+                inflight=recorder.inflight,
+                slot=slots.get(stream),
+            )
+            for stream, fd in pipes.items()
+        ]
 
     # -- for readers ---------------------------------------------------------------------------------------
 
@@ -216,7 +252,7 @@ class Capture:
             pipe.restore(inflight.state(pipe.slot))
         if interrupted is not None and ours is not None:
             if interrupted.data:
-                ours.record(interrupted.data, is_last=False)
+                ours.go_on(interrupted.data)
             inflight.forget_interrupted()
         for pipe in self._pipes:
             self._recorder.pump.watch(pipe)
@@ -343,17 +379,32 @@ class Recorder:
         self._loop = asyncio.get_running_loop()
         self._young: deque[tuple[float, Capture]] = deque()
 
-    def capture(self, key: AttemptKey, pipes: Mapping[str, int], slots: Mapping[str, int] | None = None) -> Capture:
-        """Take over the read ends of an attempt's pipes, by stream, with their slots in ``inflight`` if it has them."""
-        capture = Capture(self, key, pipes, slots)
+    def capture(
+        self,
+        key: AttemptKey,
+        pipes: Mapping[str, int],
+        make_mask: Callable[[], Mask] | None = None,
+        slots: Mapping[str, int] | None = None,
+    ) -> Capture:
+        """Take over the read ends of an attempt's pipes, by stream; ``make_mask`` makes the mask of each.
+
+        ``slots`` are those of the streams in ``inflight``, if they have them.
+        """
+        capture = Capture(self, key, pipes, make_mask, slots or {})
         if not self._young:
             self._loop.call_later(YOUNG_SECONDS, self._grow_up)
         self._young.append((self._loop.time() + YOUNG_SECONDS, capture))
         return capture
 
-    def adopt(self, key: AttemptKey, pipes: Mapping[str, int], slots: Mapping[str, int]) -> Capture:
+    def adopt(
+        self,
+        key: AttemptKey,
+        pipes: Mapping[str, int],
+        make_mask: Callable[[], Mask] | None,
+        slots: Mapping[str, int],
+    ) -> Capture:
         """Take over the pipes that an earlier daemon read, and go on with its log. Raise OSError."""
-        capture = Capture(self, key, pipes, slots)
+        capture = Capture(self, key, pipes, make_mask, slots)
         capture.resume()
         return capture
 

@@ -26,7 +26,7 @@ NAME: Final = "barbossad-inflight"
 """Of the memory file among the descriptors that systemd keeps."""
 
 _NOTE: Final = struct.Struct("<IIQ")  # slot + 1 (0: nothing is in flight), size, where the log ended
-_SLOT: Final = struct.Struct("<BH")  # whether a line is open, how many bytes are held back
+_SLOT: Final = struct.Struct("<BBH")  # whether a line is open, how many bytes the formatter and the mask hold back
 _BUFFER_AT: Final = 4096
 _SLOTS_AT: Final = _BUFFER_AT + BUFFER_BYTES
 _SIZE: Final = _SLOTS_AT + SLOTS * SLOT_BYTES
@@ -49,6 +49,10 @@ class SlotState:
 
     is_within_line: bool = False
     held: bytes = b""
+    """Of a character that is not complete."""
+
+    masked: bytes = b""
+    """What the mask holds back: it may be the beginning of a secret."""
 
 
 class Inflight:
@@ -93,8 +97,13 @@ class Inflight:
     def state(self, slot: int) -> SlotState:
         """Return where the formatter of a stream stood at its last settled read."""
         at = _SLOTS_AT + slot * SLOT_BYTES
-        is_within_line, size = _SLOT.unpack_from(self._map, at)
-        return SlotState(bool(is_within_line), bytes(self._map[at + _SLOT.size : at + _SLOT.size + size]))
+        is_within_line, held, masked = _SLOT.unpack_from(self._map, at)
+        at += _SLOT.size
+        return SlotState(
+            is_within_line=bool(is_within_line),
+            held=bytes(self._map[at : at + held]),
+            masked=bytes(self._map[at + held : at + held + masked]),
+        )
 
     def read(self, fd: int, slot: int, size: int, log_end: int) -> bytes | None:
         """Read what is in a pipe, at most ``size`` bytes; empty at its end, None if there is nothing yet.
@@ -117,10 +126,11 @@ class Inflight:
     def settle(self, slot: int, state: SlotState) -> None:
         """Note that what was in flight is in the log, and where the stream's formatter stands now."""
         at = _SLOTS_AT + slot * SLOT_BYTES
-        held = state.held[: SLOT_BYTES - _SLOT.size]
-        _SLOT.pack_into(self._map, at, state.is_within_line, len(held))
-        if held:
-            self._map[at + _SLOT.size : at + _SLOT.size + len(held)] = held
+        kept = (state.held + state.masked)[: SLOT_BYTES - _SLOT.size]
+        size = len(state.held)
+        _SLOT.pack_into(self._map, at, state.is_within_line, size, len(kept) - size)
+        if kept:
+            self._map[at + _SLOT.size : at + _SLOT.size + len(kept)] = kept
         _NOTE.pack_into(self._map, 0, 0, 0, 0)
 
     def forget_interrupted(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
@@ -35,6 +35,10 @@ class CannotEnforceError(BarbossaError):
 class Mask(Protocol):
     """Takes secrets out of one stream of output, also where one is split over several chunks."""
 
+    @property
+    def held(self) -> bytes:
+        """What was fed and has not come out yet."""
+
     def feed(self, data: bytes, *, is_last: bool = False) -> bytes:
         """Return what may be recorded now. What may be the beginning of a secret is held back until ``is_last``."""
 
@@ -53,19 +57,19 @@ class LaunchSpec:
 
     ``env`` is the whole environment but for ``BARBOSSA_OUTPUT``, which the launcher adds: it names the file
     to which the task appends its outputs. ``script`` is put into a file of mode 0500. ``make_mask`` makes the mask of
-    one stream of its output (None: there are no secrets in it).
+    one stream of its output (None: there are no secrets in it). Secrets are in ``env`` in clear, so that is not told.
     """
 
     key: AttemptKey
     argv: tuple[str, ...]
     script: bytes | None = None
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     working_dir: str
     isolation: Isolation = UNCONFINED
     timeout_seconds: float | None = None
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     detach: bool = False
-    make_mask: Callable[[], Mask] | None = None
+    make_mask: Callable[[], Mask] | None = field(default=None, repr=False)
 
 
 class EndCause(StrEnum):

@@ -136,7 +136,7 @@ class LocalLauncher(Launcher):
             process.capture = self._recorder.capture(spec.key, {})
             asyncio.get_running_loop().call_soon(self._fail, process, f"cannot prepare the start: {error}")
             return process
-        process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]})
+        process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]}, spec.make_mask)
         self._command(partial(Supervisor.launch, message=message, stdout=fds[1], stderr=fds[3]))
         return process
 

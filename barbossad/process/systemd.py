@@ -161,7 +161,8 @@ class SystemdLauncher(Launcher):
             for end in ends:
                 os.close(end)
             raise
-        process.capture = self._recorder.capture(process.spec.key, dict(zip(_STREAMS, ends[::2], strict=True)), slots)
+        read_ends = dict(zip(_STREAMS, ends[::2], strict=True))
+        process.capture = self._recorder.capture(process.spec.key, read_ends, process.spec.make_mask, slots)
         return ends[1::2]
 
     async def _start(self, process: UnitProcess, write_ends: list[int]) -> None:
@@ -411,7 +412,7 @@ class SystemdLauncher(Launcher):
         process.kept = {name: self._inflight.take_slot(int(match["slot"])) for name, match in kept.items()}
         pipes = {match["stream"]: self._kept.pop(name) for name, match in kept.items()}
         slots = {match["stream"]: int(match["slot"]) for match in kept.values()}
-        process.capture = self._recorder.adopt(spec.key, pipes, slots)
+        process.capture = self._recorder.adopt(spec.key, pipes, spec.make_mask, slots)
         process.is_started = True
         self._live[process.path] = process
         self._run(self._resync(process), f"adopt {process.unit}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from barbossad.engine.attempt import outcome, timeout_reason
+from barbossad.engine.attempt import outcome, timeout_reason, without_secrets
 from barbossad.model.records import LogRecord
 from barbossad.model.states import AttemptState, StopCause
-from barbossad.process.launcher import EndCause, ProcessEnd
+from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, ProcessEnd
+from barbossad.security.masking import make_mask_of
 from tests.helpers.records import NOON_MS, attempt
 
 LOG = LogRecord(text=b"x", size_bytes=1)
@@ -96,3 +97,22 @@ def test_timeout_reason() -> None:
     """A timeout is told without needless digits."""
     assert timeout_reason(90.0) == "it did not end within its timeout of 90 s"
     assert "0.5 s" in timeout_reason(0.5)
+
+
+def test_words_of_an_end_without_secrets() -> None:
+    """Neither what a launcher says of an end nor what a task outputs keeps a secret; all else stays as it is."""
+    make_mask = make_mask_of(["correct horse"])
+    end = ended(
+        EndCause.START_FAILED, message="no such file: /correct horse \udcff", output=b"token=correct horse\nn=1\n"
+    )
+    masked = without_secrets(end, make_mask)
+    assert (masked.message, masked.output) == ("no such file: /*** \udcff", b"token=***\nn=1\n")
+    assert without_secrets(end, None) is end
+    assert without_secrets(ended(EndCause.EXITED), make_mask).output is None
+
+
+def test_too_large_outputs_stay_too_large() -> None:
+    """Outputs that are refused for their length are not made acceptable by stars."""
+    make_mask = make_mask_of(["correct horse"])
+    written = b"correct horse" + b"x" * OUTPUT_LIMIT
+    assert without_secrets(ended(EndCause.EXITED, output=written), make_mask).output == written
