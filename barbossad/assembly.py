@@ -15,15 +15,18 @@ from barbossad.config import Config
 from barbossad.engine import recovery
 from barbossad.engine.engine import Engine, Parts
 from barbossad.engine.preparation import Preparation
-from barbossad.errors import StoreError
+from barbossad.errors import StoreError, UnavailableError
 from barbossad.operations.services import Reloaded, Services
+from barbossad.process import procfs
 from barbossad.process.launcher import Launcher
 from barbossad.process.local import LocalLauncher
 from barbossad.process.logs import LogFolder
+from barbossad.process.systemd import SystemdLauncher
 from barbossad.store import lock
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
 from barbossad.store.workflows import WorkflowStore
+from barbossad.systemd import Manager
 from barbossad.tasks import _outputs as outputs
 from barbossad.tasks import _registry as task_registry
 from barbossad.workflows.loader import Loader
@@ -32,17 +35,26 @@ from barbossad.workflows.registry import Registry
 DATABASE_FILE: Final = "barbossa.db"
 LOG_FOLDER: Final = "logs"
 TASK_FOLDER: Final = "tasks"
+ENVIRONMENT_FOLDER: Final = "env"
+UNIT_FOLDER: Final = Path("/run/barbossa-tasks")
+"""Scripts and outputs of tasks in units; not below the runtime folder, which sandboxes hide."""
 
 log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
 async def open_services(
-    config: Config, clock: Clock, *, config_path: Path | None = None, nofile_soft: int | None = None
+    config: Config,
+    clock: Clock,
+    *,
+    config_path: Path | None = None,
+    nofile_soft: int | None = None,
+    manager: Manager | None = None,
 ) -> AsyncIterator[Services]:
     """Open the state, settle what an earlier daemon left, and yield the running parts.
 
-    ``nofile_soft`` is the limit on open files that tasks get (None: that of this process).
+    ``nofile_soft`` is the limit on open files that tasks get (None: that of this process); ``manager`` is systemd,
+    where this process is a service of it.
     Raise AlreadyRunningError if another daemon owns the state folder, StoreError if the state is damaged,
     UnavailableError if a process of an earlier daemon will not die.
     """
@@ -57,11 +69,16 @@ async def open_services(
         await workflows.open()
         runs = RunStore(database)
         logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
-        launcher = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER, nofile_soft=nofile_soft)
+        launcher = await _started_launcher(config, clock, logs, nofile_soft=nofile_soft, manager=manager)
+        engine: Engine | None = None
+
+        async def close_launcher() -> None:
+            await launcher.close(leave=engine is not None and engine.is_leaving)
+
+        stack.push_async_callback(close_launcher)
         preparation = Preparation(
             task_types, config.tasks, socket.gethostname(), has_default_profile=launcher.has_default_profile
         )
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         parts = Parts(
             clock=clock,
             database=database,
@@ -69,12 +86,11 @@ async def open_services(
             launcher=launcher,
             prepare=preparation.launch_spec,
             parse_outputs=outputs.parse,
-            boot_id=boot_id,
+            boot_id=procfs.boot_id(),
             discard_log=logs.discard,
         )
         engine = Engine(parts, limit=config.tasks.limit)
         database.on_fault(engine.store_fault)
-        await stack.enter_async_context(_started(launcher))
         await recovery.recover(engine, parts, workflows.definition, logs.recover)
         yield Services(
             clock=clock,
@@ -102,13 +118,35 @@ def make_folder(folder: Path) -> None:
         raise StoreError(f"may not write into the folder {folder}; is this the right user?")
 
 
-@contextlib.asynccontextmanager
-async def _started(launcher: Launcher) -> AsyncIterator[None]:
-    await launcher.start()
-    try:
-        yield
-    finally:
-        await launcher.close()
+async def _started_launcher(
+    config: Config, clock: Clock, logs: LogFolder, *, nofile_soft: int | None, manager: Manager | None
+) -> Launcher:
+    """Return the launcher that the config names or, where it names none, the best there is here.
+
+    Raise UnavailableError if the config wants systemd and it cannot be had.
+    """
+    wanted = config.tasks.launcher
+    is_service = manager is not None and manager.is_service
+    if manager is not None and is_service and os.geteuid() == 0 and wanted != "local":
+        units = SystemdLauncher(clock, logs, manager, config.runtime_dir / ENVIRONMENT_FOLDER, UNIT_FOLDER)
+        try:
+            await units.start()
+        except UnavailableError as error:
+            if wanted == "systemd":
+                raise
+            log.warning("tasks run without units of their own: %s", error, extra={"action": "launcher_local"})
+        else:
+            return units
+    elif wanted == "systemd":
+        raise UnavailableError(
+            "tasks.launcher is systemd, but this daemon is no service of the system's systemd; "
+            "start it with systemctl start barbossad, or say tasks: {launcher: auto}"
+        )
+    if manager is not None:
+        manager.drop_kept()
+    local = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER, nofile_soft=nofile_soft)
+    await local.start()
+    return local
 
 
 async def _nothing_to_reload() -> Reloaded:

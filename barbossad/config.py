@@ -118,7 +118,7 @@ class Tasks(_Settings):
     log_limit: Annotated[Size, AfterValidator(_log_limit)] = Field(
         10 * 1024**2, description="Output kept of each attempt; beyond it the head and the tail are kept"
     )
-    launcher: Literal["auto", "local"] = Field("auto", description="What starts the processes of tasks")
+    launcher: Literal["auto", "systemd", "local"] = Field("auto", description="What starts the processes of tasks")
     sandbox: Literal["none", "standard", "strict", "offline"] = Field(
         SandboxProfile.STANDARD.value,
         description="Sandbox profile of tasks that name none, under systemd; the local launcher gives them none",

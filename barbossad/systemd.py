@@ -72,6 +72,13 @@ class Manager:
         for name in names:
             self._notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
+    def drop_kept(self) -> None:
+        """Close what an earlier process had kept, here and at systemd."""
+        self.let_go(list(self.kept))
+        for descriptor in self.kept.values():
+            os.close(descriptor)
+        self.kept.clear()
+
     async def barrier(self) -> None:
         """Return when systemd has dealt with all that was said before. Raise OSError if it cannot be asked."""
         assert self._notifier is not None

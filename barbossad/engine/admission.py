@@ -21,8 +21,8 @@ class Admission(Generic[Claim]):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.is_closed = False
-        """True while nothing new may start: the daemon stops, or its store refuses changes."""
+        self.closed: str | None = None
+        """Why nothing new may start, if it may not: the daemon stops or is drained, or its store refuses changes."""
 
         self._waiting: deque[Claim] = deque()
 
@@ -39,11 +39,11 @@ class Admission(Generic[Claim]):
 
     def admit(self, taken: Taken) -> Iterator[Claim]:
         """Yield the next claim as long as there is a slot; who uses it counts it in ``taken`` before the next."""
-        while self._waiting and taken.count < self.limit and not self.is_closed:
+        while self._waiting and taken.count < self.limit and self.closed is None:
             yield self._waiting.popleft()
 
     def reason(self, taken: int) -> str:
         """Say why a claim waits."""
-        if self.is_closed:
-            return "waiting: the daemon starts nothing new at the moment"
+        if self.closed is not None:
+            return f"waiting: {self.closed}"
         return f"waiting for a slot: {taken} of {self.limit} taken"

@@ -23,6 +23,7 @@ _STOPPED_STATE = {
     StopCause.RUN_TIMEOUT: AttemptState.TIMED_OUT,
     StopCause.TASK_TIMEOUT: AttemptState.TIMED_OUT,
     StopCause.SHUTDOWN: AttemptState.INTERRUPTED,
+    StopCause.HOST_DOWN: AttemptState.INTERRUPTED,
 }
 
 
@@ -71,6 +72,8 @@ def outcome(
         finished_at_ms=end.finished_at_ms,
         cpu_seconds=end.cpu_seconds,
         peak_memory_bytes=end.peak_memory_bytes,
+        io_read_bytes=end.io_read_bytes,
+        io_write_bytes=end.io_write_bytes,
         log=end.log,
     )
     return ended, outputs
@@ -91,7 +94,22 @@ def _verdict(end: ProcessEnd) -> tuple[AttemptState, str | None]:
         return AttemptState.FAILED, f"killed by signal {end.signal}{_signal_name(end.signal)}"
     if end.cause is EndCause.START_FAILED:
         return AttemptState.FAILED, f"could not be started: {end.message}"
-    return AttemptState.INTERRUPTED, end.message or "what became of its process is not known"
+    return _OTHER.get(end.cause) or (
+        AttemptState.INTERRUPTED,
+        end.message or "what became of its process is not known",
+    )
+
+
+_OTHER = {
+    EndCause.OUT_OF_MEMORY: (
+        AttemptState.FAILED,
+        "out of memory: the kernel killed it (limits.memory, or the host had none left)",
+    ),
+    EndCause.TIMED_OUT: (
+        AttemptState.TIMED_OUT,
+        "its timeout passed while the daemon was away; systemd ended it",
+    ),
+}
 
 
 def _signal_name(number: int | None) -> str:

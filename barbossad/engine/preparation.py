@@ -14,6 +14,9 @@ from barbossad.config import Tasks
 from barbossad.engine import confining
 from barbossad.engine.progress import RunProgress, TaskProgress
 from barbossad.model.isolation import SAME_USER
+from barbossad.model.records import AttemptRecord
+from barbossad.model.states import AttemptState
+from barbossad.process import procfs
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.tasks import _environment as environments
 from barbossad.tasks._api import TaskContext, TaskType
@@ -63,6 +66,8 @@ class Preparation:
             base = environments.base(confining.account(task.isolation.run_as, self._user), self._configured)
         start = {**base, **params.environment(run.params)} if run.params else base
         environment = environments.build(start, definition, task, AttemptFacts(run_id=run.id, number=number), names)
+        if number > 1 and (resumed := _resumed(progress.tasks[position].attempts[number - 2])):
+            environment["BARBOSSA_RESUMED"] = resumed
         context = TaskContext(
             run_id=run.id,
             task_id=task.id,
@@ -82,6 +87,13 @@ class Preparation:
             grace_seconds=task.grace_seconds,
             detach=task.detach,
         )
+
+
+def _resumed(before: AttemptRecord) -> str | None:
+    """Return what ``BARBOSSA_RESUMED`` says to an attempt that follows an interrupted one: what had gone down."""
+    if before.state is not AttemptState.INTERRUPTED:
+        return None
+    return "daemon" if before.boot_id == procfs.boot_id() else "host"
 
 
 class _TasksByName(Mapping[str, Mapping[str, object]]):

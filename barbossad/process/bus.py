@@ -21,6 +21,7 @@ PATH: Final = "/org/freedesktop/systemd1"
 MANAGER: Final = f"{NAME}.Manager"
 SERVICE: Final = f"{NAME}.Service"
 UNIT: Final = f"{NAME}.Unit"
+JOB: Final = f"{NAME}.Job"
 CALL_SECONDS: Final = 30.0
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _RECONNECT_SECONDS: Final = 1.0

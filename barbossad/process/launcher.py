@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import DEFAULT_GRACE_SECONDS
@@ -169,6 +169,19 @@ class Watcher(Protocol):
         """Take note that it is over; called exactly once."""
 
 
+class StopKind(StrEnum):
+    """Why the daemon was told to stop."""
+
+    STOP = "stop"
+    """It is to be gone: its tasks are ended."""
+
+    RESTART = "restart"
+    """Another one follows at once: tasks that can do without a daemon go on."""
+
+    HOST_DOWN = "host_down"
+    """The host shuts down or reboots: ``on_reboot`` decides what becomes of its tasks."""
+
+
 class Verdict(StrEnum):
     """What became of an attempt that an earlier daemon started."""
 
@@ -233,6 +246,10 @@ class Launcher(ABC):
     def adopt(self, spec: LaunchSpec, watcher: Watcher) -> Process:
         """Take over an attempt that ``survey`` found live; its end is told as if it had been launched here."""
         raise NotImplementedError(f"{self.name} launches and cannot adopt {spec.key}, {watcher}")
+
+    async def stop_kind(self) -> StopKind:
+        """Find out why the daemon was told to stop."""
+        return StopKind.STOP
 
     async def end_strays(self, known: Callable[[AttemptKey], bool]) -> Sequence[str]:  # noqa: ARG002 (as above)
         """End what carries our names and belongs to no attempt that is live; return the names nobody knows."""

@@ -149,11 +149,10 @@ class LocalLauncher(Launcher):
         return {AttemptKey(a.run_id, a.task_id, a.number): gone for a in attempts}
 
     async def _end_leftovers(self, attempts: Sequence[AttemptRecord]) -> None:
-        boot_id = procfs.read("sys/kernel/random/boot_id").decode().strip()
         firsts = {
             attempt.pid: attempt.pid_started_ticks
             for attempt in attempts
-            if attempt.pid and attempt.pid_started_ticks and attempt.boot_id == boot_id
+            if attempt.pid and attempt.pid_started_ticks and attempt.boot_id == procfs.boot_id()
         }
         markers = {_marker(AttemptKey(a.run_id, a.task_id, a.number)) for a in attempts}
         await self._end_traces(markers, firsts)

@@ -24,7 +24,7 @@ from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import AttemptState
 from barbossad.process import cgroups, inflight, procfs, taskfiles, unit_files, units
-from barbossad.process.bus import SERVICE, UNIT, Bus, SystemdError, object_path
+from barbossad.process.bus import JOB, MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError, object_path
 from barbossad.process.capture import Recorder
 from barbossad.process.inflight import Inflight
 from barbossad.process.launcher import (
@@ -35,6 +35,7 @@ from barbossad.process.launcher import (
     LaunchSpec,
     Process,
     ProcessEnd,
+    StopKind,
     Verdict,
     Watcher,
 )
@@ -89,9 +90,7 @@ class SystemdLauncher(Launcher):
     async def start(self) -> None:
         """Connect to systemd. Raise UnavailableError if it does not answer."""
         await self._bus.connect()
-        environment = await self._bus.get(
-            "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "Environment"
-        )
+        environment = await self._bus.get(PATH, MANAGER, "Environment")
         self._foreign = [entry.partition("=")[0] for entry in environment]
         self._files.prepare()
         self._kept = dict(self._manager.kept)
@@ -439,6 +438,20 @@ class SystemdLauncher(Launcher):
             await self._take_end(process)
         elif process.facts is None:
             await self._announce(process)
+
+    async def stop_kind(self) -> StopKind:
+        """Ask systemd what it wants with our own unit, and with the host."""
+        try:
+            state = await self._bus.get(PATH, MANAGER, "SystemState")
+            if state == "stopping":
+                return StopKind.HOST_DOWN
+            (unit,) = await self._bus.call("GetUnitByPID", "u", os.getpid())
+            number, job = await self._bus.get(unit, UNIT, "Job")
+            kind = await self._bus.get(job, JOB, "JobType") if number else "none"
+        except (SystemdError, UnavailableError) as error:
+            logger.warning("cannot tell a restart from a stop: %s", error, extra={"action": "stop_kind_unknown"})
+            return StopKind.STOP
+        return StopKind.RESTART if kind == "restart" else StopKind.STOP
 
     async def end_strays(self, known: Callable[[AttemptKey], bool]) -> Sequence[str]:
         """End units that carry our names and belong to no live attempt; return those of attempts nobody knows."""

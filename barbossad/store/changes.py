@@ -17,9 +17,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from barbossad.model.names import RunId
+from barbossad.store import rows
 from barbossad.store.change import Change, Statement
 from barbossad.store.run_changes import RunCreated, RunMoved, RunStopping
-from barbossad.store.task_changes import AttemptEnded, AttemptRunning, AttemptStarting, TasksEndedUnstarted
+from barbossad.store.task_changes import (
+    AttemptEnded,
+    AttemptRunning,
+    AttemptStarting,
+    TasksEndedUnstarted,
+    WaitingTask,
+)
 
 __all__ = [
     "AttemptEnded",
@@ -30,7 +37,9 @@ __all__ = [
     "RunMoved",
     "RunStopping",
     "TasksEndedUnstarted",
+    "WaitingTask",
     "apply_all",
+    "tell_strays",
 ]
 
 _ONCE_A_STRETCH: Final = (RunCreated, RunStopping, RunMoved)
@@ -47,6 +56,11 @@ def apply_all(tx: sqlite3.Connection, changes: Sequence[Change]) -> None:
             kind.write(tx, stretch[kind])
     events = [event for change in changes for event in change.events()]
     _INSERT_EVENTS.run(tx, events, "an event could not be inserted")
+
+
+def tell_strays(tx: sqlite3.Connection, names: Sequence[str], at_ms: int) -> None:
+    """Write an event for each unit that belonged to no run and was stopped."""
+    _INSERT_EVENTS.run(tx, [(at_ms, "stray_ended", None, None, rows.to_json({"unit": name})) for name in names], "")
 
 
 def _stretches(changes: Sequence[Change]) -> list[dict[type[Change], list[Change]]]:

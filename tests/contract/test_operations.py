@@ -23,10 +23,12 @@ from tests.helpers.daemon import Daemon
 OPERATIONS = registry.load()
 
 ROLES = {
+    "daemon.drain": Role.ADMIN,
     "daemon.ping": Role.VIEWER,
     "daemon.reload": Role.ADMIN,
     "daemon.status": Role.VIEWER,
     "rpc.discover": Role.VIEWER,
+    "run.approve": Role.OPERATOR,
     "run.cancel": Role.OPERATOR,
     "run.get": Role.VIEWER,
     "run.list": Role.VIEWER,
@@ -47,6 +49,7 @@ ROLES = {
 
 RUN_ID = "01m84g5xkc"
 GIVEN: dict[str, dict[str, Any]] = {
+    "run.approve": {"run_id": RUN_ID, "task": "one"},
     "run.cancel": {"run_id": RUN_ID, "reason": "why"},
     "run.get": {"run_id": RUN_ID},
     "run.list": {},

@@ -62,10 +62,10 @@ def test_closed() -> None:
     """While it is closed nothing starts, and the reason says so."""
     admission: Admission[int] = Admission(2)
     admission.claim(1)
-    admission.is_closed = True
+    admission.closed = "the daemon is stopping"
     assert admit_all(admission, Taken()) == []
-    assert "starts nothing new" in admission.reason(0)
-    admission.is_closed = False
+    assert admission.reason(0) == "waiting: the daemon is stopping"
+    admission.closed = None
     assert admission.reason(2) == "waiting for a slot: 2 of 2 taken"
     assert admit_all(admission, Taken()) == [1]
 
@@ -76,7 +76,7 @@ def test_closing_in_the_middle() -> None:
     for number in range(3):
         admission.claim(number)
     for _ in admission.admit(Taken()):
-        admission.is_closed = True
+        admission.closed = "the daemon is stopping"
     assert len(admission) == 2
 
 
