@@ -61,6 +61,7 @@ class Pipe:
         "_is_large",
         "_mask",
         "fd",
+        "is_sealed",
         "is_watched",
         "slot",
         "stream",
@@ -73,6 +74,9 @@ class Pipe:
         self.fd = fd
         self.stream = stream
         self.is_watched = False
+        self.is_sealed = False
+        """Whether nobody writes to it any more: systemd keeps its own copy open, so no end is seen."""
+
         self.slot = slot
         self._inflight = inflight if slot is not None else None
         self._chunk_bytes = CHUNK_BYTES
@@ -119,11 +123,13 @@ class Pipe:
             self._capture.close_pipe(self)
 
     def peek_records(self, stamp: bytes) -> bytes | None:
-        """Return the records of all that the stream still holds, and leave it there; None if that is not small."""
+        """Return the records of all that the stream still holds, and leave it there; None if that is not small.
+
+        Nobody writes to it any more.
+        """
         waiting = pipes.waiting_bytes(self.fd)
-        if waiting > SMALL_BYTES or not pipes.is_complete(self.fd):
+        if waiting > SMALL_BYTES:
             return None
-        waiting = pipes.waiting_bytes(self.fd)
         data = pipes.peek(self.fd, waiting) if waiting else b""
         if self._mask is not None:
             data = self._mask.feed(data, is_last=True)
@@ -156,7 +162,7 @@ class Pipe:
             assert self.slot is not None
             data = self._inflight.read(self.fd, self.slot, self._chunk_bytes, self._capture.end_cursor)
             crashpoints.reach("chunk-taken")
-            return data
+            return b"" if data is None and self.is_sealed else data
         try:
             return os.read(self.fd, self._chunk_bytes)
         except BlockingIOError:
@@ -182,6 +188,7 @@ class Capture:
         self._final: LogRecord | None = None
         self._done: Callable[[LogRecord], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_draining = False
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._is_recoverable = bool(slots)
         self._pipes = [
@@ -223,20 +230,25 @@ class Capture:
         """Read the rest and call ``done`` with the complete log: at once if nothing holds the pipes open."""
         self._done = done
         if self._is_recoverable:
+            for pipe in self._pipes:
+                pipe.is_sealed = True
             if self._file is None and (text := self._peek()) is not None:
                 self._memory = [text]
                 for pipe in tuple(self._pipes):
                     self.close_pipe(pipe)
-        elif self._file is None:
-            self._memory = []
-        for pipe in tuple(self._pipes):
-            pipe.read_to_end()
-        if self._pipes:
-            for pipe in self._pipes:
-                self._recorder.pump.drain(pipe)
-            self._deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up)
         else:
+            if self._file is None:
+                self._memory = []
+            for pipe in tuple(self._pipes):
+                pipe.read_to_end()
+        if not self._pipes:
             self._end()
+            return
+        self._is_draining = True
+        for pipe in self._pipes:
+            self._recorder.pump.drain(pipe)
+        if not self._is_recoverable:
+            self._deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up)
 
     def resume(self) -> None:
         """Go on with the log of an earlier daemon: finish the read in which it was killed, then read as it did."""
@@ -281,7 +293,7 @@ class Capture:
         """Take note that a stream has ended."""
         self._recorder.pump.close(pipe)
         self._pipes.remove(pipe)
-        if not self._pipes and self._deadline is not None:
+        if not self._pipes and self._is_draining:
             self._end()
 
     def _write(self, records: bytes) -> None:

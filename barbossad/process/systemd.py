@@ -300,7 +300,7 @@ class SystemdLauncher(Launcher):
                 break
             except (SystemdError, UnavailableError):
                 await asyncio.sleep(1)
-        if load_state == "loaded":
+        if load_state != "not-found":
             process.is_started = True
             await self._resync(process)
         else:
@@ -379,7 +379,8 @@ class SystemdLauncher(Launcher):
 
     async def _loaded(self) -> set[str]:
         (rows,) = await self._bus.call("ListUnitsByPatterns", "asas", [], [units.PATTERN])
-        return {row[0] for row in rows if row[2] == "loaded"}
+        # Not only "loaded": a unit whose file is not understood after a daemon-reload lives all the same.
+        return {row[0] for row in rows if row[2] != "not-found"}
 
     def _kept_of(self, unit: str) -> dict[str, re.Match[str]]:
         matches = ((name, _KEPT.fullmatch(name)) for name in self._kept)
@@ -430,7 +431,7 @@ class SystemdLauncher(Launcher):
         names = [(SERVICE, name) for name in _FACTS]
         load_state, *values = await self._bus.get_many(process.path, (UNIT, "LoadState"), *names)
         facts = dict(zip(_FACTS, values, strict=True))
-        if load_state != "loaded":
+        if load_state == "not-found":
             facts = {"Result": "success", "ExecMainCode": 0}
             process.facts = process.facts or UnitFacts(is_stopped=True)
             await self._take_end(process)

@@ -88,7 +88,7 @@ def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Seq
         ("Type", Variant("s", "exec")),
         ("RemainAfterExit", Variant("b", True)),
         ("Slice", Variant("s", SLICE)),
-        ("ExecStartEx", Variant("a(sasas)", [[argv[0], list(argv), ["no-env-expand"]]])),
+        ("ExecStart", Variant("a(sasb)", [[argv[0], [word.replace("$", "$$") for word in argv], False]])),
         ("StandardOutputFileDescriptor", Variant("h", 0)),
         ("StandardErrorFileDescriptor", Variant("h", 1)),
         ("EnvironmentFiles", Variant("a(sb)", [[files.environment, False]])),
