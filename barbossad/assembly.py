@@ -14,14 +14,12 @@ from barbossad.clock import Clock
 from barbossad.config import Config
 from barbossad.engine import recovery
 from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.gate import Gate
 from barbossad.engine.preparation import Preparation
-from barbossad.errors import StoreError, UnavailableError
+from barbossad.errors import StoreError
 from barbossad.operations.services import Reloaded, Services
-from barbossad.process import procfs
-from barbossad.process.launcher import Launcher
-from barbossad.process.local import LocalLauncher
+from barbossad.process import choice, procfs
 from barbossad.process.logs import LogFolder
-from barbossad.process.systemd import SystemdLauncher
 from barbossad.store import lock
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
@@ -34,10 +32,6 @@ from barbossad.workflows.registry import Registry
 
 DATABASE_FILE: Final = "barbossa.db"
 LOG_FOLDER: Final = "logs"
-TASK_FOLDER: Final = "tasks"
-ENVIRONMENT_FOLDER: Final = "env"
-UNIT_FOLDER: Final = Path("/run/barbossa-tasks")
-"""Scripts and outputs of tasks in units; not below the runtime folder, which sandboxes hide."""
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +63,9 @@ async def open_services(
         await workflows.open()
         runs = RunStore(database)
         logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
-        launcher = await _started_launcher(config, clock, logs, nofile_soft=nofile_soft, manager=manager)
-        engine: Engine | None = None
-
-        async def close_launcher() -> None:
-            await launcher.close(leave=engine is not None and engine.is_leaving)
-
-        stack.push_async_callback(close_launcher)
+        launcher = await choice.started_launcher(config, clock, logs, nofile_soft=nofile_soft, manager=manager)
+        gate = Gate()
+        stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
         preparation = Preparation(
             task_types, config.tasks, socket.gethostname(), has_default_profile=launcher.has_default_profile
         )
@@ -89,8 +79,8 @@ async def open_services(
             boot_id=procfs.boot_id(),
             discard_log=logs.discard,
         )
-        engine = Engine(parts, limit=config.tasks.limit)
-        database.on_fault(engine.store_fault)
+        engine = Engine(parts, gate, limit=config.tasks.limit)
+        database.on_fault(gate.store_fault)
         await recovery.recover(engine, parts, workflows.definition, logs.recover)
         yield Services(
             clock=clock,
@@ -116,37 +106,6 @@ def make_folder(folder: Path) -> None:
         raise StoreError(f"cannot make the folder {folder}: {error.strerror}; is this the right user?") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"may not write into the folder {folder}; is this the right user?")
-
-
-async def _started_launcher(
-    config: Config, clock: Clock, logs: LogFolder, *, nofile_soft: int | None, manager: Manager | None
-) -> Launcher:
-    """Return the launcher that the config names or, where it names none, the best there is here.
-
-    Raise UnavailableError if the config wants systemd and it cannot be had.
-    """
-    wanted = config.tasks.launcher
-    is_service = manager is not None and manager.is_service
-    if manager is not None and is_service and os.geteuid() == 0 and wanted != "local":
-        units = SystemdLauncher(clock, logs, manager, config.runtime_dir / ENVIRONMENT_FOLDER, UNIT_FOLDER)
-        try:
-            await units.start()
-        except UnavailableError as error:
-            if wanted == "systemd":
-                raise
-            log.warning("tasks run without units of their own: %s", error, extra={"action": "launcher_local"})
-        else:
-            return units
-    elif wanted == "systemd":
-        raise UnavailableError(
-            "tasks.launcher is systemd, but this daemon is no service of the system's systemd; "
-            "start it with systemctl start barbossad, or say tasks: {launcher: auto}"
-        )
-    if manager is not None:
-        manager.drop_kept()
-    local = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER, nofile_soft=nofile_soft)
-    await local.start()
-    return local
 
 
 async def _nothing_to_reload() -> Reloaded:

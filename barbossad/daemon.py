@@ -232,7 +232,7 @@ class Daemon:
 
     def _store_fault(self, fault: str | None) -> None:
         assert self._services is not None
-        self._services.engine.store_fault(fault)
+        self._services.engine.gate.store_fault(fault)
         self._manager.status(self._status())
 
     def _status(self) -> str:

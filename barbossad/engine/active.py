@@ -59,6 +59,11 @@ class ActiveRun:
     changers: set[asyncio.Future[None]] = field(default_factory=set)
     """Those who wait for its next recorded change."""
 
+    async def recorded(self) -> None:
+        """Return when all that was decided so far is recorded."""
+        while self.recording is not None and not self.recording.done():
+            await asyncio.shield(self.recording)
+
     def disarm(self) -> None:
         """Let the run's own timeout not come any more."""
         if self.timeout is not None:

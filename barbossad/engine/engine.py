@@ -20,6 +20,7 @@ from barbossad.engine import progress as progresses
 from barbossad.engine import transitions
 from barbossad.engine.active import ActiveRun, Batch, Left, LiveAttempt, Watching
 from barbossad.engine.admission import Admission
+from barbossad.engine.gate import Gate
 from barbossad.engine.live import LiveAttempts
 from barbossad.engine.transitions import Decision
 from barbossad.errors import BarbossaError, ConflictError, UnavailableError
@@ -56,11 +57,13 @@ class Parts:
 class Engine(Watching):
     """Runs workflows."""
 
-    def __init__(self, parts: Parts, *, limit: int) -> None:
+    def __init__(self, parts: Parts, gate: Gate, *, limit: int) -> None:
         super().__init__()
         self._parts = parts
         self._clock = parts.clock
-        self._admission: Admission[tuple[ActiveRun, int]] = Admission(limit)
+        self.gate = gate
+        gate.opened = self._go_on
+        self._admission: Admission[tuple[ActiveRun, int]] = Admission(limit, self.gate)
         self._dirty: list[ActiveRun] = []
         self._last_number = 0
         self._live = LiveAttempts(
@@ -71,10 +74,6 @@ class Engine(Watching):
             go_on=self._go_on,
             crashed=self._crashed,
         )
-        self._is_stopping = False
-        self._is_leaving = False
-        self._is_draining = False
-        self._store_fault: str | None = None
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when a decision could not be made or recorded, and not for the disk's sake: the daemon must end."""
 
@@ -95,7 +94,7 @@ class Engine(Watching):
         nothing is started, and the id of the earlier run is returned. Raise UnavailableError while the daemon stops or
         the store refuses changes.
         """
-        if self._is_stopping:
+        if self.gate.is_stopping:
             raise UnavailableError("the daemon is stopping and starts nothing new; try again when it is back")
         if self._parts.database.fault:
             raise UnavailableError(f"the state file refuses changes ({self._parts.database.fault}); nothing is started")
@@ -141,8 +140,7 @@ class Engine(Watching):
         if not has_ended:
             self._stop_run(active, StopCause.CANCEL, reason)
             self._go_on()
-        while active.recording is not None and not active.recording.done():
-            await asyncio.shield(active.recording)
+        await active.recorded()
         return not has_ended
 
     async def answer(self, run_id: RunId, task_id: str, *, is_approved: bool, words: str) -> bool:
@@ -161,8 +159,7 @@ class Engine(Watching):
             active, transitions.answered(active.progress, position, is_approved=is_approved, words=words, now_ms=now_ms)
         )
         self._go_on()
-        while active.recording is not None and not active.recording.done():
-            await asyncio.shield(active.recording)
+        await active.recorded()
         return True
 
     @property
@@ -186,41 +183,9 @@ class Engine(Watching):
         self._admission.limit = limit
         self._go_on()
 
-    def store_fault(self, fault: str | None) -> None:
-        """Start nothing new while the store refuses changes."""
-        self._store_fault = fault
-        self._close_or_open()
-
-    def drain(self, *, is_on: bool) -> None:
-        """Start nothing new until told otherwise; what runs goes on, and runs may be asked for."""
-        self._is_draining = is_on
-        self._close_or_open()
-
-    @property
-    def is_draining(self) -> bool:
-        """Whether nothing new is started because somebody wants it so."""
-        return self._is_draining
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether what runs is left to the next daemon."""
-        return self._is_leaving
-
     async def drained(self) -> None:
         """Return when nothing runs any more."""
         await self._live.all_ended()
-
-    def _close_or_open(self) -> None:
-        closed = None
-        if self._is_stopping:
-            closed = "the daemon is stopping"
-        elif self._store_fault is not None:
-            closed = "the state file refuses changes"
-        elif self._is_draining:
-            closed = "the daemon is being drained (barbossactl daemon drain --end goes on)"
-        self._admission.closed = closed
-        if closed is None:
-            asyncio.get_running_loop().call_soon(self._go_on)
 
     # -- start and stop ------------------------------------------------------------------------------------
 
@@ -254,8 +219,7 @@ class Engine(Watching):
 
     def leave(self) -> None:
         """Start nothing new, and leave what runs to the next daemon; what ends meanwhile is recorded."""
-        self._is_stopping = self._is_leaving = True
-        self._close_or_open()
+        self.gate.stop(leave=True)
         for active in self._active.values():
             active.disarm()
 
@@ -264,8 +228,7 @@ class Engine(Watching):
 
         Runs with tasks that have not started stay as they are and go on at the next start.
         """
-        self._is_stopping = True
-        self._close_or_open()
+        self.gate.stop()
         for active in self._active.values():
             for live in active.live.values():
                 self._live.stop(active, live, cause, grace_seconds)
@@ -373,7 +336,7 @@ class Engine(Watching):
             crashpoints.reach("running-recorded")
         for process in batch.ended:
             process.release()
-        if not self._is_leaving:  # otherwise the next daemon finds that they never started
+        if not self.gate.is_leaving:  # otherwise the next daemon finds that they never started
             for live in batch.launches:
                 self._live.launch(active, live)
         for log_record in batch.logs:

@@ -89,7 +89,7 @@ def _state(services: Services) -> str:
         return "stopping"
     if services.database.fault:
         return "degraded"
-    return "draining" if services.engine.is_draining else "running"
+    return "draining" if services.engine.gate.is_draining else "running"
 
 
 @define("daemon.ping", Role.VIEWER)
@@ -156,15 +156,15 @@ async def drain(call: Call, params: DrainParams) -> DrainView:
     Runs that are asked for meanwhile are recorded and wait.
     """
     engine = call.services.engine
-    engine.drain(is_on=not params.end)
+    engine.gate.drain(is_on=not params.end)
     if not params.end and params.wait_seconds:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(params.wait_seconds):
                 await engine.drained()
     counts = engine.counts
     return {
-        "draining": engine.is_draining,
-        "done": engine.is_draining and not counts["running"],
+        "draining": engine.gate.is_draining,
+        "done": engine.gate.is_draining and not counts["running"],
         "running": counts["running"],
         "waiting": counts["waiting"],
     }

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from barbossad.process import bus, cgroups, unit_ends, units
 from barbossad.process.capture import Capture
-from barbossad.process.launcher import LaunchSpec, Watcher
-from barbossad.process.unit_ends import UnitFacts
+from barbossad.process.kept import KeptPipes
+from barbossad.process.launcher import LaunchSpec, ProcessEnd, Watcher
+from barbossad.process.unit_control import RESCAN_SECONDS
+from barbossad.process.unit_ends import UnitFacts, figure
 
 SIGTERM, SIGKILL, SIGCONT = 15, 9, 18
-RESCAN_SECONDS: Final = 0.02
 KILL_SECONDS: Final = 10.0
 """How long a killed process may take to go before its attempt ends without it (it hangs in the kernel)."""
+
+FACTS: Final = (
+    "MainPID", "Result", "ExecMainCode", "ExecMainStatus", "ExecMainPID", "ExecMainStartTimestamp",
+    "ExecMainExitTimestamp",
+)  # fmt: skip
+"""Properties of the service that tell how its first process stands; systemd tells of each change of them."""
+
+ACCOUNTS: Final = (
+    (bus.UNIT, "ActiveState"), (bus.UNIT, "ActiveEnterTimestampMonotonic"), (bus.UNIT, "InvocationID"),
+    (bus.SERVICE, "Result"), (bus.SERVICE, "CPUUsageNSec"), (bus.SERVICE, "MemoryPeak"),
+    (bus.SERVICE, "IOReadBytes"), (bus.SERVICE, "IOWriteBytes"),
+)  # fmt: skip
+"""What is asked once it has ended; no change of these is told."""
 
 _NEVER: Final = float("inf")
 
@@ -45,8 +61,8 @@ class UnitProcess:
         self.started_at_ms: int | None = None
         self.peak_memory_bytes: int | None = None
         self.capture: Capture
-        self.kept: dict[str, int] = {}
-        """The slots of its streams, by the names under which systemd keeps the pipes."""
+        self.pipes: KeptPipes | None = None
+        """None: they could not be made."""
 
         self.is_asked_to_stop = False
         self.is_started = False
@@ -86,6 +102,11 @@ class UnitProcess:
         """Its end is recorded: the unit may go, and with it what systemd kept for us."""
         self._controls.let_go(self)
 
+    @property
+    def has_exited_well(self) -> bool:
+        """Whether its unit is not one that systemd calls failed."""
+        return self.facts is not None and self.facts.result == "success"
+
     def hear(self, changed: Mapping[str, Any]) -> bool:
         """Take in what systemd says of the unit; return whether it says, for the first time, that it ended."""
         code, result = changed.get("ExecMainCode", 0), changed.get("Result", "success")
@@ -100,6 +121,36 @@ class UnitProcess:
             exited_at_us=changed.get("ExecMainExitTimestamp", 0),
         )
         return True
+
+    def end(self, accounts: Sequence[Any], message: str | None, now_ms: int) -> Callable[..., ProcessEnd]:
+        """Return what makes the end, given log and output; ``accounts`` are the values of ``ACCOUNTS``."""
+        assert self.facts is not None
+        state, active_us, invocation, result, cpu_ns, peak, read, written = accounts
+        if invocation and self.invocation_id is None:
+            self.invocation_id = bytes(invocation).hex()
+        is_there = state in {"active", "failed"} or self.is_asked_to_stop
+        facts = replace(
+            self.facts,
+            result=result if state == "failed" else self.facts.result,
+            was_active=bool(active_us) or not is_there or self.started_at_ms is not None,
+            is_stopped=self.facts.is_stopped or (not is_there and self.facts.result == "success"),
+        )
+        self.pid = self.pid or facts.pid or None
+        found = self.explained(facts)
+        cpu_ns = figure(cpu_ns)
+        return partial(
+            ProcessEnd,
+            cause=found.cause,
+            exit_code=found.exit_code,
+            signal=found.signal,
+            message=message or found.message,
+            started_at_ms=facts.started_at_us // 1000 or self.started_at_ms,
+            finished_at_ms=facts.exited_at_us // 1000 or now_ms,
+            cpu_seconds=None if cpu_ns is None else cpu_ns / 1e9,
+            peak_memory_bytes=figure(peak) or self.peak_memory_bytes,
+            io_read_bytes=figure(read),
+            io_write_bytes=figure(written),
+        )
 
     async def leftovers_gone(self) -> bool:
         """Return when nothing lives in the unit any more; False if something cannot be killed.

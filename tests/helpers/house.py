@@ -13,6 +13,7 @@ from typing import Any
 from barbossad.clock import Clock, SystemClock
 from barbossad.engine import recovery
 from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.gate import Gate
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import NotFoundError, StoreError
 from barbossad.model.definition import WorkflowDefinition
@@ -54,8 +55,8 @@ class House:
             boot_id="this-boot",
             discard_log=self.discarded.append,
         )
-        self.engine = Engine(self.parts, limit=limit)
-        database.on_fault(self.engine.store_fault)
+        self.engine = Engine(self.parts, Gate(), limit=limit)
+        database.on_fault(self.engine.gate.store_fault)
 
     @classmethod
     @contextlib.asynccontextmanager

@@ -94,7 +94,7 @@ socket:
         "line 1, column 37: unknown key 'group' (did you mean 'groups'?)",
         "line 1, column 50: unknown key 'oper' (did you mean 'operator'?)",
         "line 2, column 9: 'limit' must be at least 1, not 0",
-        "line 2, column 19: 'launcher' must be 'auto' or 'local', not 'locl' (did you mean 'local'?)",
+        "line 2, column 19: 'launcher' must be 'auto', 'systemd' or 'local', not 'locl' (did you mean 'local'?)",
         "line 2, column 35: 'log_limit' must be from 64K to 1T, not 1K",
         (
             "line 2, column 64: 'A B' is no name of an environment variable"
