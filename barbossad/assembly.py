@@ -20,6 +20,7 @@ from barbossad.operations.services import Reloaded, Services
 from barbossad.process.launcher import Launcher
 from barbossad.process.local import LocalLauncher
 from barbossad.process.logs import LogFolder
+from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
@@ -58,7 +59,9 @@ async def open_services(
         runs = RunStore(database)
         logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
         launcher = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER, nofile_soft=nofile_soft)
-        preparation = Preparation(task_types, config.tasks.environment, socket.gethostname())
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        secrets = SecretSource(config.secrets_dir, Path(credentials) if credentials else None)
+        preparation = Preparation(task_types, config.tasks.environment, socket.gethostname(), secrets.get)
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         parts = Parts(
             clock=clock,

@@ -16,9 +16,9 @@ from barbossad.model.definition import (
     TemplateDefinition,
     WorkflowDefinition,
 )
-from barbossad.model.names import WORKFLOW_NAME, TaskId, VersionId, WorkflowName
+from barbossad.model.names import WORKFLOW_NAME, SecretName, TaskId, VersionId, WorkflowName
 from barbossad.validation import proposal, shown, validate
-from barbossad.workflows import declarations, entries, graph
+from barbossad.workflows import declarations, entries, graph, variable_names
 from barbossad.workflows.checks import Checker, Names
 from barbossad.workflows.contract import TaskType
 from barbossad.workflows.entries import Entry
@@ -97,6 +97,7 @@ class _Reading:
         )
         dependencies = self._dependencies(tasks)
         self._check_expressions(value, tasks, dependencies)
+        self.faults.extend(variable_names.given_twice(self.document, value, raw_tasks))
         if self.faults or source is None:
             return None
         return self._compose(source, declared, tasks, dependencies)
@@ -231,7 +232,7 @@ class _Reading:
             if template
             else None,
             tasks=tuple(
-                _task(task, source.defaults, [TaskId(tasks[other].id) for other in waited_for])
+                _task(task, source, [TaskId(tasks[other].id) for other in waited_for])
                 for task, waited_for in zip(tasks, dependencies, strict=True)
             ),
             dependency_counts=tuple(len(waited_for) for waited_for in dependencies),
@@ -239,10 +240,11 @@ class _Reading:
         )
 
 
-def _task(entry: Entry, defaults: Defaults, depends_on: list[TaskId]) -> TaskDefinition:
-    source = entry.source
+def _task(entry: Entry, workflow: WorkflowSource, depends_on: list[TaskId]) -> TaskDefinition:
+    source, defaults = entry.source, workflow.defaults
     assert source is not None
     assert entry.type is not None
+    secrets = {**workflow.secrets, **defaults.secrets, **source.secrets}
     grace = source.grace if source.grace is not None else defaults.grace
     return TaskDefinition(
         id=TaskId(entry.id),
@@ -254,5 +256,6 @@ def _task(entry: Entry, defaults: Defaults, depends_on: list[TaskId]) -> TaskDef
         working_dir=source.working_dir or defaults.working_dir,
         timeout_seconds=source.timeout or defaults.timeout,
         grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
+        secrets={variable: SecretName(name) for variable, name in secrets.items()},
         line=entry.line,
     )
