@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from barbossad.engine import progress as progresses
 from barbossad.engine import transitions
 from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.live import tell_end
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import WorkflowDefinition
@@ -53,6 +54,8 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
         await parts.launcher.end_leftovers(of_this_boot)
     for run in left:
         interrupted = [_interrupted(attempt, parts, recover_log) for attempt in run.live]
+        for attempt in interrupted:
+            tell_end(attempt, run.details.run.workflow)
         if run.definition is None:
             await _give_up(parts, run.details, interrupted)
         else:
