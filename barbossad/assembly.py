@@ -20,6 +20,7 @@ from barbossad.errors import StoreError
 from barbossad.operations.services import Reloaded, Services
 from barbossad.process import choice, procfs
 from barbossad.process.logs import LogFolder
+from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
@@ -67,7 +68,11 @@ async def open_services(
         gate = Gate()
         stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
         preparation = Preparation(
-            task_types, config.tasks, socket.gethostname(), has_default_profile=launcher.has_default_profile
+            task_types,
+            config.tasks,
+            socket.gethostname(),
+            _secrets(config).get,
+            has_default_profile=launcher.has_default_profile,
         )
         parts = Parts(
             clock=clock,
@@ -96,6 +101,11 @@ async def open_services(
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )
+
+
+def _secrets(config: Config) -> SecretSource:
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    return SecretSource(config.secrets_dir, Path(credentials) if credentials else None)
 
 
 def make_folder(folder: Path) -> None:

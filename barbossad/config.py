@@ -154,6 +154,7 @@ class Config(_Settings):
     runtime_dir: AbsolutePath = Field(description="Folder of what a restart does not need")
     socket: AbsolutePath = Field(description="Where the daemon listens")
     workflows_dir: AbsolutePath = Field(description="Workflows kept as files")
+    secrets_dir: AbsolutePath = Field(description="Secrets, each in a file of its own name and mode 0600")
 
     def changes(self, new: Config) -> Changes:
         """Return which settings differ in ``new``, and which of them need a restart, by dotted name."""
@@ -183,7 +184,12 @@ def defaults(*, user: bool) -> dict[str, Path]:
     else:
         runtime = wire.user_runtime_dir()
         state = _xdg("XDG_STATE_HOME", ".local/state")
-    return {"state_dir": state, "runtime_dir": runtime, "workflows_dir": _config_dir(user=user) / "workflows"}
+    return {
+        "state_dir": state,
+        "runtime_dir": runtime,
+        "workflows_dir": _config_dir(user=user) / "workflows",
+        "secrets_dir": _config_dir(user=user) / "secrets",
+    }
 
 
 def load(path: Path | None, *, user: bool) -> Config:

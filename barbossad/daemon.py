@@ -198,7 +198,7 @@ class Daemon:
             log.warning("%s changed in the config; it needs a restart", name, extra={"action": "needs_restart"})
         kept = {
             name: getattr(self._config, name)
-            for name in ("state_dir", "runtime_dir", "socket", "workflows_dir", "clients")
+            for name in ("state_dir", "runtime_dir", "socket", "workflows_dir", "secrets_dir", "clients")
         }
         config = config.model_copy(update=kept)
         self._config = services.config = config

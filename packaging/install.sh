@@ -56,6 +56,7 @@ install_units() {
 
 install_config() {
     install -d -m 0755 /etc/barbossa /etc/barbossa/workflows /etc/barbossa/templates
+    install -d -m 0700 /etc/barbossa/secrets
     if [ -e /etc/barbossa/barbossad.yaml ]; then
         install -m 0644 "$source_dir/packaging/barbossad.yaml" /etc/barbossa/barbossad.yaml.example
         say 'kept      /etc/barbossa/barbossad.yaml (the current defaults are in barbossad.yaml.example beside it)'

@@ -125,6 +125,7 @@ class LiveAttempts:
             active.ended.append(process)
         end = attempts.without_secrets(end, live.spec.make_mask)
         attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), self._parse_outputs)
+        tell_end(attempt, progress.run.workflow)
         active.ended_logs.append(end.log)
         then = self._after_interruption(active, live, end)
         self._decided(active, transitions.attempt_ended(progress, live.position, attempt, outputs, then))
@@ -195,6 +196,20 @@ class _Watcher:
         except Exception as error:
             self._attempts.crashed(error)
             raise
+
+
+def tell_end(attempt: AttemptRecord, workflow: str) -> None:
+    """Log that an attempt has ended, and how."""
+    started_at_ms, finished_at_ms = attempt.started_at_ms, attempt.finished_at_ms
+    seconds = (finished_at_ms - started_at_ms) / 1000 if started_at_ms and finished_at_ms else 0.0
+    log.info(
+        "task %s of run %s %s after %.3f s%s",
+        attempt.task_id, attempt.run_id, attempt.state, seconds, f": {attempt.reason}" if attempt.reason else "",
+        extra={
+            "action": "attempt_finished", "run_id": attempt.run_id, "workflow": workflow, "task": attempt.task_id,
+            "attempt": attempt.number, "state": attempt.state.value, "exit_code": attempt.exit_code, "seconds": seconds,
+        },
+    )  # fmt: skip
 
 
 def _never_started(now_ms: int) -> ProcessEnd:

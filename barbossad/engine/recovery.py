@@ -10,6 +10,7 @@ from barbossad.engine import progress as progresses
 from barbossad.engine import transitions
 from barbossad.engine.active import Left
 from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.live import tell_end
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import WorkflowDefinition
@@ -53,7 +54,8 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
     settle = _Settlement(parts, findings, recover_log)
     for run in left:
         if run.definition is None:
-            await _give_up(parts, run.details, [settle.interrupted(attempt) for attempt in run.live])
+            workflow = run.details.run.workflow
+            await _give_up(parts, run.details, [settle.interrupted(attempt, workflow) for attempt in run.live])
         else:
             progress = progresses.restore(run.definition, run.details)
             engine.resume(progress, settle.left(progress, run.live))
@@ -82,7 +84,10 @@ class _Settlement:
             position = progress.definition.positions[attempt.task_id]
             verdict = self._finding(attempt).verdict
             if verdict is Verdict.GONE:
-                left.interrupted[position] = self.interrupted(attempt), self._then(progress, position, attempt)
+                left.interrupted[position] = (
+                    self.interrupted(attempt, progress.definition.name),
+                    self._then(progress, position, attempt),
+                )
             elif verdict is Verdict.LIVE:
                 left.live[position] = self._spec(progress, position, attempt)
                 self.adopted += 1
@@ -90,12 +95,15 @@ class _Settlement:
                 left.unstarted[position] = self._spec(progress, position, attempt)
         return left
 
-    def interrupted(self, attempt: AttemptRecord) -> AttemptRecord:
-        """Return an attempt as interrupted, with the output that it left."""
+    def interrupted(self, attempt: AttemptRecord, workflow: WorkflowName) -> AttemptRecord:
+        """Return an attempt as interrupted, with the output that it left, and tell it."""
         self.interruptions += 1
         output = self._recover_log(_key(attempt))
         now_ms = self._parts.clock.now_ms()
-        return transitions.attempt_interrupted(replace(attempt, log=output), self._finding(attempt).reason, now_ms)
+        reason = self._finding(attempt).reason
+        ended = transitions.attempt_interrupted(replace(attempt, log=output), reason, now_ms)
+        tell_end(ended, workflow)
+        return ended
 
     def _finding(self, attempt: AttemptRecord) -> Finding:
         if attempt.boot_id != self._parts.boot_id:

@@ -1,5 +1,7 @@
 """The life of the service: started, called, reloaded, restarted, stopped, hung and killed."""
 
+import json
+
 from tests.helpers.service import CONFIG, STATE, UNITS, WAIT_SECONDS, Service
 from tests.helpers.waiting import eventually
 
@@ -110,6 +112,24 @@ def test_broken_configuration_at_start_is_told_once(service: Service) -> None:
     assert service.property("ExecMainStatus") == "2"
     assert service.property("NRestarts") == "0"
     assert "no_such_setting" in service.log()
+
+
+def test_lines_of_a_run_are_found_by_its_id(service: Service) -> None:
+    """The journal has a line for each attempt and for the run, once each, under fields by which they are found."""
+    service.start()
+    service.apply(SHORT)
+    service.ctl("start short")
+    run_id = json.loads(service.ctl("ps --all --json").stdout)["items"][0]["id"]
+    find = f"journalctl --sync; journalctl BARBOSSA_RUN={run_id} --unit=barbossad.service --no-pager --quiet"
+    attempt, run = service.container.run(f"{find} --output=cat").stdout.splitlines()
+    assert attempt.startswith(f"task hello of run {run_id} succeeded after ")
+    assert run.startswith(f"run {run_id} of short succeeded after ")
+    (found,) = service.container.run(f"{find} --output=json BARBOSSA_TASK=hello").stdout.splitlines()
+    fields = json.loads(found)
+    assert (fields["SYSLOG_IDENTIFIER"], fields["PRIORITY"]) == ("barbossad", "6")
+    assert (fields["BARBOSSA_ACTION"], fields["BARBOSSA_ATTEMPT"]) == ("attempt_finished", "1")
+    assert (fields["BARBOSSA_WORKFLOW"], fields["BARBOSSA_STATE"]) == ("short", "succeeded")
+    assert fields["_TRANSPORT"] == "journal"
 
 
 def test_clients_wait_during_a_restart(service: Service) -> None:

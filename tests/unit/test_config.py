@@ -33,6 +33,7 @@ def test_an_empty_file_is_all_defaults() -> None:
     assert settings.state_dir == Path("/var/lib/barbossa")
     assert settings.socket == Path("/run/barbossa/barbossad.sock")
     assert settings.workflows_dir == Path("/etc/barbossa/workflows")
+    assert settings.secrets_dir == Path("/etc/barbossa/secrets")
 
 
 def test_a_users_own_folders_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -43,6 +44,7 @@ def test_a_users_own_folders_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_pat
     settings = config.parse("", "x", user=True)
     assert config.default_path(user=True) == Path("/c/barbossa/barbossad.yaml")
     assert settings.workflows_dir == Path("/c/barbossa/workflows")
+    assert settings.secrets_dir == Path("/c/barbossa/secrets")
     assert settings.state_dir == tmp_path / ".local/state/barbossa"
     assert settings.socket == Path("/r/barbossa/barbossad.sock")
 
