@@ -10,8 +10,9 @@ from barbossad.clock import rfc3339
 from barbossad.engine.progress import RunProgress, TaskProgress
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.tasks import _environment as environments
-from barbossad.tasks._api import TaskContext, TaskType
+from barbossad.tasks._api import TaskContext
 from barbossad.tasks._environment import AttemptFacts
+from barbossad.tasks._types import TaskType
 from barbossad.workflows import params, scope
 
 

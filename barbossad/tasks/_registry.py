@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from barbossad import tasks
-from barbossad.tasks._api import TaskType
+from barbossad.tasks._types import TaskType
 from barbossad.workflows.source import TASK_KEYS
 
 ENTRY_POINT_GROUP: Final = "barbossa.tasks"

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from barbossad.tasks import _registry
-from barbossad.tasks._api import TaskContext, TaskType
+from barbossad.tasks._api import TaskContext
 from barbossad.tasks._registry import TaskTypeError, type_of
+from barbossad.tasks._types import TaskType
 from barbossad.workflows.loader import Loader
 
 NEW_TYPE = '''\
