@@ -66,7 +66,7 @@ async def open_services(
             runs=runs,
             launcher=launcher,
             prepare=preparation.launch_spec,
-            parse_outputs=outputs.parse,
+            parse_outputs=outputs.reader(task_types),
             boot_id=boot_id,
             discard_log=logs.discard,
         )

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from barbossad.clock import Clock
@@ -100,7 +101,8 @@ class LiveAttempts:
         before = progress.tasks[live.position].attempts[-1]
         if live.process is not None:
             before = replace(before, pid=live.process.pid, pid_started_ticks=live.process.pid_started_ticks)
-        attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), self._parse_outputs)
+        read = partial(self._parse_outputs, progress.definition.tasks[live.position].type)
+        attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), read)
         active.ended_logs.append(end.log)
         self._decided(active, transitions.attempt_ended(progress, live.position, attempt, outputs))
         self._go_on()

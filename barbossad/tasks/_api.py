@@ -26,6 +26,12 @@ class TaskParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class TaskOutputs(BaseModel):
+    """What the outputs of types that declare them have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 def _argument(value: Any) -> str:
     if value is None:
         raise RefusalError(f"must be text, not {kind_of(value)}", 'write "" for an empty argument')

@@ -28,6 +28,15 @@ class TaskType:
     origin: str
     """The module that it comes from."""
 
+    is_worker: bool = False
+    """Whether it runs in the worker, which reports, or is a program of its own, whose exit code says all."""
+
+    repeatable: bool = False
+    """Whether doing it again, after it was interrupted anywhere, does no harm."""
+
+    Outputs: type[BaseModel] | None = None
+    """What it outputs, if it declares that."""
+
     def command(self, ctx: TaskContext, params: Any) -> Command:
         """Return the process that does a task's work; ``params`` are those of its definition.
 
