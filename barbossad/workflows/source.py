@@ -30,7 +30,7 @@ LATER_IN_TASK: Final = frozenset(
         *("run_as", "sandbox", "limits", "for_each", "max_parallel", "repeat", "expect", "creates", "unless"),
         *("lock", "priority", "warn_after", "artifacts", "rollback", "host", "output"),
         *("file", "service", "git", "http", "health_check", "database", "notify", "condition", "parallel"),
-        *("wait", "backup", "workflow", "approval"),
+        *("backup", "workflow", "approval"),
     }
 )
 """Keys of a task, and types, of the published language that this version does not have yet."""
@@ -45,6 +45,7 @@ MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("steps", "jobs", "stages"), "tasks"),
     **dict.fromkeys(("inputs", "parameters", "args", "arguments"), "params"),
     **dict.fromkeys(("code", "py"), "python"),
+    **dict.fromkeys(("sleep", "pause", "delay"), "wait"),
     **dict.fromkeys(("name", "title"), "id"),
 }
 """What a key of another tool is called here; proposed where that key exists."""
