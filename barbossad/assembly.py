@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from barbossad.engine.preparation import Preparation
 from barbossad.errors import StoreError
 from barbossad.operations.services import Reloaded, Services
 from barbossad.process import choice, procfs
+from barbossad.process.launcher import Launcher
 from barbossad.process.logs import LogFolder
 from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
@@ -28,6 +29,7 @@ from barbossad.store.workflows import WorkflowStore
 from barbossad.systemd import Manager
 from barbossad.tasks import _outputs as outputs
 from barbossad.tasks import _registry as task_registry
+from barbossad.tasks._types import TaskType
 from barbossad.workflows.loader import Loader
 from barbossad.workflows.registry import Registry
 
@@ -67,20 +69,14 @@ async def open_services(
         launcher = await choice.started_launcher(config, clock, logs, nofile_soft=nofile_soft, manager=manager)
         gate = Gate()
         stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
-        preparation = Preparation(
-            task_types,
-            config.tasks,
-            socket.gethostname(),
-            _secrets(config).get,
-            has_default_profile=launcher.has_default_profile,
-        )
+        preparation = _preparation(config, task_types, launcher)
         parts = Parts(
             clock=clock,
             database=database,
             runs=runs,
             launcher=launcher,
             prepare=preparation.launch_spec,
-            parse_outputs=outputs.parse,
+            parse_outputs=outputs.reader(task_types),
             boot_id=procfs.boot_id(),
             discard_log=logs.discard,
         )
@@ -103,9 +99,12 @@ async def open_services(
         )
 
 
-def _secrets(config: Config) -> SecretSource:
+def _preparation(config: Config, task_types: Mapping[str, TaskType], launcher: Launcher) -> Preparation:
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    return SecretSource(config.secrets_dir, Path(credentials) if credentials else None)
+    secrets = SecretSource(config.secrets_dir, Path(credentials) if credentials else None)
+    host_name = socket.gethostname()
+    has_default_profile = launcher.has_default_profile
+    return Preparation(task_types, config.tasks, host_name, secrets.get, has_default_profile=has_default_profile)
 
 
 def make_folder(folder: Path) -> None:

@@ -11,12 +11,13 @@ from barbossad.engine.progress import RunProgress
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, ProcessEnd
+from barbossad.tasks._report import Report
 
 Prepare = Callable[[RunProgress, int, int], LaunchSpec]
 """From a run, a task's position and the attempt's number to what is launched. Raises BarbossaError."""
 
-ParseOutputs = Callable[[bytes], Mapping[str, Any]]
-"""From what a task wrote to ``BARBOSSA_OUTPUT`` to its outputs. Raises ValueError."""
+ParseOutputs = Callable[[str, ProcessEnd], Report]
+"""From a task's type and the end of its process, which exited, to what it said in ``BARBOSSA_OUTPUT``."""
 
 _STOPPED_STATE = {
     StopCause.CANCEL: AttemptState.CANCELLED,
@@ -47,7 +48,7 @@ def outcome(
     attempt: AttemptRecord,
     end: ProcessEnd,
     stopped: tuple[StopCause, str] | None,
-    parse_outputs: ParseOutputs,
+    parse_outputs: Callable[[ProcessEnd], Report],
 ) -> tuple[AttemptRecord, Mapping[str, Any] | None]:
     """Return the attempt as it ended, and the task's outputs if it succeeded.
 
@@ -57,11 +58,12 @@ def outcome(
     outputs: Mapping[str, Any] | None = None
     if stopped is not None and end.cause is not EndCause.START_FAILED:
         state, reason = _STOPPED_STATE[stopped[0]], stopped[1]
-    elif state is AttemptState.SUCCEEDED and end.output is not None:
-        try:
-            outputs = parse_outputs(end.output)
-        except ValueError as error:
-            state, reason = AttemptState.FAILED, f"its outputs cannot be read: {error}"
+    elif end.cause is EndCause.EXITED:
+        report = parse_outputs(end)
+        if report.failure is not None:
+            state, reason = AttemptState.FAILED, report.failure
+        elif state is AttemptState.SUCCEEDED:
+            outputs = report.outputs
     ended = replace(
         attempt,
         state=state,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from barbossad import crashpoints
@@ -124,7 +125,8 @@ class LiveAttempts:
             )
             active.ended.append(process)
         end = attempts.without_secrets(end, live.spec.make_mask)
-        attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), self._parse_outputs)
+        read = partial(self._parse_outputs, progress.definition.tasks[live.position].type)
+        attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), read)
         tell_end(attempt, progress.run.workflow)
         active.ended_logs.append(end.log)
         then = self._after_interruption(active, live, end)

@@ -22,8 +22,9 @@ from barbossad.process import procfs
 from barbossad.process.launcher import AttemptKey, LaunchSpec, Mask
 from barbossad.security.masking import make_mask_of
 from barbossad.tasks import _environment as environments
-from barbossad.tasks._api import TaskContext, TaskType
+from barbossad.tasks._api import TaskContext
 from barbossad.tasks._environment import AttemptFacts
+from barbossad.tasks._types import TaskType
 from barbossad.workflows import params, scope
 
 

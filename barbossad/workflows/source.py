@@ -32,7 +32,7 @@ LATER_IN_TASK: Final = frozenset(
         *("for_each", "max_parallel", "repeat", "expect", "creates", "unless"),
         *("lock", "priority", "warn_after", "artifacts", "rollback", "host", "output"),
         *("file", "service", "git", "http", "health_check", "database", "notify", "condition", "parallel"),
-        *("wait", "backup", "workflow", "approval"),
+        *("backup", "workflow", "approval"),
     }
 )
 """Keys of a task, and types, of the published language that this version does not have yet."""
@@ -48,6 +48,7 @@ MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("steps", "jobs", "stages"), "tasks"),
     **dict.fromkeys(("inputs", "parameters", "args", "arguments"), "params"),
     **dict.fromkeys(("code", "py"), "python"),
+    **dict.fromkeys(("sleep", "pause", "delay"), "wait"),
     **dict.fromkeys(("name", "title"), "id"),
     **dict.fromkeys(("user", "username", "become_user", "uid"), "run_as"),
     **dict.fromkeys(("resources", "ulimit", "limit"), "limits"),

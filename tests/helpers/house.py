@@ -20,9 +20,10 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, VersionId, WorkflowName
 from barbossad.model.records import LogRecord
 from barbossad.model.states import TriggerType
-from barbossad.process.launcher import AttemptKey, LaunchSpec
+from barbossad.process.launcher import AttemptKey, LaunchSpec, ProcessEnd
 from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
+from barbossad.tasks._report import Report
 from tests.helpers.scripted import ScriptedLauncher
 
 LIMIT_SECONDS = 15
@@ -130,10 +131,10 @@ class House:
         return self.workflows[name]
 
 
-def _parse_outputs(written: bytes) -> dict[str, str]:
-    if written == b"nonsense":
-        raise ValueError("line 1 is no output")
-    return {"written": written.decode()}
+def _parse_outputs(_task_type: str, end: ProcessEnd) -> Report:
+    if end.output == b"nonsense":
+        return Report(failure="its outputs cannot be read: line 1 is no output")
+    return Report(outputs=None if end.output is None else {"written": end.output.decode()})
 
 
 class Blocker:

@@ -9,6 +9,7 @@ from barbossad.model.records import LogRecord
 from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, ProcessEnd
 from barbossad.security.masking import make_mask_of
+from barbossad.tasks._report import Report
 from tests.helpers.records import NOON_MS, attempt
 
 LOG = LogRecord(text=b"x", size_bytes=1)
@@ -19,10 +20,11 @@ def ended(cause: EndCause, **more: object) -> ProcessEnd:
     return ProcessEnd(cause=cause, **{**facts, **more})  # type: ignore[arg-type]
 
 
-def read(written: bytes) -> dict[str, str]:
-    if written == b"nonsense":
-        raise ValueError("line 1 is no output")
-    return {"written": written.decode()}
+def read(end: ProcessEnd) -> Report:
+    assert end.cause is EndCause.EXITED, "who did not exit has nothing to say"
+    if end.output == b"nonsense":
+        return Report(failure="its outputs cannot be read: line 1 is no output")
+    return Report(outputs=None if end.output is None else {"written": end.output.decode()})
 
 
 @pytest.mark.parametrize(
@@ -79,10 +81,11 @@ def test_outputs_of_a_success() -> None:
     assert outcome(attempt(), ended(EndCause.EXITED, exit_code=1, output=b"a"), None, read)[1] is None
 
 
-def test_outputs_that_cannot_be_read() -> None:
-    """A task whose outputs cannot be read has failed: others rely on them."""
-    over, outputs = outcome(attempt(), ended(EndCause.EXITED, exit_code=0, output=b"nonsense"), None, read)
-    assert (over.state, over.exit_code, outputs) == (AttemptState.FAILED, 0, None)
+@pytest.mark.parametrize("code", [0, 1])
+def test_what_a_task_says_of_its_failure(code: int) -> None:
+    """A task that says why it failed has failed for that reason, whatever its exit code."""
+    over, outputs = outcome(attempt(), ended(EndCause.EXITED, exit_code=code, output=b"nonsense"), None, read)
+    assert (over.state, over.exit_code, outputs) == (AttemptState.FAILED, code, None)
     assert over.reason == "its outputs cannot be read: line 1 is no output"
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from barbossad.tasks import _registry
-from barbossad.tasks._api import TaskContext, TaskType
+from barbossad.tasks._api import TaskContext
 from barbossad.tasks._registry import TaskTypeError, type_of
+from barbossad.tasks._types import TaskType
 from barbossad.workflows.loader import Loader
 
 NEW_TYPE = '''\
@@ -111,7 +112,7 @@ def test_a_broken_type_of_another_package_is_reported_and_left_out(package: Path
     (package / "elsewhere_exits.py").write_text("raise SystemExit(1)")
     entry_points(package, line, "greet = elsewhere")
     found = _registry.discover()
-    assert set(found.types) == {"shell", "python", "greet"}
+    assert set(found.types) == {"shell", "python", "wait", "greet"}
     (problem,) = found.problems
     assert reason in problem
     assert repr(line.split(maxsplit=1)[0]) in problem
@@ -134,7 +135,7 @@ def test_every_public_file_of_the_folder_is_a_type(types: dict[str, TaskType]) -
     [
         ("SUMMARY = ''", "it has no SUMMARY"),
         ("del EXAMPLE", "it has no EXAMPLE"),
-        ("del command", "no function command"),
+        ("del command", "neither of the functions"),
         ("BARE = {str: 'nam'}", "BARE names a param"),
         ("REPEATABLE = 'yes'", "neither True nor False"),
         ("from pydantic import BaseModel\nclass Params(BaseModel): pass", "allow unknown keys"),
