@@ -92,7 +92,7 @@ class Database:
                 raise StoreError(f"cannot open the state file {path}: {error}") from error
             # Readers are closed before the writer (the stack is last in, first out): the last connection
             # to leave checkpoints the WAL, and only the writer may.
-            writer = Writer(path, writing, retry_seconds=retry_seconds)
+            writer = Writer(path, writing, busy_seconds=busy_seconds, retry_seconds=retry_seconds)
             try:
                 yield cls(path, writer, reading, near)
             finally:
@@ -171,7 +171,12 @@ async def _connect(
     target: str, prepare: Callable[[sqlite3.Connection], None], busy_seconds: float
 ) -> AsyncIterator[aiosqlite.Connection]:
     async with aiosqlite.connect(
-        target, uri=target.startswith("file:"), isolation_level=None, cached_statements=256, timeout=busy_seconds
+        target,
+        uri=target.startswith("file:"),
+        isolation_level=None,
+        cached_statements=256,
+        timeout=busy_seconds,
+        check_same_thread=False,  # the event loop writes too, while the writer's thread does not
     ) as connection:
         await connection._execute(prepare, connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001
         yield connection
