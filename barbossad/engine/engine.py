@@ -280,8 +280,8 @@ class Engine:
         steps, active.changes = active.changes, []
         batch = _Batch(active, active.launches, active.ended_logs, is_end=active.progress.has_ended)
         active.launches, active.ended_logs = [], []
-        active.recording = self._parts.database.record(steps, is_fact=active.is_created)
-        active.recording.add_done_callback(partial(self._recorded, batch))
+        then = partial(self._recorded, batch)
+        active.recording = self._parts.database.record(steps, is_fact=active.is_created, then=then)
 
     def _begin_attempt(self, active: ActiveRun, position: int) -> None:
         """Use a slot for a ready task: prepare its command and record it as starting."""

@@ -117,9 +117,18 @@ class Database:
         """
         return self._enqueue(Waiting(_future(), is_fact, function=change))
 
-    def record(self, steps: Sequence[Change], *, is_fact: bool) -> asyncio.Future[None]:
-        """Write steps of a run in the next transaction, all or none, with those of other runs; like ``write``."""
-        return self._enqueue(Waiting(_future(), is_fact, steps=steps))
+    def record(
+        self,
+        steps: Sequence[Change],
+        *,
+        is_fact: bool,
+        then: Callable[[asyncio.Future[None]], None] | None = None,
+    ) -> asyncio.Future[None]:
+        """Write steps of a run in the next transaction, all or none, with those of other runs; like ``write``.
+
+        ``then`` is called with the future when it is done, a turn of the loop before its callbacks would be.
+        """
+        return self._enqueue(Waiting(_future(), is_fact, steps=steps, then=then))
 
     def _enqueue(self, item: Waiting) -> asyncio.Future[Any]:
         self._writer.enqueue(item)

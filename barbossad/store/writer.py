@@ -76,6 +76,8 @@ class Waiting:
     is_fact: bool
     steps: Sequence[Change] = ()
     function: Callable[[sqlite3.Connection], Any] | None = None
+    then: Callable[[asyncio.Future[Any]], None] | None = None
+    """Called with the future when it is done, in the same turn of the loop."""
 
 
 class Writer:
@@ -180,14 +182,23 @@ class Writer:
     def _answer(self, outcomes: list[Outcome]) -> None:
         """Answer some callers in this turn of the loop and the rest in later ones, so that others get theirs."""
         for item, result, error in outcomes[:ANSWERS_A_TURN]:
-            if item.future.done():
-                continue  # its caller no longer waits; the change stands
+            self._settle(item, result, error)
+        if len(outcomes) > ANSWERS_A_TURN:
+            self._loop.call_soon(self._answer, outcomes[ANSWERS_A_TURN:])
+
+    def _settle(self, item: Waiting, result: Any, error: BaseException | None) -> None:
+        """Tell a caller; one that no longer waits is told nothing, while its change stands."""
+        if not item.future.done():
             if error is None:
                 item.future.set_result(result)
             else:
                 item.future.set_exception(error)
-        if len(outcomes) > ANSWERS_A_TURN:
-            self._loop.call_soon(self._answer, outcomes[ANSWERS_A_TURN:])
+        if item.then is not None:
+            try:
+                item.then(item.future)
+            except Exception as fault:  # noqa: BLE001 (the others are told all the same)
+                told = {"message": "a caller of the writer failed", "exception": fault, "future": item.future}
+                self._loop.call_exception_handler(told)
 
     def _refused(self, refused: list[Refusal]) -> None:
         """Fail the requests, keep the facts, and rest a moment before the facts, or a probe, are tried again."""
@@ -201,8 +212,8 @@ class Writer:
         for item, _ in refused:
             if item.is_fact and not self._is_closing:
                 facts.append(item)
-            elif not item.future.done():
-                item.future.set_exception(StoreError(f"the state file {self._path} refuses changes: {reason}"))
+            else:
+                self._settle(item, None, StoreError(f"the state file {self._path} refuses changes: {reason}"))
         self._queue[:0] = facts
         self._rest = self._loop.call_later(0 if self._is_closing else self._retry_seconds, self._send)
 
