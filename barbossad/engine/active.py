@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
 from barbossad.engine.progress import RunProgress
-from barbossad.model.records import LogRecord
+from barbossad.model.records import LogRecord, RunRecord
 from barbossad.model.states import StopCause
 from barbossad.process.launcher import LaunchSpec, Process
 from barbossad.store.changes import Change
 
 WOKEN_A_TURN: Final = 8
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -80,3 +83,13 @@ def _wake(waiting: list[asyncio.Future[None]]) -> None:
             future.set_result(None)
     if len(waiting) > WOKEN_A_TURN:
         asyncio.get_running_loop().call_soon(_wake, waiting[WOKEN_A_TURN:])
+
+
+def log_end(run: RunRecord) -> None:
+    """Say how a run ended."""
+    seconds = ((run.finished_at_ms or 0) - run.created_at_ms) / 1000
+    log.info(
+        "run %s of %s %s after %.3f s%s",
+        run.id, run.workflow, run.state, seconds, f": {run.reason}" if run.reason else "",
+        extra={"action": "run_finished", "run_id": run.id, "workflow": run.workflow, "state": run.state.value},
+    )  # fmt: skip

@@ -17,7 +17,7 @@ from barbossad.clock import Clock
 from barbossad.engine import attempt as attempts
 from barbossad.engine import progress as progresses
 from barbossad.engine import transitions
-from barbossad.engine.active import ActiveRun, LiveAttempt
+from barbossad.engine.active import ActiveRun, LiveAttempt, log_end
 from barbossad.engine.admission import Admission
 from barbossad.engine.live import LiveAttempts
 from barbossad.engine.transitions import Decision
@@ -366,12 +366,7 @@ class Engine:
         active.disarm()
         self._active.pop(run.id, None)
         active.tell_end()
-        seconds = ((run.finished_at_ms or 0) - run.created_at_ms) / 1000
-        log.info(
-            "run %s of %s %s after %.3f s%s",
-            run.id, run.workflow, run.state, seconds, f": {run.reason}" if run.reason else "",
-            extra={"action": "run_finished", "run_id": run.id, "workflow": run.workflow, "state": run.state.value},
-        )  # fmt: skip
+        asyncio.get_running_loop().call_soon(log_end, run)  # who waits is told first
 
     def _stop_run(self, active: ActiveRun, cause: StopCause, reason: str) -> None:
         self._apply(active, transitions.stop(active.progress, cause, reason, self._clock.now_ms()))

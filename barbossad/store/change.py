@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Protocol
 
 from barbossad.errors import StateError
@@ -42,8 +43,13 @@ class Change(Protocol):
 
 def event(at_ms: int | None, kind: str, run_id: RunId, task: str | None, **data: Any) -> Event:
     """Return an event; facts that are None are left out."""
-    facts = {name: value for name, value in data.items() if value is not None}
-    return at_ms, kind, rows.number(run_id), task, rows.to_json(facts)
+    return at_ms, kind, rows.number(run_id), task, _facts(tuple(data.items()))
+
+
+@lru_cache(maxsize=512)
+def _facts(items: tuple[tuple[str, Any], ...]) -> str:
+    """Return facts as JSON text; those of most events are like those of the one before."""
+    return rows.to_json({name: value for name, value in items if value is not None})
 
 
 def allowed(target: StrEnum, moves: Any) -> str:
