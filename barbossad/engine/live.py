@@ -100,6 +100,7 @@ class LiveAttempts:
         before = progress.tasks[live.position].attempts[-1]
         if live.process is not None:
             before = replace(before, pid=live.process.pid, pid_started_ticks=live.process.pid_started_ticks)
+            live.process = None  # it holds the watcher, which holds this: they would wait for the garbage collector
         attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), self._parse_outputs)
         active.ended_logs.append(end.log)
         self._decided(active, transitions.attempt_ended(progress, live.position, attempt, outputs))
