@@ -39,6 +39,10 @@ ANSWER_SECONDS: Final = 2.0
 RELEASE_SECONDS: Final = 10.0
 """How long the launcher and the store may take to be closed."""
 
+COLLECTIONS: Final = (2_000, 500, 10)
+"""When the garbage collector looks for cycles (``gc.set_threshold``): at what is young often and in small pieces, at
+what has lived for a while seldom. Runs leave no cycles behind, and to look at a burst of them takes 10 ms."""
+
 GROUP: Final = "barbossa"
 MOST_DESCRIPTORS: Final = 65536
 
@@ -94,6 +98,7 @@ class Daemon:
             server.listen(sockets)
             gc.collect()
             gc.freeze()  # what stands now stands until the end: later collections need not walk it
+            gc.set_threshold(*COLLECTIONS)
             self._manager.ready(self._status())
             log.info(
                 "barbossad %s is ready: %d workflows, listening at %s", __version__, len(services.workflows),

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
 from barbossad.engine import progress as progresses
 from barbossad.engine.progress import RunProgress
 from barbossad.model.names import RunId
-from barbossad.model.records import AttemptRecord, LogRecord
+from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
 from barbossad.model.states import OnInterrupt, StopCause
 from barbossad.process.launcher import LaunchSpec, Process
 from barbossad.store.changes import Change
 from barbossad.store.runs import RunDetails
 
 WOKEN_A_TURN: Final = 8
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -163,3 +166,13 @@ def _wake(waiting: list[asyncio.Future[None]]) -> None:
             future.set_result(None)
     if len(waiting) > WOKEN_A_TURN:
         asyncio.get_running_loop().call_soon(_wake, waiting[WOKEN_A_TURN:])
+
+
+def log_end(run: RunRecord) -> None:
+    """Say how a run ended."""
+    seconds = ((run.finished_at_ms or 0) - run.created_at_ms) / 1000
+    log.info(
+        "run %s of %s %s after %.3f s%s",
+        run.id, run.workflow, run.state, seconds, f": {run.reason}" if run.reason else "",
+        extra={"action": "run_finished", "run_id": run.id, "workflow": run.workflow, "state": run.state.value},
+    )  # fmt: skip

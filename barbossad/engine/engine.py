@@ -18,7 +18,7 @@ from barbossad.clock import Clock
 from barbossad.engine import attempt as attempts
 from barbossad.engine import progress as progresses
 from barbossad.engine import transitions
-from barbossad.engine.active import ActiveRun, Batch, Left, LiveAttempt, Watching
+from barbossad.engine.active import ActiveRun, Batch, Left, LiveAttempt, Watching, log_end
 from barbossad.engine.admission import Admission
 from barbossad.engine.gate import Gate
 from barbossad.engine.live import LiveAttempts
@@ -283,8 +283,8 @@ class Engine(Watching):
             is_end=active.progress.has_ended,
         )
         active.launches, active.ended_logs, active.ended, active.announced = [], [], [], False
-        active.recording = self._parts.database.record(steps, is_fact=active.is_created)
-        active.recording.add_done_callback(partial(self._recorded, batch))
+        then = partial(self._recorded, batch)
+        active.recording = self._parts.database.record(steps, is_fact=active.is_created, then=then)
 
     def _begin_attempt(self, active: ActiveRun, position: int) -> None:
         """Use a slot for a ready task: prepare its command and record it as starting."""
@@ -376,12 +376,7 @@ class Engine(Watching):
         active.disarm()
         self._active.pop(run.id, None)
         active.tell_end()
-        seconds = ((run.finished_at_ms or 0) - run.created_at_ms) / 1000
-        log.info(
-            "run %s of %s %s after %.3f s%s",
-            run.id, run.workflow, run.state, seconds, f": {run.reason}" if run.reason else "",
-            extra={"action": "run_finished", "run_id": run.id, "workflow": run.workflow, "state": run.state.value},
-        )  # fmt: skip
+        asyncio.get_running_loop().call_soon(log_end, run)  # who waits is told first
 
     def _stop_run(self, active: ActiveRun, cause: StopCause, reason: str) -> None:
         self._apply(active, transitions.stop(active.progress, cause, reason, self._clock.now_ms()))

@@ -124,6 +124,7 @@ class LiveAttempts:
                 invocation_id=process.invocation_id,
             )
             active.ended.append(process)
+            live.process = None  # it holds the watcher, which holds this: they would wait for the garbage collector
         end = attempts.without_secrets(end, live.spec.make_mask)
         read = partial(self._parse_outputs, progress.definition.tasks[live.position].type)
         attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), read)

@@ -233,8 +233,9 @@ class Capture:
         else:
             self._final = self._file.finish() if self._file is not None else LogRecord()
         self._wake()
-        assert self._done is not None
-        self._done(self._final)
+        done, self._done = self._done, None  # whoever waited holds this: together they would wait for the collector
+        assert done is not None
+        done(self._final)
 
     def _wake(self) -> None:
         if self._waiters:

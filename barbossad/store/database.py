@@ -92,7 +92,7 @@ class Database:
                 raise StoreError(f"cannot open the state file {path}: {error}") from error
             # Readers are closed before the writer (the stack is last in, first out): the last connection
             # to leave checkpoints the WAL, and only the writer may.
-            writer = Writer(path, writing, retry_seconds=retry_seconds)
+            writer = Writer(path, writing, busy_seconds=busy_seconds, retry_seconds=retry_seconds)
             try:
                 yield cls(path, writer, reading, near)
             finally:
@@ -117,9 +117,18 @@ class Database:
         """
         return self._enqueue(Waiting(_future(), is_fact, function=change))
 
-    def record(self, steps: Sequence[Change], *, is_fact: bool) -> asyncio.Future[None]:
-        """Write steps of a run in the next transaction, all or none, with those of other runs; like ``write``."""
-        return self._enqueue(Waiting(_future(), is_fact, steps=steps))
+    def record(
+        self,
+        steps: Sequence[Change],
+        *,
+        is_fact: bool,
+        then: Callable[[asyncio.Future[None]], None] | None = None,
+    ) -> asyncio.Future[None]:
+        """Write steps of a run in the next transaction, all or none, with those of other runs; like ``write``.
+
+        ``then`` is called with the future when it is done, a turn of the loop before its callbacks would be.
+        """
+        return self._enqueue(Waiting(_future(), is_fact, steps=steps, then=then))
 
     def _enqueue(self, item: Waiting) -> asyncio.Future[Any]:
         self._writer.enqueue(item)
@@ -171,7 +180,12 @@ async def _connect(
     target: str, prepare: Callable[[sqlite3.Connection], None], busy_seconds: float
 ) -> AsyncIterator[aiosqlite.Connection]:
     async with aiosqlite.connect(
-        target, uri=target.startswith("file:"), isolation_level=None, cached_statements=256, timeout=busy_seconds
+        target,
+        uri=target.startswith("file:"),
+        isolation_level=None,
+        cached_statements=256,
+        timeout=busy_seconds,
+        check_same_thread=False,  # the event loop writes too, while the writer's thread does not
     ) as connection:
         await connection._execute(prepare, connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001
         yield connection

@@ -65,6 +65,9 @@ async def test_one_line_an_attempt_and_a_run(house: House, caplog: pytest.LogCap
     (await house.launcher.next()).exit(0)
     (await house.launcher.next()).exit(3)
     await house.ended(started)
+    await eventually_async(
+        lambda: len(caplog.records) == 3, LIMIT_SECONDS, "the run's line, which keeps nobody waiting"
+    )
     ends = [record for record in caplog.records if record.levelno == logging.INFO]
     facts = [
         {
