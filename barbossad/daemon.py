@@ -39,7 +39,8 @@ RELEASE_SECONDS: Final = 10.0
 
 COLLECTIONS: Final = (2_000, 500, 10)
 """When the garbage collector looks for cycles (``gc.set_threshold``): at what is young often and in small pieces, at
-what has lived for a while seldom. Runs leave no cycles behind, and a look at a burst of them stops the loop for 10 ms."""
+what has lived for a while seldom. Runs leave no cycles behind, and a look at a burst of them would stop the loop for
+10 ms."""
 
 GROUP: Final = "barbossa"
 MOST_DESCRIPTORS: Final = 65536
