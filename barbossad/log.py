@@ -101,6 +101,7 @@ def set_up(level: str) -> None:
     set_level(level)
     # What these would find out for every record stands in no line of ours.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 (so logging's documentation, under "Optimization": nor where it was said)
 
 
 def set_level(level: str) -> None:
