@@ -11,8 +11,9 @@ import contextlib
 import logging
 import os
 import sys
-import time
 from typing import Final
+
+from barbossad.clock import rfc3339
 
 _PRIORITIES: Final = (
     (logging.CRITICAL, 2),
@@ -30,7 +31,7 @@ _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(1
 
 def one_line(text: str) -> str:
     """Return ``text`` with control characters escaped, so that nobody can forge a line or steer a terminal."""
-    return text.translate(_CONTROL)
+    return text if text.isprintable() else text.translate(_CONTROL)
 
 
 class Formatter(logging.Formatter):
@@ -51,8 +52,8 @@ class Formatter(logging.Formatter):
         if self._for_journal:
             priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
             return f"<{priority}>" + one_line(sentence + facts)
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        return f"{stamp}.{record.msecs:03.0f}Z {record.levelname.lower():8} " + one_line(sentence + facts)
+        stamp = rfc3339(int(record.created * 1000))
+        return f"{stamp} {record.levelname.lower():8} " + one_line(sentence + facts)
 
 
 class TurnHandler(logging.Handler):
