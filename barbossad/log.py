@@ -12,10 +12,10 @@ import contextlib
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator
 from typing import Final
 
+from barbossad.clock import rfc3339
 from barbossad.journal import Journal
 
 IDENTIFIER: Final = "barbossad"
@@ -36,7 +36,7 @@ _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(1
 
 def one_line(text: str) -> str:
     """Return ``text`` with control characters escaped, so that nobody can forge a line or steer a terminal."""
-    return text.translate(_CONTROL)
+    return text if text.isprintable() else text.translate(_CONTROL)
 
 
 class Formatter(logging.Formatter):
@@ -52,8 +52,8 @@ class Formatter(logging.Formatter):
         facts = "".join(f" {name}={value}" for name, value in _facts(record))
         if self._for_journal:
             return f"<{_priority(record)}>" + one_line(sentence + facts)
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        return f"{stamp}.{record.msecs:03.0f}Z {record.levelname.lower():8} " + one_line(sentence + facts)
+        stamp = rfc3339(int(record.created * 1000))
+        return f"{stamp} {record.levelname.lower():8} " + one_line(sentence + facts)
 
     def sentence(self, record: logging.LogRecord) -> str:
         """Return what a record says, a traceback with it."""
@@ -162,6 +162,7 @@ def set_up(level: str) -> None:
     set_level(level)
     # What these would find out for every record stands in no line of ours.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 (so logging's documentation, under "Optimization": nor where it was said)
 
 
 def _handler(descriptor: int) -> logging.Handler:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import (
     clients,
+    memory,
     report,
     w1_one_task,
     w2_chain,
@@ -39,6 +40,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "W6": w6_start.run,
     "W7": w7_history.run,
     "W8": w8_command_line.run,
+    "memory": memory.run,
     "clients": clients.run,
 }
 

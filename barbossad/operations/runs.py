@@ -167,8 +167,9 @@ async def listing(call: Call, params: ListParams) -> RunPage:
 async def wait(call: Call, params: WaitParams) -> RunView:
     """Answer when the run has ended and that is recorded."""
     run_id = RunId(params.run_id)
+    limit = contextlib.nullcontext() if params.timeout_seconds is None else asyncio.timeout(params.timeout_seconds)
     try:
-        async with asyncio.timeout(params.timeout_seconds):
+        async with limit:
             ended = await call.services.engine.wait(run_id)
     except TimeoutError:
         raise TimedOutError(f"run {run_id} has not ended after {params.timeout_seconds:g} s; it goes on") from None
