@@ -10,6 +10,7 @@ import pytest
 
 from barbossad.tasks import _registry
 from barbossad.tasks._api import TaskContext
+from barbossad.tasks._job import Job
 from barbossad.tasks._registry import TaskTypeError, type_of
 from barbossad.tasks._types import TaskType
 from barbossad.workflows.loader import Loader
@@ -136,6 +137,10 @@ def test_every_public_file_of_the_folder_is_a_type(types: dict[str, TaskType]) -
         ("SUMMARY = ''", "it has no SUMMARY"),
         ("del EXAMPLE", "it has no EXAMPLE"),
         ("del command", "neither of the functions"),
+        ("async def run(ctx, params): pass", "both functions"),
+        ("del command\ndef run(ctx, params): pass", "write async def run"),
+        ("REPEATABLE = 'yes'", "REPEATABLE is neither True nor False"),
+        ("class Outputs(TaskParams):\n    x: int = 1", "its output 'x' has no description"),
         ("BARE = {str: 'nam'}", "BARE names a param"),
         ("from pydantic import BaseModel\nclass Params(BaseModel): pass", "allow unknown keys"),
         ("class Params(TaskParams):\n    x: int = 1", "'x' has no description"),
@@ -147,3 +152,19 @@ def test_what_a_type_lacks_is_said(change: str, reason: str) -> None:
     exec(NEW_TYPE + change, module.__dict__)
     with pytest.raises(TaskTypeError, match=reason):
         type_of(module, "greet")
+
+
+def test_a_type_may_be_a_coroutine(package: Path) -> None:
+    """``run`` in place of ``command``: its command is the worker, told which module it is; what it is, is known."""
+    text = NEW_TYPE.partition("def command")[0] + "REPEATABLE = True\nasync def run(ctx, params):\n    return None\n"
+    (package / "elsewhere_run.py").write_text(text)
+    entry_points(package, "greet = elsewhere_run")
+    types_ = _registry.load()
+    greet = types_["greet"]
+    assert (greet.is_worker, greet.repeatable, greet.Outputs) == (True, True, None)
+    assert (types_["shell"].is_worker, types_["shell"].repeatable) == (False, False)
+    script = greet.command(context(greet), greet.Params.model_validate({"name": "x"})).script
+    assert script is not None
+    job = Job.decode(script)
+    assert (job.module, job.params) == ("elsewhere_run", {"name": "x"})
+    assert str(package) in job.search_path
