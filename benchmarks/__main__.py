@@ -24,6 +24,7 @@ from benchmarks import (
     w6_start,
     w7_history,
     w8_command_line,
+    worker,
 )
 from benchmarks.daemon import CallError
 from benchmarks.floors import BenchError, compile_program
@@ -40,6 +41,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "W7": w7_history.run,
     "W8": w8_command_line.run,
     "clients": clients.run,
+    "worker": worker.run,
 }
 
 
