@@ -105,12 +105,15 @@ def test_what_an_expression_gives_is_validated_like_what_is_written(package: Pat
         ("other = json", "has no class Params"),
         ("raises = elsewhere_raises", "boom"),
         ("exits = elsewhere_exits", "it ended the program"),
+        ("inner = elsewhere_inner:Inner", "it is no module, which the worker could import"),
     ],
 )
 def test_a_broken_type_of_another_package_is_reported_and_left_out(package: Path, line: str, reason: str) -> None:
     """Somebody else's fault never keeps the daemon from starting, nor the other types from working."""
     (package / "elsewhere_raises.py").write_text("raise RuntimeError('boom')")
     (package / "elsewhere_exits.py").write_text("raise SystemExit(1)")
+    inner = "from elsewhere import Params\nclass Inner:\n    Params = Params\n    async def run(ctx, params): pass\n"
+    (package / "elsewhere_inner.py").write_text(inner)
     entry_points(package, line, "greet = elsewhere")
     found = _registry.discover()
     assert set(found.types) == {"shell", "python", "wait", "greet"}
