@@ -25,6 +25,7 @@ from benchmarks import (
     w6_start,
     w7_history,
     w8_command_line,
+    worker,
 )
 from benchmarks.daemon import CallError
 from benchmarks.floors import BenchError, compile_program
@@ -42,6 +43,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "W8": w8_command_line.run,
     "memory": memory.run,
     "clients": clients.run,
+    "worker": worker.run,
 }
 
 

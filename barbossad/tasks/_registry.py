@@ -112,6 +112,8 @@ def _way(module: ModuleType) -> tuple[Callable[..., Any], bool]:
         return command, False
     if not inspect.iscoroutinefunction(run):
         raise TaskTypeError("its run is no coroutine function; write async def run(ctx, params)")
+    if not isinstance(module, ModuleType):
+        raise TaskTypeError("it is no module, which the worker could import; let its entry point name one")
     return command_of(module.__name__), True
 
 

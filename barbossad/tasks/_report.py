@@ -73,7 +73,9 @@ def encode_failure(reason: str) -> bytes:
 def decode(written: bytes) -> Report:
     """Return what a report says. Raise ReportError if it is none."""
     lines = written.split(b"\n")
-    if lines.pop() != b"" or _object(lines, 0) != HEADER:
+    if lines.pop() != b"" or not lines:
+        raise ReportError("its last line is not whole")
+    if _object(lines, 0) != HEADER:
         raise ReportError("line 1 is not the first line of a report")
     outputs: dict[str, Any] = {}
     for position in range(1, len(lines) - 1):

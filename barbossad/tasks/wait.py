@@ -44,7 +44,7 @@ def _instant(value: Any) -> datetime:
     if match and not match["zone"]:
         raise RefusalError(f"does not say in which time zone it is: {shown(value)}", _HINT)
     try:
-        return datetime.fromisoformat(value if match else "")
+        return datetime.fromisoformat(value.upper() if match else "")
     except ValueError:
         raise RefusalError(f"is no instant: {shown(value)}", _HINT) from None
 
