@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import (
     clients,
+    flood,
     report,
     w1_one_task,
     w2_chain,
@@ -40,6 +41,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "W7": w7_history.run,
     "W8": w8_command_line.run,
     "clients": clients.run,
+    "flood": flood.run,
 }
 
 

@@ -13,6 +13,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -38,6 +39,9 @@ DRAIN_SECONDS: Final = 2.0
 
 _STEP_BYTES: Final = 256 * 1024
 """About how many bytes of records one read may make: short lines grow twentyfold."""
+
+_STEP_SECONDS: Final = 0.002
+"""How long one read may take, about: bytes that are no text, and secrets, make work."""
 
 _PIPE_BYTES: Final = 1024 * 1024
 _STOPPED_READING: Final = (
@@ -68,12 +72,14 @@ class Pipe:
         data = self._take()
         if data is None:
             return False
+        begun = time.perf_counter()
         size = self._add(data, is_last=not data)
         if not data:
             self._capture.close_pipe(self)
         if len(data) < self._chunk_bytes // 2:  # a full pipe of 64 KiB may hold half of that: pages are not shared
             return False
-        self._chunk_bytes = max(_LEAST_CHUNK_BYTES, min(CHUNK_BYTES, _STEP_BYTES * len(data) // max(size, 1)))
+        share = min(_STEP_BYTES / max(size, 1), _STEP_SECONDS / (time.perf_counter() - begun))
+        self._chunk_bytes = max(_LEAST_CHUNK_BYTES, min(CHUNK_BYTES, int(share * len(data))))
         if not self._is_large:
             self._is_large = True
             with suppress(OSError):  # the user's share of pipe memory may be used up
