@@ -37,10 +37,10 @@ YOUNG_SECONDS: Final = 0.1
 DRAIN_SECONDS: Final = 2.0
 """How long the rest of the output is waited for when the attempt is over but something holds its pipe."""
 
-_STEP_BYTES: Final = 256 * 1024
+_STEP_BYTES: Final = 128 * 1024
 """About how many bytes of records one read may make: short lines grow twentyfold."""
 
-_STEP_SECONDS: Final = 0.002
+_STEP_SECONDS: Final = 0.001
 """How long one read may take, about: bytes that are no text, and secrets, make work."""
 
 _PIPE_BYTES: Final = 1024 * 1024
