@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import (
     clients,
+    flood,
     memory,
     report,
     w1_one_task,
@@ -44,6 +45,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "memory": memory.run,
     "clients": clients.run,
     "worker": worker.run,
+    "flood": flood.run,
 }
 
 

@@ -31,4 +31,4 @@ def run(bench: Bench) -> list[Figure]:
         bench.samples(50, 20),
         warm_up=2,
     )
-    return [starts.figure("worker", "wait: 0s as a process", bar=3.0, aim=2.0)]
+    return [starts.figure("worker", "wait: 0s as a process", bar=2.0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -15,8 +16,11 @@ from barbossad.process.logfile import SMALL_BYTES
 
 CHUNK_BYTES: Final = 65536
 _LEAST_CHUNK_BYTES: Final = 4096
-_STEP_BYTES: Final = 256 * 1024
+_STEP_BYTES: Final = 128 * 1024
 """About how many bytes of records one read may make: short lines grow twentyfold."""
+
+_STEP_SECONDS: Final = 0.001
+"""How long one read may take, about: bytes that are no text, and secrets, make work."""
 
 _PIPE_BYTES: Final = 1024 * 1024
 
@@ -81,12 +85,14 @@ class Pipe:
         data = self._take()
         if data is None:
             return False
+        begun = time.perf_counter()
         size = self._add(data, is_last=not data)
         if not data:
             self._capture.close_pipe(self)
         if len(data) < self._chunk_bytes // 2:  # a full pipe of 64 KiB may hold half of that: pages are not shared
             return False
-        self._chunk_bytes = max(_LEAST_CHUNK_BYTES, min(CHUNK_BYTES, _STEP_BYTES * len(data) // max(size, 1)))
+        share = min(_STEP_BYTES / max(size, 1), _STEP_SECONDS / (time.perf_counter() - begun))
+        self._chunk_bytes = max(_LEAST_CHUNK_BYTES, min(CHUNK_BYTES, int(share * len(data))))
         if not self._is_large:
             self._is_large = True
             with suppress(OSError):  # the user's share of pipe memory may be used up

@@ -77,13 +77,13 @@ def ended(daemon: Daemon, workflow: str) -> dict[str, Any]:
 
 
 def output(daemon: Daemon, run_id: str, task: str) -> list[str]:
-    lines: list[str] = []
-    cursor = "0"
+    """Return what a task printed, lines put together again."""
+    text, cursor = "", "0"
     while True:
         page = daemon.call("run.logs", run_id=run_id, task=task, cursor=cursor)
-        lines += [item["text"] for item in page["items"]]
+        text += "".join(item["text"] + ("" if item["partial"] else "\n") for item in page["items"])
         if page["next_cursor"] == cursor:
-            return lines
+            return text.splitlines()
         cursor = page["next_cursor"]
 
 
