@@ -57,7 +57,13 @@ async def open_services(
         await workflows.open()
         runs = RunStore(database)
         logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
-        launcher = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER, nofile_soft=nofile_soft)
+        launcher = LocalLauncher(
+            clock,
+            logs,
+            config.runtime_dir / TASK_FOLDER,
+            nofile_soft=nofile_soft,
+            hidden=(config.runtime_dir, config.state_dir, config.socket),
+        )
         preparation = Preparation(
             task_types, config.tasks, socket.gethostname(), has_default_profile=launcher.has_default_profile
         )
