@@ -50,6 +50,12 @@ async def started_launcher(
         )
     if manager is not None:
         manager.drop_kept()
-    local = LocalLauncher(clock, logs, config.runtime_dir / TASK_FOLDER, nofile_soft=nofile_soft)
+    local = LocalLauncher(
+        clock,
+        logs,
+        config.runtime_dir / TASK_FOLDER,
+        nofile_soft=nofile_soft,
+        hidden=(config.runtime_dir, config.state_dir, config.socket),
+    )
     await local.start()
     return local

@@ -24,10 +24,10 @@ class CannotEnforceError(BarbossaError):
 
     kind = "unavailable"
 
-    def __init__(self, launcher: str, missing: Sequence[str]) -> None:
+    def __init__(self, launcher: str, missing: Sequence[str], *, can_be_waived: bool = True) -> None:
+        waiver = ", or say sandbox: {best_effort: true} to go without" if can_be_waived else ""
         super().__init__(
-            f"the {launcher} launcher cannot enforce {', '.join(missing)}; "
-            "run the daemon under systemd, or say sandbox: {best_effort: true} to go without"
+            f"the {launcher} launcher cannot enforce {', '.join(missing)}; run the daemon under systemd{waiver}"
         )
         self.missing = tuple(missing)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -11,13 +12,15 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from barbossad.clock import Clock
-from barbossad.errors import UnavailableError
+from barbossad.errors import BarbossaError, UnavailableError
+from barbossad.model.isolation import UNCONFINED
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.process import cgroups, failures, leftovers, procfs, reaper, taskfiles
 from barbossad.process.capture import Capture, Recorder
+from barbossad.process.confinement import Confinement
 from barbossad.process.launcher import (
     SCRIPT,
     AttemptKey,
@@ -31,6 +34,7 @@ from barbossad.process.launcher import (
     Watcher,
 )
 from barbossad.process.logs import LogFolder
+from barbossad.process.programs import StartFailureError
 from barbossad.process.supervisor import Report, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -51,6 +55,7 @@ class LocalProcess:
     def __init__(self, spec: LaunchSpec, serial: int, watcher: Watcher, stop: Callable[[int, float], None]) -> None:
         self.key = spec.key
         self.has_script = spec.script is not None
+        self.folder: Path
         self.serial = serial
         self.watcher = watcher
         self.pid: int | None = None
@@ -77,21 +82,33 @@ class LocalLauncher(Launcher):
 
     ``runtime_dir`` holds scripts and outputs, is the daemon's alone and best on a tmpfs; its path is also what tells
     this daemon's processes from another's. ``nofile_soft`` is the limit on open files that tasks get (None: that of
-    this process).
+    this process). ``hidden`` are more folders and sockets of the daemon that no sandboxed task sees.
     """
 
     name = "local"
     lacks = (
         "tasks end with the daemon",
-        "no limits and no sandbox",
+        "no limits of memory, processors, processes and disk time",
+        "no dynamic users, no filter of system calls, no detach",
+        "no sandbox for tasks that name none",
     )
     has_default_profile = False
 
-    def __init__(self, clock: Clock, logs: LogFolder, runtime_dir: Path, *, nofile_soft: int | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        logs: LogFolder,
+        runtime_dir: Path,
+        *,
+        nofile_soft: int | None = None,
+        hidden: Sequence[Path] = (),
+    ) -> None:
         self._clock = clock
         self._runtime_dir = runtime_dir.absolute()
         self._nofile_soft = nofile_soft or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._tag = _tag_of(self._runtime_dir)
+        self._shared_dir = taskfiles.shared_folder(self._runtime_dir)
+        self._confinement = Confinement([self._runtime_dir, self._shared_dir, *hidden])
         self._logs = logs
         self._recorder: Recorder
         self._supervisor: Supervisor | None = None
@@ -114,27 +131,35 @@ class LocalLauncher(Launcher):
         """Start the reaper. Raise OSError if that cannot be."""
         self._was_subreaper = procfs.become_subreaper()  # should the reaper die, what it had falls to this process
         taskfiles.clear(self._runtime_dir)
+        if self._shared_dir.exists():
+            taskfiles.clear(self._shared_dir, taskfiles.SHARED_MODE)
         self._recorder = Recorder(self._clock, self._logs)
         self._idle = asyncio.Event()
         self._start_supervisor()
+
+    def enforce(self, spec: LaunchSpec) -> Mapping[str, Any] | None:
+        """Return what will be in force for this attempt; raise CannotEnforceError naming what cannot be."""
+        return self._confinement.words(self._confinement.plan(spec))
 
     def launch(self, spec: LaunchSpec, watcher: Watcher) -> Process:
         """Start an attempt; return at once."""
         self._serial += 1
         process = LocalProcess(spec, self._serial, watcher, self._stop)
+        process.folder = self._runtime_dir
         self._live[process.serial] = process
         fds: list[int] = []
         try:
             if self._is_closing:
                 raise UnavailableError("the daemon is stopping")
-            message = self._message(spec, process.serial)
+            message = self._message(spec, process)
             fds += os.pipe2(os.O_CLOEXEC)
             fds += os.pipe2(os.O_CLOEXEC)
-        except (OSError, UnavailableError) as error:
+        except (OSError, BarbossaError) as error:
             for fd in fds:
                 os.close(fd)
             process.capture = self._recorder.capture(spec.key, {})
-            asyncio.get_running_loop().call_soon(self._fail, process, f"cannot prepare the start: {error}")
+            reason = str(error) if isinstance(error, StartFailureError) else f"cannot prepare the start: {error}"
+            asyncio.get_running_loop().call_soon(self._fail, process, reason)
             return process
         process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]}, spec.make_mask)
         self._command(partial(Supervisor.launch, message=message, stdout=fds[1], stderr=fds[3]))
@@ -176,21 +201,36 @@ class LocalLauncher(Launcher):
         if self._supervisor is not None:
             supervisor, self._supervisor = self._supervisor, None
             await supervisor.close()
+            with contextlib.suppress(OSError):
+                self._shared_dir.rmdir()
             procfs.become_subreaper(self._was_subreaper)  # a script that used an embedded Barbossa is as it was
 
     # -- to the reaper -------------------------------------------------------------------------------------
 
-    def _message(self, spec: LaunchSpec, serial: int) -> tuple[object, ...]:
+    def _message(self, spec: LaunchSpec, process: LocalProcess) -> tuple[object, ...]:
         """Return what the reaper is to do, having written the script."""
-        argv = spec.argv
+        argv, owner, plan = spec.argv, None, None
+        if spec.isolation is not UNCONFINED:
+            plan = self._confinement.plan(spec)
+            owner = plan.account.owner if plan.account else None
+            if owner is not None:
+                self._shared_dir.mkdir(mode=taskfiles.SHARED_MODE, exist_ok=True)
+                process.folder = self._shared_dir
+        script = None
         if spec.script is not None:
-            path = taskfiles.path_of(self._runtime_dir, spec.key, taskfiles.SCRIPT_SUFFIX)
-            taskfiles.write_script(path, spec.script)
-            argv = tuple(path if argument == SCRIPT else argument for argument in argv)
+            script = taskfiles.path_of(process.folder, spec.key, taskfiles.SCRIPT_SUFFIX)
+            taskfiles.write_script(script, spec.script, owner)
+            argv = tuple(script if argument == SCRIPT else argument for argument in argv)
         env = dict(spec.env)
-        env[OUTPUT_VARIABLE] = taskfiles.path_of(self._runtime_dir, spec.key, taskfiles.OUTPUT_SUFFIX)
+        output = env[OUTPUT_VARIABLE] = taskfiles.path_of(process.folder, spec.key, taskfiles.OUTPUT_SUFFIX)
         marker = env[procfs.MARKER] = _marker(spec.key)
-        return serial, marker, argv, env, spec.working_dir
+        if plan is not None:
+            files = [("--ro-bind", script)] if script else []
+            if owner is not None or plan.has_view:
+                taskfiles.make_output(output, owner)
+                files.append(("--bind", output))
+            argv, env = self._confinement.wrap(plan, argv, env, spec.working_dir, files)
+        return process.serial, marker, argv, env, spec.working_dir
 
     def _stop(self, serial: int, grace_seconds: float) -> None:
         if serial in self._live:
@@ -263,9 +303,9 @@ class LocalLauncher(Launcher):
 
     def _end(self, process: LocalProcess, make: Callable[..., ProcessEnd], log: LogRecord) -> None:
         """Clean up after an attempt of which nothing lives, and tell of its end."""
-        output = taskfiles.take_output(taskfiles.path_of(self._runtime_dir, process.key, taskfiles.OUTPUT_SUFFIX))
+        output = taskfiles.take_output(taskfiles.path_of(process.folder, process.key, taskfiles.OUTPUT_SUFFIX))
         if process.has_script:
-            taskfiles.remove(taskfiles.path_of(self._runtime_dir, process.key, taskfiles.SCRIPT_SUFFIX))
+            taskfiles.remove(taskfiles.path_of(process.folder, process.key, taskfiles.SCRIPT_SUFFIX))
         del self._live[process.serial]
         self._tell(process.watcher.ended, process, make(log=log, output=output))
         if self._is_closing and not self._live:

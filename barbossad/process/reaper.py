@@ -264,15 +264,23 @@ class Reaper:
                 return True
             attempt = self._mains.get(child.si_pid)
             if attempt is None:
-                os.waitpid(child.si_pid, 0)
-                self._owners.pop(child.si_pid, None)
+                self._bury(child.si_pid)
                 continue
             if attempt.kill_at == _NEVER or attempt.kill_at <= now:
                 procfs.kill_group(child.si_pid)  # while the dead leader keeps the number from being reused
             _, attempt.status, usage = os.wait4(child.si_pid, 0)
-            attempt.cpu_seconds = usage.ru_utime + usage.ru_stime
-            attempt.peak_kib = usage.ru_maxrss
+            attempt.cpu_seconds += usage.ru_utime + usage.ru_stime
+            attempt.peak_kib = max(attempt.peak_kib, usage.ru_maxrss)
             self._main_ended(attempt, now)
+
+    def _bury(self, pid: int) -> None:
+        """Wait for a dead stranger; what it used is its attempt's (that of a PID namespace is its first process's)."""
+        owners = self._owners_of(pid)
+        _, _, usage = os.wait4(pid, 0)
+        del self._owners[pid]
+        for attempt in owners if len(owners) == 1 else ():
+            attempt.cpu_seconds += usage.ru_utime + usage.ru_stime
+            attempt.peak_kib = max(attempt.peak_kib, usage.ru_maxrss)
 
     def _main_ended(self, attempt: Attempt, now: float) -> None:
         """Go over from the first process to what is left of the others."""

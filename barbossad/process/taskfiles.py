@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -11,6 +12,11 @@ from barbossad.process.launcher import OUTPUT_LIMIT, AttemptKey
 
 SCRIPT_SUFFIX = ".script"
 OUTPUT_SUFFIX = ".output"
+SHARED_MODE = 0o711
+"""Of a folder whose files belong to several users: whoever knows a name gets at what is theirs."""
+
+Owner = tuple[int, int]
+"""User and group as chown(2) takes them."""
 
 
 def path_of(folder: Path, key: AttemptKey, suffix: str) -> str:
@@ -18,26 +24,41 @@ def path_of(folder: Path, key: AttemptKey, suffix: str) -> str:
     return f"{folder}/{key.run_id}-{key.task_id}-{key.number}{suffix}"
 
 
-def write_script(path: str, text: bytes, *, mode: int = 0o500, owner: tuple[int, int] | None = None) -> None:
-    """Make a file that only its owner (user and group, if not the caller's) may read, and execute if ``mode`` says so.
+def shared_folder(folder: Path) -> Path:
+    """Return where the files of attempts lie that run as another user, who may not enter ``folder``."""
+    return Path(f"/run/barbossa-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}")
 
-    Raise OSError if it cannot be made.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+def write_script(path: str, text: bytes, owner: Owner | None = None, *, mode: int = 0o500) -> None:
+    """Make a file that only its owner may read, and execute if ``mode`` says so; raise OSError if it cannot be made."""
+    fd = _create(path, mode)
     try:
-        fd = os.open(path, flags, mode)
-    except FileExistsError:  # left by a daemon that was killed
-        remove(path)
-        fd = os.open(path, flags, mode)
-    try:
+        if owner is not None:
+            os.fchown(fd, *owner)
         view = memoryview(text)
         while view:
             view = view[os.write(fd, view) :]
-        if owner not in {None, (os.geteuid(), os.getegid())}:
-            assert owner is not None
+    finally:
+        os.close(fd)
+
+
+def make_output(path: str, owner: Owner | None) -> None:
+    """Make the file for outputs of a task that could not make it: it may not write, or not see, where it is."""
+    fd = _create(path, 0o600)
+    try:
+        if owner is not None:
             os.fchown(fd, *owner)
     finally:
         os.close(fd)
+
+
+def _create(path: str, mode: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:  # left by a daemon that was killed
+        remove(path)
+        return os.open(path, flags, mode)
 
 
 def take_output(path: str, *, keep: bool = False) -> bytes | None:
@@ -57,7 +78,7 @@ def take_output(path: str, *, keep: bool = False) -> bytes | None:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return None
         with open(fd, "rb", closefd=False) as file:
-            return file.read(OUTPUT_LIMIT + 1)
+            return file.read(OUTPUT_LIMIT + 1) or None
     except OSError:
         return None
     finally:
@@ -76,10 +97,10 @@ def remove(path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def clear(folder: Path) -> None:
-    """Make the folder, the owner's alone, and remove what an earlier daemon left in it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+def clear(folder: Path, mode: int = 0o700) -> None:
+    """Make the folder, the owner's alone unless ``mode`` says more, and remove what an earlier daemon left in it."""
+    folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    folder.chmod(mode)
     for entry in folder.iterdir():
         if entry.suffix in {SCRIPT_SUFFIX, OUTPUT_SUFFIX}:
             remove(str(entry))
