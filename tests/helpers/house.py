@@ -83,6 +83,8 @@ class House:
         self.engine._live._spawned.clear()
         if self.engine.crash.done():
             self.engine.crash.exception()
+        else:
+            self.engine.crash.cancel()  # what processes still tell the engine is no fault of anybody
 
     async def recover(self) -> None:
         """Do what a new daemon does first."""
