@@ -73,8 +73,9 @@ class Preparation:
             host_name=self._host_name,
         )
         base = self._base
-        if task.isolation.run_as is not SAME_USER:
-            base = environments.base(confining.account(task.isolation.run_as, self._user), self._configured)
+        run_as = self._confining.run_as(task.isolation)
+        if run_as is not SAME_USER:
+            base = environments.base(confining.account(run_as, self._user), self._configured)
         start = {**base, **params.environment(run.params)} if run.params else base
         environment = environments.build(start, definition, task, AttemptFacts(run_id=run.id, number=number), names)
         if number > 1 and (resumed := _resumed(progress.tasks[position].attempts[number - 2])):

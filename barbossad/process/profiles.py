@@ -58,11 +58,6 @@ def profile_of(isolation: Isolation) -> SandboxProfile:
     return isolation.sandbox.profile or SandboxProfile.NONE
 
 
-def wants_own_user(isolation: Isolation) -> bool:
-    """Say whether the profile keeps a task from being root."""
-    return profile_of(isolation) is SandboxProfile.STRICT
-
-
 def properties(isolation: Isolation) -> list[tuple[str, Variant]]:
     """Return the properties of the profile, with what the task says otherwise."""
     found = dict(BY_PROFILE[profile_of(isolation)])

@@ -90,7 +90,7 @@ class Pipe:
         if not data:
             self._capture.close_pipe(self)
         if len(data) < self._chunk_bytes // 2:  # a full pipe of 64 KiB may hold half of that: pages are not shared
-            return False
+            return self.is_sealed and bool(data)  # nothing would wake us for the rest
         share = min(_STEP_BYTES / max(size, 1), _STEP_SECONDS / (time.perf_counter() - begun))
         self._chunk_bytes = max(_LEAST_CHUNK_BYTES, min(CHUNK_BYTES, int(share * len(data))))
         if not self._is_large:

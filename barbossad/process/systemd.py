@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +48,7 @@ ANNOUNCE_SECONDS: Final = 0.05
 """A process that ends sooner is told of once, not twice."""
 
 _CLOSE_SECONDS: Final = 15.0
+_RETRY_SECONDS: Final = 1.0
 logger = logging.getLogger(__name__)
 
 
@@ -168,15 +169,22 @@ class SystemdLauncher(Launcher):
             self._run(self._announce(process), f"announce {process.unit}")
 
     async def _announce(self, process: UnitProcess) -> None:
-        """Tell that a process lives, when its program was executed; drop what was needed only until then."""
-        wanted = ((UNIT, "InvocationID"), (UNIT, "ActiveEnterTimestampMonotonic"), (SERVICE, "MainPID"),
-                  (SERVICE, "ExecMainStartTimestamp"))  # fmt: skip
-        invocation, active_us, pid, started_us = await self._bus.get_many(process.path, *wanted)
+        """Tell that a process lives, when its program was executed; drop what was needed only until then.
+
+        It may have ended unnoticed: the first time that systemd would tell of a change, it tells of the unit instead.
+        """
+        names = [(SERVICE, name) for name in FACTS]
+        wanted = ((UNIT, "InvocationID"), (UNIT, "ActiveEnterTimestampMonotonic"), *names)
+        invocation, active_us, *values = await self._bus.get_many(process.path, *wanted)
+        facts = dict(zip(FACTS, values, strict=True))
+        if process.hear(facts):
+            await self._take_end(process)
         if process.facts is not None:
             return
         if not active_us:
             asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._announce_soon, process)
             return
+        pid, started_us = facts["MainPID"], facts["ExecMainStartTimestamp"]
         process.invocation_id = bytes(invocation).hex() if invocation else None
         process.pid = pid or None
         found = procfs.stat(pid) if pid else None
@@ -208,7 +216,7 @@ class SystemdLauncher(Launcher):
         if not process.spec.detach and not await process.leftovers_gone():
             message = "processes that cannot be killed hang in the kernel"
         crashpoints.reach("leftovers-ended")
-        accounts = await self._bus.get_many(process.path, *ACCOUNTS)
+        accounts = await self._surely(partial(self._bus.get_many, process.path, *ACCOUNTS))
         make = process.end(accounts, message, self._clock.now_ms())
         process.capture.finish(partial(self._end, process, make))
 
@@ -220,12 +228,7 @@ class SystemdLauncher(Launcher):
 
     async def _fail_unknown(self, process: UnitProcess, message: str) -> None:
         """End an attempt of which it is not known whether systemd made its unit: it is sought when systemd answers."""
-        while True:
-            try:
-                load_state = await self._bus.get(process.path, UNIT, "LoadState")
-                break
-            except (SystemdError, UnavailableError):
-                await asyncio.sleep(1)
+        load_state = await self._surely(partial(self._bus.get, process.path, UNIT, "LoadState"))
         if load_state != "not-found":
             process.is_started = True
             await self._resync(process)
@@ -308,17 +311,11 @@ class SystemdLauncher(Launcher):
 
     async def _resync(self, process: UnitProcess) -> None:
         """Ask how a unit stands, instead of being told."""
-        names = [(SERVICE, name) for name in FACTS]
-        load_state, *values = await self._bus.get_many(process.path, (UNIT, "LoadState"), *names)
-        facts = dict(zip(FACTS, values, strict=True))
-        if load_state == "not-found":
-            facts = {"Result": "success", "ExecMainCode": 0}
-            process.facts = process.facts or UnitFacts(is_stopped=True)
-            await self._take_end(process)
-        elif process.hear(facts):
-            await self._take_end(process)
-        elif process.facts is None:
+        if await self._bus.get(process.path, UNIT, "LoadState") != "not-found":
             await self._announce(process)
+        elif process.facts is None:
+            process.facts = UnitFacts(is_stopped=True)
+            await self._take_end(process)
 
     async def stop_kind(self) -> StopKind:
         """Ask systemd what it wants with our own unit, and with the host."""
@@ -356,6 +353,14 @@ class SystemdLauncher(Launcher):
         job = asyncio.get_running_loop().create_task(work, name=name)
         self._jobs.add(job)
         job.add_done_callback(self._done)
+
+    async def _surely(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what systemd answers, as soon as it does."""
+        while True:
+            try:
+                return await ask()
+            except UnavailableError:
+                await asyncio.sleep(_RETRY_SECONDS)
 
     def _done(self, job: asyncio.Task[None]) -> None:
         self._jobs.discard(job)

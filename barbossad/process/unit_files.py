@@ -45,7 +45,7 @@ class UnitFiles:
     def write(self, spec: LaunchSpec, unit: str) -> tuple[list[str], Files]:
         """Write the files of an attempt; return its arguments and where the files are. Raise OSError."""
         stem = _stem(unit)
-        is_dynamic = units.is_dynamic(spec)
+        is_dynamic = spec.isolation.run_as.is_dynamic
         plain, exports = units.environment_file({**spec.env, OUTPUT_VARIABLE: self.output_of(unit)})
         environment = f"{self._runtime_dir}/{stem}{_ENVIRONMENT}"
         taskfiles.write_script(environment, plain, mode=0o400)

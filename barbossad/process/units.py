@@ -116,15 +116,9 @@ def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Seq
     return found
 
 
-def is_dynamic(spec: LaunchSpec) -> bool:
-    """Say whether the attempt gets a user of its own: asked for, or strict without a user."""
-    run_as = spec.isolation.run_as
-    return run_as.is_dynamic or (run_as.user is None and profiles.wants_own_user(spec.isolation))
-
-
 def _user(spec: LaunchSpec) -> list[Property]:
     run_as = spec.isolation.run_as
-    if is_dynamic(spec):
+    if run_as.is_dynamic:
         return [("DynamicUser", Variant("b", True))]
     found: list[Property] = [("User", Variant("s", run_as.user or "root"))]
     if run_as.group is not None:
