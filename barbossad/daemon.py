@@ -44,7 +44,7 @@ what has lived for a while seldom. Runs leave no cycles behind, and a look at a 
 10 ms."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""How long one thread may keep the interpreter from another: the loop and the store's writer take turns all the time."""
+"""How long a thread may keep the interpreter from another: the loop and the store's writer take turns all the time."""
 
 GROUP: Final = "barbossa"
 MOST_DESCRIPTORS: Final = 65536
