@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +43,9 @@ RELEASE_SECONDS: Final = 10.0
 COLLECTIONS: Final = (2_000, 500, 10)
 """When the garbage collector looks for cycles (``gc.set_threshold``): at what is young often and in small pieces, at
 what has lived for a while seldom. Runs leave no cycles behind, and to look at a burst of them takes 10 ms."""
+
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may keep the interpreter from another: the loop and the store's writer take turns all the time."""
 
 GROUP: Final = "barbossa"
 MOST_DESCRIPTORS: Final = 65536
@@ -99,6 +103,7 @@ class Daemon:
             gc.collect()
             gc.freeze()  # what stands now stands until the end: later collections need not walk it
             gc.set_threshold(*COLLECTIONS)
+            sys.setswitchinterval(SWITCH_SECONDS)
             self._manager.ready(self._status())
             log.info(
                 "barbossad %s is ready: %d workflows, listening at %s", __version__, len(services.workflows),

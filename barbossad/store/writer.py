@@ -56,7 +56,7 @@ ANSWERS_A_TURN: Final = 4
 MOST_TOGETHER: Final = 64
 """Changes in one transaction: more of them would save little, and the last would wait for all."""
 
-STEPS_HERE: Final = 8
+STEPS_HERE: Final = 3
 """Steps of runs in a transaction that the event loop makes itself."""
 
 QUICK_SECONDS: Final = 0.002
