@@ -82,6 +82,7 @@ async def open_services(
         )
         engine = Engine(parts, gate, limit=config.tasks.limit)
         database.on_fault(gate.store_fault)
+        launcher.on_fault = engine.fail
         await recovery.recover(engine, parts, workflows.definition, logs.recover)
         yield Services(
             clock=clock,

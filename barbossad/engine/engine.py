@@ -72,7 +72,7 @@ class Engine(Watching):
             parts.parse_outputs,
             decided=self._apply,
             go_on=self._go_on,
-            crashed=self._crashed,
+            crashed=self.fail,
         )
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when a decision could not be made or recorded, and not for the disk's sake: the daemon must end."""
@@ -362,9 +362,9 @@ class Engine(Watching):
             active.tell_refusal(error)
             self._go_on()
         else:
-            self._crashed(error)
+            self.fail(error)
 
-    def _crashed(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """End the daemon over what must never happen: the next one finds every run as it was last recorded."""
         if not self.crash.done():
             log.critical("a fault of Barbossa itself: %r", error, exc_info=error, extra={"action": "engine_failed"})

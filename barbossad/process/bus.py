@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
@@ -23,8 +23,14 @@ SERVICE: Final = f"{NAME}.Service"
 UNIT: Final = f"{NAME}.Unit"
 JOB: Final = f"{NAME}.Job"
 CALL_SECONDS: Final = 30.0
+MOST_CALLS: Final = 24
+"""Calls under way at once: a bus takes no more than 128 of one client, and systemd does one after another anyway."""
+
+RETRY_SECONDS: Final = 1.0
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
-_RECONNECT_SECONDS: Final = 1.0
+_PASSING: Final = ("LimitsExceeded", "NoReply", "Timeout", "TimedOut", "Disconnected", "NoServer")
+"""Ends of the names of errors that say nothing about what was asked."""
+
 _MATCH: Final = (
     f"type='signal',sender='{NAME}',interface='{_PROPERTIES}',member='PropertiesChanged',"
     f"path_namespace='{PATH}/unit',arg0='{SERVICE}'"
@@ -32,6 +38,7 @@ _MATCH: Final = (
 
 logger = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
 OnService = Callable[[str, Mapping[str, Variant]], None]
 """Told of a service whose state changed: its object path, and the properties that did."""
 
@@ -55,6 +62,7 @@ class Bus:
         self._on_reconnected = on_reconnected
         self._bus: MessageBus | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._places = asyncio.Semaphore(MOST_CALLS)
 
     async def connect(self) -> None:
         """Connect and subscribe. Raise UnavailableError if nobody answers."""
@@ -77,21 +85,24 @@ class Bus:
         fds: Sequence[int] = (),
     ) -> list[Any]:  # fmt: skip
         """Call a method and return what it answers. Raise SystemdError, or UnavailableError if nobody answers."""
-        if self._bus is None:
-            raise UnavailableError("the connection to systemd is being made anew; try again in a moment")
         message = Message(
             destination=NAME, path=path, interface=interface, member=member, signature=signature, body=list(body),
             unix_fds=list(fds),
         )  # fmt: skip
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with self._places, asyncio.timeout(CALL_SECONDS):
+                if self._bus is None:
+                    raise UnavailableError("the connection to systemd is being made anew; try again in a moment")
                 reply = await self._bus.call(message)
         except (OSError, EOFError, TimeoutError) as error:
             raise UnavailableError(f"systemd does not answer: {error or 'no reply'}") from error
         if reply is None:
             raise UnavailableError("systemd does not answer: the connection was closed")
         if reply.message_type is MessageType.ERROR:
-            raise SystemdError(reply.error_name or "", str(reply.body[0]) if reply.body else "")
+            name, words = reply.error_name or "", str(reply.body[0]) if reply.body else ""
+            if name.rpartition(".")[2] in _PASSING:
+                raise UnavailableError(f"systemd does not answer: {words or name}")
+            raise SystemdError(name, words)
         return list(reply.body)
 
     async def get(self, path: str, interface: str, name: str) -> Any:
@@ -104,9 +115,18 @@ class Bus:
         asked = [self.get(path, interface, name) for interface, name in names]
         found = await asyncio.gather(*asked, return_exceptions=True)
         for value in found:
-            if isinstance(value, BaseException) and not isinstance(value, SystemdError):
+            if isinstance(value, BaseException) and not _is_unknown(value):
                 raise value
-        return [None if isinstance(value, SystemdError) else value for value in found]
+        return [None if isinstance(value, BaseException) else value for value in found]
+
+    async def surely(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Return what ``ask`` returns, as soon as systemd answers."""
+        while True:
+            try:
+                return await ask()
+            except UnavailableError as error:
+                logger.debug("asked again: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _connect(self) -> None:
         bus = await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
@@ -143,8 +163,12 @@ class Bus:
                         await self._connect()
                 except (OSError, EOFError, DBusError, TimeoutError, SystemdError, UnavailableError):
                     self._disconnect()
-                    await asyncio.sleep(_RECONNECT_SECONDS)
+                    await asyncio.sleep(RETRY_SECONDS)
             self._on_reconnected()
+
+
+def _is_unknown(error: BaseException) -> bool:
+    return isinstance(error, SystemdError) and error.name.endswith(".UnknownProperty")
 
 
 def object_path(unit: str) -> str:

@@ -210,6 +210,9 @@ class Launcher(ABC):
     lacks: tuple[str, ...] = ()
     """What this launcher cannot do that another can, in words for ``daemon.status``."""
 
+    on_fault: Callable[[BaseException], None] = staticmethod(lambda _error: None)
+    """Is told of a fault of the launcher's own, over which an attempt might stay live for ever: end the daemon."""
+
     can_leave = False
     """Whether attempts go on without the daemon, so that a restart need not end them."""
 

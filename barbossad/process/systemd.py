@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -48,7 +48,6 @@ ANNOUNCE_SECONDS: Final = 0.05
 """A process that ends sooner is told of once, not twice."""
 
 _CLOSE_SECONDS: Final = 15.0
-_RETRY_SECONDS: Final = 1.0
 logger = logging.getLogger(__name__)
 
 
@@ -175,7 +174,7 @@ class SystemdLauncher(Launcher):
         """
         names = [(SERVICE, name) for name in FACTS]
         wanted = ((UNIT, "InvocationID"), (UNIT, "ActiveEnterTimestampMonotonic"), *names)
-        invocation, active_us, *values = await self._bus.get_many(process.path, *wanted)
+        invocation, active_us, *values = await self._bus.surely(partial(self._bus.get_many, process.path, *wanted))
         facts = dict(zip(FACTS, values, strict=True))
         if process.hear(facts):
             await self._take_end(process)
@@ -216,7 +215,7 @@ class SystemdLauncher(Launcher):
         if not process.spec.detach and not await process.leftovers_gone():
             message = "processes that cannot be killed hang in the kernel"
         crashpoints.reach("leftovers-ended")
-        accounts = await self._surely(partial(self._bus.get_many, process.path, *ACCOUNTS))
+        accounts = await self._bus.surely(partial(self._bus.get_many, process.path, *ACCOUNTS))
         make = process.end(accounts, message, self._clock.now_ms())
         process.capture.finish(partial(self._end, process, make))
 
@@ -228,7 +227,7 @@ class SystemdLauncher(Launcher):
 
     async def _fail_unknown(self, process: UnitProcess, message: str) -> None:
         """End an attempt of which it is not known whether systemd made its unit: it is sought when systemd answers."""
-        load_state = await self._surely(partial(self._bus.get, process.path, UNIT, "LoadState"))
+        load_state = await self._bus.surely(partial(self._bus.get, process.path, UNIT, "LoadState"))
         if load_state != "not-found":
             process.is_started = True
             await self._resync(process)
@@ -311,7 +310,8 @@ class SystemdLauncher(Launcher):
 
     async def _resync(self, process: UnitProcess) -> None:
         """Ask how a unit stands, instead of being told."""
-        if await self._bus.get(process.path, UNIT, "LoadState") != "not-found":
+        load_state = await self._bus.surely(partial(self._bus.get, process.path, UNIT, "LoadState"))
+        if load_state != "not-found":
             await self._announce(process)
         elif process.facts is None:
             process.facts = UnitFacts(is_stopped=True)
@@ -354,22 +354,12 @@ class SystemdLauncher(Launcher):
         self._jobs.add(job)
         job.add_done_callback(self._done)
 
-    async def _surely(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Return what systemd answers, as soon as it does."""
-        while True:
-            try:
-                return await ask()
-            except UnavailableError:
-                await asyncio.sleep(_RETRY_SECONDS)
-
     def _done(self, job: asyncio.Task[None]) -> None:
         self._jobs.discard(job)
         error = None if job.cancelled() else job.exception()
-        if isinstance(error, UnavailableError):
-            logger.warning("%s: %s; tried again when systemd answers", job.get_name(), error,
-                           extra={"action": "systemd_away"})  # fmt: skip
-        elif error is not None:
+        if error is not None:
             logger.error("%s failed", job.get_name(), exc_info=error, extra={"action": "unit_job_failed"})
+            self.on_fault(error)
 
     def _tell(self, call: Callable[..., None], *facts: object) -> None:
         try:

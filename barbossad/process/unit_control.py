@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 from barbossad.errors import UnavailableError
@@ -51,6 +52,6 @@ class UnitControl:
 
     async def _try(self, member: str, signature: str, unit: str, *more: object) -> None:
         try:
-            await self._bus.call(member, signature, unit, *more)
+            await self._bus.surely(partial(self._bus.call, member, signature, unit, *more))
         except SystemdError as error:
             logger.debug("%s of %s: %s", member, unit, error)
