@@ -32,12 +32,16 @@ class LauncherStatus(TypedDict):
 
 
 class StoreStatus(TypedDict):
-    """The state file; ``reason`` says why it takes no changes, if it does not."""
+    """The state file; ``reason`` says why it takes no changes, if it does not.
+
+    ``reserve_bytes`` of the disk are kept for bad times; 0: they are in use, or the disk had no room for them.
+    """
 
     path: str
     size_bytes: int
     healthy: bool
     reason: str | None
+    reserve_bytes: int
 
 
 class RunCounts(TypedDict):
@@ -119,9 +123,10 @@ def status(call: Call, params: NoParams) -> Status:
         "launcher": {"name": services.launcher.name, "lacks": list(services.launcher.lacks)},
         "store": {
             "path": str(services.database.path),
-            "size_bytes": services.database.path.stat().st_size,
+            "size_bytes": services.database.size_bytes,
             "healthy": fault is None,
             "reason": fault,
+            "reserve_bytes": services.database.reserve_bytes,
         },
         "runs": {"active": counts["active"], "queued": counts["queued"]},
         "tasks": {"running": counts["running"], "waiting": counts["waiting"], "limit": counts["limit"]},

@@ -25,6 +25,8 @@ import aiosqlite
 from barbossad.errors import StoreError
 from barbossad.store import changes
 from barbossad.store.changes import Change
+from barbossad.store.place import Place
+from barbossad.store.reserve import Reserve
 
 _REFUSALS: Final = frozenset(
     {
@@ -84,7 +86,13 @@ class Writer:
     """The queue before the writing connection; used on the event loop alone."""
 
     def __init__(
-        self, path: Path, connection: aiosqlite.Connection, *, busy_seconds: float, retry_seconds: float
+        self,
+        path: Path,
+        connection: aiosqlite.Connection,
+        reserve: Reserve,
+        *,
+        busy_seconds: float,
+        retry_seconds: float,
     ) -> None:
         self.fault: str | None = None
         """Why changes are not being recorded at the moment, or None."""
@@ -92,6 +100,8 @@ class Writer:
         self.on_fault: Callable[[str | None], None] = lambda _fault: None
         self._path = path
         self._connection = connection
+        self._place = Place(path)
+        self._reserve = reserve
         self._loop = asyncio.get_running_loop()
         self._busy_seconds = busy_seconds
         self._retry_seconds = retry_seconds
@@ -100,7 +110,9 @@ class Writer:
         self._queue: list[Waiting] = []
         self._is_busy = False
         self._is_closing = False
+        self._is_out_of_room = False
         self._rest: asyncio.TimerHandle | None = None
+        self._refill: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
 
     def enqueue(self, item: Waiting) -> None:
@@ -115,6 +127,8 @@ class Writer:
     async def close(self) -> None:
         """Take nothing more and return when all that was taken is written; what the disk refuses now is lost."""
         self._is_closing = True
+        if self._refill is not None:
+            self._refill.cancel()
         if self._rest is not None:
             self._rest.cancel()
             self._send()
@@ -133,7 +147,7 @@ class Writer:
         if self._is_patient:
             self._is_patient = False
             _wait_for_locks(self._connection._conn, 0)  # noqa: SLF001
-        outcomes, refused, seconds = _commit_timed(self._connection._conn, batch)  # noqa: SLF001
+        outcomes, refused, seconds = self._commit(self._connection._conn, batch)  # noqa: SLF001
         if refused and _primary_code(refused[0][1]) == sqlite3.SQLITE_BUSY:
             self._answer(outcomes)
             self._hand_over([item for item, _ in refused])  # to who may wait for the lock
@@ -144,7 +158,7 @@ class Writer:
         """Give what waits to the writer's thread; after a refusal, at least a probe."""
         self._rest = None
         batch, self._queue = self._queue[:MOST_TOGETHER], self._queue[MOST_TOGETHER:]
-        if not batch and self.fault is not None and not self._is_closing:
+        if not batch and self.fault is not None and self._refill is None and not self._is_closing:
             batch = [self._probe()]
         if not batch:
             self._is_busy = False
@@ -155,15 +169,26 @@ class Writer:
 
     def _hand_over(self, batch: list[Waiting]) -> None:
         """Have a batch written on the writer's thread."""
+        self._on_thread(partial(self._work, self._connection._conn, batch))  # noqa: SLF001
+
+    def _on_thread(self, work: Callable[[], None]) -> None:
+        """Have something done on the writer's thread, after what it was given before."""
         # aiosqlite has no public way to run several statements in one trip to its thread.
-        self._connection._tx.put_nowait((None, partial(self._work, self._connection._conn, batch)))  # noqa: SLF001
+        self._connection._tx.put_nowait((None, work))  # noqa: SLF001
 
     def _work(self, connection: sqlite3.Connection, batch: list[Waiting]) -> None:
         """Run on the writer's thread."""
         if not self._is_patient:
             self._is_patient = True
             _wait_for_locks(connection, self._busy_seconds)
-        self._loop.call_soon_threadsafe(self._done, *_commit_timed(connection, batch))
+        self._loop.call_soon_threadsafe(self._done, *self._commit(connection, batch))
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[Waiting]) -> Written:
+        """Commit a batch, if the file is still where it was opened."""
+        moved = self._place.check()
+        if moved is not None:
+            return [], [(item, moved) for item in batch], 0.0
+        return _commit_timed(connection, batch)
 
     def _done(self, outcomes: list[Outcome], refused: list[Refusal], seconds: float) -> None:
         """Answer the callers, then go on with what has come meanwhile."""
@@ -172,10 +197,10 @@ class Writer:
         if refused:
             self._refused(refused)
             return
-        if self.fault is not None:
-            log.warning("the state file accepts changes again", extra={"action": "store_recovered"})
-            self.fault = None
-            self.on_fault(None)
+        if self.fault is not None and self._is_out_of_room:
+            self._wait_for_room()
+        elif self.fault is not None:
+            self._recovered()
         # The callers' own callbacks come first: what they decide now goes with the next commit.
         self._loop.call_soon(self._send)
 
@@ -206,6 +231,8 @@ class Writer:
         reason = f"{first} ({first.sqlite_errorname})"
         if self.fault is None:
             log.error("the state file %s refuses changes: %s", self._path, reason, extra={"action": "store_refused"})
+        has_room_now = self._reserve.give_up(first)
+        self._is_out_of_room = self._is_out_of_room or has_room_now
         self.fault = reason
         self.on_fault(reason)
         facts: list[Waiting] = []
@@ -215,7 +242,35 @@ class Writer:
             else:
                 self._settle(item, None, StoreError(f"the state file {self._path} refuses changes: {reason}"))
         self._queue[:0] = facts
-        self._rest = self._loop.call_later(0 if self._is_closing else self._retry_seconds, self._send)
+        seconds = 0 if self._is_closing or has_room_now else self._retry_seconds
+        self._rest = self._loop.call_later(seconds, self._send)
+
+    # -- a full disk ---------------------------------------------------------------------------------------
+
+    def _recovered(self) -> None:
+        log.warning("the state file accepts changes again", extra={"action": "store_recovered"})
+        self.fault = None
+        self.on_fault(None)
+
+    def _wait_for_room(self) -> None:
+        """Stay at fault until the reserve can be made again: what is recorded meanwhile lives on its room."""
+        if self._refill is None and not self._is_closing:
+            make = partial(self._on_thread, self._make_reserve)
+            self._refill = self._loop.call_later(self._retry_seconds, make)
+
+    def _make_reserve(self) -> None:
+        """Run on the writer's thread."""
+        self._loop.call_soon_threadsafe(self._made_reserve, self._reserve.make())
+
+    def _made_reserve(self, is_kept: bool) -> None:
+        self._refill = None
+        if not is_kept:
+            self._wait_for_room()
+            return
+        self._is_out_of_room = False
+        log.warning("there is room again: the reserve is kept", extra={"action": "store_reserve_kept"})
+        if self._rest is None and not self._is_closing:  # otherwise what was refused is tried again first
+            self._recovered()
 
     def _probe(self) -> Waiting:
         """Return a change that changes nothing but has to be written, to learn whether the disk takes changes again."""
@@ -246,6 +301,8 @@ def _commit_group(connection: sqlite3.Connection, batch: list[Waiting]) -> tuple
         results = _transact(connection, batch)
     except BaseException as error:  # noqa: BLE001 (whatever a change raises belongs to its caller)
         if isinstance(error, sqlite3.Error) and _primary_code(error) in _REFUSALS:
+            if _primary_code(error) == sqlite3.SQLITE_CORRUPT:
+                connection.execute("PRAGMA shrink_memory")  # a page once read as bad would be bad for ever
             return [], [(item, error) for item in batch]
         if len(batch) > 1:  # one of them is at fault: each gets a transaction of its own
             return _commit_one_by_one(connection, batch)
