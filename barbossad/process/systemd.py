@@ -344,6 +344,7 @@ class SystemdLauncher(Launcher):
             if key is None or not known(key):
                 strays.append(unit)
             await self._end_unit(unit)
+        self._files.forget_all_but(live)
         return strays
 
     # -- jobs ----------------------------------------------------------------------------------------------

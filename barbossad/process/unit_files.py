@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ RUN: Final = Path("/run")
 
 _ENVIRONMENT: Final = ".env"
 _EXPORTS: Final = ".exports"
+_SUFFIXES: Final = (_ENVIRONMENT, _EXPORTS, taskfiles.SCRIPT_SUFFIX)
 
 
 class UnitFiles:
@@ -79,6 +81,16 @@ class UnitFiles:
         self.forget_environment(unit)
         for suffix in (taskfiles.SCRIPT_SUFFIX, _EXPORTS):
             taskfiles.remove(f"{self._task_dir}/{_stem(unit)}{suffix}")
+
+    def forget_all_but(self, units_alive: Collection[str]) -> None:
+        """Remove the files of attempts that an earlier daemon could not tidy up after."""
+        alive = {_stem(unit) for unit in units_alive}
+        for folder in (self._runtime_dir, self._task_dir):
+            for entry in folder.iterdir():
+                name = entry.name
+                stem = next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), None)
+                if stem is not None and stem not in alive:
+                    taskfiles.remove(str(entry))
 
 
 def _stem(unit: str) -> str:
