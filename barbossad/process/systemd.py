@@ -112,6 +112,10 @@ class SystemdLauncher(Launcher):
         self._keeper.close()
         await self._bus.close()
 
+    def unit_name(self, key: AttemptKey) -> str:
+        """Return the name of the unit that an attempt will have."""
+        return units.unit_name(key)
+
     def launch(self, spec: LaunchSpec, watcher: Watcher) -> Process:
         """Start an attempt; return at once."""
         process = UnitProcess(spec, watcher, self)
