@@ -108,6 +108,7 @@ do_uninstall() {
     if systemd_runs && [ -e /etc/systemd/system/barbossad.service ]; then
         # shellcheck disable=SC2086  # two names, not one
         systemctl disable --now --quiet $units
+        systemctl stop 'barbossa-*.service' barbossa.slice  # tasks that go on without the daemon
     fi
     for unit in $units; do
         rm -f "/etc/systemd/system/$unit"
@@ -123,7 +124,7 @@ do_uninstall() {
             "$prefix"/*) rm -f "/usr/local/bin/$program" ;;
         esac
     done
-    rm -rf "$prefix" /run/barbossa
+    rm -rf "$prefix" /run/barbossa /run/barbossa-tasks
     say 'Barbossa is off this host. Left as they are, because they are yours:'
     say '  /var/lib/barbossa   runs, logs and workflows'
     say '  /etc/barbossa       configuration'

@@ -24,6 +24,7 @@ RECENT_RUNS = 20
 _COMMANDS = {
     "start": "start:start",
     "get": "run_get:get",
+    "show": "run_get:get",
     "list": "run:list_runs",
     "wait": "run:wait",
     "logs": "logs:logs",

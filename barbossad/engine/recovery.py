@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from barbossad.engine import progress as progresses
@@ -43,14 +43,15 @@ class _Left:
 async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_log: RecoverLog) -> None:
     """Settle every run that has not ended.
 
-    First it is found out what became of their live attempts, and of those that are gone every process is ended; then
-    the attempts are adopted, launched or recorded as interrupted, and only then does anything new start. Raise
+    First it is found out what became of their live attempts, and everything else that an earlier daemon left is ended;
+    then the attempts are adopted, launched or recorded as interrupted, and only then does anything new start. Raise
     UnavailableError if a process will not die: a second one of the same task must never run beside it.
     """
     engine.seed_ids(await parts.runs.newest_number())
     left = [await _look_up(parts, record.id, find) for record in await parts.runs.unended()]
     of_this_boot = [attempt for run in left for attempt in run.live if attempt.boot_id == parts.boot_id]
     findings = await parts.launcher.survey(of_this_boot)
+    await _end_strays(parts, [_key(attempt) for run in left if run.definition is None for attempt in run.live])
     settle = _Settlement(parts, findings, recover_log)
     for run in left:
         if run.definition is None:
@@ -59,7 +60,6 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
         else:
             progress = progresses.restore(run.definition, run.details)
             engine.resume(progress, settle.left(progress, run.live))
-    await _end_strays(parts)
     if left:
         log.warning(
             "%d unfinished runs found; %d tasks go on, %d were interrupted", len(left), settle.adopted,
@@ -100,7 +100,7 @@ class _Settlement:
         self.interruptions += 1
         output = self._recover_log(_key(attempt))
         now_ms = self._parts.clock.now_ms()
-        reason = self._finding(attempt).reason
+        reason = self._finding(attempt).reason or "its workflow is not understood any more, so it was ended"
         ended = transitions.attempt_interrupted(replace(attempt, log=output), reason, now_ms)
         tell_end(ended, workflow)
         return ended
@@ -136,13 +136,13 @@ class _Blackout:
         return text.encode() if data else b""
 
 
-async def _end_strays(parts: Parts) -> None:
+async def _end_strays(parts: Parts, forsaken: Sequence[AttemptKey]) -> None:
     """End what carries our names but no run; say so where not even the history knows it."""
 
     def is_known(key: AttemptKey) -> bool:
         return parts.runs.log(key.run_id, key.task_id, key.number) is not None
 
-    strays = await parts.launcher.end_strays(is_known)
+    strays = await parts.launcher.end_strays(is_known, forsaken)
     for name in strays:
         log.warning("%s belonged to no run that is known; it was stopped", name, extra={"action": "stray_ended"})
     if strays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
@@ -254,8 +254,13 @@ class Launcher(ABC):
         """Find out why the daemon was told to stop."""
         return StopKind.STOP
 
-    async def end_strays(self, known: Callable[[AttemptKey], bool]) -> Sequence[str]:  # noqa: ARG002 (as above)
-        """End what carries our names and belongs to no attempt that is live; return the names nobody knows."""
+    async def end_strays(
+        self, known: Callable[[AttemptKey], bool], forsaken: Collection[AttemptKey] = ()
+    ) -> Sequence[str]:
+        """End what carries our names and was not found live by ``survey``, or is forsaken, before anything is launched.
+
+        Return the names of those that not even the history knows.
+        """
         return ()
 
     @abstractmethod

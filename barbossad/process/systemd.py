@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +71,7 @@ class SystemdLauncher(Launcher):
         self._recorder: Recorder
         self._live: dict[str, UnitProcess] = {}
         self._unreleased: dict[str, UnitProcess] = {}
+        self._survivors: set[str] = set()
         self._jobs: set[asyncio.Task[None]] = set()
         self._foreign: list[str] = []
         self._idle = asyncio.Event()
@@ -276,8 +277,7 @@ class SystemdLauncher(Launcher):
             if finding.verdict is Verdict.GONE and attempt.unit is not None:
                 await self._end_unit(attempt.unit)
             found[key] = finding
-        live = {units.unit_name(key) for key, finding in found.items() if finding.verdict is Verdict.LIVE}
-        self._keeper.drop_all_but(live)
+        self._survivors = {units.unit_name(key) for key, finding in found.items() if finding.verdict is Verdict.LIVE}
         return found
 
     async def _find(self, attempt: AttemptRecord, unit: str, loaded: set[str]) -> Finding:
@@ -339,16 +339,19 @@ class SystemdLauncher(Launcher):
         await self._control.end(unit)
         self._files.forget(unit)
 
-    async def end_strays(self, known: Callable[[AttemptKey], bool]) -> Sequence[str]:
+    async def end_strays(
+        self, known: Callable[[AttemptKey], bool], forsaken: Collection[AttemptKey] = ()
+    ) -> Sequence[str]:
         """End units that carry our names and belong to no live attempt; return those of attempts nobody knows."""
         strays = []
-        live = {process.unit for process in self._live.values()}
-        for unit in sorted(await self._control.loaded() - live):
+        self._survivors -= set(map(units.unit_name, forsaken))
+        self._keeper.drop_all_but(self._survivors)
+        for unit in sorted(await self._control.loaded() - self._survivors):
             key = units.key_of(unit)
             if key is None or not known(key):
                 strays.append(unit)
             await self._end_unit(unit)
-        self._files.forget_all_but(live)
+        self._files.forget_all_but(self._survivors)
         return strays
 
     # -- jobs ----------------------------------------------------------------------------------------------

@@ -47,29 +47,17 @@ class UnitFiles:
     def write(self, spec: LaunchSpec, unit: str) -> tuple[list[str], Files]:
         """Write the files of an attempt; return its arguments and where the files are. Raise OSError."""
         stem = _stem(unit)
-        is_dynamic = spec.isolation.run_as.is_dynamic
-        plain, exports = units.environment_file({**spec.env, OUTPUT_VARIABLE: self.output_of(unit)})
+        given = _Given(self._task_dir, unit, None if spec.isolation.run_as.is_dynamic else _ids(spec))
+        script = None if spec.script is None else given.write("script", taskfiles.SCRIPT_SUFFIX, spec.script)
+        argv = [script if argument == SCRIPT and script else argument for argument in spec.argv]
+        plain, exports = units.environment_file({**spec.env, OUTPUT_VARIABLE: self.output_of(unit)}, argv)
         environment = f"{self._runtime_dir}/{stem}{_ENVIRONMENT}"
         taskfiles.write_script(environment, plain, mode=0o400)
-        script = credential = exports_path = None
-        owner = (0, 0) if is_dynamic else _ids(spec)
-        if spec.script is not None:
-            path = f"{self._task_dir}/{stem}{taskfiles.SCRIPT_SUFFIX}"
-            taskfiles.write_script(path, spec.script, owner=owner)
-            script, credential = (f"/run/credentials/{unit}/script", path) if is_dynamic else (path, None)
-        if exports:
-            if is_dynamic:
-                raise OSError("a value with control characters cannot be given to a dynamic user; name a user")
-            exports_path = f"{self._task_dir}/{stem}{_EXPORTS}"
-            taskfiles.write_script(exports_path, exports, owner=owner)
-        argv = [script if argument == SCRIPT and script else argument for argument in spec.argv]
-        folder = str((self._task_dir / stem).relative_to(RUN))
         return argv, Files(
             environment=environment,
-            script=script,
-            script_credential=credential,
-            exports=exports_path,
-            runtime_folder=folder,
+            exports=given.write("exports", _EXPORTS, exports) if exports else None,
+            credentials=given.credentials,
+            runtime_folder=str((self._task_dir / stem).relative_to(RUN)),
         )
 
     def forget_environment(self, unit: str) -> None:
@@ -91,6 +79,25 @@ class UnitFiles:
                 stem = next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), None)
                 if stem is not None and stem not in alive:
                     taskfiles.remove(str(entry))
+
+
+class _Given:
+    """Files for the user of one attempt: his own, or handed to him by systemd where he does not exist yet."""
+
+    def __init__(self, folder: Path, unit: str, owner: tuple[int, int] | None) -> None:
+        self._folder = folder
+        self._unit = unit
+        self._owner = owner
+        self.credentials: dict[str, str] = {}
+
+    def write(self, name: str, suffix: str, text: bytes) -> str:
+        """Write a file; return the path at which the task finds it."""
+        path = f"{self._folder}/{_stem(self._unit)}{suffix}"
+        taskfiles.write_script(path, text, owner=self._owner)
+        if self._owner is not None:
+            return path
+        self.credentials[name] = path
+        return f"/run/credentials/{self._unit}/{name}"
 
 
 def _stem(unit: str) -> str:

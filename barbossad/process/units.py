@@ -33,8 +33,13 @@ _UNSET: Final = (
 )  # fmt: skip
 """What systemd adds to the environment of a service; a task's is made from nothing."""
 
-_NOT_FOR_FILES: Final = re.compile("[\x01-\x08\x0b-\x1f\x7f\ufdd0-\ufdef]|[\ufffe\uffff]|[\U0001fffe-\U0010ffff]")
-"""What systemd leaves out of an environment file without a word: controls, and what Unicode calls no character."""
+_NO_CHARACTERS: Final = "\ufdd0-\ufdef\ufffe\uffff\U0001fffe-\U0010ffff"
+"""What Unicode calls no character, which systemd takes for no text; and more above them, where nobody minds."""
+
+_NOT_FOR_FILES: Final = re.compile(f"[\x01-\x08\x0b-\x1f\x7f{_NO_CHARACTERS}]")
+"""What systemd leaves out of an environment file without a word: controls too."""
+
+_NOT_FOR_ARGUMENTS: Final = re.compile(f"[{_NO_CHARACTERS}]")
 
 _SIGNATURES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("Nice", "OOMScoreAdjust", "CPUSchedulingPriority", "IOSchedulingPriority"), "i"),
@@ -61,14 +66,11 @@ class Files:
     """Where the files of an attempt are; None for what it does not have."""
 
     environment: str
-    script: str | None = None
-    """What ``SCRIPT`` in argv becomes."""
-
-    script_credential: str | None = None
-    """The file that systemd is to hand to a user who does not exist yet."""
+    credentials: Mapping[str, str]
+    """Files that systemd is to hand to a user who does not exist yet, by name."""
 
     exports: str | None = None
-    """Variables that an environment file cannot hold, as shell text."""
+    """Variables and arguments that systemd does not take, as shell text."""
 
     runtime_folder: str
     """Made by systemd for the attempt's user and removed with the unit; relative to /run."""
@@ -80,7 +82,7 @@ def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Seq
     ``foreign`` are the variables of the manager's own environment.
     """
     if files.exports is not None:
-        argv = ["/bin/sh", "-c", '. "$0" && exec "$@"', files.exports, *argv]
+        argv = ["/bin/sh", "-c", '. "$0" && exec "$@"', files.exports]
     path = [folder for folder in spec.env.get("PATH", "").split(":") if folder.startswith("/")]
     unset = [name for name in (*_UNSET, *foreign) if name not in spec.env]
     found: list[Property] = [
@@ -107,8 +109,8 @@ def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Seq
         found.append(("ExecSearchPath", Variant("as", path)))
     if spec.timeout_seconds is not None:
         found.append(("RuntimeMaxUSec", _microseconds(spec.timeout_seconds + TIMEOUT_MARGIN_SECONDS)))
-    if files.script_credential is not None:
-        found.append(("LoadCredential", Variant("a(ss)", [["script", files.script_credential]])))
+    if files.credentials:
+        found.append(("LoadCredential", Variant("a(ss)", [list(item) for item in files.credentials.items()])))
     found += _user(spec)
     found += _limits(spec.isolation.limits)
     found += profiles.properties(spec.isolation)
@@ -153,8 +155,11 @@ def _microseconds(seconds: float) -> Variant:
     return Variant("t", max(round(seconds * 1_000_000), 1))
 
 
-def environment_file(env: Mapping[str, str]) -> tuple[bytes, bytes]:
-    """Return the text of an environment file, and shell text for the variables that it cannot hold (mostly none)."""
+def environment_file(env: Mapping[str, str], argv: Sequence[str]) -> tuple[bytes, bytes]:
+    """Return the text of an environment file, and shell text for what systemd does not take.
+
+    That is mostly nothing. Where it is something, it ends with the arguments, whether they need it or not.
+    """
     plain: list[str] = []
     odd: list[str] = []
     for name, value in env.items():
@@ -163,6 +168,8 @@ def environment_file(env: Mapping[str, str]) -> tuple[bytes, bytes]:
         else:
             quoted = re.sub(r'(["\\`$])', r"\\\1", value)
             plain.append(f'{name}="{quoted}"\n')
+    if odd or any(map(_NOT_FOR_ARGUMENTS.search, argv)):
+        odd.append(f"set -- {shlex.join(argv)}\n")
     return "".join(plain).encode(), "".join(odd).encode()
 
 

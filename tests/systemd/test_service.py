@@ -202,18 +202,20 @@ def test_idle_daemon_feeds_the_watchdog(service: Service) -> None:
     assert service.property("NRestarts") == "0"
 
 
-def test_killed_daemon_comes_back_and_its_tasks_are_gone(service: Service) -> None:
-    """After kill -9 systemd starts the daemon again; no process of its run lives, and the run is interrupted."""
+def test_killed_daemon_comes_back_and_its_tasks_go_on(service: Service) -> None:
+    """After kill -9 systemd starts the daemon again, which goes on with its tasks and can still end them."""
     service.start()
     run_id = start_long_run(service)
     before = service.ping()["pid"]
+    alive = service.processes("sleep 4711")
     service.systemctl("kill --kill-whom=main --signal=KILL barbossad")
     eventually(lambda: service.property("NRestarts") == "1", WAIT_SECONDS, "a restart by systemd")
     assert service.ping()["pid"] != before
+    assert service.processes("sleep 4711") == alive
+    assert service.get_run(run_id)["state"] == "running"
+    service.ctl(f"cancel {run_id}")
     assert_nothing_is_left(service)
-    run = service.get_run(run_id)
-    assert run["state"] == "interrupted"
-    assert run["tasks"][0]["state"] == "interrupted"
+    assert service.get_run(run_id)["state"] == "cancelled"
 
 
 def test_task_inherits_nothing_that_is_the_daemons(service: Service) -> None:
