@@ -255,7 +255,9 @@ class Launcher(ABC):
         return StopKind.STOP
 
     async def end_strays(
-        self, known: Callable[[AttemptKey], bool], forsaken: Collection[AttemptKey] = ()
+        self,
+        known: Callable[[AttemptKey], bool],  # noqa: ARG002 (for launchers that leave something)
+        forsaken: Collection[AttemptKey] = (),  # noqa: ARG002 (as above)
     ) -> Sequence[str]:
         """End what carries our names and was not found live by ``survey``, or is forsaken, before anything is launched.
 
