@@ -22,7 +22,7 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import AttemptState
-from barbossad.process import procfs, taskfiles, unit_files, units
+from barbossad.process import cgroups, procfs, taskfiles, unit_files, units
 from barbossad.process.bus import JOB, MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError, object_path
 from barbossad.process.capture import Recorder
 from barbossad.process.kept import Keeper
@@ -43,6 +43,9 @@ from barbossad.process.unit_control import UnitControl
 from barbossad.process.unit_ends import UnitFacts
 from barbossad.process.unit_process import ACCOUNTS, FACTS, UnitProcess
 from barbossad.systemd import Manager
+
+SAMPLE_SECONDS: Final = 5.0
+"""How often the most memory of what runs is looked up: the kernel forgets it with the control group, at the end."""
 
 ANNOUNCE_SECONDS: Final = 0.05
 """A process that ends sooner is told of once, not twice."""
@@ -195,7 +198,15 @@ class SystemdLauncher(Launcher):
         process.pid_started_ticks = found.start_ticks if found else None
         process.started_at_ms = started_us // 1000 if started_us else self._clock.now_ms()
         self._files.forget_environment(process.unit)
+        self._sample(process)
         self._tell(process.watcher.started, process, process.started_at_ms)
+
+    def _sample(self, process: UnitProcess) -> None:
+        """Note the most memory of a process, now and then, for as long as it runs. Older systemd does not keep it."""
+        if process.facts is None and not self._is_closing:
+            process.peak_memory_bytes = cgroups.peak_memory_bytes(process.unit) or process.peak_memory_bytes
+            if process.peak_memory_bytes is not None:
+                asyncio.get_running_loop().call_later(SAMPLE_SECONDS, self._sample, process)
 
     def kill(self, process: UnitProcess, number: int) -> None:
         """Send a signal to everything in a unit; what is not started yet is not started."""
