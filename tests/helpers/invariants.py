@@ -91,7 +91,10 @@ def _contradictions(connection: sqlite3.Connection) -> list[str]:
         "a succeeded run with a task that is not": """
             SELECT run, task FROM tasks WHERE state != 'succeeded' AND run IN
                 (SELECT id FROM runs WHERE state = 'succeeded')""",
-        "a task that was tried twice": "SELECT run, task FROM attempts WHERE number > 1",
+        "a task that was tried again though nothing had interrupted it": """
+            SELECT run, task FROM attempts AS a WHERE number > 1 AND NOT EXISTS
+                (SELECT 1 FROM attempts AS b WHERE b.run = a.run AND b.task = a.task AND b.number = a.number - 1
+                 AND b.state = 'interrupted')""",
         "an ended run with a task that has not": f"""
             SELECT run, task, tasks.state FROM tasks JOIN runs ON runs.id = run
             WHERE runs.state IN {runs} AND tasks.state NOT IN {tasks}""",
@@ -122,7 +125,7 @@ def _untold(connection: sqlite3.Connection, *, is_pruned: bool) -> Iterator[str]
     """A change and its event are one transaction (I2): the events of a row lead, move by legal move, to its state."""
     told: defaultdict[tuple[int, str | None], list[str]] = defaultdict(list)
     for run, task, data in connection.execute(
-        "SELECT run, task, data FROM events WHERE kind NOT IN ('run_stopping') AND run IS NOT NULL ORDER BY seq"
+        "SELECT run, task, data FROM events WHERE kind NOT IN ('run_stopping', 'task_released') AND run IS NOT NULL ORDER BY seq"
     ):
         told[run, task].append(json.loads(data)["state"])
     for (run, task), path in told.items():
