@@ -161,6 +161,9 @@ class SystemdLauncher(Launcher):
         except (OSError, BarbossaError) as error:
             await self._fail_unknown(process, str(error))
             return
+        except ValueError as error:
+            self._fail(process, f"cannot start {spec.argv[0]!r}: {error}")
+            return
         finally:
             for end in write_ends:
                 os.close(end)

@@ -27,6 +27,10 @@ FACTS: Final = (
 )  # fmt: skip
 """Properties of the service that tell how its first process stands; systemd tells of each change of them."""
 
+_LONGEST_ARGUMENT: Final = 128 * 1024
+_LONGEST_ALL: Final = 2 * 1024 * 1024
+"""What execve(2) takes, with the usual limit of the stack."""
+
 ACCOUNTS: Final = (
     (bus.UNIT, "ActiveState"), (bus.UNIT, "ActiveEnterTimestampMonotonic"), (bus.UNIT, "InvocationID"),
     (bus.SERVICE, "Result"), (bus.SERVICE, "CPUUsageNSec"), (bus.SERVICE, "MemoryPeak"),
@@ -193,10 +197,14 @@ def _detail(status: int, program: str, spec: LaunchSpec) -> str:
     """Find out why a program or folder could not be used; systemd tells only that."""
     if status == 200:
         return _folder_detail(Path(spec.working_dir))
+    if any(len(word.encode()) >= _LONGEST_ARGUMENT for word in (*spec.argv, *spec.env.values())):
+        return "one argument or variable is too long (128 KiB at most)"
+    if sum(len(word.encode()) + 9 for word in (*spec.argv, *spec.env, *spec.env.values())) > _LONGEST_ALL:
+        return "the argument list and the environment are too long together"
     if "/" not in program:
         found = shutil.which(program, path=spec.env.get("PATH", ""))
         return "it is not executable" if found else "there is no such program on the task's PATH"
-    return _program_detail(Path(program))
+    return _program_detail(Path(spec.working_dir, program))
 
 
 def _folder_detail(folder: Path) -> str:
@@ -210,10 +218,10 @@ def _folder_detail(folder: Path) -> str:
 def _program_detail(path: Path) -> str:
     return _first_true(
         (lambda: not path.exists(), "it does not exist"),
-        (path.is_dir, "it is a directory"),
+        (path.is_dir, "it is a directory, and so not executable"),
         (lambda: not path.stat().st_mode & 0o111, "it is not executable (chmod +x)"),
         (lambda: _interpreter_is_missing(path), "the interpreter named in its first line does not exist"),
-        otherwise="it is no program that this user may execute: a script needs a first line such as #!/bin/sh",
+        otherwise="it is not a program that this user may execute: a script needs a first line such as #!/bin/sh",
     )
 
 

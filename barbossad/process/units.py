@@ -5,6 +5,7 @@ Sources: systemd.service(5), systemd.exec(5), systemd.resource-control(5), org.f
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ TIMEOUT_MARGIN_SECONDS: Final = 2.0
 
 _NAME: Final = re.compile(rf"{PREFIX}({RUN_ID.pattern})-({TASK_ID.pattern})-([1-9][0-9]*){re.escape(SUFFIX)}")
 _UNSET: Final = (
+    "HOME", "USER", "LOGNAME", "SHELL",
     "INVOCATION_ID", "SYSTEMD_EXEC_PID", "RUNTIME_DIRECTORY", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY",
     "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
     "WATCHDOG_USEC", "WATCHDOG_PID",
@@ -85,12 +87,15 @@ def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Seq
         argv = ["/bin/sh", "-c", '. "$0" && exec "$@"', files.exports]
     path = [folder for folder in spec.env.get("PATH", "").split(":") if folder.startswith("/")]
     unset = [name for name in (*_UNSET, *foreign) if name not in spec.env]
+    program = argv[0]
+    if "/" in program:  # found from the working directory, as a shell would
+        program = os.path.normpath(os.path.join(spec.working_dir, program))  # noqa: PTH118 (of the task's file system)
     found: list[Property] = [
         ("Description", Variant("s", f"Barbossa: task {spec.key.task_id} of run {spec.key.run_id}")),
         ("Type", Variant("s", "exec")),
         ("RemainAfterExit", Variant("b", True)),
         ("Slice", Variant("s", SLICE)),
-        ("ExecStart", Variant("a(sasb)", [[argv[0], [word.replace("$", "$$") for word in argv], False]])),
+        ("ExecStart", Variant("a(sasb)", [[program, [word.replace("$", "$$") for word in argv], False]])),
         ("StandardOutputFileDescriptor", Variant("h", 0)),
         ("StandardErrorFileDescriptor", Variant("h", 1)),
         ("EnvironmentFiles", Variant("a(sb)", [[files.environment, False]])),

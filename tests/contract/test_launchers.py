@@ -12,10 +12,12 @@ import pytest
 from barbossad.process import logs, procfs
 from barbossad.process.launcher import OUTPUT_LIMIT, SCRIPT, EndCause, LiveLog
 from barbossad.security.masking import make_mask_of
-from tests.helpers.launching import ENV, Bench, Needle, make_local, open_files
+from tests.helpers.launching import ENV, Bench, Needle, has_systemd, make_local, make_systemd, open_files
 from tests.helpers.waiting import eventually_async
 
 MAKERS: dict[str, Callable[[Path], Bench]] = {"local": make_local}
+if has_systemd():  # tests/systemd/test_contract.py runs this file where there is one
+    MAKERS["systemd"] = make_systemd
 
 
 @pytest.fixture(params=sorted(MAKERS))
@@ -23,7 +25,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     bench = MAKERS[request.param](tmp_path)
     await bench.launcher.start()
     yield bench
-    await bench.launcher.close()
+    await bench.close()
     assert list(bench.runtime_dir.iterdir()) == [], "files of ended attempts stay"
 
 
@@ -41,8 +43,9 @@ async def test_times_and_usage(bench: Bench) -> None:
     assert end.started_at_ms <= end.finished_at_ms
     assert end.cpu_seconds is not None
     assert end.cpu_seconds > 0
-    assert end.peak_memory_bytes is not None
-    assert end.peak_memory_bytes > 100_000
+    if bench.launcher.name == "local":  # a unit's are the kernel's to count, if it does
+        assert end.peak_memory_bytes is not None
+        assert end.peak_memory_bytes > 100_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
@@ -314,7 +317,8 @@ async def test_stop_before_the_start(bench: Bench) -> None:
     """A stop that comes right after the launch is not lost."""
     watched = bench.launch("exec sleep 600")
     watched.process.stop(0)
-    assert (await watched.end()).signal == signal.SIGKILL
+    end = await watched.end()
+    assert end.signal == signal.SIGKILL or end.cause is EndCause.LOST, "killed, or never begun"
 
 
 async def test_stdin_is_empty(bench: Bench) -> None:
@@ -327,14 +331,13 @@ async def test_environment_is_exact(bench: Bench) -> None:
     """The environment is what the spec says, and the launcher's own names."""
     end = await bench.run(argv=("/usr/bin/env",), env={"A": "1", "B": "zwei ü\n"})
     names = sorted(line.partition("=")[0] for line in bench.text(end.log).splitlines() if "=" in line)
-    assert names == ["A", "B", "BARBOSSA_ATTEMPT", "BARBOSSA_OUTPUT"]
+    own = ["BARBOSSA_ATTEMPT"] if bench.launcher.name == "local" else []  # by which it finds what escaped
+    assert names == ["A", "B", *own, "BARBOSSA_OUTPUT"]
 
 
 async def test_inheritance_is_clean(bench: Bench) -> None:
     """A task has files 0 to 2 open, umask 022, a session of its own, and no signal ignored or blocked."""
-    checks = (
-        "ls /proc/self/fd | tr '\\n' ' '; umask; ps -o pid=,sid=,pgid= $$; grep -E 'Sig(Blk|Ign)' /proc/self/status"
-    )
+    checks = "ls /proc/self/fd | tr '\\n' ' '; umask; cut -d ' ' -f 1,5,6 /proc/$$/stat; grep -E 'Sig(Blk|Ign)' /proc/self/status"
     end = await bench.run(argv=("/bin/sh", "-c", checks))
     fds, _, rest = bench.text(end.log).partition("0022\n")
     assert fds.split() == ["0", "1", "2", "3"]  # 3 is the folder that ls reads
@@ -355,7 +358,7 @@ async def test_script_file(bench: Bench) -> None:
     end = await bench.run('stat -c "%a" "$0"; echo "$0"')
     mode, path = bench.text(end.log).splitlines()
     assert mode == "500"
-    assert not Path(path).exists()
+    await eventually_async(lambda: not Path(path).exists(), 10, "it is removed")
 
 
 async def test_script_with_arguments(bench: Bench) -> None:
@@ -396,7 +399,7 @@ async def test_many_launches_leave_nothing(bench: Bench) -> None:
     texts = await asyncio.gather(*(one(number) for number in range(200)))
     assert texts == [f"{number}\n" for number in range(200)]
     assert needle.pids == []
-    assert list(bench.runtime_dir.iterdir()) == []
+    await eventually_async(lambda: list(bench.runtime_dir.iterdir()) == [], 10, "its files are removed")
     await eventually_async(lambda: open_files() <= before, 5, "all descriptors are closed")
 
 
@@ -419,7 +422,7 @@ async def test_close_ends_everything(bench: Bench, tmp_path: Path) -> None:
     needle = Needle()
     watched = second.launch(f"(env -i setsid {needle.command} &); exec {needle.command}")
     await eventually_async(lambda: len(needle.pids) == 2, 10, "both run")
-    await second.launcher.close()
+    await second.close()
     assert (await watched.end()).signal == signal.SIGKILL
     assert needle.pids == []
     late = second.launch("true")

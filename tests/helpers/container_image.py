@@ -59,9 +59,10 @@ def _key(*parts: str) -> str:
 
 
 def _requirements() -> list[str]:
-    """Return what an installation asks the index for: the dependencies, and the tools that build the package."""
+    """Return what is asked of the index: what an installation needs, and what runs tests in the container."""
     metadata = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    return sorted([*metadata["build-system"]["requires"], "wheel", *metadata["project"]["dependencies"]])
+    tools = [name for name in metadata["project"]["optional-dependencies"]["dev"] if name.startswith("pytest")]
+    return sorted([*metadata["build-system"]["requires"], "wheel", *metadata["project"]["dependencies"], *tools])
 
 
 def _debootstrap(root: Path) -> None:

@@ -125,7 +125,8 @@ def _untold(connection: sqlite3.Connection, *, is_pruned: bool) -> Iterator[str]
     """A change and its event are one transaction (I2): the events of a row lead, move by legal move, to its state."""
     told: defaultdict[tuple[int, str | None], list[str]] = defaultdict(list)
     for run, task, data in connection.execute(
-        "SELECT run, task, data FROM events WHERE kind NOT IN ('run_stopping', 'task_released') AND run IS NOT NULL ORDER BY seq"
+        """SELECT run, task, data FROM events
+        WHERE kind NOT IN ('run_stopping', 'task_released') AND run IS NOT NULL ORDER BY seq"""
     ):
         told[run, task].append(json.loads(data)["state"])
     for (run, task), path in told.items():

@@ -21,6 +21,8 @@ from barbossad.process import logs, procfs
 from barbossad.process.launcher import SCRIPT, AttemptKey, Launcher, LaunchSpec, Mask, Process, ProcessEnd
 from barbossad.process.local import LocalLauncher
 from barbossad.process.logs import LogFolder
+from barbossad.process.systemd import SystemdLauncher
+from barbossad.systemd import Manager
 from tests.helpers.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +49,7 @@ class Watched:
     def ended(self, process: Process, end: ProcessEnd) -> None:
         assert process is self.process
         self.ends.append(end)
+        process.release()
         self._ended.set()
 
     async def start(self) -> Process:
@@ -66,12 +69,21 @@ class Watched:
 class Bench:
     """A started launcher with the folders that it works in."""
 
-    def __init__(self, launcher: Launcher, folder: LogFolder, runtime_dir: Path) -> None:
+    def __init__(
+        self, launcher: Launcher, folder: LogFolder, runtime_dir: Path, manager: Manager | None = None
+    ) -> None:
         self.launcher = launcher
+        self._manager = manager
         self.folder = folder
         self.runtime_dir = runtime_dir
         self._run_id: RunId = run_id_from_number(time.time_ns() // 1_000_000)
         self._numbers = itertools.count(1)
+
+    async def close(self) -> None:
+        """End what runs and release everything."""
+        await self.launcher.close()
+        if self._manager is not None:
+            self._manager.close()
 
     def spec(
         self,
@@ -120,6 +132,24 @@ def make_local(folder: Path) -> Bench:
     log_folder = LogFolder(folder / "logs")
     runtime_dir = folder / "run"
     return Bench(LocalLauncher(SystemClock(), log_folder, runtime_dir, nofile_soft=1024), log_folder, runtime_dir)
+
+
+_NOTIFY_SOCKET = os.environ.get("NOTIFY_SOCKET")
+
+
+def has_systemd() -> bool:
+    """Say whether this process is a service of a real systemd, whose descriptor store it may use."""
+    return _NOTIFY_SOCKET is not None and os.geteuid() == 0 and Path("/run/systemd/system").is_dir()
+
+
+def make_systemd(folder: Path) -> Bench:
+    """Return a bench with the launcher of units; start and close it yourself."""
+    os.environ["NOTIFY_SOCKET"] = _NOTIFY_SOCKET or ""
+    log_folder = LogFolder(folder / "logs")
+    runtime_dir = folder / "run"
+    manager = Manager()
+    launcher = SystemdLauncher(SystemClock(), log_folder, manager, runtime_dir, Path("/run/barbossa-tasks"))
+    return Bench(launcher, log_folder, runtime_dir, manager)
 
 
 class Needle:

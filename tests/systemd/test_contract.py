@@ -1,0 +1,22 @@
+"""The launcher of units keeps the contract that all launchers keep, in the container, as a service of its systemd."""
+
+from tests.helpers.container import Container
+
+VENV = "/opt/contract"
+RUN = (
+    "systemd-run --quiet --wait --pipe --collect --property=NotifyAccess=all --property=FileDescriptorStoreMax=20000 "
+    "--property=WorkingDirectory=/src --setenv=PYTHONDONTWRITEBYTECODE=1 --setenv=PYTHONPATH=/src "
+    f"{VENV}/bin/python -m pytest -p no:cacheprovider -p no:randomly -q --tb=short -k systemd"
+)
+
+
+def test_contract_of_launchers(installed: Container) -> None:
+    """Every rule of tests/contract/test_launchers.py holds for units of a real systemd."""
+    installed.run(
+        f"test -d {VENV} || {{ python3 -m venv {VENV} && "
+        f"PIP_NO_INDEX=1 {VENV}/bin/pip install --quiet --find-links=/wheels /wheels/*.whl; }}",
+        timeout_seconds=200,
+    )
+    done = installed.run(f"{RUN} tests/contract/test_launchers.py", check=False, timeout_seconds=300)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
