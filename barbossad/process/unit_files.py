@@ -46,7 +46,7 @@ class UnitFiles:
 
     def write(self, spec: LaunchSpec, unit: str) -> tuple[list[str], Files]:
         """Write the files of an attempt; return its arguments and where the files are. Raise OSError, or ValueError."""
-        if any("\0" in word for word in (*spec.argv, *spec.env.values())):
+        if any("\0" in word for word in (*spec.argv, *spec.env.values()) if word != SCRIPT):
             raise ValueError("an argument or a variable holds a null byte")
         stem = _stem(unit)
         given = _Given(self._task_dir, unit, None if spec.isolation.run_as.is_dynamic else _ids(spec))

@@ -337,12 +337,13 @@ async def test_environment_is_exact(bench: Bench) -> None:
 
 async def test_inheritance_is_clean(bench: Bench) -> None:
     """A task has files 0 to 2 open, umask 022, a session of its own, and no signal ignored or blocked."""
-    checks = "ls /proc/self/fd | tr '\\n' ' '; umask; cut -d ' ' -f 1,5,6 /proc/$$/stat; grep -E 'Sig(Blk|Ign)' /proc/self/status"
+    ids = "cut -d ' ' -f 1,5,6 /proc/$$/stat"
+    checks = f"ls /proc/self/fd | tr '\\n' ' '; umask; {ids}; grep -E 'Sig(Blk|Ign)' /proc/self/status"
     end = await bench.run(argv=("/bin/sh", "-c", checks))
     fds, _, rest = bench.text(end.log).partition("0022\n")
     assert fds.split() == ["0", "1", "2", "3"]  # 3 is the folder that ls reads
-    ids, *masks = rest.splitlines()
-    assert len(set(ids.split())) == 1
+    named, *masks = rest.splitlines()
+    assert len(set(named.split())) == 1
     private = 1 << 31 | 1 << 32  # signals 32 and 33, which glibc's posix_spawn ignores and nobody but glibc can use
     assert [int(mask.split()[1], 16) & ~private for mask in masks] == [0, 0]
 
