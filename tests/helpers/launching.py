@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from barbossad.clock import SystemClock
+from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import RunId, TaskId, run_id_from_number
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import AttemptState
@@ -80,6 +81,8 @@ class Bench:
         argv: tuple[str, ...] | None = None,
         env: Mapping[str, str] = ENV,
         working_dir: str = "/",
+        isolation: Isolation = UNCONFINED,
+        detach: bool = False,
     ) -> LaunchSpec:
         """Return how to run a shell script, or a list of arguments."""
         return LaunchSpec(
@@ -88,6 +91,8 @@ class Bench:
             script=None if script is None else script.encode(),
             env=env,
             working_dir=working_dir,
+            isolation=isolation,
+            detach=detach,
         )
 
     def launch(self, script: str | None = None, **more: object) -> Watched:
