@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 RUN_ENDED: Final = frozenset({"succeeded", "failed", "timed_out", "cancelled", "interrupted"})
@@ -25,6 +25,12 @@ class Attempt:
     reason: str
     started_at: str | None
     finished_at: str | None
+    cpu_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    io_read_bytes: int | None = None
+    io_write_bytes: int | None = None
+    in_force: Mapping[str, Any] = field(default_factory=dict)
+    """User, limits and sandbox that held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,4 +137,9 @@ def _attempt_from(value: Mapping[str, Any]) -> Attempt:
         reason=value.get("reason") or "",
         started_at=value.get("started_at"),
         finished_at=value.get("finished_at"),
+        cpu_seconds=value.get("cpu_seconds"),
+        peak_memory_bytes=value.get("peak_memory_bytes"),
+        io_read_bytes=value.get("io_read_bytes"),
+        io_write_bytes=value.get("io_write_bytes"),
+        in_force=value.get("in_force") or {},
     )

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,35 +14,44 @@ from barbossad.clock import Clock
 from barbossad.config import Config
 from barbossad.engine import recovery
 from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.gate import Gate
 from barbossad.engine.preparation import Preparation
 from barbossad.errors import StoreError
 from barbossad.operations.services import Reloaded, Services
+from barbossad.process import choice, procfs
 from barbossad.process.launcher import Launcher
-from barbossad.process.local import LocalLauncher
 from barbossad.process.logs import LogFolder
+from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
 from barbossad.store.workflows import WorkflowStore
+from barbossad.systemd import Manager
 from barbossad.tasks import _outputs as outputs
 from barbossad.tasks import _registry as task_registry
+from barbossad.tasks._types import TaskType
 from barbossad.workflows.loader import Loader
 from barbossad.workflows.registry import Registry
 
 DATABASE_FILE: Final = "barbossa.db"
 LOG_FOLDER: Final = "logs"
-TASK_FOLDER: Final = "tasks"
 
 log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
 async def open_services(
-    config: Config, clock: Clock, *, config_path: Path | None = None, nofile_soft: int | None = None
+    config: Config,
+    clock: Clock,
+    *,
+    config_path: Path | None = None,
+    nofile_soft: int | None = None,
+    manager: Manager | None = None,
 ) -> AsyncIterator[Services]:
     """Open the state, settle what an earlier daemon left, and yield the running parts.
 
-    ``nofile_soft`` is the limit on open files that tasks get (None: that of this process).
+    ``nofile_soft`` is the limit on open files that tasks get (None: that of this process); ``manager`` is systemd,
+    where this process is a service of it.
     Raise AlreadyRunningError if another daemon owns the state folder, StoreError if the state is damaged,
     UnavailableError if a process of an earlier daemon will not die.
     """
@@ -57,30 +66,23 @@ async def open_services(
         await workflows.open()
         runs = RunStore(database)
         logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
-        launcher = LocalLauncher(
-            clock,
-            logs,
-            config.runtime_dir / TASK_FOLDER,
-            nofile_soft=nofile_soft,
-            hidden=(config.runtime_dir, config.state_dir, config.socket),
-        )
-        preparation = Preparation(
-            task_types, config.tasks, socket.gethostname(), has_default_profile=launcher.has_default_profile
-        )
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        launcher = await choice.started_launcher(config, clock, logs, nofile_soft=nofile_soft, manager=manager)
+        gate = Gate()
+        stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
+        preparation = _preparation(config, task_types, launcher)
         parts = Parts(
             clock=clock,
             database=database,
             runs=runs,
             launcher=launcher,
             prepare=preparation.launch_spec,
-            parse_outputs=outputs.parse,
-            boot_id=boot_id,
+            parse_outputs=outputs.reader(task_types),
+            boot_id=procfs.boot_id(),
             discard_log=logs.discard,
         )
-        engine = Engine(parts, limit=config.tasks.limit)
-        database.on_fault(engine.store_fault)
-        await stack.enter_async_context(_started(launcher))
+        engine = Engine(parts, gate, limit=config.tasks.limit)
+        database.on_fault(gate.store_fault)
+        launcher.on_fault = engine.fail
         await recovery.recover(engine, parts, workflows.definition, logs.recover)
         yield Services(
             clock=clock,
@@ -98,6 +100,14 @@ async def open_services(
         )
 
 
+def _preparation(config: Config, task_types: Mapping[str, TaskType], launcher: Launcher) -> Preparation:
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    secrets = SecretSource(config.secrets_dir, Path(credentials) if credentials else None)
+    host_name = socket.gethostname()
+    has_default_profile = launcher.has_default_profile
+    return Preparation(task_types, config.tasks, host_name, secrets.get, has_default_profile=has_default_profile)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder that only its owner, and the group that it is given, may enter."""
     try:
@@ -106,15 +116,6 @@ def make_folder(folder: Path) -> None:
         raise StoreError(f"cannot make the folder {folder}: {error.strerror}; is this the right user?") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"may not write into the folder {folder}; is this the right user?")
-
-
-@contextlib.asynccontextmanager
-async def _started(launcher: Launcher) -> AsyncIterator[None]:
-    await launcher.start()
-    try:
-        yield
-    finally:
-        await launcher.close()
 
 
 async def _nothing_to_reload() -> Reloaded:

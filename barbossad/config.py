@@ -118,7 +118,7 @@ class Tasks(_Settings):
     log_limit: Annotated[Size, AfterValidator(_log_limit)] = Field(
         10 * 1024**2, description="Output kept of each attempt; beyond it the head and the tail are kept"
     )
-    launcher: Literal["auto", "local"] = Field("auto", description="What starts the processes of tasks")
+    launcher: Literal["auto", "systemd", "local"] = Field("auto", description="What starts the processes of tasks")
     sandbox: Literal["none", "standard", "strict", "offline"] = Field(
         SandboxProfile.STANDARD.value,
         description="Sandbox profile of tasks that name none, under systemd; the local launcher gives them none",
@@ -154,6 +154,7 @@ class Config(_Settings):
     runtime_dir: AbsolutePath = Field(description="Folder of what a restart does not need")
     socket: AbsolutePath = Field(description="Where the daemon listens")
     workflows_dir: AbsolutePath = Field(description="Workflows kept as files")
+    secrets_dir: AbsolutePath = Field(description="Secrets, each in a file of its own name and mode 0600")
 
     def changes(self, new: Config) -> Changes:
         """Return which settings differ in ``new``, and which of them need a restart, by dotted name."""
@@ -183,7 +184,12 @@ def defaults(*, user: bool) -> dict[str, Path]:
     else:
         runtime = wire.user_runtime_dir()
         state = _xdg("XDG_STATE_HOME", ".local/state")
-    return {"state_dir": state, "runtime_dir": runtime, "workflows_dir": _config_dir(user=user) / "workflows"}
+    return {
+        "state_dir": state,
+        "runtime_dir": runtime,
+        "workflows_dir": _config_dir(user=user) / "workflows",
+        "secrets_dir": _config_dir(user=user) / "secrets",
+    }
 
 
 def load(path: Path | None, *, user: bool) -> Config:

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +22,10 @@ from barbossad.assembly import make_folder, open_services
 from barbossad.clock import SystemClock
 from barbossad.config import Config
 from barbossad.errors import BarbossaError, InvalidConfigError
+from barbossad.model.states import StopCause
 from barbossad.operations import registry
 from barbossad.operations.services import Reloaded, Services
+from barbossad.process.launcher import StopKind
 from barbossad.rpc.dispatch import Dispatcher
 from barbossad.rpc.server import Server, own_socket
 from barbossad.security.access import AccessTable
@@ -36,6 +39,13 @@ ANSWER_SECONDS: Final = 2.0
 
 RELEASE_SECONDS: Final = 10.0
 """How long the launcher and the store may take to be closed."""
+
+COLLECTIONS: Final = (2_000, 500, 10)
+"""When the garbage collector looks for cycles (``gc.set_threshold``): at what is young often and in small pieces, at
+what has lived for a while seldom. Runs leave no cycles behind, and to look at a burst of them takes 10 ms."""
+
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may keep the interpreter from another: the loop and the store's writer take turns all the time."""
 
 GROUP: Final = "barbossa"
 MOST_DESCRIPTORS: Final = 65536
@@ -72,7 +82,13 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._manager.close)
             services = await stack.enter_async_context(
-                open_services(self._config, SystemClock(), config_path=self._config_file(), nofile_soft=soft_limit)
+                open_services(
+                    self._config,
+                    SystemClock(),
+                    config_path=self._config_file(),
+                    nofile_soft=soft_limit,
+                    manager=self._manager,
+                )
             )
             self._services = services
             services.reload = self._reload_now
@@ -86,6 +102,8 @@ class Daemon:
             server.listen(sockets)
             gc.collect()
             gc.freeze()  # what stands now stands until the end: later collections need not walk it
+            gc.set_threshold(*COLLECTIONS)
+            sys.setswitchinterval(SWITCH_SECONDS)
             self._manager.ready(self._status())
             log.info(
                 "barbossad %s is ready: %d workflows, listening at %s", __version__, len(services.workflows),
@@ -116,20 +134,30 @@ class Daemon:
     async def _end(self, services: Services, server: Server) -> None:
         """Stop in stages: nothing new, the tasks, the answers; what is open is closed after this."""
         services.is_stopping = True
+        kind = await services.launcher.stop_kind()
+        is_restart = kind is StopKind.RESTART and services.launcher.can_leave
         running = services.engine.counts["running"]
-        self._manager.stopping(f"stopping: {running} tasks are being ended")
-        log.info("stopping; %d tasks are being ended", running, extra={"action": "stopping"})
+        words = f"{running} tasks {'go on without the daemon' if is_restart else 'are being ended'}"
+        self._manager.stopping(f"stopping: {words}")
+        log.info("stopping; %s", words, extra={"action": "stopping"})
         server.stop_accepting()
-        ending = asyncio.create_task(services.engine.stop(self._config.shutdown_grace), name="end-tasks")
+        if is_restart:
+            services.engine.leave()
+        else:
+            await self._end_tasks(services, StopCause.HOST_DOWN if kind is StopKind.HOST_DOWN else StopCause.SHUTDOWN)
+        await server.close(ANSWER_SECONDS)
+
+    async def _end_tasks(self, services: Services, cause: StopCause) -> None:
+        """End what runs with grace, or at once when asked to stop again."""
+        ending = asyncio.create_task(services.engine.stop(self._config.shutdown_grace, cause), name="end-tasks")
         hurrying = asyncio.create_task(self._hurry.wait(), name="hurry")
         await asyncio.wait([ending, hurrying], return_when=asyncio.FIRST_COMPLETED)
         if not ending.done():
             log.warning("asked again: the tasks are killed now", extra={"action": "stop_forced"})
-            await services.engine.stop(0)
+            await services.engine.stop(0, cause)
         hurrying.cancel()
         for left in await ending:
             log.error("it would not end within its grace: %s", left, extra={"action": "stop_left"})
-        await server.close(ANSWER_SECONDS)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -180,7 +208,7 @@ class Daemon:
             log.warning("%s changed in the config; it needs a restart", name, extra={"action": "needs_restart"})
         kept = {
             name: getattr(self._config, name)
-            for name in ("state_dir", "runtime_dir", "socket", "workflows_dir", "clients")
+            for name in ("state_dir", "runtime_dir", "socket", "workflows_dir", "secrets_dir", "clients")
         }
         config = config.model_copy(update=kept)
         self._config = services.config = config
@@ -214,7 +242,7 @@ class Daemon:
 
     def _store_fault(self, fault: str | None) -> None:
         assert self._services is not None
-        self._services.engine.store_fault(fault)
+        self._services.engine.gate.store_fault(fault)
         self._manager.status(self._status())
 
     def _status(self) -> str:

@@ -103,6 +103,7 @@ class Barbossa:
                 runtime_dir=Path(runtime),
                 socket=Path(runtime) / "unused.sock",
                 workflows_dir=state / "workflows",
+                secrets_dir=configs.defaults(user=True)["secrets_dir"],
             )
             async with open_services(config, SystemClock()) as services:
                 try:

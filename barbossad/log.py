@@ -1,7 +1,8 @@
-"""Log records as one line each: for people on a terminal, with syslog priorities for journald.
+"""Log records as one line each: for people on a terminal, with fields of their own for journald.
 
-Every record may carry ``action``, ``run_id``, ``task``, ``attempt`` and other facts as ``extra``; they follow the
-sentence as ``name=value``. Source of the prefixes: sd-daemon(3), "Logging".
+Every record may carry ``action``, ``run_id``, ``task``, ``attempt`` and other facts as ``extra``. In a line they follow
+the sentence as ``name=value``; in the journal they are ``BARBOSSA_ACTION``, ``BARBOSSA_RUN``, ``BARBOSSA_TASK``,
+``BARBOSSA_ATTEMPT`` and so on. Source of the prefixes of lines: sd-daemon(3), "Logging".
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ import contextlib
 import logging
 import os
 import sys
-import time
+from collections.abc import Iterator
 from typing import Final
+
+from barbossad.clock import rfc3339
+from barbossad.journal import Journal
+
+IDENTIFIER: Final = "barbossad"
 
 _PRIORITIES: Final = (
     (logging.CRITICAL, 2),
@@ -30,7 +36,7 @@ _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(1
 
 def one_line(text: str) -> str:
     """Return ``text`` with control characters escaped, so that nobody can forge a line or steer a terminal."""
-    return text.translate(_CONTROL)
+    return text if text.isprintable() else text.translate(_CONTROL)
 
 
 class Formatter(logging.Formatter):
@@ -42,17 +48,42 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record; a traceback is folded into it, its lines joined with `` | ``."""
+        sentence = self.sentence(record)
+        facts = "".join(f" {name}={value}" for name, value in _facts(record))
+        if self._for_journal:
+            return f"<{_priority(record)}>" + one_line(sentence + facts)
+        stamp = rfc3339(int(record.created * 1000))
+        return f"{stamp} {record.levelname.lower():8} " + one_line(sentence + facts)
+
+    def sentence(self, record: logging.LogRecord) -> str:
+        """Return what a record says, a traceback with it."""
         sentence = record.getMessage()
         if record.exc_info:
             sentence += " | " + " | ".join(self.formatException(record.exc_info).splitlines())
-        facts = "".join(
-            f" {name}={value}" for name, value in vars(record).items() if name not in _STANDARD and value is not None
-        )
-        if self._for_journal:
-            priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
-            return f"<{priority}>" + one_line(sentence + facts)
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        return f"{stamp}.{record.msecs:03.0f}Z {record.levelname.lower():8} " + one_line(sentence + facts)
+        return sentence
+
+    def fields(self, record: logging.LogRecord) -> dict[str, str]:
+        """Return a record as the journal has it."""
+        fields = {
+            "MESSAGE": one_line(self.sentence(record)),
+            "PRIORITY": str(_priority(record)),
+            "SYSLOG_IDENTIFIER": IDENTIFIER,
+        }
+        for name, value in _facts(record):
+            fields[_FIELDS.get(name) or f"BARBOSSA_{name.upper()}"] = one_line(str(value))
+        return fields
+
+
+_FIELDS: Final = {"run_id": "BARBOSSA_RUN"}
+"""Fields that are not named as their fact is."""
+
+
+def _facts(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
+    return (fact for fact in vars(record).items() if fact[0] not in _STANDARD and fact[1] is not None)
+
+
+def _priority(record: logging.LogRecord) -> int:
+    return next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
 
 
 class TurnHandler(logging.Handler):
@@ -90,17 +121,56 @@ class TurnHandler(logging.Handler):
             self.release()
 
 
+class JournalHandler(TurnHandler):
+    """Sends records to journald with their fields; where it cannot be reached, lines to its stream as ever.
+
+    So does what is critical: the daemon is about to end, and journald would find nobody any more when it looks up
+    which unit a datagram is from. Of a stream it knows that.
+    """
+
+    def __init__(self, descriptor: int, journal: Journal) -> None:
+        super().__init__(descriptor)
+        self._journal = journal
+        self._formatter = Formatter(for_journal=True)
+        self.setFormatter(self._formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record, or write its line."""
+        if record.levelno < logging.CRITICAL:
+            try:
+                self._journal.send(self._formatter.fields(record))
+                return
+            except OSError:
+                pass
+            except Exception:  # noqa: BLE001 (logging never takes its caller down)
+                self.handleError(record)
+                return
+        super().emit(record)
+
+    def close(self) -> None:
+        """Close the way to journald."""
+        self._journal.close()
+        super().close()
+
+
 def set_up(level: str) -> None:
-    """Send records to standard error, as journald or a person wants them."""
-    handler = TurnHandler(sys.stderr.fileno())
-    handler.setFormatter(Formatter(for_journal=_is_journal()))
+    """Send records to standard error, as a person wants them, or to journald, where standard error leads there."""
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [_handler(sys.stderr.fileno())]
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # it logs each statement at debug
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     set_level(level)
     # What these would find out for every record stands in no line of ours.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 (so logging's documentation, under "Optimization": nor where it was said)
+
+
+def _handler(descriptor: int) -> logging.Handler:
+    if _is_journal():
+        return JournalHandler(descriptor, Journal())
+    handler = TurnHandler(descriptor)
+    handler.setFormatter(Formatter(for_journal=False))
+    return handler
 
 
 def set_level(level: str) -> None:

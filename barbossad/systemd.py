@@ -1,14 +1,16 @@
-"""The words that a service and its manager exchange: readiness, reload, watchdog, sockets handed over.
+"""The words that a service and its manager exchange: readiness, reload, watchdog, descriptors handed over and kept.
 
-Sources: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
+Sources: sd_notify(3), sd_listen_fds(3), sd_pid_notify_with_fds(3), sd_notify_barrier(3), sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sdnotify
 
@@ -22,8 +24,11 @@ class Manager:
     def __init__(self) -> None:
         is_present = "NOTIFY_SOCKET" in os.environ
         self._notifier = sdnotify.SystemdNotifier() if is_present else None  # without one it leaves a socket open
-        self.sockets = _take_sockets()
-        """Listening sockets that were handed over."""
+        self.is_service = is_present
+        """Whether this process was started by systemd as a service that speaks to it."""
+
+        self.sockets, self.kept = _take_descriptors()
+        """Listening sockets that were handed over; and descriptors that an earlier process had kept, by their names."""
 
         self.watchdog_seconds = _watchdog_seconds()
         """How long it waits for a sign of life, None if it does not."""
@@ -52,6 +57,45 @@ class Manager:
         """Feed the watchdog."""
         self._notify("WATCHDOG=1")
 
+    def keep(self, descriptors: Mapping[str, int]) -> None:
+        """Have systemd keep descriptors over a restart of this service, under names without colons.
+
+        Only after a ``barrier`` are they known to have arrived. Raise OSError if they cannot be sent.
+        """
+        assert self._notifier is not None
+        for name, descriptor in descriptors.items():
+            words = f"FDSTORE=1\nFDPOLL=0\nFDNAME={name}".encode()
+            socket.send_fds(self._notifier.socket, [words], [descriptor])
+
+    def let_go(self, names: Sequence[str]) -> None:
+        """Have systemd close what it keeps under these names."""
+        for name in names:
+            self._notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+    def drop_kept(self) -> None:
+        """Close what an earlier process had kept, here and at systemd."""
+        self.let_go(list(self.kept))
+        for descriptor in self.kept.values():
+            os.close(descriptor)
+        self.kept.clear()
+
+    async def barrier(self) -> None:
+        """Return when systemd has dealt with all that was said before. Raise OSError if it cannot be asked."""
+        assert self._notifier is not None
+        mine, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[None] = loop.create_future()
+        try:
+            try:
+                socket.send_fds(self._notifier.socket, [b"BARRIER=1"], [theirs])
+            finally:
+                os.close(theirs)
+            loop.add_reader(mine, _answer, answered)
+            await answered
+        finally:
+            loop.remove_reader(mine)
+            os.close(mine)
+
     def close(self) -> None:
         """Close the connection."""
         if self._notifier is not None and self._notifier.socket is not None:
@@ -63,25 +107,42 @@ class Manager:
             self._notifier.notify(words.encode(errors="replace").decode("latin-1"))
 
 
+def _answer(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
 def _one_line(status: str) -> str:
     """Return it without line ends: what stands behind one would be another word of the protocol."""
     return " ".join(status.split())
 
 
-def _take_sockets() -> Sequence[socket.socket]:
-    """Return the listening Unix stream sockets that were handed over, each no longer inheritable."""
+def _take_descriptors() -> tuple[Sequence[socket.socket], dict[str, int]]:
+    """Return the listening Unix stream sockets and the named other descriptors that were handed over.
+
+    None of them is inheritable any more. Of two with one name the first counts; sockets of other kinds are closed.
+    """
+    sockets: list[socket.socket] = []
+    kept: dict[str, int] = {}
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return ()
-    found = []
+        return sockets, kept
     count = os.environ.get("LISTEN_FDS", "")
-    for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + (int(count) if count.isdecimal() else 0)):
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    for position in range(int(count) if count.isdecimal() else 0):
+        descriptor = _FIRST_DESCRIPTOR + position
+        name = names[position] if position < len(names) else ""
         os.set_inheritable(descriptor, False)
-        handed = socket.socket(fileno=descriptor)
-        if handed.family == socket.AF_UNIX and handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            found.append(handed)
+        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            handed = socket.socket(fileno=descriptor)
+            if handed.family == socket.AF_UNIX and handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                sockets.append(handed)
+            else:
+                handed.close()
+        elif name in kept:
+            os.close(descriptor)
         else:
-            handed.close()
-    return found
+            kept[name] = descriptor
+    return sockets, kept
 
 
 def _watchdog_seconds() -> float | None:

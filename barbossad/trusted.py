@@ -24,10 +24,11 @@ class UntrustedFileError(Exception):
         self.hint = hint
 
 
-def read_trusted(path: Path) -> str:
+def read_trusted(path: Path, *, is_private: bool = False) -> str:
     """Return the text of a file that only root or this process's user may write, as may its folder.
 
-    Raise FileNotFoundError if it is not there and UntrustedFileError, with the reason, for anything else.
+    One that ``is_private`` nobody but its owner may read either. Raise FileNotFoundError if it is not there and
+    UntrustedFileError, with the reason, for anything else.
     What is checked is the open file, so that it cannot be exchanged between the check and the reading.
     """
     try:
@@ -37,7 +38,7 @@ def read_trusted(path: Path) -> str:
     except OSError as error:  # among them ENXIO, a socket
         raise UntrustedFileError(f"cannot be opened: {error.strerror}") from error
     try:
-        _check_file(os.fstat(descriptor), path)
+        _check_file(os.fstat(descriptor), path, is_private=is_private)
         for folder in {path.absolute().parent, path.resolve().parent}:
             _check_owner_and_mode(folder.stat(), f"its folder {folder}", str(folder))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
@@ -53,10 +54,14 @@ def read_trusted(path: Path) -> str:
         raise UntrustedFileError(f"is not UTF-8 in line {line}", "save it as UTF-8") from None
 
 
-def _check_file(status: os.stat_result, path: Path) -> None:
+def _check_file(status: os.stat_result, path: Path, *, is_private: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UntrustedFileError("is not a regular file")
     _check_owner_and_mode(status, "it", str(path))
+    if is_private and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UntrustedFileError(
+            f"it may be read by others than its owner (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod 0600 {path}"
+        )
 
 
 def _check_owner_and_mode(status: os.stat_result, what: str, path: str) -> None:

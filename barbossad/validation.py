@@ -7,12 +7,14 @@ import itertools
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from barbossad.document import Document, Path
 from barbossad.errors import Fault
+
+if TYPE_CHECKING:  # whoever checks values without a file need not pay for a reader of YAML
+    from barbossad.document import Document, Path
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -74,5 +74,7 @@ Text = Annotated[
 ]
 """Text, where YAML may have made a number or a boolean of it."""
 
-Environment = dict[Annotated[str, AfterValidator(_name)], Text]
+VariableName = Annotated[str, AfterValidator(_name)]
+
+Environment = dict[VariableName, Text]
 """Environment variables as an author writes them."""

@@ -86,7 +86,7 @@ class Request:
 
 def encode(message: object) -> bytes:
     """Return ``message`` as one line of UTF-8 JSON, newline included. Raise ValueError on NaN."""
-    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _ENCODER.encode(message)
     return text.encode(errors="replace") + b"\n"  # half a surrogate pair, which no text has, becomes "?"
 
 
@@ -213,6 +213,7 @@ def _finite(digits: str) -> float:
     return number
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 
 

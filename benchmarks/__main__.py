@@ -15,6 +15,8 @@ from pathlib import Path
 
 from benchmarks import (
     clients,
+    flood,
+    memory,
     report,
     w1_one_task,
     w2_chain,
@@ -24,6 +26,7 @@ from benchmarks import (
     w6_start,
     w7_history,
     w8_command_line,
+    worker,
 )
 from benchmarks.daemon import CallError
 from benchmarks.floors import BenchError, compile_program
@@ -39,7 +42,10 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "W6": w6_start.run,
     "W7": w7_history.run,
     "W8": w8_command_line.run,
+    "memory": memory.run,
     "clients": clients.run,
+    "worker": worker.run,
+    "flood": flood.run,
 }
 
 

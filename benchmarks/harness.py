@@ -33,25 +33,19 @@ class Bench:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured number, its bar (a miss fails the bench) and the later aim (told, never failed)."""
+    """One measured number, and its bar: a miss fails the bench."""
 
     workload: str
     what: str
     value: float
     unit: str
     bar: float | None = None
-    aim: float | None = None
     note: str = ""
 
     @property
     def is_passed(self) -> bool:
         """Say whether the bar holds; without a bar it always does."""
         return self.bar is None or self.value <= self.bar
-
-    @property
-    def is_aim_reached(self) -> bool | None:
-        """Say whether the later aim is reached already, or None without one."""
-        return None if self.aim is None else self.value <= self.aim
 
     def as_dict(self) -> dict[str, Any]:
         """Return the shape of ``--json``."""
@@ -62,8 +56,6 @@ class Figure:
             "unit": self.unit,
             "bar": self.bar,
             "passed": self.is_passed,
-            "aim": self.aim,
-            "aim_reached": self.is_aim_reached,
             "note": self.note,
         }
 
@@ -104,15 +96,13 @@ class Comparison:
         floor = [sample for block in self.floor for sample in block]
         return percentile(ours, 10) / percentile(floor, 10)
 
-    def figure(
-        self, workload: str, what: str, *, bar: float | None = None, aim: float | None = None, note: str = ""
-    ) -> Figure:
+    def figure(self, workload: str, what: str, *, bar: float | None = None, note: str = "") -> Figure:
         """Return the ratio as a figure that also tells the spread and both medians."""
         low, high = self.spread
         told = f"{low:.2f} to {high:.2f}, undisturbed {self.quiet_ratio:.2f}"
         told += f"; {seconds(self.ours_median)} over {seconds(self.floor_median)}"
         told += f"; {note}" if note else ""
-        return Figure(workload=workload, what=what, value=self.ratio, unit="x", bar=bar, aim=aim, note=told)
+        return Figure(workload=workload, what=what, value=self.ratio, unit="x", bar=bar, note=told)
 
 
 def compare(ours: Sample, floor: Sample, samples: int, *, warm_up: int = 1) -> Comparison:

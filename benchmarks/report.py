@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.harness import Figure
 
-HEADER = f"{'id':8}{'what':28}{'figure':>10}  {'bar':>6}  {'':7}{'aim':>5}  {'':8}spread; medians; notes"
+HEADER = f"{'id':8}{'what':28}{'figure':>10}  {'bar':>6}  {'':6}spread; medians; notes"
 
 
 def line(figure: Figure) -> str:
@@ -15,9 +15,7 @@ def line(figure: Figure) -> str:
     value = f"{figure.value:.2f}" if figure.unit == "x" else f"{figure.value:.4g}"
     shown = f"{value} {figure.unit}".rstrip()
     bar, verdict = ("", "") if figure.bar is None else (f"{figure.bar:g}", "pass" if figure.is_passed else "FAIL")
-    aim = "" if figure.aim is None else f"{figure.aim:g}"
-    reached = {None: "", True: "reached", False: "not yet"}[figure.is_aim_reached]
-    left = f"{figure.workload:8}{figure.what:28}{shown:>10}  {bar:>6}  {verdict:7}{aim:>5}  {reached:8}"
+    left = f"{figure.workload:8}{figure.what:28}{shown:>10}  {bar:>6}  {verdict:6}"
     return f"{left}{figure.note}".rstrip()
 
 

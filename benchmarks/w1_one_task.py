@@ -22,6 +22,6 @@ def run(bench: Bench) -> list[Figure]:
         listed = compare(lambda: run_once(client, "w1"), lambda: spawner.measure(1), samples, warm_up=10)
         script = compare(lambda: run_once(client, "w1-script"), lambda: spawner.measure(1), samples // 2)
     return [
-        listed.figure("W1", "one task", bar=3.0, aim=2.0),
+        listed.figure("W1", "one task", bar=2.0),
         script.figure("W1", "one task, script text"),
     ]

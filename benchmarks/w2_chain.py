@@ -21,4 +21,4 @@ def run(bench: Bench) -> list[Figure]:
         client.call("workflow.apply", yaml=workflows.chain("w2", LENGTH))
         samples = bench.samples(40, 10)
         chain = compare(lambda: run_once(client, "w2"), lambda: spawner.measure(LENGTH), samples)
-    return [chain.figure("W2", f"chain of {LENGTH}", bar=3.0, aim=2.0)]
+    return [chain.figure("W2", f"chain of {LENGTH}", bar=2.0)]

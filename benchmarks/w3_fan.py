@@ -25,4 +25,4 @@ def run(bench: Bench) -> list[Figure]:
             lambda: spawner.measure(1, WIDTH, 1, in_flight=IN_FLIGHT, rows=WIDTH),
             bench.samples(30, 10),
         )
-    return [fan.figure("W3", f"{WIDTH} in parallel", bar=3.0, aim=1.7)]
+    return [fan.figure("W3", f"{WIDTH} in parallel", bar=1.7)]

@@ -88,6 +88,13 @@ def tasks_page() -> str:
             default = "required" if name in schema.get("required", []) else _code(field.get("default"))
             lines.append(f"| `{name}` | {_type(field)} | {default} | {field.get('description', '')} |")
         lines.append("")
+        if task_type.Outputs is not None:
+            lines += ["| output | type | |", "| --- | --- | --- |"]
+            for name, field in task_type.Outputs.model_json_schema(mode="serialization")["properties"].items():
+                lines.append(f"| `{name}` | {_type(field)} | {field.get('description', '')} |")
+            lines.append("")
+        if task_type.is_repeatable:
+            lines += ["It may be done again after an interruption: that does no harm.", ""]
     return "\n".join(lines)
 
 
@@ -149,12 +156,18 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, s
 
 
 def _type(field: dict[str, Any]) -> str:
-    variants = [item for item in field.get("anyOf", [field]) if item.get("type") != "null"]
+    variants = [item for item in _variants(field) if item.get("type") != "null"]
     names = []
     for item in variants:
         choices = item.get("enum")
         names.append(" or ".join(f"`{choice}`" for choice in choices) if choices else item.get("type", "any"))
     return " or ".join(dict.fromkeys(names))
+
+
+def _variants(field: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what a field may be, unions within unions taken apart."""
+    for item in field.get("anyOf", [field]):
+        yield from _variants(item) if "anyOf" in item else [item]
 
 
 def _code(value: object) -> str:

@@ -56,6 +56,7 @@ install_units() {
 
 install_config() {
     install -d -m 0755 /etc/barbossa /etc/barbossa/workflows /etc/barbossa/templates
+    install -d -m 0700 /etc/barbossa/secrets
     if [ -e /etc/barbossa/barbossad.yaml ]; then
         install -m 0644 "$source_dir/packaging/barbossad.yaml" /etc/barbossa/barbossad.yaml.example
         say 'kept      /etc/barbossa/barbossad.yaml (the current defaults are in barbossad.yaml.example beside it)'
@@ -107,6 +108,7 @@ do_uninstall() {
     if systemd_runs && [ -e /etc/systemd/system/barbossad.service ]; then
         # shellcheck disable=SC2086  # two names, not one
         systemctl disable --now --quiet $units
+        systemctl stop 'barbossa-*.service' barbossa.slice  # tasks that go on without the daemon
     fi
     for unit in $units; do
         rm -f "/etc/systemd/system/$unit"
@@ -122,7 +124,7 @@ do_uninstall() {
             "$prefix"/*) rm -f "/usr/local/bin/$program" ;;
         esac
     done
-    rm -rf "$prefix" /run/barbossa
+    rm -rf "$prefix" /run/barbossa /run/barbossa-tasks
     say 'Barbossa is off this host. Left as they are, because they are yours:'
     say '  /var/lib/barbossa   runs, logs and workflows'
     say '  /etc/barbossa       configuration'

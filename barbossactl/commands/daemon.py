@@ -13,8 +13,15 @@ from barbossactl.lazy import LazyGroup
 from barbossactl.output import Column, Kind
 
 PING_TIMEOUT_SECONDS = 10.0
+_WAIT_SECONDS = 30.0
+_LONGEST_WAIT_SECONDS = 30 * 86400.0
 
-_COMMANDS = {"ping": "daemon:ping", "status": "daemon:status", "reload": "daemon:reload"}
+_COMMANDS = {
+    "ping": "daemon:ping",
+    "status": "daemon:status",
+    "reload": "daemon:reload",
+    "drain": "daemon:drain",
+}
 
 
 @click.group("daemon", cls=LazyGroup, commands_at=_COMMANDS, epilog=example("barbossactl daemon ping"))
@@ -107,3 +114,36 @@ def reload(context: click.Context, as_json: bool) -> int:
         if not (answer["changed"] or waiting or answer["faults"]):
             output.talk("nothing has changed")
     return Exit.USAGE if answer["faults"] else Exit.SUCCEEDED
+
+
+@click.command(epilog=example("barbossactl daemon drain && systemctl stop barbossad.socket"))
+@click.option("--end", is_flag=True, help="Start work again.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for what runs.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait at most so long; then exit with 6."
+)
+@json_option
+@click.pass_context
+def drain(context: click.Context, end: bool, no_wait: bool, timeout: float | None, as_json: bool) -> int:
+    """Have the daemon start nothing new, and wait for what runs.
+
+    Runs that are asked for meanwhile are recorded and wait. A restart of the daemon ends draining, as --end does.
+    """
+    left = 0.0 if no_wait or end else _LONGEST_WAIT_SECONDS if timeout is None else timeout
+    with connect(context) as client:
+        while True:
+            wait = min(left, _WAIT_SECONDS)
+            asked = {"end": end, "wait_seconds": wait}
+            answer = client.call("daemon.drain", asked, timeout=wait + PING_TIMEOUT_SECONDS)
+            left -= wait
+            if end or answer["done"] or left <= 0:
+                break
+    if as_json:
+        output.as_json(answer)
+    elif end:
+        output.talk("work is started again")
+    elif answer["done"]:
+        output.talk(f"nothing runs; {answer['waiting']} tasks wait")
+    else:
+        output.talk(f"nothing new is started; {answer['running']} tasks still run")
+    return Exit.SUCCEEDED if end or no_wait or answer["done"] else Exit.TIMED_OUT

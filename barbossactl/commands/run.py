@@ -24,10 +24,12 @@ RECENT_RUNS = 20
 _COMMANDS = {
     "start": "start:start",
     "get": "run_get:get",
+    "show": "run_get:get",
     "list": "run:list_runs",
     "wait": "run:wait",
     "logs": "logs:logs",
     "cancel": "run:cancel",
+    "approve": "run:approve",
 }
 
 _STATES = ("queued", "running", "succeeded", "failed", "timed_out", "cancelled", "interrupted")
@@ -149,6 +151,31 @@ def cancel(context: click.Context, run: str, reason: str | None, no_wait: bool, 
         return Exit.SUCCEEDED
     output.talk(report.summary(ended))
     return Exit.SUCCEEDED if ended.state == "cancelled" else Exit.FAILED
+
+
+@click.command(epilog=example("barbossactl run approve last migrate", "barbossactl run approve last migrate --reject"))
+@run_argument
+@click.argument("task")
+@click.option("--reject", is_flag=True, help="Say no: the task ends as interrupted.")
+@click.option("--comment", metavar="TEXT", help="Why; it is kept with the run.")
+@json_option
+@click.pass_context
+def approve(  # noqa: PLR0917 (click passes its options by name)
+    context: click.Context, run: str, task: str, reject: bool, comment: str | None, as_json: bool
+) -> None:
+    """Answer a task that waits for a person.
+
+    A task with on_interrupt: ask, or on_reboot: ask, waits after an interruption until somebody says whether it is to
+    be tried again.
+    """
+    with connect(context) as client:
+        run_id = resolve_run(client, run)
+        asked: dict[str, Any] = {"run_id": run_id, "task": task, "approve": not reject}
+        answer = client.call("run.approve", asked if comment is None else {**asked, "comment": comment})
+    if as_json:
+        output.as_json(answer)
+    else:
+        output.talk(f"task {task} of run {run_id} {'ends' if reject else 'is tried again'}")
 
 
 def _list(context: click.Context, asked: dict[str, Any], *, limit: int | None, as_json: bool, empty: str) -> None:

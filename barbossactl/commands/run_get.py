@@ -9,7 +9,7 @@ import click
 from barbossactl import output, report, text
 from barbossactl.commands._common import connect, example, json_option, resolve_run, run_argument
 from barbossactl.output import Column, Kind
-from barbossactl.records import Run, Task, run_from
+from barbossactl.records import Attempt, Run, Task, run_from
 
 _COLUMNS = [
     Column("task", Kind.NAME),
@@ -20,6 +20,16 @@ _COLUMNS = [
     Column("took", Kind.SECONDS),
     Column("reason"),
 ]
+_ATTEMPT_COLUMNS = [
+    Column("task", Kind.NAME),
+    Column("try"),
+    Column("state", Kind.STATE),
+    Column("processor", Kind.SECONDS),
+    Column("memory", Kind.BYTES),
+    Column("read", Kind.BYTES),
+    Column("written", Kind.BYTES),
+    Column("in force"),
+]
 
 
 @click.command(epilog=example("barbossactl run get last"))
@@ -27,10 +37,11 @@ _COLUMNS = [
 @json_option
 @click.pass_context
 def get(context: click.Context, run: str, as_json: bool) -> None:
-    """Show a run: its state, its params, and how each of its tasks did.
+    """Show a run: its state, its params, how each of its tasks did, and what held for each attempt.
 
     In a pipe each line is one of: a field and its value; task, id, type, state, number of tries,
-    exit code, seconds taken, reason.
+    exit code, seconds taken, reason; attempt, task, number, state, processor seconds, most memory, bytes
+    read and written, user, limits and sandbox in force.
     """
     with connect(context) as client:
         answer: dict[str, Any] = client.call("run.get", {"run_id": resolve_run(client, run)})
@@ -44,6 +55,15 @@ def get(context: click.Context, run: str, as_json: bool) -> None:
         output.line()
     rows = [[*([] if is_terminal else ["task"]), *_row(task)] for task in found.tasks]
     output.table(_COLUMNS, rows, empty="it has no task")
+    tries = [
+        [*([] if is_terminal else ["attempt"]), task.id, *_attempt_row(attempt)]
+        for task in found.tasks
+        for attempt in task.attempts
+    ]
+    if is_terminal and tries:
+        output.line()
+    if tries:
+        output.table(_ATTEMPT_COLUMNS, tries, empty="")
 
 
 def _fields(run: Run, params: dict[str, Any]) -> list[tuple[Column, object]]:
@@ -73,6 +93,28 @@ def _row(task: Task) -> list[object]:
         _rounded(text.seconds_between(task.started_at, task.finished_at)),
         report.cause(task) if task.state != "succeeded" else None,
     ]
+
+
+def _attempt_row(attempt: Attempt) -> list[object]:
+    return [
+        attempt.number,
+        attempt.state,
+        _rounded(attempt.cpu_seconds),
+        attempt.peak_memory_bytes,
+        attempt.io_read_bytes,
+        attempt.io_write_bytes,
+        "; ".join(f"{name.replace('_', ' ')} {_words(value)}" for name, value in attempt.in_force.items()),
+    ]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
 
 
 def _rounded(seconds: float | None) -> float | None:

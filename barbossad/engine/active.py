@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
+from barbossad.engine import progress as progresses
 from barbossad.engine.progress import RunProgress
-from barbossad.model.records import LogRecord
-from barbossad.model.states import StopCause
+from barbossad.model.names import RunId
+from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
+from barbossad.model.states import OnInterrupt, StopCause
 from barbossad.process.launcher import LaunchSpec, Process
 from barbossad.store.changes import Change
+from barbossad.store.runs import RunDetails
 
 WOKEN_A_TURN: Final = 8
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -39,6 +45,12 @@ class ActiveRun:
     ended_logs: list[LogRecord] = field(default_factory=list)
     """The output of attempts whose end is about to be recorded."""
 
+    ended: list[Process] = field(default_factory=list)
+    """Their processes."""
+
+    announced: bool = False
+    """Whether what is about to be recorded tells of a process that runs."""
+
     live: dict[int, LiveAttempt] = field(default_factory=dict)
     timeout: asyncio.TimerHandle | None = None
     recording: asyncio.Future[None] | None = None
@@ -49,6 +61,11 @@ class ActiveRun:
 
     changers: set[asyncio.Future[None]] = field(default_factory=set)
     """Those who wait for its next recorded change."""
+
+    async def recorded(self) -> None:
+        """Return when all that was decided so far is recorded."""
+        while self.recording is not None and not self.recording.done():
+            await asyncio.shield(self.recording)
 
     def disarm(self) -> None:
         """Let the run's own timeout not come any more."""
@@ -80,7 +97,66 @@ class Batch:
     active: ActiveRun
     launches: list[LiveAttempt]
     logs: list[LogRecord]
+    ended: list[Process]
+    announced: bool
     is_end: bool
+
+
+@dataclass(slots=True)
+class Left:
+    """What an earlier daemon left of a run's live attempts, by the position of their tasks."""
+
+    live: dict[int, LaunchSpec] = field(default_factory=dict)
+    """They go on, or have ended with everything kept."""
+
+    unstarted: dict[int, LaunchSpec] = field(default_factory=dict)
+    """They are recorded, and nothing was ever started of them."""
+
+    interrupted: dict[int, tuple[AttemptRecord, OnInterrupt]] = field(default_factory=dict)
+    """Nobody knows how they ended; and what follows from that."""
+
+
+class Watching:
+    """What the outside may ask of the runs that have not ended."""
+
+    def __init__(self) -> None:
+        self._active: dict[RunId, ActiveRun] = {}
+
+    async def wait(self, run_id: RunId) -> RunDetails | None:
+        """Return the run when it has ended and that is recorded; None at once if it is not active."""
+        active = self._active.get(run_id)
+        if active is None:
+            return None
+        ended = asyncio.get_running_loop().create_future()
+        active.enders.add(ended)
+        ended.add_done_callback(active.enders.discard)
+        await ended
+        return progresses.details(active.progress)
+
+    def next_change(self, run_id: RunId) -> asyncio.Future[None] | None:
+        """Return a future that is done at the run's next recorded change; None if it is not active."""
+        active = self._active.get(run_id)
+        if active is None:
+            return None
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        active.changers.add(changed)
+        changed.add_done_callback(active.changers.discard)
+        return changed
+
+    def progress(self, run_id: RunId) -> RunProgress | None:
+        """Return where an active run stands; some of that may not be recorded yet."""
+        active = self._active.get(run_id)
+        return active.progress if active else None
+
+    def process(self, run_id: RunId, task_id: str) -> Process | None:
+        """Return the live process of a task, if it has one."""
+        active = self._active.get(run_id)
+        if active is None:
+            return None
+        for live in active.live.values():
+            if live.spec.key.task_id == task_id:
+                return live.process
+        return None
 
 
 def _wake(waiting: list[asyncio.Future[None]]) -> None:
@@ -90,3 +166,13 @@ def _wake(waiting: list[asyncio.Future[None]]) -> None:
             future.set_result(None)
     if len(waiting) > WOKEN_A_TURN:
         asyncio.get_running_loop().call_soon(_wake, waiting[WOKEN_A_TURN:])
+
+
+def log_end(run: RunRecord) -> None:
+    """Say how a run ended."""
+    seconds = ((run.finished_at_ms or 0) - run.created_at_ms) / 1000
+    log.info(
+        "run %s of %s %s after %.3f s%s",
+        run.id, run.workflow, run.state, seconds, f": {run.reason}" if run.reason else "",
+        extra={"action": "run_finished", "run_id": run.id, "workflow": run.workflow, "state": run.state.value},
+    )  # fmt: skip

@@ -9,6 +9,14 @@ from typing import Generic, Protocol, TypeVar
 Claim = TypeVar("Claim")
 
 
+class Gate(Protocol):
+    """What may keep everybody from starting."""
+
+    @property
+    def closed(self) -> str | None:
+        """Why nothing new may start, if it may not."""
+
+
 class Taken(Protocol):
     """Who holds slots."""
 
@@ -19,11 +27,9 @@ class Taken(Protocol):
 class Admission(Generic[Claim]):
     """Slots for tasks in flight, over all runs."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, gate: Gate) -> None:
         self.limit = limit
-        self.is_closed = False
-        """True while nothing new may start: the daemon stops, or its store refuses changes."""
-
+        self._gate = gate
         self._waiting: deque[Claim] = deque()
 
     def __len__(self) -> int:
@@ -39,11 +45,11 @@ class Admission(Generic[Claim]):
 
     def admit(self, taken: Taken) -> Iterator[Claim]:
         """Yield the next claim as long as there is a slot; who uses it counts it in ``taken`` before the next."""
-        while self._waiting and taken.count < self.limit and not self.is_closed:
+        while self._waiting and taken.count < self.limit and self._gate.closed is None:
             yield self._waiting.popleft()
 
     def reason(self, taken: int) -> str:
         """Say why a claim waits."""
-        if self.is_closed:
-            return "waiting: the daemon starts nothing new at the moment"
+        if self._gate.closed is not None:
+            return f"waiting: {self._gate.closed}"
         return f"waiting for a slot: {taken} of {self.limit} taken"

@@ -10,27 +10,45 @@ from typing import Any
 from barbossad.engine.progress import RunProgress
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState, StopCause
-from barbossad.process.launcher import EndCause, LaunchSpec, ProcessEnd
+from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, ProcessEnd
+from barbossad.tasks._report import Report
 
 Prepare = Callable[[RunProgress, int, int], LaunchSpec]
 """From a run, a task's position and the attempt's number to what is launched. Raises BarbossaError."""
 
-ParseOutputs = Callable[[bytes], Mapping[str, Any]]
-"""From what a task wrote to ``BARBOSSA_OUTPUT`` to its outputs. Raises ValueError."""
+ParseOutputs = Callable[[str, ProcessEnd], Report]
+"""From a task's type and the end of its process, which exited, to what it said in ``BARBOSSA_OUTPUT``."""
 
 _STOPPED_STATE = {
     StopCause.CANCEL: AttemptState.CANCELLED,
     StopCause.RUN_TIMEOUT: AttemptState.TIMED_OUT,
     StopCause.TASK_TIMEOUT: AttemptState.TIMED_OUT,
     StopCause.SHUTDOWN: AttemptState.INTERRUPTED,
+    StopCause.HOST_DOWN: AttemptState.INTERRUPTED,
 }
+
+
+def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> ProcessEnd:
+    """Return an end in whose words and outputs the task's secrets are masked, as they are in its log.
+
+    Outputs are masked as they were written, before they are read: a sentence about them may quote a part.
+    """
+    if make_mask is None or (end.output is None and end.message is None):
+        return end
+    output, message = end.output, end.message
+    if output is not None and len(output) <= OUTPUT_LIMIT:  # else it is refused for its length, and not quoted
+        output = make_mask().feed(output, is_last=True)
+    if message is not None:
+        said = make_mask().feed(message.encode(errors="surrogatepass"), is_last=True)
+        message = said.decode(errors="surrogatepass")
+    return replace(end, output=output, message=message)
 
 
 def outcome(
     attempt: AttemptRecord,
     end: ProcessEnd,
     stopped: tuple[StopCause, str] | None,
-    parse_outputs: ParseOutputs,
+    parse_outputs: Callable[[ProcessEnd], Report],
 ) -> tuple[AttemptRecord, Mapping[str, Any] | None]:
     """Return the attempt as it ended, and the task's outputs if it succeeded.
 
@@ -40,11 +58,12 @@ def outcome(
     outputs: Mapping[str, Any] | None = None
     if stopped is not None and end.cause is not EndCause.START_FAILED:
         state, reason = _STOPPED_STATE[stopped[0]], stopped[1]
-    elif state is AttemptState.SUCCEEDED and end.output is not None:
-        try:
-            outputs = parse_outputs(end.output)
-        except ValueError as error:
-            state, reason = AttemptState.FAILED, f"its outputs cannot be read: {error}"
+    elif end.cause is EndCause.EXITED:
+        report = parse_outputs(end)
+        if report.failure is not None:
+            state, reason = AttemptState.FAILED, report.failure
+        elif state is AttemptState.SUCCEEDED:
+            outputs = report.outputs
     ended = replace(
         attempt,
         state=state,
@@ -55,6 +74,8 @@ def outcome(
         finished_at_ms=end.finished_at_ms,
         cpu_seconds=end.cpu_seconds,
         peak_memory_bytes=end.peak_memory_bytes,
+        io_read_bytes=end.io_read_bytes,
+        io_write_bytes=end.io_write_bytes,
         log=end.log,
     )
     return ended, outputs
@@ -75,7 +96,22 @@ def _verdict(end: ProcessEnd) -> tuple[AttemptState, str | None]:
         return AttemptState.FAILED, f"killed by signal {end.signal}{_signal_name(end.signal)}"
     if end.cause is EndCause.START_FAILED:
         return AttemptState.FAILED, f"could not be started: {end.message}"
-    return AttemptState.INTERRUPTED, end.message or "what became of its process is not known"
+    return _OTHER.get(end.cause) or (
+        AttemptState.INTERRUPTED,
+        end.message or "what became of its process is not known",
+    )
+
+
+_OTHER = {
+    EndCause.OUT_OF_MEMORY: (
+        AttemptState.FAILED,
+        "out of memory: the kernel killed it (limits.memory, or the host had none left)",
+    ),
+    EndCause.TIMED_OUT: (
+        AttemptState.TIMED_OUT,
+        "its timeout passed while the daemon was away; systemd ended it",
+    ),
+}
 
 
 def _signal_name(number: int | None) -> str:

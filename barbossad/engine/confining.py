@@ -41,6 +41,9 @@ class Confining:
     unasked: Isolation
     """What a task has that asks for nothing."""
 
+    makes_users: bool
+    """Whether the launcher can make a user for a task."""
+
     properties: frozenset[str]
     """The raw properties of a systemd unit that tasks may set."""
 
@@ -50,14 +53,21 @@ class Confining:
         unasked = UNCONFINED
         if has_default_profile:
             unasked = Isolation(sandbox=Sandbox(profile=SandboxProfile(settings.sandbox)))
-        return cls(unasked=unasked, properties=frozenset(settings.systemd_properties))
+        return cls(unasked=unasked, makes_users=has_default_profile, properties=frozenset(settings.systemd_properties))
+
+    def run_as(self, asked: Isolation) -> RunAs:
+        """Return as whom a task runs: strict without a user means one that is made for it, where that can be."""
+        profile = asked.sandbox.profile or self.unasked.sandbox.profile
+        if profile is SandboxProfile.STRICT and asked.run_as.user is None and self.makes_users:
+            return dataclasses.replace(asked.run_as, is_dynamic=True)
+        return asked.run_as
 
     def isolation(self, asked: Isolation, scope: Mapping[str, Any]) -> Isolation:
         """Return what is to be enforced, with its expressions rendered.
 
         Raise BarbossaError if one has no value or gives no usable path, and for a raw property that is not allowed.
         """
-        if asked is UNCONFINED:
+        if asked is UNCONFINED and self.run_as(asked) is asked.run_as:
             return self.unasked
         sandbox = asked.sandbox
         for name in sandbox.properties:
@@ -67,7 +77,8 @@ class Confining:
                 )
         writable = tuple(_path(text, scope) for text in sandbox.writable)
         profile = sandbox.profile or self.unasked.sandbox.profile
-        return dataclasses.replace(asked, sandbox=dataclasses.replace(sandbox, profile=profile, writable=writable))
+        sandbox = dataclasses.replace(sandbox, profile=profile, writable=writable)
+        return dataclasses.replace(asked, run_as=self.run_as(asked), sandbox=sandbox)
 
 
 def _path(text: str, scope: Mapping[str, Any]) -> str:

@@ -13,20 +13,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from barbossad import crashpoints
 from barbossad.clock import Clock
 from barbossad.engine import attempt as attempts
 from barbossad.engine import progress as progresses
 from barbossad.engine import transitions
-from barbossad.engine.active import ActiveRun, Batch, LiveAttempt
+from barbossad.engine.active import ActiveRun, Batch, Left, LiveAttempt, Watching, log_end
 from barbossad.engine.admission import Admission
+from barbossad.engine.gate import Gate
 from barbossad.engine.live import LiveAttempts
 from barbossad.engine.transitions import Decision
 from barbossad.errors import BarbossaError, ConflictError, UnavailableError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, run_id_from_number
 from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
-from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType
-from barbossad.process.launcher import Launcher, Process
+from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType, WaitsFor
+from barbossad.process.launcher import Launcher
 from barbossad.store import changes
 from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
@@ -52,14 +54,16 @@ class Parts:
     """Removes the file of a log whose text is recorded in the store."""
 
 
-class Engine:
+class Engine(Watching):
     """Runs workflows."""
 
-    def __init__(self, parts: Parts, *, limit: int) -> None:
+    def __init__(self, parts: Parts, gate: Gate, *, limit: int) -> None:
+        super().__init__()
         self._parts = parts
         self._clock = parts.clock
-        self._active: dict[RunId, ActiveRun] = {}
-        self._admission: Admission[tuple[ActiveRun, int]] = Admission(limit)
+        self.gate = gate
+        gate.opened = self._go_on
+        self._admission: Admission[tuple[ActiveRun, int]] = Admission(limit, self.gate)
         self._dirty: list[ActiveRun] = []
         self._last_number = 0
         self._live = LiveAttempts(
@@ -68,9 +72,8 @@ class Engine:
             parts.parse_outputs,
             decided=self._apply,
             go_on=self._go_on,
-            crashed=self._crashed,
+            crashed=self.fail,
         )
-        self._is_stopping = False
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when a decision could not be made or recorded, and not for the disk's sake: the daemon must end."""
 
@@ -91,7 +94,7 @@ class Engine:
         nothing is started, and the id of the earlier run is returned. Raise UnavailableError while the daemon stops or
         the store refuses changes.
         """
-        if self._is_stopping:
+        if self.gate.is_stopping:
             raise UnavailableError("the daemon is stopping and starts nothing new; try again when it is back")
         if self._parts.database.fault:
             raise UnavailableError(f"the state file refuses changes ({self._parts.database.fault}); nothing is started")
@@ -125,27 +128,6 @@ class Engine:
             return earlier
         return progresses.details(active.progress)
 
-    async def wait(self, run_id: RunId) -> RunDetails | None:
-        """Return the run when it has ended and that is recorded; None at once if it is not active."""
-        active = self._active.get(run_id)
-        if active is None:
-            return None
-        ended = asyncio.get_running_loop().create_future()
-        active.enders.add(ended)
-        ended.add_done_callback(active.enders.discard)
-        await ended
-        return progresses.details(active.progress)
-
-    def next_change(self, run_id: RunId) -> asyncio.Future[None] | None:
-        """Return a future that is done at the run's next recorded change; None if it is not active."""
-        active = self._active.get(run_id)
-        if active is None:
-            return None
-        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        active.changers.add(changed)
-        changed.add_done_callback(active.changers.discard)
-        return changed
-
     async def cancel(self, run_id: RunId, reason: str) -> bool:
         """Cancel an active run; return after that is recorded, while its processes are being ended.
 
@@ -158,24 +140,27 @@ class Engine:
         if not has_ended:
             self._stop_run(active, StopCause.CANCEL, reason)
             self._go_on()
-        while active.recording is not None and not active.recording.done():
-            await asyncio.shield(active.recording)
+        await active.recorded()
         return not has_ended
 
-    def progress(self, run_id: RunId) -> progresses.RunProgress | None:
-        """Return where an active run stands; some of that may not be recorded yet."""
-        active = self._active.get(run_id)
-        return active.progress if active else None
+    async def answer(self, run_id: RunId, task_id: str, *, is_approved: bool, words: str) -> bool:
+        """Tell a task that waits for a person what that person says; return after it is recorded.
 
-    def process(self, run_id: RunId, task_id: str) -> Process | None:
-        """Return the live process of a task, if it has one."""
+        Return False if no such task of an active run waits for a person.
+        """
         active = self._active.get(run_id)
-        if active is None:
-            return None
-        for live in active.live.values():
-            if live.spec.key.task_id == task_id:
-                return live.process
-        return None
+        position = active.progress.definition.positions.get(task_id) if active else None
+        if active is None or position is None:
+            return False
+        if active.progress.tasks[position].record.waits_for is not WaitsFor.PERSON:
+            return False
+        now_ms = self._clock.now_ms()
+        self._apply(
+            active, transitions.answered(active.progress, position, is_approved=is_approved, words=words, now_ms=now_ms)
+        )
+        self._go_on()
+        await active.recorded()
+        return True
 
     @property
     def counts(self) -> dict[str, int]:
@@ -198,11 +183,9 @@ class Engine:
         self._admission.limit = limit
         self._go_on()
 
-    def store_fault(self, fault: str | None) -> None:
-        """Start nothing new while the store refuses changes."""
-        self._admission.is_closed = self._is_stopping or fault is not None
-        if not self._admission.is_closed:
-            asyncio.get_running_loop().call_soon(self._go_on)
+    async def drained(self) -> None:
+        """Return when nothing runs any more."""
+        await self._live.all_ended()
 
     # -- start and stop ------------------------------------------------------------------------------------
 
@@ -210,15 +193,23 @@ class Engine:
         """Make ids above those of recorded runs, also when the clock was set back."""
         self._last_number = max(self._last_number, newest_number)
 
-    def resume(self, progress: progresses.RunProgress, interrupted: dict[int, AttemptRecord]) -> None:
-        """Go on with a run that an earlier daemon left: record its interrupted attempts, start what is ready."""
+    def resume(self, progress: progresses.RunProgress, left: Left) -> None:
+        """Go on with a run that an earlier daemon left.
+
+        Its interrupted attempts are recorded; those that live are adopted, those that never started are launched; and
+        what is ready begins.
+        """
         active = ActiveRun(progress)
         self._active[progress.run.id] = active
-        for position, record in interrupted.items():
-            steps = transitions.attempt_ended(progress, position, record, None).changes
+        for position, (record, then) in left.interrupted.items():
+            steps = transitions.attempt_ended(progress, position, record, None, then).changes
             self._apply(active, Decision(changes=steps))
             if record.log is not None:
                 active.ended_logs.append(record.log)
+        for position, spec in (left.live | left.unstarted).items():
+            live = active.live[position] = LiveAttempt(position, spec)
+            self._live.count += 1
+            (self._live.adopt if position in left.live else self._live.launch)(active, live)
         if progress.run.stop_cause is not None:
             self._stop_run(active, progress.run.stop_cause, progress.run.stop_reason or "")
         elif not progress.has_ended:
@@ -226,16 +217,21 @@ class Engine:
         self._arm_run_timeout(active)
         self._go_on()
 
-    async def stop(self, grace_seconds: float) -> list[str]:
+    def leave(self) -> None:
+        """Start nothing new, and leave what runs to the next daemon; what ends meanwhile is recorded."""
+        self.gate.stop(leave=True)
+        for active in self._active.values():
+            active.disarm()
+
+    async def stop(self, grace_seconds: float, cause: StopCause = StopCause.SHUTDOWN) -> list[str]:
         """Start nothing new, end what runs within the grace, record it; return what would not end.
 
         Runs with tasks that have not started stay as they are and go on at the next start.
         """
-        self._is_stopping = True
-        self._admission.is_closed = True
+        self.gate.stop()
         for active in self._active.values():
             for live in active.live.values():
-                self._live.stop(active, live, StopCause.SHUTDOWN, grace_seconds)
+                self._live.stop(active, live, cause, grace_seconds)
         try:
             async with asyncio.timeout(grace_seconds + DRAIN_SECONDS):
                 await self._live.all_ended()
@@ -278,16 +274,23 @@ class Engine:
 
     def _record(self, active: ActiveRun) -> None:
         steps, active.changes = active.changes, []
-        batch = Batch(active, active.launches, active.ended_logs, is_end=active.progress.has_ended)
-        active.launches, active.ended_logs = [], []
-        active.recording = self._parts.database.record(steps, is_fact=active.is_created)
-        active.recording.add_done_callback(partial(self._recorded, batch))
+        batch = Batch(
+            active,
+            active.launches,
+            active.ended_logs,
+            active.ended,
+            announced=active.announced,
+            is_end=active.progress.has_ended,
+        )
+        active.launches, active.ended_logs, active.ended, active.announced = [], [], [], False
+        then = partial(self._recorded, batch)
+        active.recording = self._parts.database.record(steps, is_fact=active.is_created, then=then)
 
     def _begin_attempt(self, active: ActiveRun, position: int) -> None:
         """Use a slot for a ready task: prepare its command and record it as starting."""
         progress = active.progress
         cell = progress.tasks[position]
-        if cell.record.state is not TaskState.PENDING:
+        if cell.record.state is not TaskState.PENDING and cell.record.waits_for is not WaitsFor.SLOT:
             return  # it was cancelled while it waited
         task = progress.definition.tasks[position]
         now_ms = self._clock.now_ms()
@@ -329,8 +332,13 @@ class Engine:
             return
         active = batch.active
         active.is_created = True
-        for live in batch.launches:
-            self._live.launch(active, live)
+        if batch.announced:
+            crashpoints.reach("running-recorded")
+        for process in batch.ended:
+            process.release()
+        if not self.gate.is_leaving:  # otherwise the next daemon finds that they never started
+            for live in batch.launches:
+                self._live.launch(active, live)
         for log_record in batch.logs:
             if log_record.path is not None:
                 self._parts.discard_log(log_record)
@@ -354,9 +362,9 @@ class Engine:
             active.tell_refusal(error)
             self._go_on()
         else:
-            self._crashed(error)
+            self.fail(error)
 
-    def _crashed(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """End the daemon over what must never happen: the next one finds every run as it was last recorded."""
         if not self.crash.done():
             log.critical("a fault of Barbossa itself: %r", error, exc_info=error, extra={"action": "engine_failed"})
@@ -368,12 +376,7 @@ class Engine:
         active.disarm()
         self._active.pop(run.id, None)
         active.tell_end()
-        seconds = ((run.finished_at_ms or 0) - run.created_at_ms) / 1000
-        log.info(
-            "run %s of %s %s after %.3f s%s",
-            run.id, run.workflow, run.state, seconds, f": {run.reason}" if run.reason else "",
-            extra={"action": "run_finished", "run_id": run.id, "workflow": run.workflow, "state": run.state.value},
-        )  # fmt: skip
+        asyncio.get_running_loop().call_soon(log_end, run)  # who waits is told first
 
     def _stop_run(self, active: ActiveRun, cause: StopCause, reason: str) -> None:
         self._apply(active, transitions.stop(active.progress, cause, reason, self._clock.now_ms()))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from barbossad.engine import progress as progresses
 from barbossad.engine import transitions
+from barbossad.engine.active import Left
 from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.live import tell_end
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, VersionId, WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.model.states import ATTEMPT_ENDED, RunState
-from barbossad.process.launcher import AttemptKey
+from barbossad.model.states import ATTEMPT_ENDED, OnInterrupt, RunState
+from barbossad.process.launcher import AttemptKey, Finding, LaunchSpec, Verdict
 from barbossad.store import changes
 from barbossad.store.changes import Change
 from barbossad.store.runs import RunDetails
@@ -41,27 +43,115 @@ class _Left:
 async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_log: RecoverLog) -> None:
     """Settle every run that has not ended.
 
-    First all processes that are left of them are ended, then their attempts are recorded as interrupted, and
-    only then does anything new start. Raise UnavailableError if a process will not die: a second one of the
-    same task must never run beside it.
+    First it is found out what became of their live attempts, and everything else that an earlier daemon left is ended;
+    then the attempts are adopted, launched or recorded as interrupted, and only then does anything new start. Raise
+    UnavailableError if a process will not die: a second one of the same task must never run beside it.
     """
     engine.seed_ids(await parts.runs.newest_number())
     left = [await _look_up(parts, record.id, find) for record in await parts.runs.unended()]
-    live = [attempt for run in left for attempt in run.live]
-    of_this_boot = [attempt for attempt in live if attempt.boot_id == parts.boot_id]
-    if of_this_boot:
-        await parts.launcher.end_leftovers(of_this_boot)
+    of_this_boot = [attempt for run in left for attempt in run.live if attempt.boot_id == parts.boot_id]
+    findings = await parts.launcher.survey(of_this_boot)
+    await _end_strays(parts, [_key(attempt) for run in left if run.definition is None for attempt in run.live])
+    settle = _Settlement(parts, findings, recover_log)
     for run in left:
-        interrupted = [_interrupted(attempt, parts, recover_log) for attempt in run.live]
         if run.definition is None:
-            await _give_up(parts, run.details, interrupted)
+            workflow = run.details.run.workflow
+            await _give_up(parts, run.details, [settle.interrupted(attempt, workflow) for attempt in run.live])
         else:
             progress = progresses.restore(run.definition, run.details)
-            engine.resume(progress, {_position(progress, attempt): attempt for attempt in interrupted})
+            engine.resume(progress, settle.left(progress, run.live))
     if left:
         log.warning(
-            "%d unfinished runs found; %d tasks were interrupted", len(left), len(live), extra={"action": "recovered"}
-        )
+            "%d unfinished runs found; %d tasks go on, %d were interrupted", len(left), settle.adopted,
+            settle.interruptions, extra={"action": "recovered"},
+        )  # fmt: skip
+
+
+class _Settlement:
+    """Decides on each live attempt by what was found of it."""
+
+    def __init__(self, parts: Parts, findings: Mapping[AttemptKey, Finding], recover_log: RecoverLog) -> None:
+        self._parts = parts
+        self._findings = findings
+        self._recover_log = recover_log
+        self.adopted = 0
+        self.interruptions = 0
+
+    def left(self, progress: RunProgress, attempts: list[AttemptRecord]) -> Left:
+        """Return what becomes of a run's live attempts."""
+        left = Left()
+        for attempt in attempts:
+            position = progress.definition.positions[attempt.task_id]
+            verdict = self._finding(attempt).verdict
+            if verdict is Verdict.GONE:
+                left.interrupted[position] = (
+                    self.interrupted(attempt, progress.definition.name),
+                    self._then(progress, position, attempt),
+                )
+            elif verdict is Verdict.LIVE:
+                left.live[position] = self._spec(progress, position, attempt)
+                self.adopted += 1
+            else:
+                left.unstarted[position] = self._spec(progress, position, attempt)
+        return left
+
+    def interrupted(self, attempt: AttemptRecord, workflow: WorkflowName) -> AttemptRecord:
+        """Return an attempt as interrupted, with the output that it left, and tell it."""
+        self.interruptions += 1
+        output = self._recover_log(_key(attempt))
+        now_ms = self._parts.clock.now_ms()
+        reason = self._finding(attempt).reason or "its workflow is not understood any more, so it was ended"
+        ended = transitions.attempt_interrupted(replace(attempt, log=output), reason, now_ms)
+        tell_end(ended, workflow)
+        return ended
+
+    def _finding(self, attempt: AttemptRecord) -> Finding:
+        if attempt.boot_id != self._parts.boot_id:
+            return Finding(Verdict.GONE, "the host was restarted while it ran")
+        return self._findings[_key(attempt)]
+
+    def _then(self, progress: RunProgress, position: int, attempt: AttemptRecord) -> OnInterrupt:
+        task = progress.definition.tasks[position]
+        return task.on_interrupt if attempt.boot_id == self._parts.boot_id else task.on_reboot
+
+    def _spec(self, progress: RunProgress, position: int, attempt: AttemptRecord) -> LaunchSpec:
+        """Return what was launched, or is to be; where that cannot be said any more, as much as it takes to go on."""
+        try:
+            return self._parts.prepare(progress, position, attempt.number)
+        except BarbossaError as error:
+            log.warning("run %s task %s goes on, though it could not be started again: %s", *_key(attempt)[:2], error,
+                        extra={"action": "unprepared", "run_id": attempt.run_id, "task": attempt.task_id})  # fmt: skip
+            mask = _Blackout if progress.definition.tasks[position].secrets else None
+            return LaunchSpec(key=_key(attempt), argv=(), env={}, working_dir="/", make_mask=mask)
+
+
+class _Blackout:
+    """The mask of an attempt whose secrets cannot be read any more: nobody can tell what of its output is one."""
+
+    held = b""
+
+    def feed(self, data: bytes, *, is_last: bool = False) -> bytes:  # noqa: ARG002 (as ``Mask`` has it)
+        """Return how much there was."""
+        text = f"[barbossad: {len(data)} bytes not recorded, the secrets to mask in them cannot be read]\n"
+        return text.encode() if data else b""
+
+
+async def _end_strays(parts: Parts, forsaken: Sequence[AttemptKey]) -> None:
+    """End what carries our names but no run; say so where not even the history knows it."""
+
+    def is_known(key: AttemptKey) -> bool:
+        return parts.runs.log(key.run_id, key.task_id, key.number) is not None
+
+    strays = await parts.launcher.end_strays(is_known, forsaken)
+    for name in strays:
+        log.warning("%s belonged to no run that is known; it was stopped", name, extra={"action": "stray_ended"})
+    if strays:
+        now_ms = parts.clock.now_ms()
+        await parts.database.write(lambda tx: changes.tell_strays(tx, strays, now_ms), is_fact=True)
+
+
+def _key(attempt: AttemptRecord) -> AttemptKey:
+    return AttemptKey(attempt.run_id, attempt.task_id, attempt.number)
 
 
 async def _look_up(parts: Parts, run_id: RunId, find: FindDefinition) -> _Left:
@@ -76,17 +166,6 @@ async def _look_up(parts: Parts, run_id: RunId, find: FindDefinition) -> _Left:
             extra={"action": "run_given_up", "run_id": run.id},
         )  # fmt: skip
         return _Left(details, None)
-
-
-def _interrupted(attempt: AttemptRecord, parts: Parts, recover_log: RecoverLog) -> AttemptRecord:
-    same_boot = attempt.boot_id == parts.boot_id
-    reason = "the daemon ended while it ran" if same_boot else "the host was restarted while it ran"
-    output = recover_log(AttemptKey(attempt.run_id, attempt.task_id, attempt.number))
-    return transitions.attempt_interrupted(replace(attempt, log=output), reason, parts.clock.now_ms())
-
-
-def _position(progress: RunProgress, attempt: AttemptRecord) -> int:
-    return progress.definition.positions[attempt.task_id]
 
 
 async def _give_up(parts: Parts, details: RunDetails, interrupted: list[AttemptRecord]) -> None:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from barbossad.engine import progress as progresses
-from barbossad.engine.progress import RunProgress
+from barbossad.engine.progress import RunProgress, TaskProgress
 from barbossad.model.records import AttemptRecord, TaskRecord
-from barbossad.model.states import TASK_MOVES, AttemptState, RunState, StopCause, TaskState
+from barbossad.model.states import TASK_MOVES, AttemptState, OnInterrupt, RunState, StopCause, TaskState, WaitsFor
 from barbossad.store import changes
 from barbossad.store.changes import Change
+
+MOST_INTERRUPTIONS: Final = 5
+"""How often a task under ``on_interrupt: retry`` is interrupted before it is given up: it may be what kills us."""
 
 
 @dataclass(slots=True)
@@ -29,11 +32,11 @@ class Decision:
 
 
 def begin(progress: RunProgress) -> Decision:
-    """Decide what a new or restored run starts with: every pending task that waits for nothing."""
+    """Decide what a new or restored run starts with: every task that waits for nothing but a slot."""
     ready = [
         position
         for position, cell in enumerate(progress.tasks)
-        if cell.record.state is TaskState.PENDING and cell.waits_for == 0
+        if (cell.record.state is TaskState.PENDING and cell.waits_for == 0) or cell.record.waits_for is WaitsFor.SLOT
     ]
     return Decision(ready=ready)
 
@@ -43,7 +46,7 @@ def attempt_starting(progress: RunProgress, position: int, attempt: AttemptRecor
     decision = Decision()
     _start_run(progress, decision, now_ms)
     cell = progress.tasks[position]
-    _move_task(progress, position, TaskState.STARTING, started_at_ms=now_ms)
+    _move_task(progress, position, TaskState.STARTING, started_at_ms=now_ms, waits_for=None, reason=None)
     cell.attempts.append(attempt)
     decision.changes.append(changes.AttemptStarting(cell.record, attempt))
     return decision
@@ -58,10 +61,21 @@ def attempt_running(progress: RunProgress, position: int, attempt: AttemptRecord
 
 
 def attempt_ended(
-    progress: RunProgress, position: int, attempt: AttemptRecord, outputs: Mapping[str, Any] | None
+    progress: RunProgress,
+    position: int,
+    attempt: AttemptRecord,
+    outputs: Mapping[str, Any] | None,
+    then: OnInterrupt = OnInterrupt.FAIL,
 ) -> Decision:
-    """Record an attempt's end and, as there is no further one, its task's; then see who waited for it."""
+    """Record an attempt's end and, if there is no further one, its task's; then see who waited for it.
+
+    ``then`` says what follows if it was interrupted and the run is not being ended.
+    """
     cell = progress.tasks[position]
+    if attempt.state is AttemptState.INTERRUPTED and progress.run.stop_cause is None:
+        waiting = _after_interruption(cell, attempt, then)
+        if waiting is not None:
+            return _wait(progress, position, attempt, *waiting)
     _move_task(
         progress,
         position,
@@ -78,12 +92,49 @@ def attempt_ended(
     return decision
 
 
+def _after_interruption(cell: TaskProgress, attempt: AttemptRecord, then: OnInterrupt) -> tuple[WaitsFor, str] | None:
+    """Return what an interrupted task waits for, and why; None if it ends."""
+    if then is OnInterrupt.ASK:
+        return WaitsFor.PERSON, f"{attempt.reason}; it waits for a person to approve another attempt, or to reject it"
+    if then is OnInterrupt.RESUME:
+        return WaitsFor.SLOT, f"{attempt.reason}; it is resumed"
+    interruptions = 1 + sum(1 for past in cell.attempts[:-1] if past.state is AttemptState.INTERRUPTED)
+    if then is OnInterrupt.RETRY and interruptions < MOST_INTERRUPTIONS:
+        return WaitsFor.SLOT, f"{attempt.reason}; it is tried again"
+    return None
+
+
+def _wait(progress: RunProgress, position: int, attempt: AttemptRecord, waits_for: WaitsFor, reason: str) -> Decision:
+    cell = progress.tasks[position]
+    _move_task(progress, position, TaskState.WAITING, reason=reason, waits_for=waits_for)
+    cell.attempts[-1] = attempt
+    ready = [position] if waits_for is WaitsFor.SLOT else []
+    return Decision(changes=[changes.AttemptEnded(cell.record, attempt)], ready=ready)
+
+
+def answered(progress: RunProgress, position: int, *, is_approved: bool, words: str, now_ms: int) -> Decision:
+    """Record what a person said to a task that waits for one: another attempt, or its end."""
+    cell = progress.tasks[position]
+    assert cell.record.waits_for is WaitsFor.PERSON
+    if is_approved:
+        cell.record = replace(cell.record, reason=words, waits_for=WaitsFor.SLOT)
+        return Decision(changes=[changes.WaitingTask(cell.record, now_ms)], ready=[position])
+    _move_task(progress, position, TaskState.INTERRUPTED, reason=words, waits_for=None, finished_at_ms=now_ms)
+    decision = Decision(changes=[changes.WaitingTask(cell.record, now_ms)])
+    _settle(progress, [position], decision, now_ms)
+    return decision
+
+
 def task_unstartable(progress: RunProgress, position: int, reason: str, now_ms: int) -> Decision:
     """Record that a ready task failed before an attempt could be made of it."""
     decision = Decision()
     _start_run(progress, decision, now_ms)
-    _move_task(progress, position, TaskState.FAILED, reason=reason, finished_at_ms=now_ms)
-    decision.changes.append(changes.TasksEndedUnstarted([progress.tasks[position].record]))
+    was_waiting = progress.tasks[position].record.state is TaskState.WAITING
+    _move_task(progress, position, TaskState.FAILED, reason=reason, waits_for=None, finished_at_ms=now_ms)
+    record = progress.tasks[position].record
+    decision.changes.append(
+        changes.WaitingTask(record, now_ms) if was_waiting else changes.TasksEndedUnstarted([record])
+    )
     _settle(progress, [position], decision, now_ms)
     return decision
 
@@ -102,6 +153,10 @@ def stop(progress: RunProgress, cause: StopCause, reason: str, now_ms: int) -> D
         if cell.record.state is TaskState.PENDING:
             _move_task(progress, position, TaskState.CANCELLED, reason=progress.run.stop_reason, finished_at_ms=now_ms)
             ended.append(cell.record)
+        elif cell.record.state is TaskState.WAITING:
+            facts = {"reason": progress.run.stop_reason, "waits_for": None, "finished_at_ms": now_ms}
+            _move_task(progress, position, TaskState.CANCELLED, **facts)
+            decision.changes.append(changes.WaitingTask(cell.record, now_ms))
     if ended:
         decision.changes.append(changes.TasksEndedUnstarted(ended))
     _finish_if_done(progress, decision, now_ms)

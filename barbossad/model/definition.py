@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from barbossad.model.isolation import UNCONFINED, Isolation
-from barbossad.model.names import TaskId, VersionId, WorkflowName
+from barbossad.model.names import SecretName, TaskId, VersionId, WorkflowName
 from barbossad.model.states import OnInterrupt
 
 DEFAULT_GRACE_SECONDS = 10.0
@@ -49,7 +49,7 @@ class TaskDefinition:
     timeout_seconds: float | None = None
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     isolation: Isolation = UNCONFINED
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, SecretName] = field(default_factory=dict)
     """From the name of an environment variable to that of the secret it gets, the workflow's own included."""
 
     on_interrupt: OnInterrupt = OnInterrupt.FAIL

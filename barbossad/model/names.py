@@ -14,11 +14,15 @@ TaskId = NewType("TaskId", str)
 RunId = NewType("RunId", str)
 """Ten characters of Crockford's base 32: the millisecond of creation, so ids sort by time."""
 
+SecretName = NewType("SecretName", str)
+"""``[a-z0-9][a-z0-9_-]*``, at most 63 characters."""
+
 VersionId = NewType("VersionId", str)
 """The first 16 hexadecimal digits of the SHA-256 of a workflow's text."""
 
 WORKFLOW_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+SECRET_NAME: Final = WORKFLOW_NAME
 PARAM_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 UNIT_PROPERTY: Final = re.compile(r"[A-Z][A-Za-z0-9]{1,99}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from barbossad.model.names import RunId, TaskId, VersionId, WorkflowName
-from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType
+from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType, WaitsFor
 
 Item = TypeVar("Item")
 
@@ -72,6 +72,9 @@ class TaskRecord:
     task_id: TaskId
     state: TaskState
     reason: str | None = None
+    waits_for: WaitsFor | None = None
+    """While it is ``waiting``: for what."""
+
     outputs: Mapping[str, Any] | None = None
     started_at_ms: int | None = None
     finished_at_ms: int | None = None

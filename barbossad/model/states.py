@@ -32,6 +32,9 @@ class StopCause(StrEnum):
     SHUTDOWN = "shutdown"
     """The daemon stops."""
 
+    HOST_DOWN = "host_down"
+    """The host shuts down or reboots."""
+
 
 class OnInterrupt(StrEnum):
     """What follows when the daemon or the host stopped under a task, so that nobody knows how it would have ended."""
@@ -47,6 +50,16 @@ class OnInterrupt(StrEnum):
 
     ASK = "ask"
     """It waits for a person to say (``run.approve``)."""
+
+
+class WaitsFor(StrEnum):
+    """What a task waits for between two attempts."""
+
+    SLOT = "slot"
+    """Its turn."""
+
+    PERSON = "person"
+    """Somebody who says whether it is to be tried again."""
 
 
 class RunState(StrEnum):

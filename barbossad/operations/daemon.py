@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from barbossad import __version__
-from barbossad.operations.registry import NoParams, define
-from barbossad.operations.services import Call, Reloaded
+from barbossad.operations.registry import NoParams, Params, define
+from barbossad.operations.services import Call, Reloaded, Services
 from barbossad.operations.views import FaultView, fault_view
 from barbossad.security.access import Role, user_name
 
@@ -29,12 +32,16 @@ class LauncherStatus(TypedDict):
 
 
 class StoreStatus(TypedDict):
-    """The state file; ``reason`` says why it takes no changes, if it does not."""
+    """The state file; ``reason`` says why it takes no changes, if it does not.
+
+    ``reserve_bytes`` of the disk are kept for bad times; 0: they are in use, or the disk had no room for them.
+    """
 
     path: str
     size_bytes: int
     healthy: bool
     reason: str | None
+    reserve_bytes: int
 
 
 class RunCounts(TypedDict):
@@ -81,6 +88,14 @@ class ReloadView(TypedDict):
     faults: list[FaultView]
 
 
+def _state(services: Services) -> str:
+    if services.is_stopping:
+        return "stopping"
+    if services.database.fault:
+        return "degraded"
+    return "draining" if services.engine.gate.is_draining else "running"
+
+
 @define("daemon.ping", Role.VIEWER)
 def ping(call: Call, params: NoParams) -> Ping:  # noqa: ARG001 (takes none)
     """Tell that the daemon is there."""
@@ -104,13 +119,14 @@ def status(call: Call, params: NoParams) -> Status:
         "version": alive["version"],
         "pid": alive["pid"],
         "uptime_seconds": alive["uptime_seconds"],
-        "state": "stopping" if services.is_stopping else "degraded" if fault else "running",
+        "state": _state(services),
         "launcher": {"name": services.launcher.name, "lacks": list(services.launcher.lacks)},
         "store": {
             "path": str(services.database.path),
-            "size_bytes": services.database.path.stat().st_size,
+            "size_bytes": services.database.size_bytes,
             "healthy": fault is None,
             "reason": fault,
+            "reserve_bytes": services.database.reserve_bytes,
         },
         "runs": {"active": counts["active"], "queued": counts["queued"]},
         "tasks": {"running": counts["running"], "waiting": counts["waiting"], "limit": counts["limit"]},
@@ -119,6 +135,43 @@ def status(call: Call, params: NoParams) -> Status:
         "config": {"path": str(services.config_path) if services.config_path else None},
         "user": user_name(os.geteuid()),
         "role": role.word if role else "none",
+    }
+
+
+class DrainParams(Params):
+    """Begin or end draining, and how long to wait until nothing runs."""
+
+    end: bool = Field(False, description="Start work again instead")
+    wait_seconds: float = Field(0.0, ge=0, le=86400, description="How long to wait at most until nothing runs")
+
+
+class DrainView(TypedDict):
+    """Whether the daemon drains, and what still runs; ``done`` when nothing does."""
+
+    draining: bool
+    done: bool
+    running: int
+    waiting: int
+
+
+@define("daemon.drain", Role.ADMIN)
+async def drain(call: Call, params: DrainParams) -> DrainView:
+    """Start no new task until told otherwise or restarted, and wait for what runs.
+
+    Runs that are asked for meanwhile are recorded and wait.
+    """
+    engine = call.services.engine
+    engine.gate.drain(is_on=not params.end)
+    if not params.end and params.wait_seconds:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(params.wait_seconds):
+                await engine.drained()
+    counts = engine.counts
+    return {
+        "draining": engine.gate.is_draining,
+        "done": engine.gate.is_draining and not counts["running"],
+        "running": counts["running"],
+        "waiting": counts["waiting"],
     }
 
 

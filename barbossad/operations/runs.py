@@ -68,6 +68,14 @@ class CancelParams(RunParams):
     reason: str | None = Field(None, max_length=500, description="Why, for those who read the history")
 
 
+class ApproveParams(RunParams):
+    """A task that waits for a person, and what that person says."""
+
+    task: TaskIdText
+    approve: bool = Field(True, description="True: try it again; false: it ends as interrupted")
+    comment: str | None = Field(None, max_length=500, description="Why, for those who read the history")
+
+
 class ListParams(Params):
     """Which runs to list; ``active`` are those that have not ended."""
 
@@ -159,8 +167,9 @@ async def listing(call: Call, params: ListParams) -> RunPage:
 async def wait(call: Call, params: WaitParams) -> RunView:
     """Answer when the run has ended and that is recorded."""
     run_id = RunId(params.run_id)
+    limit = contextlib.nullcontext() if params.timeout_seconds is None else asyncio.timeout(params.timeout_seconds)
     try:
-        async with asyncio.timeout(params.timeout_seconds):
+        async with limit:
             ended = await call.services.engine.wait(run_id)
     except TimeoutError:
         raise TimedOutError(f"run {run_id} has not ended after {params.timeout_seconds:g} s; it goes on") from None
@@ -200,6 +209,20 @@ async def cancel(call: Call, params: CancelParams) -> RunView:
     if not await call.services.engine.cancel(run_id, reason):
         details = _details(call, run_id)
         raise ConflictError(f"run {run_id} has ended already: {details.run.state}")
+    return await _view(call, run_id)
+
+
+@define("run.approve", Role.OPERATOR)
+async def approve(call: Call, params: ApproveParams) -> RunView:
+    """Approve or reject what a task waits for: another attempt of one that was interrupted (``on_interrupt: ask``)."""
+    run_id = RunId(params.run_id)
+    verb = "approved" if params.approve else "rejected"
+    words = f"another attempt {verb} by {call.caller.name}" + (f": {params.comment}" if params.comment else "")
+    if not await call.services.engine.answer(run_id, params.task, is_approved=params.approve, words=words):
+        details = _details(call, run_id)
+        record = details.tasks.get(params.task)
+        state = record.state if record else "pending"
+        raise ConflictError(f"task {params.task!r} of run {run_id} waits for nobody: it is {state}")
     return await _view(call, run_id)
 
 

@@ -3,42 +3,36 @@
 A young attempt's pipes are not even watched: most tasks end at once, and have them read in one go at their end
 and their few records kept in memory for the commit that is due anyway. From then on whatever is read is written to
 the log's file in the same step, so that nothing is in memory alone. All pipes share one ``Pump``, which
-gives a flood no more than a small part of each turn of the loop.
+gives a flood no more than a small part of each turn of the loop. Secrets are masked before anything else is done with
+what was read; what a mask holds back, because it may be the beginning of one, is in memory until more of it comes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Final
 
 from barbossad.clock import Clock
 from barbossad.model.records import LogRecord
 from barbossad.process import cri
-from barbossad.process.launcher import AttemptKey
+from barbossad.process.inflight import Inflight
+from barbossad.process.launcher import AttemptKey, Mask
 from barbossad.process.logfile import SMALL_BYTES, LogFile
 from barbossad.process.logs import LogFolder
 from barbossad.process.pump import Pump
+from barbossad.process.stream import Pipe
 
 logger = logging.getLogger(__name__)
 
-CHUNK_BYTES: Final = 65536
-_LEAST_CHUNK_BYTES: Final = 4096
 YOUNG_SECONDS: Final = 0.1
 """How long an attempt's pipes are left alone."""
 
 DRAIN_SECONDS: Final = 2.0
 """How long the rest of the output is waited for when the attempt is over but something holds its pipe."""
 
-_STEP_BYTES: Final = 256 * 1024
-"""About how many bytes of records one read may make: short lines grow twentyfold."""
-
-_PIPE_BYTES: Final = 1024 * 1024
 _STOPPED_READING: Final = (
     b" stderr F [barbossad: something that is not part of the task still holds its output; not read on]\n"
 )
@@ -47,67 +41,17 @@ _STOPPED_READING: Final = (
 _EMPTY: Final = LogRecord()
 
 
-class Pipe:
-    """The read end of one stream of one attempt."""
-
-    __slots__ = ("_capture", "_chunk_bytes", "_formatter", "_is_large", "fd", "is_watched")
-
-    def __init__(self, fd: int, stream: str, capture: Capture) -> None:
-        os.set_blocking(fd, False)
-        self.fd = fd
-        self.is_watched = False
-        self._chunk_bytes = CHUNK_BYTES
-        self._is_large = False
-        self._capture = capture
-        self._formatter = cri.Formatter(stream)
-
-    def read(self) -> bool:
-        """Read one chunk into the log, and close the pipe at its end; return whether there is likely more."""
-        data = self._take()
-        if data is None:
-            return False
-        size = self._capture.add(self._formatter, data, is_last=not data)
-        if not data:
-            self._capture.close_pipe(self)
-        if len(data) < self._chunk_bytes // 2:  # a full pipe of 64 KiB may hold half of that: pages are not shared
-            return False
-        self._chunk_bytes = max(_LEAST_CHUNK_BYTES, min(CHUNK_BYTES, _STEP_BYTES * len(data) // max(size, 1)))
-        if not self._is_large:
-            self._is_large = True
-            with suppress(OSError):  # the user's share of pipe memory may be used up
-                fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        return True
-
-    def read_to_end(self) -> None:
-        """Read the rest if nobody has the pipe open any more, so that its last line is known to be that."""
-        data = self._take()
-        while data:
-            more = self._take()
-            self._capture.add(self._formatter, data, is_last=more == b"")
-            if more and len(more) >= self._chunk_bytes // 2:
-                self._capture.add(self._formatter, more, is_last=False)
-                return  # there is much of it: that is the pump's work
-            data = more
-        if data is not None:
-            self._capture.add(self._formatter, b"", is_last=True)
-            self._capture.close_pipe(self)
-
-    def end_line(self) -> None:
-        """End a line that the stream left open."""
-        self._capture.add(self._formatter, b"", is_last=True)
-
-    def _take(self) -> bytes | None:
-        """Return what can be read now, empty at the end of the stream, None if there is nothing yet."""
-        try:
-            return os.read(self.fd, self._chunk_bytes)
-        except BlockingIOError:
-            return None
-
-
 class Capture:
     """The output of one attempt: its ``LiveLog``."""
 
-    def __init__(self, recorder: Recorder, key: AttemptKey, pipes: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        key: AttemptKey,
+        pipes: Mapping[str, int],
+        make_mask: Callable[[], Mask] | None,
+        slots: Mapping[str, int],
+    ) -> None:
         self._recorder = recorder
         self._key = key
         self._file: LogFile | None = None
@@ -116,8 +60,20 @@ class Capture:
         self._final: LogRecord | None = None
         self._done: Callable[[LogRecord], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_draining = False
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._pipes = [Pipe(fd, stream, self) for stream, fd in pipes.items()]
+        self._is_recoverable = bool(slots)
+        self._pipes = [
+            Pipe(
+                fd,
+                stream,
+                self,
+                mask=make_mask() if make_mask is not None else None,
+                inflight=recorder.inflight,
+                slot=slots.get(stream),
+            )
+            for stream, fd in pipes.items()
+        ]
 
     # -- for readers ---------------------------------------------------------------------------------------
 
@@ -129,7 +85,7 @@ class Capture:
 
     async def changed(self, size_bytes: int) -> None:
         """Return when the log's end is past the cursor ``size_bytes``, or the attempt has ended."""
-        if self._final is None and self._end_cursor() <= size_bytes:
+        if self._final is None and self.end_cursor <= size_bytes:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((size_bytes, waiter))
             await waiter
@@ -145,16 +101,53 @@ class Capture:
     def finish(self, done: Callable[[LogRecord], None]) -> None:
         """Read the rest and call ``done`` with the complete log: at once if nothing holds the pipes open."""
         self._done = done
-        if self._file is None:
-            self._memory = []
-        for pipe in tuple(self._pipes):
-            pipe.read_to_end()
-        if self._pipes:
+        if self._is_recoverable:
             for pipe in self._pipes:
-                self._recorder.pump.drain(pipe)
-            self._deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up)
+                pipe.is_sealed = True
+            if self._file is None and (text := self._peek()) is not None:
+                self._memory = [text]
+                for pipe in tuple(self._pipes):
+                    self.close_pipe(pipe)
         else:
+            if self._file is None:
+                self._memory = []
+            for pipe in tuple(self._pipes):
+                pipe.read_to_end()
+        if not self._pipes:
             self._end()
+            return
+        self._is_draining = True
+        for pipe in self._pipes:
+            self._recorder.pump.drain(pipe)
+        if not self._is_recoverable:
+            self._deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up)
+
+    def resume(self) -> None:
+        """Go on with the log of an earlier daemon: finish the read in which it was killed, then read as it did."""
+        folder, inflight = self._recorder.folder, self._recorder.inflight
+        assert inflight is not None
+        interrupted = inflight.interrupted
+        ours = next((pipe for pipe in self._pipes if interrupted and pipe.slot == interrupted.slot), None)
+        end = interrupted.log_end if interrupted and ours else None
+        if (folder.root / folder.path_of(self._key)).exists():
+            self._file = LogFile.reopen(folder.root, folder.path_of(self._key), folder.cap_bytes, end)
+        for pipe in self._pipes:
+            assert pipe.slot is not None
+            pipe.restore(inflight.state(pipe.slot))
+        if interrupted is not None and ours is not None:
+            if interrupted.data:
+                ours.go_on(interrupted.data)
+            inflight.forget_interrupted()
+        for pipe in self._pipes:
+            self._recorder.pump.watch(pipe)
+
+    def leave(self) -> None:
+        """Read no more, and leave everything as it is for the next daemon."""
+        for pipe in self._pipes:
+            self._recorder.pump.close(pipe)
+        self._pipes.clear()
+        if self._file is not None and self._final is None:
+            self._file.close()
 
     # -- for its pipes -------------------------------------------------------------------------------------
 
@@ -172,7 +165,7 @@ class Capture:
         """Take note that a stream has ended."""
         self._recorder.pump.close(pipe)
         self._pipes.remove(pipe)
-        if not self._pipes and self._deadline is not None:
+        if not self._pipes and self._is_draining:
             self._end()
 
     def _write(self, records: bytes) -> None:
@@ -209,8 +202,17 @@ class Capture:
         text = b"%s stderr F [barbossad: %d bytes of log records could not be written here]\n"
         return text % (stamp, self._lost_bytes)
 
-    def _end_cursor(self) -> int:
+    @property
+    def end_cursor(self) -> int:
+        """Return the cursor behind the last record that is on its way to the disk."""
         return self._file.end_cursor if self._file is not None else 0
+
+    def _peek(self) -> bytes | None:
+        """Return the whole log if it is small and nobody adds to it; the pipes keep it until it is in the store."""
+        stamp = self._recorder.stamps.stamp(self._recorder.clock.now_ns())
+        found = [pipe.peek_records(stamp) for pipe in self._pipes]
+        text = b"".join(records for records in found if records is not None)
+        return text if None not in found and len(text) <= SMALL_BYTES else None
 
     def _give_up(self) -> None:
         for pipe in tuple(self._pipes):
@@ -231,12 +233,13 @@ class Capture:
         else:
             self._final = self._file.finish() if self._file is not None else LogRecord()
         self._wake()
-        assert self._done is not None
-        self._done(self._final)
+        done, self._done = self._done, None  # whoever waited holds this: together they would wait for the collector
+        assert done is not None
+        done(self._final)
 
     def _wake(self) -> None:
         if self._waiters:
-            end = self._end_cursor()
+            end = self.end_cursor
             waiters, self._waiters = self._waiters, []
             for cursor, waiter in waiters:
                 if waiter.done():
@@ -250,20 +253,44 @@ class Capture:
 class Recorder:
     """What all captures share: the clock, the folder, the pump, and the timer for young attempts."""
 
-    def __init__(self, clock: Clock, folder: LogFolder) -> None:
+    def __init__(self, clock: Clock, folder: LogFolder, inflight: Inflight | None = None) -> None:
         self.clock = clock
         self.folder = folder
+        self.inflight = inflight
+        """Where reads are kept that a SIGKILL interrupts; None: the tasks die with the daemon anyway."""
+
         self.stamps = cri.Stamps()
         self.pump = Pump()
         self._loop = asyncio.get_running_loop()
         self._young: deque[tuple[float, Capture]] = deque()
 
-    def capture(self, key: AttemptKey, pipes: Mapping[str, int]) -> Capture:
-        """Take over the read ends of an attempt's pipes, by stream."""
-        capture = Capture(self, key, pipes)
+    def capture(
+        self,
+        key: AttemptKey,
+        pipes: Mapping[str, int],
+        make_mask: Callable[[], Mask] | None = None,
+        slots: Mapping[str, int] | None = None,
+    ) -> Capture:
+        """Take over the read ends of an attempt's pipes, by stream; ``make_mask`` makes the mask of each.
+
+        ``slots`` are those of the streams in ``inflight``, if they have them.
+        """
+        capture = Capture(self, key, pipes, make_mask, slots or {})
         if not self._young:
             self._loop.call_later(YOUNG_SECONDS, self._grow_up)
         self._young.append((self._loop.time() + YOUNG_SECONDS, capture))
+        return capture
+
+    def adopt(
+        self,
+        key: AttemptKey,
+        pipes: Mapping[str, int],
+        make_mask: Callable[[], Mask] | None,
+        slots: Mapping[str, int],
+    ) -> Capture:
+        """Take over the pipes that an earlier daemon read, and go on with its log. Raise OSError."""
+        capture = Capture(self, key, pipes, make_mask, slots)
+        capture.resume()
         return capture
 
     def _grow_up(self) -> None:

@@ -40,18 +40,22 @@ class Formatter:
 
     def __init__(self, stream: str) -> None:
         self._full, self._piece = _MIDDLES[stream]
-        self._held = b""  # at most 3 bytes: a character of which the rest has not come yet
-        self._is_within_line = False
+        self.held = b""  # at most 3 bytes: a character of which the rest has not come yet
+        self.is_within_line = False
 
     @property
     def is_open(self) -> bool:
         """Whether something is left to be recorded at the end: an unfinished line or character."""
-        return self._is_within_line or bool(self._held)
+        return self.is_within_line or bool(self.held)
+
+    def restore(self, *, is_within_line: bool, held: bytes) -> None:
+        """Go on where another formatter of the same stream stood."""
+        self.is_within_line, self.held = is_within_line, held
 
     def records(self, data: bytes, stamp: bytes, *, is_last: bool = False) -> bytes:
         """Return the records of ``data``; with ``is_last`` a line that has no end is ended."""
-        if self._held or not data.isascii() or b"\0" in data:
-            data = self._as_text(self._held + data, is_last=is_last)
+        if self.held or not data.isascii() or b"\0" in data:
+            data = self._as_text(self.held + data, is_last=is_last)
         if not data:
             return self._end(stamp) if is_last else b""
         full = stamp + self._full
@@ -63,26 +67,26 @@ class Formatter:
         parts = [full_lines]
         if newline:
             parts += (full, lines.replace(b"\n", b"\n" + full), b"\n")
-            self._is_within_line = False
+            self.is_within_line = False
         if rest:
             parts += (full if is_last else stamp + self._piece, rest, b"\n")
-            self._is_within_line = not is_last
+            self.is_within_line = not is_last
         elif is_last:
             parts.append(self._end(stamp))
         return b"".join(parts)
 
     def _end(self, stamp: bytes) -> bytes:
         """Return the empty record that ends an unfinished line."""
-        if not self._is_within_line:
+        if not self.is_within_line:
             return b""
-        self._is_within_line = False
+        self.is_within_line = False
         return stamp + self._full + b"\n"
 
     def _as_text(self, data: bytes, *, is_last: bool) -> bytes:
         """Return valid UTF-8 without NUL; hold back a character that is cut off at the end."""
         decoder = _DECODER("backslashreplace")
         text = decoder.decode(data, final=is_last)
-        self._held = decoder.getstate()[0]
+        self.held = decoder.getstate()[0]
         return text.replace("\0", "\\x00").encode()
 
     def _cut(self, data: bytes, stamp: bytes) -> tuple[bytes, bytes]:
@@ -100,7 +104,7 @@ class Formatter:
             while data[end] & 0xC0 == 0x80:
                 end -= 1
             records += (piece, data[start:end], b"\n")
-            self._is_within_line = True
+            self.is_within_line = True
             start = end
         return data[start:], b"".join(records)
 

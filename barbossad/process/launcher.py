@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -35,6 +35,10 @@ class CannotEnforceError(BarbossaError):
 class Mask(Protocol):
     """Takes secrets out of one stream of output, also where one is split over several chunks."""
 
+    @property
+    def held(self) -> bytes:
+        """What was fed and has not come out yet."""
+
     def feed(self, data: bytes, *, is_last: bool = False) -> bytes:
         """Return what may be recorded now. What may be the beginning of a secret is held back until ``is_last``."""
 
@@ -53,19 +57,19 @@ class LaunchSpec:
 
     ``env`` is the whole environment but for ``BARBOSSA_OUTPUT``, which the launcher adds: it names the file
     to which the task appends its outputs. ``script`` is put into a file of mode 0500. ``make_mask`` makes the mask of
-    one stream of its output (None: there are no secrets in it).
+    one stream of its output (None: there are no secrets in it). Secrets are in ``env`` in clear, so that is not told.
     """
 
     key: AttemptKey
     argv: tuple[str, ...]
     script: bytes | None = None
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     working_dir: str
     isolation: Isolation = UNCONFINED
     timeout_seconds: float | None = None
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     detach: bool = False
-    make_mask: Callable[[], Mask] | None = None
+    make_mask: Callable[[], Mask] | None = field(default=None, repr=False)
 
 
 class EndCause(StrEnum):
@@ -128,6 +132,9 @@ class Process(Protocol):
     pid_started_ticks: int | None
     """When that was made, in clock ticks since boot (proc(5), field 22): pid and this name it for ever."""
 
+    invocation_id: str | None
+    """What systemd calls this start of its unit, where there is one."""
+
     @property
     def log(self) -> LiveLog:
         """Its output so far."""
@@ -137,6 +144,9 @@ class Process(Protocol):
 
         May be called again with a shorter grace. The end is told to the watcher as usual.
         """
+
+    def release(self) -> None:
+        """Its end is recorded: let go of what was kept in case that it would not be."""
 
 
 class LiveLog(Protocol):
@@ -159,12 +169,52 @@ class Watcher(Protocol):
         """Take note that it is over; called exactly once."""
 
 
+class StopKind(StrEnum):
+    """Why the daemon was told to stop."""
+
+    STOP = "stop"
+    """It is to be gone: its tasks are ended."""
+
+    RESTART = "restart"
+    """Another one follows at once: tasks that can do without a daemon go on."""
+
+    HOST_DOWN = "host_down"
+    """The host shuts down or reboots: ``on_reboot`` decides what becomes of its tasks."""
+
+
+class Verdict(StrEnum):
+    """What became of an attempt that an earlier daemon started."""
+
+    LIVE = "live"
+    """It runs, or has ended with everything kept: ``adopt`` it."""
+
+    NEVER_STARTED = "never_started"
+    """No process was ever made for it: ``launch`` it."""
+
+    GONE = "gone"
+    """Nothing of it is left, and how it ended is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict, and for one that is gone why."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
 class Launcher(ABC):
     """Starts attempts, each with a process tree of its own that nothing escapes."""
 
     name: str
     lacks: tuple[str, ...] = ()
     """What this launcher cannot do that another can, in words for ``daemon.status``."""
+
+    on_fault: Callable[[BaseException], None] = staticmethod(lambda _error: None)
+    """Is told of a fault of the launcher's own, over which an attempt might stay live for ever: end the daemon."""
+
+    can_leave = False
+    """Whether attempts go on without the daemon, so that a restart need not end them."""
 
     has_default_profile: bool = True
     """Whether a task that names no sandbox profile gets that of the settings; otherwise it runs without one."""
@@ -190,16 +240,31 @@ class Launcher(ABC):
         """Start an attempt that is committed as ``starting``. Return at once; faults are told as an end."""
 
     @abstractmethod
-    async def adopt(self, attempt: AttemptRecord, watcher: Watcher) -> Process | None:
-        """Take over an attempt that an earlier daemon started, or return None where that cannot be."""
+    async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
+        """Find out what became of attempts that an earlier daemon started since the host booted.
 
-    @abstractmethod
-    async def end_leftovers(self, attempts: Sequence[AttemptRecord]) -> None:
-        """End all processes that an earlier daemon left of these attempts; return when they are gone.
-
-        Raise ``UnavailableError`` if one cannot be killed.
+        Of those that are gone no process is left on return. Raise ``UnavailableError`` if one cannot be killed.
         """
 
+    def adopt(self, spec: LaunchSpec, watcher: Watcher) -> Process:
+        """Take over an attempt that ``survey`` found live; its end is told as if it had been launched here."""
+        raise NotImplementedError(f"{self.name} launches and cannot adopt {spec.key}, {watcher}")
+
+    async def stop_kind(self) -> StopKind:
+        """Find out why the daemon was told to stop."""
+        return StopKind.STOP
+
+    async def end_strays(
+        self,
+        known: Callable[[AttemptKey], bool],  # noqa: ARG002 (for launchers that leave something)
+        forsaken: Collection[AttemptKey] = (),  # noqa: ARG002 (as above)
+    ) -> Sequence[str]:
+        """End what carries our names and was not found live by ``survey``, or is forsaken, before anything is launched.
+
+        Return the names of those that not even the history knows.
+        """
+        return ()
+
     @abstractmethod
-    async def close(self) -> None:
-        """End what still runs, without grace, and release everything."""
+    async def close(self, *, leave: bool = False) -> None:
+        """Release everything; what still runs is ended without grace, or left for the next daemon to adopt."""

@@ -18,17 +18,19 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.isolation import UNCONFINED
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import failures, leftovers, procfs, reaper, taskfiles
+from barbossad.process import cgroups, failures, leftovers, procfs, reaper, taskfiles
 from barbossad.process.capture import Capture, Recorder
 from barbossad.process.confinement import Confinement
 from barbossad.process.launcher import (
     SCRIPT,
     AttemptKey,
     EndCause,
+    Finding,
     Launcher,
     LaunchSpec,
     Process,
     ProcessEnd,
+    Verdict,
     Watcher,
 )
 from barbossad.process.logs import LogFolder
@@ -58,6 +60,7 @@ class LocalProcess:
         self.watcher = watcher
         self.pid: int | None = None
         self.pid_started_ticks: int | None = None
+        self.invocation_id: str | None = None
         self.capture: Capture
         self._stop = stop
 
@@ -69,6 +72,9 @@ class LocalProcess:
     def stop(self, grace_seconds: float) -> None:
         """Ask every process of the attempt to end (SIGTERM); kill what is left after the grace (0: at once)."""
         self._stop(self.serial, grace_seconds)
+
+    def release(self) -> None:
+        """Nothing was kept: what the daemon forgets is gone with it."""
 
 
 class LocalLauncher(Launcher):
@@ -155,28 +161,28 @@ class LocalLauncher(Launcher):
             reason = str(error) if isinstance(error, StartFailureError) else f"cannot prepare the start: {error}"
             asyncio.get_running_loop().call_soon(self._fail, process, reason)
             return process
-        process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]})
+        process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]}, spec.make_mask)
         self._command(partial(Supervisor.launch, message=message, stdout=fds[1], stderr=fds[3]))
         return process
 
-    async def adopt(self, attempt: AttemptRecord, watcher: Watcher) -> Process | None:  # noqa: ARG002 (the interface)
-        """Return None: the pipes and the exit status died with the daemon that had them."""
-        return None
+    async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
+        """End all processes that an earlier daemon left: their pipes and exit statuses died with it."""
+        if attempts:
+            cgroups.refuse_units(attempt.unit for attempt in attempts if attempt.unit)
+            await self._end_leftovers(attempts)
+        gone = Finding(Verdict.GONE, "the daemon ended while it ran")
+        return {AttemptKey(a.run_id, a.task_id, a.number): gone for a in attempts}
 
-    async def end_leftovers(self, attempts: Sequence[AttemptRecord]) -> None:
-        """End all processes that an earlier daemon left of these attempts; return when they are gone."""
-        if not attempts:
-            return
-        boot_id = procfs.read("sys/kernel/random/boot_id").decode().strip()
+    async def _end_leftovers(self, attempts: Sequence[AttemptRecord]) -> None:
         firsts = {
             attempt.pid: attempt.pid_started_ticks
             for attempt in attempts
-            if attempt.pid and attempt.pid_started_ticks and attempt.boot_id == boot_id
+            if attempt.pid and attempt.pid_started_ticks and attempt.boot_id == procfs.boot_id()
         }
         markers = {_marker(AttemptKey(a.run_id, a.task_id, a.number)) for a in attempts}
         await self._end_traces(markers, firsts)
 
-    async def close(self) -> None:
+    async def close(self, *, leave: bool = False) -> None:  # noqa: ARG002 (nothing here outlives the daemon)
         """End what still runs, without grace, and release everything."""
         self._is_closing = True
         if self._cleaning is not None:

@@ -53,6 +53,38 @@ class LogFile:
         self._end = 0
         self._final: LogRecord | None = None
 
+    @classmethod
+    def reopen(cls, root: Path, path: str, cap_bytes: int, end: int | None) -> LogFile:
+        """Go on with a log that a daemon left in the middle; with ``end``, cut off what it wrote behind that cursor.
+
+        Without, a record that was not written whole is ended where it stops. Raise OSError.
+        """
+        self = cls(root, path, cap_bytes)
+        file = root / path
+        tail = tail_folder(file)
+        names = os.listdir(tail) if tail.exists() else []  # noqa: PTH208 (one system call, so one moment)
+        heads = [int(name[len(HEAD) :]) for name in names if name.startswith(HEAD)]
+        if names and not heads:  # the segments had been joined: only the removal was missing
+            shutil.rmtree(tail)
+            names = []
+        elif end is None:
+            complete_last_record(file)
+        self._fd = _open(file)
+        size = os.fstat(self._fd).st_size
+        self._segments = deque(sorted(int(name) for name in names if name.isdigit()))
+        while end is not None and self._segments and end <= self._segments[-1]:
+            (tail / str(self._segments.pop())).unlink()
+        if not self._segments:
+            self._head_bytes = self._end = _cut(self._fd, size, end)
+            shutil.rmtree(tail, ignore_errors=True)
+            return self
+        self._head_bytes = heads[0]
+        self._segment_fd = os.open(tail / str(self._segments[-1]), _FLAGS, 0o640)
+        start = self._segments[-1]
+        size = os.fstat(self._segment_fd).st_size
+        self._end = start + _cut(self._segment_fd, size, None if end is None else max(end - start, 0))
+        return self
+
     @property
     def end_cursor(self) -> int:
         """Return the cursor behind the last record."""
@@ -151,6 +183,14 @@ class LogFile:
             os.ftruncate(fd, size)
             raise
         self._end += len(records)
+
+
+def _cut(fd: int, size: int, end: int | None) -> int:
+    """Cut a file off at ``end``, if that is not behind its end; return how long it is then."""
+    if end is None or end >= size:
+        return size
+    os.ftruncate(fd, end)
+    return end
 
 
 def _open(file: Path) -> int:

@@ -23,6 +23,11 @@ _SUBREAPER = 36
 _GET_SUBREAPER = 37
 
 
+def boot_id() -> str:
+    """Return the name of the time since the host was started."""
+    return read("sys/kernel/random/boot_id").decode().strip()
+
+
 def become_subreaper(is_one: bool = True) -> bool:
     """Make the calling process the parent of all orphans below it, or no longer; return whether it was that.
 

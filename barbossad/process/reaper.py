@@ -100,15 +100,21 @@ class Reaper:
         poll.register(self._control, select.POLLIN)
         poll.register(wake, select.POLLIN)
         while True:
+            has_ended, has_children = False, True
             for fd, _ in poll.poll(self._timeout()):
                 if fd == wake:
                     os.read(wake, 4096)
+                    has_ended = True
                 elif not self._receive():
                     return
             now = time.monotonic()
-            self._reap(now)
+            if has_ended:
+                has_children = self._reap(now)
             self._keep_times(now)
-            if self._ending:
+            if not has_children:  # so nothing is below them either
+                for attempt in tuple(self._ending):
+                    self._end(attempt, [])
+            elif self._ending:
                 self._sweep(now)
             if self._reports:
                 self._report()
@@ -247,15 +253,15 @@ class Reaper:
 
     # -- ending --------------------------------------------------------------------------------------------
 
-    def _reap(self, now: float) -> None:
-        """Wait for every child that has ended."""
+    def _reap(self, now: float) -> bool:
+        """Wait for every child that has ended; return whether there are others."""
         while True:
             try:
                 child = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
-                return
+                return False
             if child is None:
-                return
+                return True
             attempt = self._mains.get(child.si_pid)
             if attempt is None:
                 self._bury(child.si_pid)

@@ -29,9 +29,9 @@ def shared_folder(folder: Path) -> Path:
     return Path(f"/run/barbossa-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}")
 
 
-def write_script(path: str, text: bytes, owner: Owner | None = None) -> None:
-    """Make the file that only its owner may read and execute; raise OSError if it cannot be made."""
-    fd = _create(path, 0o500)
+def write_script(path: str, text: bytes, owner: Owner | None = None, *, mode: int = 0o500) -> None:
+    """Make a file that only its owner may read, and execute if ``mode`` says so; raise OSError if it cannot be made."""
+    fd = _create(path, mode)
     try:
         if owner is not None:
             os.fchown(fd, *owner)
@@ -61,8 +61,8 @@ def _create(path: str, mode: int) -> int:
         return os.open(path, flags, mode)
 
 
-def take_output(path: str) -> bytes | None:
-    """Return what the task wrote, at most a byte more than is allowed, and remove it.
+def take_output(path: str, *, keep: bool = False) -> bytes | None:
+    """Return what the task wrote, at most a byte more than is allowed, and remove it unless told to keep it.
 
     The task made the file and may have put anything there: what is not a plain file counts as nothing.
     """
@@ -71,7 +71,8 @@ def take_output(path: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError:
-        remove(path)
+        if not keep:
+            remove(path)
         return None
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -82,7 +83,8 @@ def take_output(path: str) -> bytes | None:
         return None
     finally:
         os.close(fd)
-        remove(path)
+        if not keep:
+            remove(path)
 
 
 def remove(path: str) -> None:

@@ -162,12 +162,13 @@ class Connection(asyncio.Protocol):
     def _send(self, answer: Answer) -> None:
         if answer is None or self._transport is None:
             return
-        if not self._outgoing and not self._is_taking:
-            asyncio.get_running_loop().call_soon(self._flush)
+        is_first = not self._outgoing
         self._outgoing.append(answer)
         self._outgoing_bytes += len(answer)
-        if self._outgoing_bytes > SENT_TOGETHER_BYTES:
-            self._flush()
+        if self._outgoing_bytes > SENT_TOGETHER_BYTES or (len(self._tasks) == 1 and not self._is_taking):
+            self._flush()  # enough, or the only answer that the client waits for
+        elif is_first and not self._is_taking:
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         """Send the answers of this turn of the loop together."""

@@ -7,7 +7,8 @@ import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from functools import lru_cache
+from typing import Any, ClassVar, Final, Protocol
 
 from barbossad.errors import StateError
 from barbossad.model import states
@@ -16,6 +17,10 @@ from barbossad.store import rows
 
 Event = tuple[int | None, str, int | None, str | None, str]
 """When, what, of which run and task, and the facts of it: the columns of ``events`` but for its number."""
+
+
+FEW: Final = 4
+"""Values that are bound one by one; for more it is less work to write them as JSON."""
 
 
 class Change(Protocol):
@@ -38,8 +43,13 @@ class Change(Protocol):
 
 def event(at_ms: int | None, kind: str, run_id: RunId, task: str | None, **data: Any) -> Event:
     """Return an event; facts that are None are left out."""
-    facts = {name: value for name, value in data.items() if value is not None}
-    return at_ms, kind, rows.number(run_id), task, rows.to_json(facts)
+    return at_ms, kind, rows.number(run_id), task, _facts(tuple(data.items()))
+
+
+@lru_cache(maxsize=512)
+def _facts(items: tuple[tuple[str, Any], ...]) -> str:
+    """Return facts as JSON text; those of most events are like those of the one before."""
+    return rows.to_json({name: value for name, value in items if value is not None})
 
 
 def allowed(target: StrEnum, moves: Any) -> str:
@@ -50,8 +60,8 @@ def allowed(target: StrEnum, moves: Any) -> str:
 class Statement:
     """A statement that changes one row for each of its values, whether there is one or a thousand.
 
-    In its text ``$0``, ``$1`` … stand for the members of a value, and ``$rows`` for where they come from. One value is
-    bound as it is; more go as one JSON text, so that SQLite has to be called once.
+    In its text ``$0``, ``$1`` … stand for the members of a value, and ``$rows`` for where they come from. A few values
+    are bound as they are, one after another; more go as one JSON text, so that SQLite has to be called once.
     """
 
     __slots__ = ("many", "one")
@@ -62,8 +72,12 @@ class Statement:
 
     def run(self, tx: sqlite3.Connection, values: Sequence[Sequence[Any]], otherwise: str) -> None:
         """Run it. Raise StateError, with ``otherwise``, if it changed fewer rows than there are values."""
-        sql, bound = (self.one, values[0]) if len(values) == 1 else (self.many, (json.dumps(values),))
-        if tx.execute(sql, bound).rowcount != len(values):
+        # No name for the cursor: the traceback of a failure would hold it, and with it the file.
+        if len(values) <= FEW:
+            changed = tx.executemany(self.one, values).rowcount
+        else:
+            changed = tx.execute(self.many, (json.dumps(values),)).rowcount
+        if changed != len(values):
             raise StateError(otherwise)
 
 

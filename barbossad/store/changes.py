@@ -13,13 +13,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from barbossad.model.names import RunId
+from barbossad.model.states import RunState
+from barbossad.store import rows
 from barbossad.store.change import Change, Statement
 from barbossad.store.run_changes import RunCreated, RunMoved, RunStopping
-from barbossad.store.task_changes import AttemptEnded, AttemptRunning, AttemptStarting, TasksEndedUnstarted
+from barbossad.store.task_changes import (
+    AttemptEnded,
+    AttemptRunning,
+    AttemptStarting,
+    TasksEndedUnstarted,
+    WaitingTask,
+)
 
 __all__ = [
     "AttemptEnded",
@@ -30,7 +38,9 @@ __all__ = [
     "RunMoved",
     "RunStopping",
     "TasksEndedUnstarted",
+    "WaitingTask",
     "apply_all",
+    "tell_strays",
 ]
 
 _ONCE_A_STRETCH: Final = (RunCreated, RunStopping, RunMoved)
@@ -42,14 +52,34 @@ _INSERT_EVENTS: Final = Statement("INSERT INTO events (at_ms, kind, run, task, d
 
 def apply_all(tx: sqlite3.Connection, changes: Sequence[Change]) -> None:
     """Write changes, those of one run in their order, and the events of all in the order of the list."""
-    for stretch in _stretches(changes):
+    for stretch in _stretches(_folded(changes)):
         for kind in sorted(stretch, key=lambda kind: kind.rank):
             kind.write(tx, stretch[kind])
     events = [event for change in changes for event in change.events()]
     _INSERT_EVENTS.run(tx, events, "an event could not be inserted")
 
 
-def _stretches(changes: Sequence[Change]) -> list[dict[type[Change], list[Change]]]:
+def tell_strays(tx: sqlite3.Connection, names: Sequence[str], at_ms: int) -> None:
+    """Write an event for each unit that belonged to no run and was stopped."""
+    _INSERT_EVENTS.run(tx, [(at_ms, "stray_ended", None, None, rows.to_json({"unit": name})) for name in names], "")
+
+
+def _folded(changes: Sequence[Change]) -> Iterable[Change]:
+    """Have a run that is made and started in one commit inserted as what it then is, instead of changed at once."""
+    made: dict[RunId, int] = {}  # where in the list the runs are that nothing has changed since
+    folded: list[Change] = []
+    for change in changes:
+        place = made.pop(change.run_id, None)
+        if isinstance(change, RunCreated):
+            made[change.run_id] = len(folded)
+        elif place is not None and isinstance(change, RunMoved) and change.run.state is RunState.RUNNING:
+            folded[place] = RunCreated(change.run)
+            continue
+        folded.append(change)
+    return folded
+
+
+def _stretches(changes: Iterable[Change]) -> list[dict[type[Change], list[Change]]]:
     """Part the changes so that writing a part by rank keeps the order of each run's own steps."""
     stretches: list[dict[type[Change], list[Change]]] = []
     reached: dict[RunId, tuple[int, int]] = {}  # of each run: its stretch, and the rank of its last step in it

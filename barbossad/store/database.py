@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ import aiosqlite
 from barbossad.errors import StoreError
 from barbossad.store import schema
 from barbossad.store.changes import Change
+from barbossad.store.reserve import RESERVE_BYTES, Reserve
 from barbossad.store.writer import Waiting, Writer
 
 Result = TypeVar("Result")
@@ -30,6 +32,7 @@ BUSY_SECONDS: Final = 5.0
 """How long a lock that another process holds on the file is waited for."""
 
 _WRITER_PRAGMAS: Final = (
+    "PRAGMA auto_vacuum = INCREMENTAL",  # of a new file, before anything is in it
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # NORMAL loses acknowledged commits in a power cut
     "PRAGMA foreign_keys = ON",
@@ -48,14 +51,23 @@ _READER_PRAGMAS: Final = (
 )
 
 
+log = logging.getLogger(__name__)
+
+
 class Database:
     """An open state file."""
 
     def __init__(
-        self, path: Path, writer: Writer, readers: list[aiosqlite.Connection], near: sqlite3.Connection
+        self,
+        path: Path,
+        writer: Writer,
+        readers: list[aiosqlite.Connection],
+        near: sqlite3.Connection,
+        reserve: Reserve,
     ) -> None:
         self.path = path
         self._writer = writer
+        self._reserve = reserve
         self._near = near
         self._free_readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
         for reader in readers:
@@ -70,8 +82,11 @@ class Database:
         readers: int = 2,
         busy_seconds: float = BUSY_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
+        reserve_bytes: int = RESERVE_BYTES,
     ) -> AsyncIterator[Database]:
         """Open, check and migrate ``path`` (made with mode 0600 if missing); close it on leaving.
+
+        ``reserve_bytes`` of disk are kept beside it, as ``path`` with the suffix ``.reserve``.
 
         Raise StoreError if it is damaged, locked, foreign or newer than this program; then it is left as it is.
         """
@@ -80,8 +95,7 @@ class Database:
             try:
                 if not path.exists():
                     path.touch(mode=0o600)
-                async with _connect(read_only, partial(schema.inspect, path=path), busy_seconds):
-                    pass  # opened for writing, even a file that is refused would be changed
+                await _inspect(path, read_only, busy_seconds)
                 writing = await stack.enter_async_context(_connect(str(path), _prepare_writer, busy_seconds))
                 reading = [
                     await stack.enter_async_context(_connect(read_only, _prepare_reader, busy_seconds))
@@ -92,9 +106,12 @@ class Database:
                 raise StoreError(f"cannot open the state file {path}: {error}") from error
             # Readers are closed before the writer (the stack is last in, first out): the last connection
             # to leave checkpoints the WAL, and only the writer may.
-            writer = Writer(path, writing, retry_seconds=retry_seconds)
+            reserve = Reserve(path.with_suffix(".reserve"), reserve_bytes)
+            if not reserve.make():
+                log.warning("the disk has no room for the reserve %s", reserve.path, extra={"action": "no_reserve"})
+            writer = Writer(path, writing, reserve, busy_seconds=busy_seconds, retry_seconds=retry_seconds)
             try:
-                yield cls(path, writer, reading, near)
+                yield cls(path, writer, reading, near, reserve)
             finally:
                 await writer.close()
 
@@ -102,6 +119,19 @@ class Database:
     def fault(self) -> str | None:
         """Why changes are not being recorded at the moment, or None."""
         return self._writer.fault
+
+    @property
+    def size_bytes(self) -> int:
+        """How large the file is; 0 if it is not there."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+    @property
+    def reserve_bytes(self) -> int:
+        """How much of the disk is kept for bad times; 0 while that is given up."""
+        return self._reserve.kept_bytes
 
     def on_fault(self, tell: Callable[[str | None], None]) -> None:
         """Have ``tell`` called with the reason when the disk refuses changes, and with None when it is over."""
@@ -117,9 +147,18 @@ class Database:
         """
         return self._enqueue(Waiting(_future(), is_fact, function=change))
 
-    def record(self, steps: Sequence[Change], *, is_fact: bool) -> asyncio.Future[None]:
-        """Write steps of a run in the next transaction, all or none, with those of other runs; like ``write``."""
-        return self._enqueue(Waiting(_future(), is_fact, steps=steps))
+    def record(
+        self,
+        steps: Sequence[Change],
+        *,
+        is_fact: bool,
+        then: Callable[[asyncio.Future[None]], None] | None = None,
+    ) -> asyncio.Future[None]:
+        """Write steps of a run in the next transaction, all or none, with those of other runs; like ``write``.
+
+        ``then`` is called with the future when it is done, a turn of the loop before its callbacks would be.
+        """
+        return self._enqueue(Waiting(_future(), is_fact, steps=steps, then=then))
 
     def _enqueue(self, item: Waiting) -> asyncio.Future[Any]:
         self._writer.enqueue(item)
@@ -171,10 +210,29 @@ async def _connect(
     target: str, prepare: Callable[[sqlite3.Connection], None], busy_seconds: float
 ) -> AsyncIterator[aiosqlite.Connection]:
     async with aiosqlite.connect(
-        target, uri=target.startswith("file:"), isolation_level=None, cached_statements=256, timeout=busy_seconds
+        target,
+        uri=target.startswith("file:"),
+        isolation_level=None,
+        cached_statements=256,
+        timeout=busy_seconds,
+        check_same_thread=False,  # the event loop writes too, while the writer's thread does not
     ) as connection:
         await connection._execute(prepare, connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001
         yield connection
+
+
+async def _inspect(path: Path, read_only: str, busy_seconds: float) -> None:
+    """Check a file before it is opened for writing, by which even one that is refused would be changed."""
+    look = partial(schema.inspect, path=path)
+    try:
+        async with _connect(read_only, look, busy_seconds):
+            pass
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        # The power failed in the first moment of the file, before it had its WAL: only a writer can take that back.
+        async with _connect(str(path), look, busy_seconds):
+            pass
 
 
 def _prepare_writer(connection: sqlite3.Connection) -> None:
@@ -186,6 +244,8 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
 def _prepare_reader(connection: sqlite3.Connection) -> None:
     for pragma in _READER_PRAGMAS:
         connection.execute(pragma)
+    # A first look opens the log and its index: later there may be no descriptor left for them.
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
 
 def _connect_near(target: str) -> sqlite3.Connection:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from barbossad.model.names import run_number
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
+
+@lru_cache(maxsize=4096)
 def number(run_id: str) -> int:
-    """Return the integer key of a run."""
+    """Return the integer key of a run; a commit asks for the same one several times."""
     return run_number(run_id)
 
 
@@ -20,13 +24,16 @@ def text(value: str | None) -> str | None:
     Half a surrogate pair (of a path that is not UTF-8, say) becomes ``?``, and a NUL, at which text would end,
     the replacement character. A fact must never be kept from the record by the words it is told in.
     """
-    return None if value is None else value.replace("\0", "\ufffd").encode(errors="replace").decode()
+    if value is None:
+        return None
+    value = value.replace("\0", "\ufffd")
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def to_json(value: Mapping[str, Any]) -> str:
     """Return a mapping as compact JSON text."""
-    plain = json.dumps(dict(value), ensure_ascii=False, separators=(",", ":"))
-    return plain.encode(errors="replace").decode()
+    plain = _ENCODER.encode(value if isinstance(value, dict) else dict(value))
+    return plain if plain.isascii() else plain.encode(errors="replace").decode()
 
 
 def from_json(text: str | None) -> dict[str, Any] | None:

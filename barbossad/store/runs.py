@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from barbossad.model.names import RunId, run_id_from_number
 from barbossad.model.records import AttemptRecord, LogRecord, Page, RunRecord, TaskRecord
-from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType
+from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType, WaitsFor
 from barbossad.store import rows
 from barbossad.store.database import Database, Row
 
@@ -45,7 +45,7 @@ class RunStore:
 
     GET: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE id = ?"
     TASKS: Final = """
-SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms FROM tasks WHERE run = ?"""
+SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms, waits_for FROM tasks WHERE run = ?"""
     ATTEMPTS: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? ORDER BY task, number"
 
     def get(self, run_id: RunId) -> RunDetails | None:
@@ -181,6 +181,7 @@ def _task(row: Row) -> TaskRecord:
         outputs=rows.from_json(row[4]),
         started_at_ms=row[5],
         finished_at_ms=row[6],
+        waits_for=WaitsFor(row[7]) if row[7] else None,
     )
 
 

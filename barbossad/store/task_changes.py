@@ -21,6 +21,12 @@ $rows
 """)
 
 
+_START_TASKS_AGAIN: Final = Statement("""
+UPDATE tasks SET state = 'starting', reason = NULL, waits_for = NULL $rows
+WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state = 'waiting'
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptStarting:
     """An attempt is about to be launched: recorded before anything is spawned."""
@@ -36,8 +42,13 @@ class AttemptStarting:
 
     @staticmethod
     def write(tx: sqlite3.Connection, steps: Sequence[AttemptStarting]) -> None:
-        """Insert the rows of tasks and their attempts. Raise StateError if a task is not pending."""
-        _insert_tasks(tx, [step.task for step in steps])
+        """Insert the rows of attempts, and of tasks at their first. Raise StateError if a task may not start."""
+        first = [step.task for step in steps if step.attempt.number == 1]
+        if first:
+            _insert_tasks(tx, first)
+        again = [(rows.number(s.run_id), s.task.task_id) for s in steps if s.attempt.number > 1]
+        if again:
+            _START_TASKS_AGAIN.run(tx, again, f"{named(steps)}: a task is not waiting")
         values = [
             (
                 *_place(attempt),
@@ -143,6 +154,10 @@ WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state IN ('starting', 'runnin
 """)
     for target in states.TASK_ENDED
 }
+_WAIT_TASKS: Final = Statement("""
+UPDATE tasks SET state = 'waiting', reason = $2, waits_for = $3 $rows
+WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state IN ('starting', 'running')
+""")
 _INSERT_LOG: Final = "INSERT INTO logs (run, task, number, text) VALUES (?, ?, ?, ?)"
 
 
@@ -166,6 +181,9 @@ class AttemptEnded:
         for attempt_state, some in by_state(steps, "attempt").items():
             _END_ATTEMPTS[attempt_state].run(tx, [_end_of(step.attempt) for step in some], otherwise)
         for task_state, some in by_state(steps, "task").items():
+            if task_state is states.TaskState.WAITING:
+                _WAIT_TASKS.run(tx, [_wait_of(step.task) for step in some], otherwise)
+                continue
             values = [_task_values(step.task, with_state=False) for step in some]
             _END_TASKS[task_state].run(tx, values, otherwise)
         for attempt in (step.attempt for step in steps):
@@ -175,9 +193,10 @@ class AttemptEnded:
     def events(self) -> Iterable[Event]:
         """See ``Change``."""
         task, attempt = self.task, self.attempt
+        is_over = task.state in states.TASK_ENDED
         yield event(
-            task.finished_at_ms,
-            "task_finished",
+            attempt.finished_at_ms,
+            "task_finished" if is_over else "task_waiting",
             task.run_id,
             task.task_id,
             state=task.state,
@@ -222,6 +241,55 @@ class TasksEndedUnstarted:
             yield event(
                 task.finished_at_ms, "task_finished", task.run_id, task.task_id, state=task.state, reason=task.reason
             )
+
+
+_RELEASE_TASKS: Final = Statement("""
+UPDATE tasks SET reason = $2, waits_for = $3 $rows
+WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state = 'waiting'
+""")
+_END_WAITING: Final = {
+    target: Statement(f"""
+UPDATE tasks SET state = '{target}', reason = $2, outputs = $3, waits_for = NULL,
+    started_at_ms = $4, finished_at_ms = $5
+$rows
+WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state = 'waiting'
+""")
+    for target in states.TASK_MOVES[states.TaskState.WAITING] & states.TASK_ENDED
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTask:
+    """A task that waited was let go on, or ended; ``task`` is what it is now."""
+
+    task: TaskRecord
+    at_ms: int
+    rank: ClassVar[int] = 4
+
+    @property
+    def run_id(self) -> RunId:
+        """See ``Change``."""
+        return self.task.run_id
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[WaitingTask]) -> None:
+        """Compare and set. Raise StateError if a task is not waiting."""
+        otherwise = f"{named(steps)}: a task is not waiting"
+        for state, some in by_state(steps, "task").items():
+            if state is states.TaskState.WAITING:
+                _RELEASE_TASKS.run(tx, [_wait_of(step.task) for step in some], otherwise)
+            else:
+                _END_WAITING[state].run(tx, [_task_values(step.task, with_state=False) for step in some], otherwise)
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        task = self.task
+        kind = "task_finished" if task.state in states.TASK_ENDED else "task_released"
+        yield event(self.at_ms, kind, task.run_id, task.task_id, state=task.state, reason=task.reason)
+
+
+def _wait_of(task: TaskRecord) -> tuple[Any, ...]:
+    return rows.number(task.run_id), task.task_id, rows.text(task.reason), task.waits_for
 
 
 def _insert_tasks(tx: sqlite3.Connection, tasks: Sequence[TaskRecord]) -> None:

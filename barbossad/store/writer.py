@@ -1,8 +1,11 @@
 """The one writer: what waits when it becomes free goes into one transaction.
 
-Hundreds of tasks so share one fsync, and each caller is still answered only after its own commit. A change runs on
-the writer's thread from BEGIN to COMMIT without a break, so no cancelled coroutine can leave a transaction open. All
-of it is callbacks: from the call of ``enqueue`` to the answer the event loop turns three times.
+Hundreds of tasks so share one fsync, and each caller is still answered only after its own commit. A change runs
+from BEGIN to COMMIT without a break, so no cancelled coroutine can leave a transaction open. All of it is callbacks.
+
+A commit is made on a thread of the writer's own, but for one: when nothing was being written, what waits is a
+handful of steps, and the disk has been quick of late, then the event loop makes it itself, because the way to
+the thread and back would take as long as the commit (docs/decisions/0040).
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +25,8 @@ import aiosqlite
 from barbossad.errors import StoreError
 from barbossad.store import changes
 from barbossad.store.changes import Change
+from barbossad.store.place import Place
+from barbossad.store.reserve import Reserve
 
 _REFUSALS: Final = frozenset(
     {
@@ -43,11 +49,23 @@ Outcome = tuple["Waiting", Any, BaseException | None]
 Refusal = tuple["Waiting", sqlite3.Error]
 """A change that the disk did not take, and why."""
 
+Written = tuple[list[Outcome], list[Refusal], float]
+"""What became of a batch, and how many seconds that took."""
+
 ANSWERS_A_TURN: Final = 4
 """Callers that are answered in one turn of the loop: each may go on to launch a process."""
 
 MOST_TOGETHER: Final = 64
 """Changes in one transaction: more of them would save little, and the last would wait for all."""
+
+STEPS_HERE: Final = 3
+"""Steps of runs in a transaction that the event loop makes itself."""
+
+QUICK_SECONDS: Final = 0.002
+"""What a commit may have taken of late for the event loop to make the next one itself."""
+
+_FORGETTING: Final = 0.9
+"""How much of a slow commit is remembered after each that follows."""
 
 log = logging.getLogger(__name__)
 
@@ -60,24 +78,41 @@ class Waiting:
     is_fact: bool
     steps: Sequence[Change] = ()
     function: Callable[[sqlite3.Connection], Any] | None = None
+    then: Callable[[asyncio.Future[Any]], None] | None = None
+    """Called with the future when it is done, in the same turn of the loop."""
 
 
 class Writer:
     """The queue before the writing connection; used on the event loop alone."""
 
-    def __init__(self, path: Path, connection: aiosqlite.Connection, *, retry_seconds: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: aiosqlite.Connection,
+        reserve: Reserve,
+        *,
+        busy_seconds: float,
+        retry_seconds: float,
+    ) -> None:
         self.fault: str | None = None
         """Why changes are not being recorded at the moment, or None."""
 
         self.on_fault: Callable[[str | None], None] = lambda _fault: None
         self._path = path
         self._connection = connection
+        self._place = Place(path)
+        self._reserve = reserve
         self._loop = asyncio.get_running_loop()
+        self._busy_seconds = busy_seconds
         self._retry_seconds = retry_seconds
+        self._lately_seconds = 0.0
+        self._is_patient = True
         self._queue: list[Waiting] = []
         self._is_busy = False
         self._is_closing = False
+        self._is_out_of_room = False
         self._rest: asyncio.TimerHandle | None = None
+        self._refill: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
 
     def enqueue(self, item: Waiting) -> None:
@@ -87,11 +122,13 @@ class Writer:
         self._queue.append(item)
         if not self._is_busy:
             self._is_busy = True
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self._begin)
 
     async def close(self) -> None:
         """Take nothing more and return when all that was taken is written; what the disk refuses now is lost."""
         self._is_closing = True
+        if self._refill is not None:
+            self._refill.cancel()
         if self._rest is not None:
             self._rest.cancel()
             self._send()
@@ -99,49 +136,94 @@ class Writer:
             self._idle = self._loop.create_future()
             await self._idle
 
+    def _begin(self) -> None:
+        """Write what was decided in this turn, the first since the writer became idle: here, if that is quick."""
+        batch = self._queue
+        is_quick = self._lately_seconds <= QUICK_SECONDS and self.fault is None
+        if not is_quick or any(item.function for item in batch) or sum(len(i.steps) for i in batch) > STEPS_HERE:
+            self._send()
+            return
+        self._queue = []
+        if self._is_patient:
+            self._is_patient = False
+            _wait_for_locks(self._connection._conn, 0)  # noqa: SLF001
+        outcomes, refused, seconds = self._commit(self._connection._conn, batch)  # noqa: SLF001
+        if refused and _primary_code(refused[0][1]) == sqlite3.SQLITE_BUSY:
+            self._answer(outcomes)
+            self._hand_over([item for item, _ in refused])  # to who may wait for the lock
+        else:
+            self._done(outcomes, refused, seconds)
+
     def _send(self) -> None:
         """Give what waits to the writer's thread; after a refusal, at least a probe."""
         self._rest = None
         batch, self._queue = self._queue[:MOST_TOGETHER], self._queue[MOST_TOGETHER:]
-        if not batch and self.fault is not None and not self._is_closing:
+        if not batch and self.fault is not None and self._refill is None and not self._is_closing:
             batch = [self._probe()]
         if not batch:
             self._is_busy = False
             if self._idle is not None:
                 self._idle.set_result(None)
             return
-        work = partial(_commit_group, self._connection._conn, batch)  # noqa: SLF001
+        self._hand_over(batch)
+
+    def _hand_over(self, batch: list[Waiting]) -> None:
+        """Have a batch written on the writer's thread."""
+        self._on_thread(partial(self._work, self._connection._conn, batch))  # noqa: SLF001
+
+    def _on_thread(self, work: Callable[[], None]) -> None:
+        """Have something done on the writer's thread, after what it was given before."""
         # aiosqlite has no public way to run several statements in one trip to its thread.
-        self._connection._tx.put_nowait((None, partial(self._work, work)))  # noqa: SLF001
+        self._connection._tx.put_nowait((None, work))  # noqa: SLF001
 
-    def _work(self, commit: Callable[[], tuple[list[Outcome], list[Refusal]]]) -> None:
+    def _work(self, connection: sqlite3.Connection, batch: list[Waiting]) -> None:
         """Run on the writer's thread."""
-        self._loop.call_soon_threadsafe(self._done, *commit())
+        if not self._is_patient:
+            self._is_patient = True
+            _wait_for_locks(connection, self._busy_seconds)
+        self._loop.call_soon_threadsafe(self._done, *self._commit(connection, batch))
 
-    def _done(self, outcomes: list[Outcome], refused: list[Refusal]) -> None:
+    def _commit(self, connection: sqlite3.Connection, batch: list[Waiting]) -> Written:
+        """Commit a batch, if the file is still where it was opened."""
+        moved = self._place.check()
+        if moved is not None:
+            return [], [(item, moved) for item in batch], 0.0
+        return _commit_timed(connection, batch)
+
+    def _done(self, outcomes: list[Outcome], refused: list[Refusal], seconds: float) -> None:
         """Answer the callers, then go on with what has come meanwhile."""
+        self._lately_seconds = max(seconds, self._lately_seconds * _FORGETTING)
         self._answer(outcomes)
         if refused:
             self._refused(refused)
             return
-        if self.fault is not None:
-            log.warning("the state file accepts changes again", extra={"action": "store_recovered"})
-            self.fault = None
-            self.on_fault(None)
+        if self.fault is not None and self._is_out_of_room:
+            self._wait_for_room()
+        elif self.fault is not None:
+            self._recovered()
         # The callers' own callbacks come first: what they decide now goes with the next commit.
         self._loop.call_soon(self._send)
 
     def _answer(self, outcomes: list[Outcome]) -> None:
         """Answer some callers in this turn of the loop and the rest in later ones, so that others get theirs."""
         for item, result, error in outcomes[:ANSWERS_A_TURN]:
-            if item.future.done():
-                continue  # its caller no longer waits; the change stands
+            self._settle(item, result, error)
+        if len(outcomes) > ANSWERS_A_TURN:
+            self._loop.call_soon(self._answer, outcomes[ANSWERS_A_TURN:])
+
+    def _settle(self, item: Waiting, result: Any, error: BaseException | None) -> None:
+        """Tell a caller; one that no longer waits is told nothing, while its change stands."""
+        if not item.future.done():
             if error is None:
                 item.future.set_result(result)
             else:
                 item.future.set_exception(error)
-        if len(outcomes) > ANSWERS_A_TURN:
-            self._loop.call_soon(self._answer, outcomes[ANSWERS_A_TURN:])
+        if item.then is not None:
+            try:
+                item.then(item.future)
+            except Exception as fault:  # noqa: BLE001 (the others are told all the same)
+                told = {"message": "a caller of the writer failed", "exception": fault, "future": item.future}
+                self._loop.call_exception_handler(told)
 
     def _refused(self, refused: list[Refusal]) -> None:
         """Fail the requests, keep the facts, and rest a moment before the facts, or a probe, are tried again."""
@@ -149,16 +231,46 @@ class Writer:
         reason = f"{first} ({first.sqlite_errorname})"
         if self.fault is None:
             log.error("the state file %s refuses changes: %s", self._path, reason, extra={"action": "store_refused"})
+        has_room_now = self._reserve.give_up(first)
+        self._is_out_of_room = self._is_out_of_room or has_room_now
         self.fault = reason
         self.on_fault(reason)
         facts: list[Waiting] = []
         for item, _ in refused:
             if item.is_fact and not self._is_closing:
                 facts.append(item)
-            elif not item.future.done():
-                item.future.set_exception(StoreError(f"the state file {self._path} refuses changes: {reason}"))
+            else:
+                self._settle(item, None, StoreError(f"the state file {self._path} refuses changes: {reason}"))
         self._queue[:0] = facts
-        self._rest = self._loop.call_later(0 if self._is_closing else self._retry_seconds, self._send)
+        seconds = 0 if self._is_closing or has_room_now else self._retry_seconds
+        self._rest = self._loop.call_later(seconds, self._send)
+
+    # -- a full disk ---------------------------------------------------------------------------------------
+
+    def _recovered(self) -> None:
+        log.warning("the state file accepts changes again", extra={"action": "store_recovered"})
+        self.fault = None
+        self.on_fault(None)
+
+    def _wait_for_room(self) -> None:
+        """Stay at fault until the reserve can be made again: what is recorded meanwhile lives on its room."""
+        if self._refill is None and not self._is_closing:
+            make = partial(self._on_thread, self._make_reserve)
+            self._refill = self._loop.call_later(self._retry_seconds, make)
+
+    def _make_reserve(self) -> None:
+        """Run on the writer's thread."""
+        self._loop.call_soon_threadsafe(self._made_reserve, self._reserve.make())
+
+    def _made_reserve(self, is_kept: bool) -> None:
+        self._refill = None
+        if not is_kept:
+            self._wait_for_room()
+            return
+        self._is_out_of_room = False
+        log.warning("there is room again: the reserve is kept", extra={"action": "store_reserve_kept"})
+        if self._rest is None and not self._is_closing:  # otherwise what was refused is tried again first
+            self._recovered()
 
     def _probe(self) -> Waiting:
         """Return a change that changes nothing but has to be written, to learn whether the disk takes changes again."""
@@ -172,12 +284,25 @@ class Writer:
         return Waiting(future, is_fact=False, function=change)
 
 
+def _wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
+    """Have the next transactions wait so long for a lock that another process may hold on the file."""
+    connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+
+def _commit_timed(connection: sqlite3.Connection, batch: list[Waiting]) -> Written:
+    start = time.monotonic()
+    outcomes, refused = _commit_group(connection, batch)
+    return outcomes, refused, time.monotonic() - start
+
+
 def _commit_group(connection: sqlite3.Connection, batch: list[Waiting]) -> tuple[list[Outcome], list[Refusal]]:
     """Commit a batch; return what was decided on, and what the disk refused. Never raises."""
     try:
         results = _transact(connection, batch)
     except BaseException as error:  # noqa: BLE001 (whatever a change raises belongs to its caller)
         if isinstance(error, sqlite3.Error) and _primary_code(error) in _REFUSALS:
+            if _primary_code(error) == sqlite3.SQLITE_CORRUPT:
+                connection.execute("PRAGMA shrink_memory")  # a page once read as bad would be bad for ever
             return [], [(item, error) for item in batch]
         if len(batch) > 1:  # one of them is at fault: each gets a transaction of its own
             return _commit_one_by_one(connection, batch)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pwd
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
+from barbossad.model.names import SecretName
 from barbossad.tasks._api import TaskError
 from barbossad.validation import RefusalError, shown
 from barbossad.variables import check_travels
@@ -63,6 +64,17 @@ def build(
     environment["BARBOSSA_ATTEMPT_NUMBER"] = str(facts.number)
     environment["BARBOSSA_WORKFLOW"] = definition.name
     return environment
+
+
+def secrets(task: TaskDefinition, get: Callable[[SecretName], str]) -> dict[str, str]:
+    """Return the variables of a task that are secrets; no expression ever sees them. Raise BarbossaError."""
+    given: dict[str, str] = {}
+    for variable, name in task.secrets.items():
+        try:
+            given[variable] = check_travels(get(name), name=variable)
+        except RefusalError as error:
+            raise TaskError(f"the secret {name!r} {error}") from error
+    return given
 
 
 def working_dir(task: TaskDefinition, environment: Mapping[str, str], scope: Mapping[str, Any]) -> str:

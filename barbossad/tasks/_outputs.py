@@ -1,11 +1,19 @@
-"""Read what a task wrote to ``$BARBOSSA_OUTPUT``: ``name=value`` lines, and ``name<<END`` … ``END`` blocks."""
+"""Read what a task wrote to ``$BARBOSSA_OUTPUT``.
+
+A program writes ``name=value`` lines and ``name<<END`` … ``END`` blocks, the worker a report; the task's type says
+which is to be expected.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from barbossad.process.launcher import OUTPUT_LIMIT
+from barbossad.process.launcher import OUTPUT_LIMIT, ProcessEnd
+from barbossad.tasks import _report as reports
+from barbossad.tasks._report import Report
+from barbossad.tasks._types import TaskType
 from barbossad.validation import shown
 
 _LINE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_-]{0,62})(?P<sign>=|<<)(?P<rest>.*)", flags=re.DOTALL)
@@ -14,6 +22,40 @@ _SAYS_HOW: Final = "write name=value, or name<<END, lines, END"
 
 class OutputsError(ValueError):
     """What a task wrote cannot be read as outputs; the sentence names the line."""
+
+
+def reader(task_types: Mapping[str, TaskType]) -> Callable[[str, ProcessEnd], Report]:
+    """Return what reads the outputs of a task of a named type whose process has exited."""
+
+    def read(name: str, end: ProcessEnd) -> Report:
+        task_type = task_types.get(name)
+        return of_worker(end) if task_type is not None and task_type.is_worker else of_program(end)
+
+    return read
+
+
+def of_program(end: ProcessEnd) -> Report:
+    """Return the outputs of a program: they count only if it exits with 0, and can be read."""
+    if end.exit_code != 0 or end.output is None:
+        return Report()
+    try:
+        return Report(outputs=parse(end.output))
+    except OutputsError as error:
+        return Report(failure=f"its outputs cannot be read: {error}")
+
+
+def of_worker(end: ProcessEnd) -> Report:
+    """Return what a worker reported; without a report nothing has succeeded, whatever the exit code."""
+    try:
+        if end.output is None:
+            raise reports.ReportError("there is none")
+        if len(end.output) > OUTPUT_LIMIT:
+            raise reports.ReportError(f"it is larger than {OUTPUT_LIMIT} bytes")
+        return reports.decode(end.output)
+    except ValueError as error:
+        if end.exit_code != 0:
+            return Report()
+        return Report(failure=f"it exited with 0 but its report cannot be read: {error}")
 
 
 def parse(written: bytes) -> dict[str, str]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import inspect
 import logging
 import pkgutil
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from barbossad import tasks
-from barbossad.tasks._api import TaskType
+from barbossad.tasks._types import TaskType
+from barbossad.tasks._worker import command_of
 from barbossad.workflows.source import TASK_KEYS
 
 ENTRY_POINT_GROUP: Final = "barbossa.tasks"
@@ -74,17 +76,12 @@ def type_of(module: ModuleType, name: str) -> TaskType:
     """Return the type that a module defines. Raise TaskTypeError with what it lacks."""
     if not _NAME.fullmatch(name) or name in TASK_KEYS:
         raise TaskTypeError(f"{name!r} cannot be the name of a type")
-    model = getattr(module, "Params", None)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+    model = _model(module, "Params")
+    if model is None:
         raise TaskTypeError("it has no class Params that is a pydantic model")
     if model.model_config.get("extra") != "forbid":
         raise TaskTypeError('its Params allow unknown keys; set extra="forbid"')
-    for field_name, info in model.model_fields.items():
-        if not info.description:
-            raise TaskTypeError(f"its param {field_name!r} has no description")
-    command = getattr(module, "command", None)
-    if not callable(command):
-        raise TaskTypeError("it has no function command(ctx, params)")
+    command, is_worker = _way(module)
     bare = getattr(module, "BARE", {})
     if any(field_name not in model.model_fields for field_name in bare.values()):
         raise TaskTypeError("its BARE names a param that it does not have")
@@ -99,8 +96,37 @@ def type_of(module: ModuleType, name: str) -> TaskType:
         summary=_text(module, "SUMMARY"),
         example=_text(module, "EXAMPLE"),
         origin=module.__name__,
+        is_worker=is_worker,
         is_repeatable=is_repeatable,
+        Outputs=_model(module, "Outputs"),
     )
+
+
+def _way(module: ModuleType) -> tuple[Callable[..., Any], bool]:
+    """Return what makes the command of a task, and whether that is the worker's."""
+    command, run = getattr(module, "command", None), getattr(module, "run", None)
+    if callable(command) == callable(run):
+        which = "both functions" if callable(command) else "neither of the functions"
+        raise TaskTypeError(f"it has {which} command(ctx, params) and run(ctx, params); it needs one of them")
+    if callable(command):
+        return command, False
+    if not inspect.iscoroutinefunction(run):
+        raise TaskTypeError("its run is no coroutine function; write async def run(ctx, params)")
+    if not isinstance(module, ModuleType):
+        raise TaskTypeError("it is no module, which the worker could import; let its entry point name one")
+    return command_of(module.__name__), True
+
+
+def _model(module: ModuleType, name: str) -> type[BaseModel] | None:
+    """Return a model whose fields are all described, None where there is none."""
+    model = getattr(module, name, None)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return None
+    for field_name, info in model.model_fields.items():
+        if not info.description:
+            what = "param" if name == "Params" else "output"
+            raise TaskTypeError(f"its {what} {field_name!r} has no description")
+    return model
 
 
 def _text(module: ModuleType, name: str) -> str:

@@ -66,7 +66,8 @@ class Checker:
 def _check_reference(keys: tuple[str, ...], names: Names, position: int | None) -> None:
     root, *rest = keys
     if root in scope.LATER_ROOTS:
-        raise RefusalError(f"{root!r} is not available in this version")
+        hint = "name it under the task's secrets: it is an environment variable there" if root == "secrets" else ""
+        raise RefusalError(f"{root!r} is not available in this version", hint)
     if root not in scope.ROOTS | scope.FUNCTIONS:
         raise RefusalError(f"there is no {root!r} in expressions", _root_hint(root, names))
     if not rest:

@@ -72,6 +72,9 @@ def _way(expression: str, remedy: Remedy) -> str:
     name = re.fullmatch(r"\{\{\s*(params|env)\.([A-Za-z_]\w*)\s*\}\}", expression)
     if name:
         return f"write {(remedy.param if name[1] == 'params' else remedy.env).replace('NAME', name[2])}"
+    secret = re.fullmatch(r"\{\{\s*secrets\.([A-Za-z_]\w*)\s*\}\}", expression)
+    if secret:
+        return f"write {{VALUE: {secret[1]}}} under the task's secrets, and {remedy.env.replace('NAME', 'VALUE')} here"
     if re.search(r"\b(?:params|env|tasks|run|workflow|host|item|loop|secrets)\b", expression):
         return f"name it under the task's env, as VALUE, and write {remedy.env.replace('NAME', 'VALUE')}"
     return f"if these braces are meant as such, write {remedy.braces}"

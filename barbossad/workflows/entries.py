@@ -137,7 +137,7 @@ class _Reader:
 def _unusable(name: str, value: object, task_type: TaskType) -> tuple[str, str]:
     if value is None:
         return f"{name!r} has no value", "write one after the colon"
-    kinds = ", ".join(kind_of(kind()) for kind in task_type.bare)
+    kinds = ", ".join(dict.fromkeys(kind_of(kind()) for kind in task_type.bare))
     return f"{name!r} must be {kinds + ' or ' if kinds else ''}a map, not {kind_of(value)}", ""
 
 

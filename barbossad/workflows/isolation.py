@@ -228,14 +228,12 @@ def contradictions(
     own: Confined, defaults: Confined, task_type: str, *, is_repeatable: bool
 ) -> Iterator[tuple[str, str, str]]:
     """Yield what a task says, defaults included, that does not go together: the key, a sentence, a hint."""
-    keys: tuple[Literal["on_interrupt", "on_reboot"], ...] = ("on_interrupt", "on_reboot")
-    for key in keys:
-        if not is_repeatable and on_interrupt_of(own, defaults, key) is OnInterrupt.RESUME:
-            yield (
-                key,
-                f"{key!r} cannot be 'resume' for a task of type {task_type}, which may not be safe to begin again",
-                "write retry, which counts as an attempt, or ask",
-            )
+    if not is_repeatable and on_interrupt_of(own, defaults, "on_interrupt") is OnInterrupt.RESUME:
+        yield (
+            "on_interrupt",
+            f"'on_interrupt' cannot be 'resume' for a task of type {task_type}, which may not be safe to begin again",
+            "write retry, which counts as an attempt, or ask",
+        )
     sandbox = isolation_of(own, defaults).sandbox
     if sandbox.profile is SandboxProfile.OFFLINE and sandbox.network:
         yield "sandbox", "'sandbox' asks for a network under the profile offline", "use the profile standard"

@@ -16,9 +16,9 @@ from barbossad.model.definition import (
     TemplateDefinition,
     WorkflowDefinition,
 )
-from barbossad.model.names import WORKFLOW_NAME, TaskId, VersionId, WorkflowName
+from barbossad.model.names import WORKFLOW_NAME, SecretName, TaskId, VersionId, WorkflowName
 from barbossad.validation import proposal, shown, validate
-from barbossad.workflows import declarations, entries, graph, isolation
+from barbossad.workflows import declarations, entries, graph, isolation, variable_names
 from barbossad.workflows.checks import Checker, Names
 from barbossad.workflows.contract import TaskType
 from barbossad.workflows.entries import Entry
@@ -98,6 +98,7 @@ class _Reading:
         self._check_isolation(tasks, source.defaults if source else Defaults())
         dependencies = self._dependencies(tasks)
         self._check_expressions(value, tasks, dependencies)
+        self.faults.extend(variable_names.given_twice(self.document, value, raw_tasks))
         if self.faults or source is None:
             return None
         return self._compose(source, declared, tasks, dependencies)
@@ -242,7 +243,7 @@ class _Reading:
             if template
             else None,
             tasks=tuple(
-                _task(task, source.defaults, [TaskId(tasks[other].id) for other in waited_for])
+                _task(task, source, [TaskId(tasks[other].id) for other in waited_for])
                 for task, waited_for in zip(tasks, dependencies, strict=True)
             ),
             dependency_counts=tuple(len(waited_for) for waited_for in dependencies),
@@ -250,10 +251,11 @@ class _Reading:
         )
 
 
-def _task(entry: Entry, defaults: Defaults, depends_on: list[TaskId]) -> TaskDefinition:
-    source = entry.source
+def _task(entry: Entry, workflow: WorkflowSource, depends_on: list[TaskId]) -> TaskDefinition:
+    source, defaults = entry.source, workflow.defaults
     assert source is not None
     assert entry.type is not None
+    secrets = {**workflow.secrets, **defaults.secrets, **source.secrets}
     grace = source.grace if source.grace is not None else defaults.grace
     return TaskDefinition(
         id=TaskId(entry.id),
@@ -269,5 +271,6 @@ def _task(entry: Entry, defaults: Defaults, depends_on: list[TaskId]) -> TaskDef
         on_interrupt=isolation.on_interrupt_of(source, defaults, "on_interrupt"),
         on_reboot=isolation.on_interrupt_of(source, defaults, "on_reboot"),
         detach=bool(defaults.detach if source.detach is None else source.detach),
+        secrets={variable: SecretName(name) for variable, name in secrets.items()},
         line=entry.line,
     )

@@ -49,13 +49,14 @@ def _params(task_type: TaskType, definitions: Schema) -> Schema:
         if name not in code and not _takes_any_text(field):
             description = field.pop("description", "")
             schema["properties"][name] = {"anyOf": [dict(field), dict(EXPRESSION)], "description": description}
-    bare = [_bare(schema["properties"][field], kind_of(kind())) for kind, field in task_type.bare.items()]
+    kinds = {kind_of(kind()): field for kind, field in task_type.bare.items()}
+    bare = [_bare(schema["properties"][field], kind) for kind, field in kinds.items()]
     return {"anyOf": [*bare, schema]} if bare else schema
 
 
 def _bare(field: Schema, kind: str) -> Schema:
     """Return the schema of a field for a value of one kind, where it stands bare."""
-    wanted = {"text": "string", "a list": "array"}.get(kind, "object")
+    wanted = {"text": "string", "a list": "array", "a number": "number"}.get(kind, "object")
     return {"type": wanted, "description": field.get("description", "")}
 
 

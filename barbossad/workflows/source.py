@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from barbossad.model.names import PARAM_NAME, TASK_ID, WORKFLOW_NAME
+from barbossad.model.names import PARAM_NAME, SECRET_NAME, TASK_ID, WORKFLOW_NAME
 from barbossad.units import Duration, PositiveDuration
 from barbossad.validation import RefusalError, proposal, shown
-from barbossad.variables import Environment, Text
+from barbossad.variables import Environment, Text, VariableName
 from barbossad.workflows.isolation import Confined
 from barbossad.workflows.part import Source
 
@@ -22,31 +22,33 @@ MAX_FAULTS: Final = 200
 MAX_TEXT_CHARACTERS: Final = 65_536
 
 LATER_IN_WORKFLOW: Final = frozenset(
-    {"secrets", "concurrency", "schedules", "on_failure", "on_cancel", "on_exit", "priority", "warn_after", "lock"}
+    {"concurrency", "schedules", "on_failure", "on_cancel", "on_exit", "priority", "warn_after", "lock"}
 )
 """Keys of the published language that this version does not have yet."""
 
 LATER_IN_TASK: Final = frozenset(
     {
-        *("when", "trigger", "retry", "continue_on_error", "secrets"),
+        *("when", "trigger", "retry", "continue_on_error"),
         *("for_each", "max_parallel", "repeat", "expect", "creates", "unless"),
         *("lock", "priority", "warn_after", "artifacts", "rollback", "host", "output"),
         *("file", "service", "git", "http", "health_check", "database", "notify", "condition", "parallel"),
-        *("wait", "backup", "workflow", "approval"),
+        *("backup", "workflow", "approval"),
     }
 )
 """Keys of a task, and types, of the published language that this version does not have yet."""
 
-LATER_IN_DEFAULTS: Final = frozenset({"retry", "secrets"})
+LATER_IN_DEFAULTS: Final = frozenset({"retry"})
 
 MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("run", "command", "cmd", "script", "bash", "sh", "exec"), "shell"),
     **dict.fromkeys(("needs", "after", "requires", "dependencies", "depends"), "depends_on"),
     **dict.fromkeys(("cwd", "chdir", "dir", "workdir", "directory"), "working_dir"),
     **dict.fromkeys(("environment", "vars", "variables"), "env"),
+    **dict.fromkeys(("secret", "credentials", "passwords"), "secrets"),
     **dict.fromkeys(("steps", "jobs", "stages"), "tasks"),
     **dict.fromkeys(("inputs", "parameters", "args", "arguments"), "params"),
     **dict.fromkeys(("code", "py"), "python"),
+    **dict.fromkeys(("sleep", "pause", "delay"), "wait"),
     **dict.fromkeys(("name", "title"), "id"),
     **dict.fromkeys(("user", "username", "become_user", "uid"), "run_as"),
     **dict.fromkeys(("resources", "ulimit", "limit"), "limits"),
@@ -119,11 +121,24 @@ def _param_name(name: str) -> str:
     return name
 
 
+def _secret_name(name: str) -> str:
+    if not SECRET_NAME.fullmatch(name):
+        raise RefusalError(
+            "is no name of a secret",
+            "write the name, not the value: up to 63 small letters, digits, - and _",
+        )
+    return name
+
+
 def _pattern(pattern: re.Pattern[str]) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$"})
 
 
 Prose = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARACTERS)]
+
+
+Secrets = dict[VariableName, Annotated[str, AfterValidator(_secret_name), _pattern(SECRET_NAME)]]
+"""From environment variables to the names of secrets. A name that is none may be a value, so it is never told."""
 
 
 class ParamSource(Source):
@@ -149,6 +164,7 @@ class Defaults(Confined):
     timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
     grace: Duration | None = Field(None, description="From SIGTERM to SIGKILL")
     env: Environment = Field({}, description="Environment variables")
+    secrets: Secrets = Field({}, description="Environment variables that get a secret: its name for each")
     working_dir: Annotated[Text, AfterValidator(_folder)] | None = Field(
         None, description="Folder to start in, an absolute path"
     )
@@ -170,6 +186,9 @@ class TaskSource(Confined):
     timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
     grace: Duration | None = Field(None, description="From SIGTERM to SIGKILL, 10s by default")
     env: Environment = Field({}, description="Environment variables")
+    secrets: Secrets = Field(
+        {}, description="Environment variables that get a secret, beside the workflow's: its name for each"
+    )
     working_dir: Annotated[Text, AfterValidator(_folder)] | None = Field(
         None, description="Folder to start in, an absolute path"
     )
@@ -196,6 +215,7 @@ class WorkflowSource(Source):
     """Each is a ``ParamSource``, validated on its own so that one fault does not hide the next."""
 
     env: Environment = Field({}, description="Environment variables of every task")
+    secrets: Secrets = Field({}, description="Environment variables of every task that get a secret: its name for each")
     timeout: PositiveDuration | None = Field(None, description="How long the whole run may take")
     defaults: Defaults = Field(Defaults(), description="What holds for every task that does not say otherwise")
     template: TemplateSource | None = Field(None, description="What makes the file a template")

@@ -11,6 +11,7 @@ import pytest
 
 from barbossad.process import logs, procfs
 from barbossad.process.launcher import OUTPUT_LIMIT, SCRIPT, EndCause, LiveLog
+from barbossad.security.masking import make_mask_of
 from tests.helpers.launching import ENV, Bench, Needle, make_local, open_files
 from tests.helpers.waiting import eventually_async
 
@@ -435,3 +436,38 @@ async def _says(bench: Bench, log: LiveLog, words: str) -> None:
     async with asyncio.timeout(20):
         while words not in bench.text(log.snapshot()):
             await log.changed(log.snapshot().end_cursor)
+
+
+SECRET = "correct horse battery staple"
+
+
+async def test_secrets_are_masked(bench: Bench) -> None:
+    """No secret gets into the log of an attempt that ends at once, in either stream."""
+    script = (
+        'printf %s "$SECRET"; echo; echo "error: $SECRET!" >&2; printf "%s" "$SECRET" | base64; printf "correct hor"'
+    )
+    end = await bench.run(script, env={**ENV, "SECRET": SECRET}, make_mask=make_mask_of([SECRET]))
+    assert bench.text(end.log, "stdout") == "***\n***\ncorrect hor\n"
+    assert bench.text(end.log, "stderr") == "error: ***!\n"
+
+
+async def test_secrets_in_pieces_are_masked(bench: Bench) -> None:
+    """A secret that is written a few bytes at a time, while the log is read, is masked; so is one in a flood."""
+    code = (
+        "import os, sys, time\n"
+        "secret = os.environ['SECRET'].encode()\n"
+        "os.write(1, b'begin\\n')\n"
+        "time.sleep(0.15)\n"  # until its pipes are watched
+        "for byte in secret: os.write(1, bytes([byte])); time.sleep(0.005)\n"
+        "os.write(1, b'\\n' + (b'x' * 1000 + secret + b'\\n') * 1000)\n"
+    )
+    watched = bench.launch(
+        argv=("python3", "-I", "-c", code), env={**ENV, "SECRET": SECRET}, make_mask=make_mask_of([SECRET])
+    )
+    end = await watched.end()
+    assert bench.text(end.log) == "begin\n***\n" + ("x" * 1000 + "***\n") * 1000
+
+
+async def test_secrets_are_not_told_in_passing(bench: Bench) -> None:
+    """What stands for an attempt in messages and tracebacks does not have its environment in it."""
+    assert SECRET not in repr(bench.spec("true", env={"SECRET": SECRET}, make_mask=make_mask_of([SECRET])))

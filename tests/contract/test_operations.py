@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import types
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,15 +21,17 @@ from barbossad.operations import registry
 from barbossad.operations.registry import Operation
 from barbossad.operations.services import Call, Services
 from barbossad.security.access import Caller, Role
-from tests.helpers.daemon import Daemon
+from tests.helpers.daemon import Daemon, state_of
 
 OPERATIONS = registry.load()
 
 ROLES = {
+    "daemon.drain": Role.ADMIN,
     "daemon.ping": Role.VIEWER,
     "daemon.reload": Role.ADMIN,
     "daemon.status": Role.VIEWER,
     "rpc.discover": Role.VIEWER,
+    "run.approve": Role.OPERATOR,
     "run.cancel": Role.OPERATOR,
     "run.get": Role.VIEWER,
     "run.list": Role.VIEWER,
@@ -47,6 +52,7 @@ ROLES = {
 
 RUN_ID = "01m84g5xkc"
 GIVEN: dict[str, dict[str, Any]] = {
+    "run.approve": {"run_id": RUN_ID, "task": "one"},
     "run.cancel": {"run_id": RUN_ID, "reason": "why"},
     "run.get": {"run_id": RUN_ID},
     "run.list": {},
@@ -345,11 +351,25 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("run.wait", run_id=asleep)
         for name in ("workflow.list", "run.list"):
             call(name)
+        call("daemon.drain")
+        call("daemon.drain", end=True)
+        call("run.approve", run_id=interrupted_run(daemon), task="asks")
         call("workflow.disable", name="sample")
         call("workflow.enable", name="sample")
         call("workflow.delete", name="asleep")
         call("run.get", run_id=asleep)
     return found
+
+
+def interrupted_run(daemon: Daemon) -> str:
+    """Return a run whose task waits for a person, because what watched over its process was killed."""
+    daemon.apply("name: asking\ntasks: [{id: asks, shell: exec sleep 600, on_interrupt: ask}]\n")
+    run_id: str = daemon.call("run.start", workflow="asking")["id"]
+    daemon.eventually(lambda: state_of(daemon, run_id) == "running", "its task runs")
+    for child in Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    daemon.eventually(lambda: state_of(daemon, run_id) == "waiting", "it asks")
+    return run_id
 
 
 def test_every_operation_was_called(results: dict[str, list[Any]]) -> None:

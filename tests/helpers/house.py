@@ -13,15 +13,17 @@ from typing import Any
 from barbossad.clock import Clock, SystemClock
 from barbossad.engine import recovery
 from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.gate import Gate
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import NotFoundError, StoreError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, VersionId, WorkflowName
 from barbossad.model.records import LogRecord
 from barbossad.model.states import TriggerType
-from barbossad.process.launcher import AttemptKey, LaunchSpec
+from barbossad.process.launcher import AttemptKey, LaunchSpec, ProcessEnd
 from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
+from barbossad.tasks._report import Report
 from tests.helpers.scripted import ScriptedLauncher
 
 LIMIT_SECONDS = 15
@@ -54,8 +56,8 @@ class House:
             boot_id="this-boot",
             discard_log=self.discarded.append,
         )
-        self.engine = Engine(self.parts, limit=limit)
-        database.on_fault(self.engine.store_fault)
+        self.engine = Engine(self.parts, Gate(), limit=limit)
+        database.on_fault(self.engine.gate.store_fault)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -81,6 +83,8 @@ class House:
         self.engine._live._spawned.clear()
         if self.engine.crash.done():
             self.engine.crash.exception()
+        else:
+            self.engine.crash.cancel()  # what processes still tell the engine is no fault of anybody
 
     async def recover(self) -> None:
         """Do what a new daemon does first."""
@@ -129,10 +133,10 @@ class House:
         return self.workflows[name]
 
 
-def _parse_outputs(written: bytes) -> dict[str, str]:
-    if written == b"nonsense":
-        raise ValueError("line 1 is no output")
-    return {"written": written.decode()}
+def _parse_outputs(_task_type: str, end: ProcessEnd) -> Report:
+    if end.output == b"nonsense":
+        return Report(failure="its outputs cannot be read: line 1 is no output")
+    return Report(outputs=None if end.output is None else {"written": end.output.decode()})
 
 
 class Blocker:

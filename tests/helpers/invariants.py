@@ -2,57 +2,152 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-_ENDED = ("succeeded", "failed", "timed_out", "cancelled", "upstream_failed", "interrupted")
+from barbossad.model import states
+from barbossad.model.states import AttemptState, RunState, TaskState
+from barbossad.store import schema
+
+_KEYS = {"runs": "id", "tasks": "run, task", "attempts": "run, task, number"}
+_STATES: dict[str, type[StrEnum]] = {"runs": RunState, "tasks": TaskState, "attempts": AttemptState}
+_ENDED: dict[str, frozenset[Any]] = {
+    "runs": states.RUN_ENDED,
+    "tasks": states.TASK_ENDED,
+    "attempts": states.ATTEMPT_ENDED,
+}
 
 
-def broken(database: Path) -> list[str]:
-    """Return every invariant that does not hold in the state file of a daemon that has stopped and was idle."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        return [*_unended(connection), *_contradictions(connection), *_untold(connection)]
-    finally:
-        connection.close()
+def broken(database: Path, *, is_idle: bool = True, is_pruned: bool = False, has_texts: bool = True) -> list[str]:
+    """Return every invariant that does not hold in a state file that no daemon has open.
+
+    ``is_idle``: nothing was under way when its daemon stopped. ``is_pruned``: the oldest events may have been deleted.
+    ``has_texts``: versions were applied as the daemon does it, so that each is named by its content.
+    """
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return [
+            *_damage(connection),
+            *_unknown_states(connection),
+            *(_unended(connection) if is_idle else ()),
+            *_contradictions(connection),
+            *_untold(connection, is_pruned=is_pruned),
+            *(_misnamed(connection) if has_texts else ()),
+        ]
 
 
-def _unended(connection: sqlite3.Connection) -> list[str]:
+def _damage(connection: sqlite3.Connection) -> Iterator[str]:
+    """The file is whole, is ours, and no row refers to one that is not there."""
+    for (verdict,) in connection.execute("PRAGMA integrity_check"):
+        if verdict != "ok":
+            yield f"integrity_check: {verdict}"
+    for row in connection.execute("PRAGMA foreign_key_check"):
+        yield f"foreign_key_check: {row}"
+    marks = {"application_id": schema.APPLICATION_ID, "user_version": max(schema.scripts())}
+    for pragma, expected in marks.items():
+        (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+        if found != expected:
+            yield f"{pragma} is {found}, not {expected}"
+
+
+def _unknown_states(connection: sqlite3.Connection) -> Iterator[str]:
+    """Every state is one of the model's."""
+    for table, known in _STATES.items():
+        for (state,) in connection.execute(f"SELECT DISTINCT state FROM {table}"):
+            if state not in set(known):
+                yield f"{table}: there is no state {state!r}"
+
+
+def _unended(connection: sqlite3.Connection) -> Iterator[str]:
     """Nothing stays running for ever (I4)."""
-    return [
-        f"{table}: {row} is still {row[-1]}"
-        for table, key in (("runs", "id"), ("tasks", "run, task"), ("attempts", "run, task, number"))
-        for row in connection.execute(f"SELECT {key}, state FROM {table} WHERE state NOT IN {_ENDED}")
-    ]
+    for table, key in _KEYS.items():
+        for row in connection.execute(f"SELECT {key}, state FROM {table}"):
+            if row[-1] not in _ENDED[table]:
+                yield f"{table}: {row} is still {row[-1]}"
+
+
+def _among(found: frozenset[Any]) -> str:
+    return "(" + ", ".join(f"'{state}'" for state in sorted(found)) + ")"
 
 
 def _contradictions(connection: sqlite3.Connection) -> list[str]:
     """Success stands on a seen exit code 0 (I8), a task ends as its attempt did, a run as its tasks."""
+    runs, tasks, attempts = (_among(_ENDED[table]) for table in _KEYS)
     rules = {
         "succeeded without exit code 0": """
             SELECT run, task FROM attempts WHERE state = 'succeeded' AND exit_code IS NOT 0""",
         "a task that is not what its last attempt is": """
-            SELECT run, task, state FROM tasks AS t WHERE state != 'upstream_failed' AND EXISTS
+            SELECT run, task, state FROM tasks AS t
+            WHERE state NOT IN ('upstream_failed', 'waiting') AND EXISTS
                 (SELECT 1 FROM attempts AS a WHERE a.run = t.run AND a.task = t.task) AND state !=
                 (SELECT state FROM attempts AS a WHERE a.run = t.run AND a.task = t.task
                  ORDER BY number DESC LIMIT 1)""",
         "a succeeded run with a task that is not": """
             SELECT run, task FROM tasks WHERE state != 'succeeded' AND run IN
                 (SELECT id FROM runs WHERE state = 'succeeded')""",
-        "a task that was tried twice": "SELECT run, task FROM attempts WHERE number > 1",
+        "a task that was tried again though nothing had interrupted it": """
+            SELECT run, task FROM attempts AS a WHERE number > 1 AND NOT EXISTS
+                (SELECT 1 FROM attempts AS b WHERE b.run = a.run AND b.task = a.task AND b.number = a.number - 1
+                 AND b.state = 'interrupted')""",
+        "an ended run with a task that has not": f"""
+            SELECT run, task, tasks.state FROM tasks JOIN runs ON runs.id = run
+            WHERE runs.state IN {runs} AND tasks.state NOT IN {tasks}""",
+        "an ended task with a live attempt": f"""
+            SELECT run, task, number FROM attempts JOIN tasks USING (run, task)
+            WHERE tasks.state IN {tasks} AND attempts.state NOT IN {attempts}""",
+        "a live task without a live attempt": f"""
+            SELECT run, task FROM tasks WHERE state IN ('starting', 'running') AND (run, task) NOT IN
+                (SELECT run, task FROM attempts WHERE state NOT IN {attempts})""",
+        "two live attempts of a task (I3)": f"""
+            SELECT run, task FROM attempts WHERE state NOT IN {attempts} GROUP BY run, task HAVING count(*) > 1""",
+        "a queued run with a task": """
+            SELECT run, task, tasks.state FROM tasks JOIN runs ON runs.id = run WHERE runs.state = 'queued'""",
+        **{
+            f"{table}: an end without its instant, or an instant without an end": f"""
+            SELECT {key}, state, finished_at_ms FROM {table}
+            WHERE (finished_at_ms IS NOT NULL) != (state IN {_among(_ENDED[table])})"""
+            for table, key in _KEYS.items()
+        },
+        "a log both in the store and in a file": """
+            SELECT run, task, number, log_path FROM logs JOIN attempts USING (run, task, number)
+            WHERE log_path IS NOT NULL""",
     }
     return [f"{rule}: {row}" for rule, sql in rules.items() for row in connection.execute(sql)]
 
 
-def _untold(connection: sqlite3.Connection) -> list[str]:
-    """A change and its event are one transaction (I2): the last event of each row tells the state that it has."""
-    last = {
-        (run, task): json.loads(data)["state"]
-        for run, task, data in connection.execute(
-            "SELECT run, task, data FROM events WHERE kind NOT IN ('run_stopping') AND run IS NOT NULL ORDER BY seq"
-        )
-    }
+def _untold(connection: sqlite3.Connection, *, is_pruned: bool) -> Iterator[str]:
+    """A change and its event are one transaction (I2): the events of a row lead, move by legal move, to its state."""
+    told: defaultdict[tuple[int, str | None], list[str]] = defaultdict(list)
+    for run, task, data in connection.execute(
+        "SELECT run, task, data FROM events WHERE kind NOT IN ('run_stopping', 'task_released') AND run IS NOT NULL ORDER BY seq"
+    ):
+        told[run, task].append(json.loads(data)["state"])
+    for (run, task), path in told.items():
+        begin = path[:1] if is_pruned else ["queued" if task is None else "pending"]
+        moves: Mapping[Any, frozenset[Any]] = states.RUN_MOVES if task is None else states.TASK_MOVES
+        steps = path[1:] if is_pruned or task is None else path
+        if task is None and not is_pruned and path[0] != begin[0]:
+            yield f"the first event of run {run} says {path[0]}"
+        for before, after in zip([*begin, *steps], steps, strict=False):
+            if after not in moves[before]:
+                yield f"the events of {run, task} lead from {before} to {after}"
     found = [((run, None), state) for run, state in connection.execute("SELECT id, state FROM runs")]
     found += [((run, task), state) for run, task, state in connection.execute("SELECT run, task, state FROM tasks")]
-    return [f"{key} is {state}, the last event says {last.get(key)}" for key, state in found if last.get(key) != state]
+    for key, state in found:
+        last = told[key][-1] if key in told else None
+        if last != state and not (is_pruned and last is None):
+            yield f"{key} is {state}, the last event says {last}"
+
+
+def _misnamed(connection: sqlite3.Connection) -> Iterator[str]:
+    """A version is named by its content."""
+    for workflow, version, text in connection.execute("SELECT workflow, version, text FROM versions"):
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+        if not digest.startswith(version):
+            yield f"version {version} of {workflow} has a text that is {digest[:16]}"

@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from barbossad.model.names import RunId, TaskId, run_id_from_number
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import AttemptState
 from barbossad.process import logs, procfs
-from barbossad.process.launcher import SCRIPT, AttemptKey, Launcher, LaunchSpec, Process, ProcessEnd
+from barbossad.process.launcher import SCRIPT, AttemptKey, Launcher, LaunchSpec, Mask, Process, ProcessEnd
 from barbossad.process.local import LocalLauncher
 from barbossad.process.logs import LogFolder
 from tests.helpers.waiting import eventually
@@ -83,6 +83,7 @@ class Bench:
         working_dir: str = "/",
         isolation: Isolation = UNCONFINED,
         detach: bool = False,
+        make_mask: Callable[[], Mask] | None = None,
     ) -> LaunchSpec:
         """Return how to run a shell script, or a list of arguments."""
         return LaunchSpec(
@@ -93,6 +94,7 @@ class Bench:
             working_dir=working_dir,
             isolation=isolation,
             detach=detach,
+            make_mask=make_mask,
         )
 
     def launch(self, script: str | None = None, **more: object) -> Watched:

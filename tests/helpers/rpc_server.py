@@ -32,7 +32,12 @@ def serving(
     """Serve ``operations``, which ask for no services, until the end of ``with``; yield the socket's path."""
     path = folder / "rpc.sock"
     config = Config(
-        state_dir=folder, runtime_dir=folder, socket=path, workflows_dir=folder, clients=Clients(limit=clients)
+        state_dir=folder,
+        runtime_dir=folder,
+        socket=path,
+        workflows_dir=folder,
+        secrets_dir=folder,
+        clients=Clients(limit=clients),
     )
     services = cast("Services", SimpleNamespace(config=config))
     ready, failure = threading.Event(), []

@@ -13,14 +13,21 @@ from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.process.launcher import (
     AttemptKey,
     EndCause,
+    Finding,
     Launcher,
     LaunchSpec,
     LiveLog,
     Process,
     ProcessEnd,
+    Verdict,
     Watcher,
 )
 from tests.helpers.records import NOON_MS
+
+
+def key_of(attempt: AttemptRecord) -> AttemptKey:
+    """Return the attempt's key."""
+    return AttemptKey(attempt.run_id, attempt.task_id, attempt.number)
 
 
 class ScriptedLog:
@@ -40,6 +47,8 @@ class ScriptedProcess:
         self.spec = spec
         self.pid: int | None = None
         self.pid_started_ticks: int | None = None
+        self.invocation_id: str | None = None
+        self.is_released = False
         self.stops: list[float] = []
         """The grace of each call of ``stop``."""
 
@@ -64,6 +73,11 @@ class ScriptedProcess:
         self.stops.append(grace_seconds)
         if not self.is_stubborn and len(self.stops) == 1:
             asyncio.get_running_loop().call_soon(partial(self._end, EndCause.SIGNALLED, signal=15))
+
+    def release(self) -> None:
+        """See ``launcher.Process``."""
+        assert self.has_ended, "released before its end"
+        self.is_released = True
 
     def begin(self) -> None:
         """Tell that the process exists."""
@@ -97,6 +111,11 @@ class ScriptedLauncher(Launcher):
         self.live: set[ScriptedProcess] = set()
         self.most_live = 0
         self.leftovers: list[AttemptRecord] = []
+        self.adopted: list[ScriptedProcess] = []
+        self.findings: dict[AttemptKey, Finding] = {}
+        self.otherwise = Finding(Verdict.GONE, "the daemon ended while it ran")
+        """What ``survey`` says of an attempt that ``findings`` does not name."""
+
         self.immortal: str | None = None
         """Why leftovers cannot be ended, if they cannot."""
 
@@ -142,15 +161,19 @@ class ScriptedLauncher(Launcher):
         """Every attempt that was launched, in order."""
         return [process.spec.key for process in self.launched]
 
-    async def adopt(self, attempt: AttemptRecord, watcher: Watcher) -> Process | None:
+    async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
         """See ``launcher.Launcher``."""
-        return None
-
-    async def end_leftovers(self, attempts: Sequence[AttemptRecord]) -> None:
-        """See ``launcher.Launcher``."""
-        if self.immortal:
+        if attempts and self.immortal:
             raise UnavailableError(self.immortal)
         self.leftovers.extend(attempts)
+        return {key: self.findings.get(key, self.otherwise) for key in map(key_of, attempts)}
 
-    async def close(self) -> None:
+    def adopt(self, spec: LaunchSpec, watcher: Watcher) -> Process:
+        """See ``launcher.Launcher``."""
+        process = ScriptedProcess(spec, watcher, self, next(self._numbers))
+        self.adopted.append(process)
+        self.live.add(process)
+        return process
+
+    async def close(self, *, leave: bool = False) -> None:
         """See ``launcher.Launcher``."""

@@ -50,7 +50,11 @@ class Service:
 
     def set_up(self, settings: str) -> None:
         """Put settings of the unit's [Service] section in a drop-in, for this test alone."""
-        self.container.write(f"{_DROP_INS}/test.conf", f"[Service]\n{settings}\n")
+        self.set_up_unit(f"[Service]\n{settings}\n")
+
+    def set_up_unit(self, sections: str) -> None:
+        """Put sections of the unit in a drop-in, for this test alone."""
+        self.container.write(f"{_DROP_INS}/test.conf", sections)
         self.systemctl("daemon-reload")
 
     def ctl(

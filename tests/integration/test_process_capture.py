@@ -7,6 +7,7 @@ import resource
 import shutil
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,24 @@ async def test_flood_and_others(bench: Bench) -> None:
     assert _peak_kib() - before < 64 * 1024
     assert end.log.size_bytes <= bench.folder.cap_bytes
     assert "bytes of log records dropped here" in bench.text(end.log)
+
+
+async def test_reads_that_make_much_work_are_short(bench: Bench) -> None:
+    """Where a piece takes long to record, pieces become small, so that no turn of the loop is held up for long."""
+    sizes: list[int] = []
+
+    class Slow:
+        def feed(self, data: bytes, *, is_last: bool = False) -> bytes:
+            sizes.append(len(data))
+            over = time.perf_counter() + len(data) / 4096 * 0.002
+            while time.perf_counter() < over:
+                pass
+            return data
+
+    end = await bench.run("head -c 1M /dev/zero | tr '\\0' x", make_mask=Slow)
+    assert sum(sizes) == 1024 * 1024
+    assert max(sizes[8:]) <= 4096
+    assert sum(1 for char in bench.text(end.log) if char == "x") == 1024 * 1024
 
 
 async def test_output_survives_the_daemon(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ async def test_daemon_and_reaper_killed(host: Host, bench: Bench, hiding: str) -
     os.kill(host.reaper_pid, signal.SIGKILL)
     host.close()
     assert len(needle.pids) == 2
-    await bench.launcher.end_leftovers([attempt])
+    await bench.launcher.survey([attempt])
     assert needle.pids == []
 
 
@@ -90,7 +90,7 @@ async def test_earlier_reaper_is_waited_for(host: Host, bench: Bench) -> None:
     watched = bench.launch(f"exec {own.command}")
     await watched.start()
     host.program.kill()
-    await bench.launcher.end_leftovers([attempt])
+    await bench.launcher.survey([attempt])
     assert needle.pids == []
     assert is_gone(host.reaper_pid)
     assert len(own.pids) == 1
@@ -113,7 +113,7 @@ async def test_others_with_the_same_pid_are_spared(bench: Bench, tmp_path: Path)
             pid=stranger.pid,
             pid_started_ticks=stat.start_ticks - 1,
         )
-        await bench.launcher.end_leftovers([attempt])
+        await bench.launcher.survey([attempt])
         assert stranger.poll() is None
         stranger.kill()
 
@@ -132,7 +132,7 @@ async def test_unkillable_leftovers_are_told(bench: Bench, monkeypatch: pytest.M
             boot_id=BOOT_ID,
         )
         with pytest.raises(UnavailableError, match=str(stuck.pid)):
-            await bench.launcher.end_leftovers([attempt])
+            await bench.launcher.survey([attempt])
         stuck.kill()
 
 

@@ -1,5 +1,7 @@
 """The life of the service: started, called, reloaded, restarted, stopped, hung and killed."""
 
+import json
+
 from tests.helpers.service import CONFIG, STATE, UNITS, WAIT_SECONDS, Service
 from tests.helpers.waiting import eventually
 
@@ -112,6 +114,24 @@ def test_broken_configuration_at_start_is_told_once(service: Service) -> None:
     assert "no_such_setting" in service.log()
 
 
+def test_lines_of_a_run_are_found_by_its_id(service: Service) -> None:
+    """The journal has a line for each attempt and for the run, once each, under fields by which they are found."""
+    service.start()
+    service.apply(SHORT)
+    service.ctl("start short")
+    run_id = json.loads(service.ctl("ps --all --json").stdout)["items"][0]["id"]
+    find = f"journalctl --sync; journalctl BARBOSSA_RUN={run_id} --unit=barbossad.service --no-pager --quiet"
+    attempt, run = service.container.run(f"{find} --output=cat").stdout.splitlines()
+    assert attempt.startswith(f"task hello of run {run_id} succeeded after ")
+    assert run.startswith(f"run {run_id} of short succeeded after ")
+    (found,) = service.container.run(f"{find} --output=json BARBOSSA_TASK=hello").stdout.splitlines()
+    fields = json.loads(found)
+    assert (fields["SYSLOG_IDENTIFIER"], fields["PRIORITY"]) == ("barbossad", "6")
+    assert (fields["BARBOSSA_ACTION"], fields["BARBOSSA_ATTEMPT"]) == ("attempt_finished", "1")
+    assert (fields["BARBOSSA_WORKFLOW"], fields["BARBOSSA_STATE"]) == ("short", "succeeded")
+    assert fields["_TRANSPORT"] == "journal"
+
+
 def test_clients_wait_during_a_restart(service: Service) -> None:
     """Whoever calls while the daemon is being restarted waits a moment and is answered; nobody is refused."""
     service.start()
@@ -182,18 +202,20 @@ def test_idle_daemon_feeds_the_watchdog(service: Service) -> None:
     assert service.property("NRestarts") == "0"
 
 
-def test_killed_daemon_comes_back_and_its_tasks_are_gone(service: Service) -> None:
-    """After kill -9 systemd starts the daemon again; no process of its run lives, and the run is interrupted."""
+def test_killed_daemon_comes_back_and_its_tasks_go_on(service: Service) -> None:
+    """After kill -9 systemd starts the daemon again, which goes on with its tasks and can still end them."""
     service.start()
     run_id = start_long_run(service)
     before = service.ping()["pid"]
+    alive = service.processes("sleep 4711")
     service.systemctl("kill --kill-whom=main --signal=KILL barbossad")
     eventually(lambda: service.property("NRestarts") == "1", WAIT_SECONDS, "a restart by systemd")
     assert service.ping()["pid"] != before
+    assert service.processes("sleep 4711") == alive
+    assert service.get_run(run_id)["state"] == "running"
+    service.ctl(f"cancel {run_id}")
     assert_nothing_is_left(service)
-    run = service.get_run(run_id)
-    assert run["state"] == "interrupted"
-    assert run["tasks"][0]["state"] == "interrupted"
+    assert service.get_run(run_id)["state"] == "cancelled"
 
 
 def test_task_inherits_nothing_that_is_the_daemons(service: Service) -> None:

@@ -19,7 +19,7 @@ LADDER: tuple[frozenset[str], ...] = tuple(
     frozenset(step.split())
     for step in (
         # L0: the vocabulary, and what reads and checks words
-        "errors clock wire aside",
+        "errors clock wire aside crashpoints journal",
         "model trusted",
         "document",
         "validation",
@@ -44,7 +44,7 @@ LADDER: tuple[frozenset[str], ...] = tuple(
 
 BUILT = {
     *("errors", "clock", "wire", "model", "config", "log", "systemd", "store", "security", "process", "workflows"),
-    *("tasks", "engine", "operations", "rpc", "daemon", "cli", "embedded"),
+    *("tasks", "engine", "operations", "rpc", "daemon", "worker", "cli", "embedded"),
 }
 """What ARCHITECTURE draws and exists by now."""
 

@@ -33,6 +33,7 @@ def test_an_empty_file_is_all_defaults() -> None:
     assert settings.state_dir == Path("/var/lib/barbossa")
     assert settings.socket == Path("/run/barbossa/barbossad.sock")
     assert settings.workflows_dir == Path("/etc/barbossa/workflows")
+    assert settings.secrets_dir == Path("/etc/barbossa/secrets")
 
 
 def test_a_users_own_folders_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -43,6 +44,7 @@ def test_a_users_own_folders_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_pat
     settings = config.parse("", "x", user=True)
     assert config.default_path(user=True) == Path("/c/barbossa/barbossad.yaml")
     assert settings.workflows_dir == Path("/c/barbossa/workflows")
+    assert settings.secrets_dir == Path("/c/barbossa/secrets")
     assert settings.state_dir == tmp_path / ".local/state/barbossa"
     assert settings.socket == Path("/r/barbossa/barbossad.sock")
 
@@ -94,7 +96,7 @@ socket:
         "line 1, column 37: unknown key 'group' (did you mean 'groups'?)",
         "line 1, column 50: unknown key 'oper' (did you mean 'operator'?)",
         "line 2, column 9: 'limit' must be at least 1, not 0",
-        "line 2, column 19: 'launcher' must be 'auto' or 'local', not 'locl' (did you mean 'local'?)",
+        "line 2, column 19: 'launcher' must be 'auto', 'systemd' or 'local', not 'locl' (did you mean 'local'?)",
         "line 2, column 35: 'log_limit' must be from 64K to 1T, not 1K",
         (
             "line 2, column 64: 'A B' is no name of an environment variable"

@@ -10,10 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from barbossad import log as logs
+from barbossad.journal import Journal
+from tests.helpers.journal import Listener
 
 
 @pytest.fixture
@@ -168,8 +171,9 @@ def test_nobody_listens(logger: logging.Logger) -> None:
 
 _TALK = """
 import logging, os, sys
-from barbossad import log
+from barbossad import journal, log
 if sys.argv[1] == "journal":
+    journal.SOCKET_PATH = sys.argv[2]
     found = os.fstat(2)
     os.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
 log.set_up("info")
@@ -181,16 +185,103 @@ logging.getLogger("barbossad.x").debug("heard too")
 """
 
 
+def talk(kind: str, socket_path: str) -> list[str]:
+    environment = {**os.environ, "JOURNAL_STREAM": "1:1"}
+    command = [sys.executable, "-c", _TALK, kind, socket_path]
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30, check=True)
+    assert said.stdout == ""
+    return said.stderr.splitlines()
+
+
 @pytest.mark.parametrize("kind", ["journal", "console"])
 def test_set_up(kind: str) -> None:
     """Lines go to standard error: with priorities where that is journald's stream, with times elsewhere."""
-    environment = {**os.environ, "JOURNAL_STREAM": "1:1"}
-    command = [sys.executable, "-c", _TALK, kind]
-    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30, check=True)
-    assert said.stdout == ""
-    first, second = said.stderr.splitlines()
+    first, second = talk(kind, "/no/such/socket")
     if kind == "journal":
         assert (first, second) == ("<6>heard action=x", "<7>heard too")
     else:
         assert first.endswith("Z info     heard action=x")
         assert second.endswith("Z debug    heard too")
+
+
+def test_set_up_with_a_journal(listener: Listener) -> None:
+    """Where standard error is journald's and its socket answers, records go there and no line is written too."""
+    assert talk("journal", listener.path) == []
+    first, second = listener.records()
+    assert (first["MESSAGE"], first["BARBOSSA_ACTION"], second["MESSAGE"]) == ("heard", "x", "heard too")
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    made = Listener(str(tmp_path / "socket"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def to_journal(logger: logging.Logger, pipe: Pipe, listener: Listener) -> Iterator[logs.JournalHandler]:
+    """Have the logger write to the listener, and to the pipe where that is not there."""
+    handler = logs.JournalHandler(pipe.write, Journal(listener.path))
+    logger.handlers[:] = [handler]
+    yield handler
+    handler.close()
+
+
+def test_fields(logger: logging.Logger, pipe: Pipe, listener: Listener, to_journal: logs.JournalHandler) -> None:
+    """A record has the sentence, its priority, and each fact as a field by which journalctl finds it."""
+    facts = {"action": "attempt_finished", "run_id": "r1", "task": "dump", "attempt": 2, "workflow": "w", "state": None}
+    logger.warning("task %s failed", "dump", extra=facts)
+    (record,) = listener.records()
+    assert record == {
+        "MESSAGE": "task dump failed",
+        "PRIORITY": "4",
+        "SYSLOG_IDENTIFIER": "barbossad",
+        "BARBOSSA_ACTION": "attempt_finished",
+        "BARBOSSA_RUN": "r1",
+        "BARBOSSA_TASK": "dump",
+        "BARBOSSA_ATTEMPT": "2",
+        "BARBOSSA_WORKFLOW": "w",
+    }
+    assert pipe.lines() == []
+
+
+def test_no_forged_records(logger: logging.Logger, listener: Listener, to_journal: logs.JournalHandler) -> None:
+    """Whatever is logged, a record has no fields but its own, and is one line."""
+    logger.info("one\nPRIORITY=0\n", extra={"task": "x\nBARBOSSA_RUN=r2\n"})
+    (record,) = listener.records()
+    assert record["PRIORITY"] == "6"
+    assert "BARBOSSA_RUN" not in record
+    assert record["MESSAGE"] == "one\\x0aPRIORITY=0\\x0a"
+
+
+def test_traceback_in_the_journal(logger: logging.Logger, listener: Listener, to_journal: logs.JournalHandler) -> None:
+    """A traceback is part of the message."""
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logger.exception("it failed")
+    (record,) = listener.records()
+    assert record["MESSAGE"].startswith("it failed | Traceback")
+    assert record["PRIORITY"] == "3"
+
+
+def test_journal_away(logger: logging.Logger, pipe: Pipe, listener: Listener, to_journal: logs.JournalHandler) -> None:
+    """While journald cannot be reached lines go to its stream, each once; when it is back, records go there."""
+    listener.close()
+    logger.info("one", extra={"run_id": "r1"})
+    assert pipe.lines() == ["<6>one run_id=r1"]
+    back = Listener(listener.path)
+    to_journal._journal._retry_at = 0.0
+    logger.info("two")
+    assert [record["MESSAGE"] for record in back.records()] == ["two"]
+    assert pipe.lines() == []
+    back.close()
+
+
+def test_what_is_critical_goes_by_the_stream(
+    logger: logging.Logger, pipe: Pipe, listener: Listener, to_journal: logs.JournalHandler
+) -> None:
+    """The last words of a daemon are in the stream, by which journald knows its unit though it is gone."""
+    logger.critical("it ends")
+    assert pipe.lines() == ["<2>it ends"]
+    assert listener.records() == []

@@ -18,6 +18,7 @@ CREATE TABLE tasks (
     state          TEXT    NOT NULL CHECK (state IN ('waiting', 'starting', 'running', 'succeeded', 'failed',
         'timed_out', 'cancelled', 'upstream_failed', 'interrupted')),
     reason         TEXT,
+    waits_for      TEXT    CHECK (waits_for IN ('slot', 'person')),
     outputs        TEXT,
     started_at_ms  INTEGER,
     finished_at_ms INTEGER,
@@ -64,7 +65,8 @@ CREATE TABLE logs (
     FOREIGN KEY (run, task, number) REFERENCES attempts (run, task, number) ON DELETE CASCADE
 ) STRICT;
 
-INSERT INTO tasks SELECT * FROM tasks_before;
+INSERT INTO tasks (run, task, state, reason, outputs, started_at_ms, finished_at_ms)
+SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms FROM tasks_before;
 INSERT INTO attempts (run, task, number, state, launcher, unit, boot_id, pid, pid_started_ticks, exit_code, signal,
     reason, started_at_ms, finished_at_ms, cpu_seconds, peak_memory_bytes, log_path, log_size_bytes,
     log_dropped_bytes, log_dropped_at)

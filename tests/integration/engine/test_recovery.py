@@ -36,6 +36,7 @@ async def test_nothing_to_do(house: House, caplog: pytest.LogCaptureFixture) -> 
 
 async def test_live_attempts_are_interrupted(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What was running is declared interrupted after its processes are gone; nothing of it is launched again."""
+    caplog.set_level(logging.INFO)
     async with House.open(path, *ALL) as before:
         started = await before.start(CHAIN)
         process = await before.launcher.next()
@@ -57,7 +58,9 @@ async def test_live_attempts_are_interrupted(path: Path, caplog: pytest.LogCaptu
         assert details.tasks["b"].state is TaskState.UPSTREAM_FAILED
         assert after.engine.counts["active"] == 0
     said = [record.getMessage() for record in caplog.records if record.__dict__.get("action") == "recovered"]
-    assert said == ["1 unfinished runs found; 1 tasks were interrupted"]
+    assert said == ["1 unfinished runs found; 0 tasks go on, 1 were interrupted"]
+    (ended,) = [record for record in caplog.records if record.__dict__.get("action") == "attempt_finished"]
+    assert (vars(ended)["run_id"], vars(ended)["task"], vars(ended)["state"]) == (started, "a", "interrupted")
 
 
 async def test_starting_attempts_are_interrupted_too(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -55,6 +56,33 @@ async def test_failure_stops_what_depends_on_it(house: House) -> None:
     assert details.tasks["a"].reason == "exit code 3"
     assert [task.state for task in details.tasks.values()] == ["failed", "upstream_failed", "upstream_failed"]
     assert len(house.launcher.launched) == 1
+
+
+async def test_one_line_an_attempt_and_a_run(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """Each attempt and each run has one line at its end, by whose facts it is found."""
+    caplog.set_level(logging.INFO)
+    started = await house.start(CHAIN)
+    (await house.launcher.next()).exit(0)
+    (await house.launcher.next()).exit(3)
+    await house.ended(started)
+    await eventually_async(
+        lambda: len(caplog.records) == 3, LIMIT_SECONDS, "the run's line, which keeps nobody waiting"
+    )
+    ends = [record for record in caplog.records if record.levelno == logging.INFO]
+    facts = [
+        {
+            name: vars(record).get(name)
+            for name in ("action", "run_id", "workflow", "task", "attempt", "state", "exit_code")
+        }
+        for record in ends
+    ]
+    about: dict[str, object] = {"run_id": started, "workflow": CHAIN.name}
+    assert facts == [
+        {**about, "action": "attempt_finished", "task": "a", "attempt": 1, "state": "succeeded", "exit_code": 0},
+        {**about, "action": "attempt_finished", "task": "b", "attempt": 1, "state": "failed", "exit_code": 3},
+        {**about, "action": "run_finished", "task": None, "attempt": None, "state": "failed", "exit_code": None},
+    ]
+    assert re.fullmatch(rf"task b of run {started} failed after \d\.\d{{3}} s: exit code 3", ends[1].getMessage())
 
 
 async def test_recorded_before_it_is_launched(house: House, path: Path) -> None:

@@ -211,7 +211,7 @@ async def test_nothing_starts_any_more(house: House) -> None:
         await house.start(ONE)
     a.exit(0)
     house.engine.set_limit(99)
-    house.engine.store_fault(None)
+    house.engine.gate.store_fault(None)
     await house.settle()
     assert len(house.launcher.launched) == 2
     (await house.launcher.next()).exit()

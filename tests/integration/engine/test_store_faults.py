@@ -43,7 +43,7 @@ async def test_starts_during_a_fault(house: House, path: Path) -> None:
             await house.start(ONE)
         with pytest.raises(UnavailableError, match="database is locked"):
             await house.start(ONE)
-        assert "starts nothing new" in house.engine.waiting_reason()
+        assert "the state file refuses changes" in house.engine.waiting_reason()
     await recovered(house)
     await house.start(ONE)
 

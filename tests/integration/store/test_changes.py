@@ -28,6 +28,7 @@ from barbossad.model.states import (
     TaskState,
 )
 from barbossad.store import changes, task_changes
+from barbossad.store.change import FEW
 from barbossad.store.changes import Change
 from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
@@ -133,6 +134,20 @@ def test_moves_of_attempts(connection: sqlite3.Connection, source: AttemptState 
         assert connection.execute("SELECT state FROM tasks").fetchall() == [(target.value,)]
     else:
         refuse(connection, move)
+
+
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1])
+def test_together_as_apart(connection: sqlite3.Connection, count: int) -> None:
+    """However many steps are one commit, rows and events are those of one commit a step."""
+    steps = [step for number in range(count) for step in started(number)]
+    connection.execute("SAVEPOINT apart")
+    for step in steps:
+        changes.apply_all(connection, [step])
+    apart = dump(connection)
+    connection.execute("ROLLBACK TO apart")
+    connection.execute("RELEASE apart")
+    do(connection, *steps)
+    assert dump(connection) == apart
 
 
 @pytest.mark.parametrize("state", TaskState)
@@ -389,5 +404,5 @@ async def test_unknown_workflow(database: Database) -> None:
 
 
 def test_task_records_are_whole() -> None:
-    """A task's row has a column for each of its facts."""
-    assert len(task_changes._task_values(task())) == len(TaskRecord.__slots__)
+    """A task's row has a column for each of its facts; for what it waits is set on its own."""
+    assert len(task_changes._task_values(task())) == len(TaskRecord.__slots__) - 1

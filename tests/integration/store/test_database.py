@@ -368,7 +368,14 @@ async def test_new_file_is_private(database: Database, path: Path) -> None:
 
 async def test_commits_are_durable(database: Database) -> None:
     """The writer syncs every commit: NORMAL would lose acknowledged ones in a power cut."""
-    wanted = {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1, "secure_delete": 1, "trusted_schema": 0}
+    wanted = {
+        "synchronous": 2,
+        "journal_mode": "wal",
+        "foreign_keys": 1,
+        "secure_delete": 1,
+        "trusted_schema": 0,
+        "auto_vacuum": 2,
+    }
     found = await database.write(lambda tx: {name: tx.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted})
     assert found == wanted
 

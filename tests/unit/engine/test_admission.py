@@ -9,6 +9,11 @@ from barbossad.engine.admission import Admission
 
 
 @dataclass
+class Gate:
+    closed: str | None = None
+
+
+@dataclass
 class Taken:
     count: int = 0
 
@@ -24,7 +29,7 @@ def admit_all(admission: Admission[int], taken: Taken) -> list[int]:
 
 def test_first_come_first_served() -> None:
     """Claims get slots in their order; who does not use a slot leaves it to the next."""
-    admission: Admission[int] = Admission(2)
+    admission: Admission[int] = Admission(2, Gate())
     for number in range(5):
         admission.claim(number)
     taken = Taken()
@@ -39,7 +44,7 @@ def test_first_come_first_served() -> None:
 def test_limit_holds_whatever_happens() -> None:
     """Whatever is claimed, ended and set, no more are admitted than the limit of the moment allows."""
     for _ in range(200):
-        admission: Admission[int] = Admission(random.randint(1, 5))
+        admission: Admission[int] = Admission(random.randint(1, 5), Gate())
         taken, asked, served = Taken(), 0, []
         for _ in range(60):
             match random.randrange(4):
@@ -60,29 +65,31 @@ def test_limit_holds_whatever_happens() -> None:
 
 def test_closed() -> None:
     """While it is closed nothing starts, and the reason says so."""
-    admission: Admission[int] = Admission(2)
+    gate = Gate()
+    admission: Admission[int] = Admission(2, gate)
     admission.claim(1)
-    admission.is_closed = True
+    gate.closed = "the daemon is stopping"
     assert admit_all(admission, Taken()) == []
-    assert "starts nothing new" in admission.reason(0)
-    admission.is_closed = False
+    assert admission.reason(0) == "waiting: the daemon is stopping"
+    gate.closed = None
     assert admission.reason(2) == "waiting for a slot: 2 of 2 taken"
     assert admit_all(admission, Taken()) == [1]
 
 
 def test_closing_in_the_middle() -> None:
     """Closing takes effect before the next claim, also while slots are being given away."""
-    admission: Admission[int] = Admission(5)
+    gate = Gate()
+    admission: Admission[int] = Admission(5, gate)
     for number in range(3):
         admission.claim(number)
     for _ in admission.admit(Taken()):
-        admission.is_closed = True
+        gate.closed = "the daemon is stopping"
     assert len(admission) == 2
 
 
 def test_forget() -> None:
     """Claims that nobody makes any more are dropped; the others keep their order."""
-    admission: Admission[int] = Admission(9)
+    admission: Admission[int] = Admission(9, Gate())
     for number in range(6):
         admission.claim(number)
     admission.forget(lambda claim: claim % 2 == 0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from barbossad.engine.attempt import outcome, timeout_reason
+from barbossad.engine.attempt import outcome, timeout_reason, without_secrets
 from barbossad.model.records import LogRecord
 from barbossad.model.states import AttemptState, StopCause
-from barbossad.process.launcher import EndCause, ProcessEnd
+from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, ProcessEnd
+from barbossad.security.masking import make_mask_of
+from barbossad.tasks._report import Report
 from tests.helpers.records import NOON_MS, attempt
 
 LOG = LogRecord(text=b"x", size_bytes=1)
@@ -18,10 +20,11 @@ def ended(cause: EndCause, **more: object) -> ProcessEnd:
     return ProcessEnd(cause=cause, **{**facts, **more})  # type: ignore[arg-type]
 
 
-def read(written: bytes) -> dict[str, str]:
-    if written == b"nonsense":
-        raise ValueError("line 1 is no output")
-    return {"written": written.decode()}
+def read(end: ProcessEnd) -> Report:
+    assert end.cause is EndCause.EXITED, "who did not exit has nothing to say"
+    if end.output == b"nonsense":
+        return Report(failure="its outputs cannot be read: line 1 is no output")
+    return Report(outputs=None if end.output is None else {"written": end.output.decode()})
 
 
 @pytest.mark.parametrize(
@@ -78,10 +81,11 @@ def test_outputs_of_a_success() -> None:
     assert outcome(attempt(), ended(EndCause.EXITED, exit_code=1, output=b"a"), None, read)[1] is None
 
 
-def test_outputs_that_cannot_be_read() -> None:
-    """A task whose outputs cannot be read has failed: others rely on them."""
-    over, outputs = outcome(attempt(), ended(EndCause.EXITED, exit_code=0, output=b"nonsense"), None, read)
-    assert (over.state, over.exit_code, outputs) == (AttemptState.FAILED, 0, None)
+@pytest.mark.parametrize("code", [0, 1])
+def test_what_a_task_says_of_its_failure(code: int) -> None:
+    """A task that says why it failed has failed for that reason, whatever its exit code."""
+    over, outputs = outcome(attempt(), ended(EndCause.EXITED, exit_code=code, output=b"nonsense"), None, read)
+    assert (over.state, over.exit_code, outputs) == (AttemptState.FAILED, code, None)
     assert over.reason == "its outputs cannot be read: line 1 is no output"
 
 
@@ -96,3 +100,22 @@ def test_timeout_reason() -> None:
     """A timeout is told without needless digits."""
     assert timeout_reason(90.0) == "it did not end within its timeout of 90 s"
     assert "0.5 s" in timeout_reason(0.5)
+
+
+def test_words_of_an_end_without_secrets() -> None:
+    """Neither what a launcher says of an end nor what a task outputs keeps a secret; all else stays as it is."""
+    make_mask = make_mask_of(["correct horse"])
+    end = ended(
+        EndCause.START_FAILED, message="no such file: /correct horse \udcff", output=b"token=correct horse\nn=1\n"
+    )
+    masked = without_secrets(end, make_mask)
+    assert (masked.message, masked.output) == ("no such file: /*** \udcff", b"token=***\nn=1\n")
+    assert without_secrets(end, None) is end
+    assert without_secrets(ended(EndCause.EXITED), make_mask).output is None
+
+
+def test_too_large_outputs_stay_too_large() -> None:
+    """Outputs that are refused for their length are not made acceptable by stars."""
+    make_mask = make_mask_of(["correct horse"])
+    written = b"correct horse" + b"x" * OUTPUT_LIMIT
+    assert without_secrets(ended(EndCause.EXITED, output=written), make_mask).output == written

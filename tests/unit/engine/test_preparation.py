@@ -27,7 +27,7 @@ def prepared(
 ) -> LaunchSpec:
     """Return the launch of a shell task with these keys, under these settings."""
     text = f"name: a\nparams: {{where: {{type: path, default: /srv}}}}\ntasks: [{{shell: make{keys}}}]"
-    preparation = Preparation(TYPES, Tasks(**settings), "host", has_default_profile=has_default_profile)
+    preparation = Preparation(TYPES, Tasks(**settings), "host", str, has_default_profile=has_default_profile)
     record = run(workflow="a", params={"where": "/srv", **(params or {})})
     return preparation.launch_spec(progresses.create(Loader(TYPES).load(text), record), 0, 1)
 
@@ -60,7 +60,7 @@ def test_a_launcher_that_gives_no_profile_unasked_is_not_asked() -> None:
 
 def test_settings_can_be_changed() -> None:
     """What is prepared after a reload has the new settings."""
-    preparation = Preparation(TYPES, Tasks(), "host", has_default_profile=True)
+    preparation = Preparation(TYPES, Tasks(), "host", str, has_default_profile=True)
     progress = progresses.create(Loader(TYPES).load("name: a\ntasks: [{shell: make}]"), run(workflow="a"))
     preparation.configure(Tasks(sandbox="none", environment={"A": "b"}))
     spec = preparation.launch_spec(progress, 0, 1)

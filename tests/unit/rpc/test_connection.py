@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,21 @@ from barbossad.rpc.dispatch import Dispatcher
 from barbossad.security.access import Role
 from tests.helpers.rpc_operations import CALL, Gate, Text, echo, make
 from tests.helpers.waiting import eventually_async
+
+
+class Spy:
+    """A transport that notes what is written."""
+
+    def __init__(self, transport: asyncio.Transport, written: list[bytes]) -> None:
+        self._transport = transport
+        self._written = written
+
+    def write(self, data: bytes) -> None:
+        self._written.append(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Line:
@@ -104,6 +121,22 @@ async def test_close_sends_what_was_answered(line: Line) -> None:
     await eventually_async(lambda: bool(sent._outgoing or sent._written_bytes), 5, "it is answered")
     line.connection.close()
     assert len(await line.reader.read()) > 100_000
+
+
+@pytest.mark.parametrize("count", [1, 5])
+async def test_answers_of_one_turn_are_sent_together(line: Line, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only answer that a client waits for is sent at once; several are sent in one piece, in their order."""
+    transport = line.connection._transport
+    assert transport is not None
+    sent: list[bytes] = []
+    monkeypatch.setattr(line.connection, "_transport", Spy(transport, sent))
+    for number in range(count):
+        line.call("look", number)
+    await eventually_async(lambda: line.gate.begun == count, 5, "they are under way")
+    line.gate.opened.set()
+    answers = [json.loads(await line.reader.readline())["id"] for _ in range(count)]
+    assert answers == list(range(count))
+    assert [piece.count(b"\n") for piece in sent] == [count]
 
 
 async def test_a_connection_that_is_closed_before_it_is_made() -> None:

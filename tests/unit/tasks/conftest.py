@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from barbossad.tasks import _registry
-from barbossad.tasks._api import Command, TaskContext, TaskType
+from barbossad.tasks._api import Command, TaskContext
+from barbossad.tasks._types import TaskType
 from barbossad.workflows.loader import Loader
 
 

@@ -9,7 +9,7 @@ import pytest
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.tasks import _environment as environments
-from barbossad.tasks._api import TaskType
+from barbossad.tasks._types import TaskType
 from barbossad.workflows import params, scope
 from barbossad.workflows.loader import Loader
 

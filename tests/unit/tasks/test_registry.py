@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from barbossad.tasks import _registry
-from barbossad.tasks._api import TaskContext, TaskType
+from barbossad.tasks._api import TaskContext
+from barbossad.tasks._job import Job
 from barbossad.tasks._registry import TaskTypeError, type_of
+from barbossad.tasks._types import TaskType
 from barbossad.workflows.loader import Loader
 
 NEW_TYPE = '''\
@@ -103,15 +105,18 @@ def test_what_an_expression_gives_is_validated_like_what_is_written(package: Pat
         ("other = json", "has no class Params"),
         ("raises = elsewhere_raises", "boom"),
         ("exits = elsewhere_exits", "it ended the program"),
+        ("inner = elsewhere_inner:Inner", "it is no module, which the worker could import"),
     ],
 )
 def test_a_broken_type_of_another_package_is_reported_and_left_out(package: Path, line: str, reason: str) -> None:
     """Somebody else's fault never keeps the daemon from starting, nor the other types from working."""
     (package / "elsewhere_raises.py").write_text("raise RuntimeError('boom')")
     (package / "elsewhere_exits.py").write_text("raise SystemExit(1)")
+    inner = "from elsewhere import Params\nclass Inner:\n    Params = Params\n    async def run(ctx, params): pass\n"
+    (package / "elsewhere_inner.py").write_text(inner)
     entry_points(package, line, "greet = elsewhere")
     found = _registry.discover()
-    assert set(found.types) == {"shell", "python", "greet"}
+    assert set(found.types) == {"shell", "python", "wait", "greet"}
     (problem,) = found.problems
     assert reason in problem
     assert repr(line.split(maxsplit=1)[0]) in problem
@@ -134,7 +139,10 @@ def test_every_public_file_of_the_folder_is_a_type(types: dict[str, TaskType]) -
     [
         ("SUMMARY = ''", "it has no SUMMARY"),
         ("del EXAMPLE", "it has no EXAMPLE"),
-        ("del command", "no function command"),
+        ("del command", "neither of the functions"),
+        ("async def run(ctx, params): pass", "both functions"),
+        ("del command\ndef run(ctx, params): pass", "write async def run"),
+        ("class Outputs(TaskParams):\n    x: int = 1", "its output 'x' has no description"),
         ("BARE = {str: 'nam'}", "BARE names a param"),
         ("REPEATABLE = 'yes'", "neither True nor False"),
         ("from pydantic import BaseModel\nclass Params(BaseModel): pass", "allow unknown keys"),
@@ -156,3 +164,19 @@ def test_a_type_says_that_it_is_repeatable() -> None:
     assert not type_of(module, "greet").is_repeatable
     module.__dict__["REPEATABLE"] = True
     assert type_of(module, "greet").is_repeatable
+
+
+def test_a_type_may_be_a_coroutine(package: Path) -> None:
+    """``run`` in place of ``command``: its command is the worker, told which module it is; what it is, is known."""
+    text = NEW_TYPE.partition("def command")[0] + "REPEATABLE = True\nasync def run(ctx, params):\n    return None\n"
+    (package / "elsewhere_run.py").write_text(text)
+    entry_points(package, "greet = elsewhere_run")
+    types_ = _registry.load()
+    greet = types_["greet"]
+    assert (greet.is_worker, greet.is_repeatable, greet.Outputs) == (True, True, None)
+    assert (types_["shell"].is_worker, types_["shell"].is_repeatable) == (False, False)
+    script = greet.command(context(greet), greet.Params.model_validate({"name": "x"})).script
+    assert script is not None
+    job = Job.decode(script)
+    assert (job.module, job.params) == ("elsewhere_run", {"name": "x"})
+    assert str(package) in job.search_path

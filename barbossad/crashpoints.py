@@ -1,0 +1,45 @@
+"""Places between two effects at which a test can have the daemon killed, to see what the next one makes of it.
+
+``BARBOSSA_CRASH_AT=NAME:FILE`` in the daemon's environment kills it (SIGKILL) at the point ``NAME``, if ``FILE`` can be
+removed: so it happens once for each time that somebody makes the file. Without the variable a point costs a call.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Final
+
+POINTS: Final = (
+    "starting-recorded",
+    "pipes-made",
+    "pipes-kept",
+    "files-written",
+    "unit-started",
+    "running-recorded",
+    "chunk-taken",
+    "chunk-written",
+    "stop-asked",
+    "end-seen",
+    "leftovers-ended",
+    "output-drained",
+    "end-recorded",
+    "unit-released",
+    "pipes-let-go",
+)
+"""In the order in which an attempt passes them."""
+
+_VARIABLE: Final = "BARBOSSA_CRASH_AT"
+_WANTED, _, _FILE = os.environ.pop(_VARIABLE, "").partition(":")
+if _WANTED and _WANTED not in POINTS:
+    raise ValueError(f"{_VARIABLE} names no point: {_WANTED!r}; there are {', '.join(POINTS)}")
+
+
+def reach(point: str) -> None:
+    """Die here if a test wants it."""
+    if point == _WANTED:
+        try:
+            os.unlink(_FILE)  # noqa: PTH108 (it is a flag; a Path would say no more)
+        except FileNotFoundError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,51 @@
+"""Why nothing new may start at the moment, if it may not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Gate:
+    """Open unless the daemon stops, is drained, or its store refuses changes."""
+
+    def __init__(self) -> None:
+        self.opened: Callable[[], None] = lambda: None
+        """Is called when it has opened."""
+
+        self._store_fault: str | None = None
+        self.is_stopping = False
+        self.is_leaving = False
+        """Whether the daemon stops and leaves what runs to the next one."""
+
+        self.is_draining = False
+
+    @property
+    def closed(self) -> str | None:
+        """Return why it is closed, in words; None if it is open."""
+        if self.is_stopping:
+            return "the daemon is stopping"
+        if self._store_fault is not None:
+            return "the state file refuses changes"
+        if self.is_draining:
+            return "the daemon is being drained (barbossactl daemon drain --end goes on)"
+        return None
+
+    def stop(self, *, leave: bool = False) -> None:
+        """Close for good."""
+        self.is_stopping = True
+        self.is_leaving = leave
+
+    def drain(self, *, is_on: bool) -> None:
+        """Close, or open again, because somebody wants it so."""
+        self.is_draining = is_on
+        self._tell()
+
+    def store_fault(self, fault: str | None) -> None:
+        """Close while the store refuses changes."""
+        self._store_fault = fault
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.closed is None:
+            asyncio.get_running_loop().call_soon(self.opened)

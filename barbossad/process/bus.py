@@ -1,0 +1,176 @@
+"""Speak with systemd over D-Bus: calls, and what it tells of services.
+
+Source: org.freedesktop.systemd1(5). systemd's words are read nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from dbus_fast import BusType, Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+from dbus_fast.errors import DBusError
+
+from barbossad.errors import UnavailableError
+
+NAME: Final = "org.freedesktop.systemd1"
+PATH: Final = "/org/freedesktop/systemd1"
+MANAGER: Final = f"{NAME}.Manager"
+SERVICE: Final = f"{NAME}.Service"
+UNIT: Final = f"{NAME}.Unit"
+JOB: Final = f"{NAME}.Job"
+CALL_SECONDS: Final = 30.0
+MOST_CALLS: Final = 24
+"""Calls under way at once: a bus takes no more than 128 of one client, and systemd does one after another anyway."""
+
+RETRY_SECONDS: Final = 1.0
+_PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+_PASSING: Final = ("LimitsExceeded", "NoReply", "Timeout", "TimedOut", "Disconnected", "NoServer")
+"""Ends of the names of errors that say nothing about what was asked."""
+
+_MATCH: Final = (
+    f"type='signal',sender='{NAME}',interface='{_PROPERTIES}',member='PropertiesChanged',"
+    f"path_namespace='{PATH}/unit',arg0='{SERVICE}'"
+)
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+OnService = Callable[[str, Mapping[str, Variant]], None]
+"""Told of a service whose state changed: its object path, and the properties that did."""
+
+
+class SystemdError(Exception):
+    """systemd says no; ``name`` is the D-Bus name of the error."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class Bus:
+    """A connection to the system's manager that comes back by itself.
+
+    ``on_service`` hears of every service of the host; ``on_reconnected`` is called when news may have been missed.
+    """
+
+    def __init__(self, on_service: OnService, on_reconnected: Callable[[], None]) -> None:
+        self._on_service = on_service
+        self._on_reconnected = on_reconnected
+        self._bus: MessageBus | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._places = asyncio.Semaphore(MOST_CALLS)
+
+    async def connect(self) -> None:
+        """Connect and subscribe. Raise UnavailableError if nobody answers."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await self._connect()
+        except (OSError, DBusError, EOFError, TimeoutError, SystemdError) as error:
+            raise UnavailableError(f"systemd cannot be reached over D-Bus: {error}") from error
+        self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="systemd-bus")
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        self._disconnect()
+
+    async def call(
+        self, member: str, signature: str = "", *body: Any, path: str = PATH, interface: str = MANAGER,
+        fds: Sequence[int] = (),
+    ) -> list[Any]:  # fmt: skip
+        """Call a method and return what it answers. Raise SystemdError, or UnavailableError if nobody answers."""
+        message = Message(
+            destination=NAME, path=path, interface=interface, member=member, signature=signature, body=list(body),
+            unix_fds=list(fds),
+        )  # fmt: skip
+        try:
+            async with self._places, asyncio.timeout(CALL_SECONDS):
+                if self._bus is None:
+                    raise UnavailableError("the connection to systemd is being made anew; try again in a moment")
+                reply = await self._bus.call(message)
+        except (OSError, EOFError, TimeoutError) as error:
+            raise UnavailableError(f"systemd does not answer: {error or 'no reply'}") from error
+        if reply is None:
+            raise UnavailableError("systemd does not answer: the connection was closed")
+        if reply.message_type is MessageType.ERROR:
+            name, words = reply.error_name or "", str(reply.body[0]) if reply.body else ""
+            if name.rpartition(".")[2] in _PASSING:
+                raise UnavailableError(f"systemd does not answer: {words or name}")
+            raise SystemdError(name, words)
+        return list(reply.body)
+
+    async def get(self, path: str, interface: str, name: str) -> Any:
+        """Return one property of an object, as it is now."""
+        (value,) = await self.call("Get", "ss", interface, name, path=path, interface=_PROPERTIES)
+        return value.value
+
+    async def get_many(self, path: str, *names: tuple[str, str]) -> list[Any]:
+        """Return some properties, asked for together; None for one that this systemd does not know."""
+        asked = [self.get(path, interface, name) for interface, name in names]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        for value in found:
+            if isinstance(value, BaseException) and not _is_unknown(value):
+                raise value
+        return [None if isinstance(value, BaseException) else value for value in found]
+
+    async def surely(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Return what ``ask`` returns, as soon as systemd answers."""
+        while True:
+            try:
+                return await ask()
+            except UnavailableError as error:
+                logger.debug("asked again: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _connect(self) -> None:
+        bus = await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
+        self._bus = bus
+        bus.add_message_handler(self._hear)
+        match = Message(
+            destination="org.freedesktop.DBus", path="/org/freedesktop/DBus", interface="org.freedesktop.DBus",
+            member="AddMatch", signature="s", body=[_MATCH],
+        )  # fmt: skip
+        await bus.call(match)
+        await self.call("Subscribe")
+
+    def _disconnect(self) -> None:
+        bus, self._bus = self._bus, None
+        if bus is not None and bus.connected:
+            bus.disconnect()
+
+    def _hear(self, message: Message) -> None:
+        if message.message_type is MessageType.SIGNAL and message.member == "PropertiesChanged":
+            self._on_service(message.path or "", message.body[1])
+
+    async def _keep(self) -> None:
+        """Connect again whenever the bus goes away."""
+        while self._bus is not None:
+            try:
+                await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+            except (OSError, EOFError, DBusError) as error:
+                logger.debug("the bus went away: %r", error)
+            logger.warning("The connection to systemd was lost; it is made anew", extra={"action": "bus_lost"})
+            self._disconnect()
+            while self._bus is None:
+                try:
+                    async with asyncio.timeout(CALL_SECONDS):
+                        await self._connect()
+                except (OSError, EOFError, DBusError, TimeoutError, SystemdError, UnavailableError):
+                    self._disconnect()
+                    await asyncio.sleep(RETRY_SECONDS)
+            self._on_reconnected()
+
+
+def _is_unknown(error: BaseException) -> bool:
+    return isinstance(error, SystemdError) and error.name.endswith(".UnknownProperty")
+
+
+def object_path(unit: str) -> str:
+    """Return the D-Bus path of a unit."""
+    return f"{PATH}/unit/" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in unit)

@@ -1,0 +1,151 @@
+"""Memory that outlives the daemon: what it had taken from a pipe and not yet written to a log when it was killed.
+
+To take bytes from a pipe and to write them down are two steps, and a SIGKILL between them would lose the bytes, or
+repeat them if they were only looked at first. So they are read straight into a memory file that systemd keeps open for
+us, with a note of whose they are and where its log ended. Whoever comes next finds them there: one read is in flight
+at a time, for all reading is done on the event loop. Beside it each stream has a *slot* for what its formatter holds
+back (half a character, the beginning of what may be a secret) and whether its last line is open.
+
+Layout: the note, the buffer, the slots. A page that was never touched costs nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from barbossad.process import pipes
+
+BUFFER_BYTES: Final = 65536
+SLOT_BYTES: Final = 4096
+SLOTS: Final = 16384
+NAME: Final = "barbossad-inflight"
+"""Of the memory file among the descriptors that systemd keeps."""
+
+_NOTE: Final = struct.Struct("<IIQ")  # slot + 1 (0: nothing is in flight), size, where the log ended
+_SLOT: Final = struct.Struct("<BBH")  # whether a line is open, how many bytes the formatter and the mask hold back
+_BUFFER_AT: Final = 4096
+_SLOTS_AT: Final = _BUFFER_AT + BUFFER_BYTES
+_SIZE: Final = _SLOTS_AT + SLOTS * SLOT_BYTES
+_UNREAD: Final = 0xFF
+"""Fills the buffer before a read: no text has this byte, so what is still there was never read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A read that was in flight when the daemon was killed; ``data`` is None if it had not happened yet."""
+
+    slot: int
+    log_end: int
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """Where the formatter of a stream stood."""
+
+    is_within_line: bool = False
+    held: bytes = b""
+    """Of a character that is not complete."""
+
+    masked: bytes = b""
+    """What the mask holds back: it may be the beginning of a secret."""
+
+
+class Inflight:
+    """The memory file, mapped."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._map = mmap.mmap(fd, _SIZE)
+        self._free = set(range(SLOTS))
+        self.interrupted = self._find_interrupted()
+        """What an earlier daemon left in flight, if anything."""
+
+    @classmethod
+    def create(cls) -> Inflight:
+        """Make an empty one."""
+        fd = os.memfd_create("barbossad-inflight", os.MFD_CLOEXEC)
+        os.ftruncate(fd, _SIZE)
+        return cls(fd)
+
+    @classmethod
+    def reopen(cls, fd: int) -> Inflight:
+        """Map what an earlier daemon made; start anew if that has another size (it was of another version)."""
+        if os.fstat(fd).st_size == _SIZE:
+            return cls(fd)
+        os.close(fd)
+        return cls.create()
+
+    def take_slot(self, number: int | None = None) -> int:
+        """Return a free slot, or the one that an adopted stream has. Raise OSError if none is free."""
+        if number is None:
+            if not self._free:
+                raise OSError("no room for another stream of output")
+            number = min(self._free)
+            self.settle(number, SlotState())
+        self._free.discard(number)
+        return number
+
+    def free_slot(self, number: int) -> None:
+        """Give a slot back."""
+        self._free.add(number)
+
+    def state(self, slot: int) -> SlotState:
+        """Return where the formatter of a stream stood at its last settled read."""
+        at = _SLOTS_AT + slot * SLOT_BYTES
+        is_within_line, held, masked = _SLOT.unpack_from(self._map, at)
+        at += _SLOT.size
+        return SlotState(
+            is_within_line=bool(is_within_line),
+            held=bytes(self._map[at : at + held]),
+            masked=bytes(self._map[at + held : at + held + masked]),
+        )
+
+    def read(self, fd: int, slot: int, size: int, log_end: int) -> bytes | None:
+        """Read what is in a pipe, at most ``size`` bytes; empty at its end, None if there is nothing yet.
+
+        The bytes are in flight until ``settle``; ``log_end`` is the cursor at which their records will begin. (A read
+        that was nothing but bytes 0xFF is taken for one that had not happened; no text has them.)
+        """
+        size = min(size, pipes.waiting_bytes(fd), BUFFER_BYTES)
+        if not size:
+            return b"" if pipes.is_complete(fd) and not pipes.waiting_bytes(fd) else None
+        self._map[_BUFFER_AT : _BUFFER_AT + size] = b"\xff" * size
+        _NOTE.pack_into(self._map, 0, slot + 1, size, log_end)
+        with memoryview(self._map) as view, view[_BUFFER_AT : _BUFFER_AT + size] as place:
+            got = os.readv(fd, [place])
+            if got == size:
+                return bytes(place)
+            _NOTE.pack_into(self._map, 0, slot + 1, got, log_end)
+            return bytes(place[:got])
+
+    def settle(self, slot: int, state: SlotState) -> None:
+        """Note that what was in flight is in the log, and where the stream's formatter stands now."""
+        at = _SLOTS_AT + slot * SLOT_BYTES
+        kept = (state.held + state.masked)[: SLOT_BYTES - _SLOT.size]
+        size = len(state.held)
+        _SLOT.pack_into(self._map, at, state.is_within_line, size, len(kept) - size)
+        if kept:
+            self._map[at + _SLOT.size : at + _SLOT.size + len(kept)] = kept
+        _NOTE.pack_into(self._map, 0, 0, 0, 0)
+
+    def forget_interrupted(self) -> None:
+        """Take note that what an earlier daemon left in flight has been dealt with, or concerns nobody."""
+        self.interrupted = None
+        _NOTE.pack_into(self._map, 0, 0, 0, 0)
+
+    def close(self) -> None:
+        """Unmap and close it; what systemd keeps stays."""
+        self._map.close()
+        os.close(self.fd)
+
+    def _find_interrupted(self) -> Interrupted | None:
+        slot, size, log_end = _NOTE.unpack_from(self._map, 0)
+        if not slot:
+            return None
+        data = bytes(self._map[_BUFFER_AT : _BUFFER_AT + size])
+        return Interrupted(slot - 1, log_end, None if data.count(_UNREAD) == size else data)

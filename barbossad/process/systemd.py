@@ -1,0 +1,387 @@
+"""The launcher for hosts with systemd: a transient unit for each attempt, which outlives the daemon.
+
+A start: pipes, made known to systemd's descriptor store, then the unit. An end: systemd keeps the unit, with its exit
+status and accounting, and the pipes until the engine has recorded both and calls ``release``. So whenever the daemon is
+killed, the next one finds either nothing or everything (``survey``, ``adopt``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from dbus_fast import Variant
+
+from barbossad import crashpoints
+from barbossad.clock import Clock
+from barbossad.errors import BarbossaError, UnavailableError
+from barbossad.model.records import AttemptRecord, LogRecord
+from barbossad.model.states import AttemptState
+from barbossad.process import cgroups, procfs, taskfiles, unit_files, units
+from barbossad.process.bus import JOB, MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError, object_path
+from barbossad.process.capture import Recorder
+from barbossad.process.kept import Keeper
+from barbossad.process.launcher import (
+    AttemptKey,
+    EndCause,
+    Finding,
+    Launcher,
+    LaunchSpec,
+    Process,
+    ProcessEnd,
+    StopKind,
+    Verdict,
+    Watcher,
+)
+from barbossad.process.logs import LogFolder
+from barbossad.process.unit_control import UnitControl
+from barbossad.process.unit_ends import UnitFacts
+from barbossad.process.unit_process import ACCOUNTS, FACTS, UnitProcess
+from barbossad.systemd import Manager
+
+SAMPLE_SECONDS: Final = 5.0
+"""How often the most memory of what runs is looked up: the kernel forgets it with the control group, at the end."""
+
+ANNOUNCE_SECONDS: Final = 0.05
+"""A process that ends sooner is told of once, not twice."""
+
+_CLOSE_SECONDS: Final = 15.0
+logger = logging.getLogger(__name__)
+
+
+class SystemdLauncher(Launcher):
+    """Starts attempts as transient units.
+
+    ``runtime_dir`` is for environment files, the daemon's alone; ``task_dir`` for scripts, which every user may enter
+    and nobody list, both best on a tmpfs and ``task_dir`` below /run.
+    """
+
+    name = "systemd"
+    can_leave = True
+
+    def __init__(self, clock: Clock, logs: LogFolder, manager: Manager, runtime_dir: Path, task_dir: Path) -> None:
+        self._clock = clock
+        self._logs = logs
+        self._keeper = Keeper(manager)
+        self._files = unit_files.UnitFiles(runtime_dir, task_dir)
+        self._bus = Bus(self._hear, self._resync_all)
+        self._control = UnitControl(self._bus)
+        self._recorder: Recorder
+        self._live: dict[str, UnitProcess] = {}
+        self._unreleased: dict[str, UnitProcess] = {}
+        self._survivors: set[str] = set()
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._foreign: list[str] = []
+        self._idle = asyncio.Event()
+        self._is_closing = False
+
+    # -- start and stop ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect to systemd. Raise UnavailableError if it does not answer."""
+        await self._bus.connect()
+        environment = await self._bus.get(PATH, MANAGER, "Environment")
+        self._foreign = [entry.partition("=")[0] for entry in environment]
+        self._files.prepare()
+        await self._keeper.start()
+        self._recorder = Recorder(self._clock, self._logs, self._keeper.inflight)
+
+    async def close(self, *, leave: bool = False) -> None:
+        """Release everything; kill what still runs, or leave it for the next daemon."""
+        self._is_closing = True
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                if not leave:
+                    for process in tuple(self._live.values()):
+                        process.stop(0)
+                    while self._live:
+                        self._idle.clear()
+                        await self._idle.wait()
+                while self._jobs:
+                    await asyncio.wait(self._jobs)
+        except TimeoutError:
+            logger.error("Units that did not end when the daemon stopped: %s", ", ".join(self._live),  # noqa: TRY400
+                         extra={"action": "close_timeout"})  # fmt: skip
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        for process in self._live.values():
+            process.disarm()
+            process.capture.leave()
+        self._keeper.close()
+        await self._bus.close()
+
+    def unit_name(self, key: AttemptKey) -> str:
+        """Return the name of the unit that an attempt will have."""
+        return units.unit_name(key)
+
+    def launch(self, spec: LaunchSpec, watcher: Watcher) -> Process:
+        """Start an attempt; return at once."""
+        process = UnitProcess(spec, watcher, self)
+        self._live[process.path] = process
+        write_ends: list[int] = []
+        try:
+            if self._is_closing:
+                raise UnavailableError("the daemon is stopping")
+            process.pipes, write_ends = self._keeper.make(process.unit)
+        except (OSError, BarbossaError) as error:
+            process.capture = self._recorder.capture(spec.key, {})
+            asyncio.get_running_loop().call_soon(self._fail, process, f"cannot prepare the start: {error}")
+            return process
+        pipes = process.pipes
+        process.capture = self._recorder.capture(spec.key, pipes.read_ends, spec.make_mask, pipes.slots)
+        crashpoints.reach("pipes-made")
+        self._run(self._start(process, write_ends), f"start {process.unit}")
+        return process
+
+    async def _start(self, process: UnitProcess, write_ends: list[int]) -> None:
+        """Have systemd make the unit, once it is known to keep the pipes."""
+        spec = process.spec
+        try:
+            await self._keeper.arrived()
+            crashpoints.reach("pipes-kept")
+            argv, files = self._files.write(spec, process.unit)
+            crashpoints.reach("files-written")
+            properties = units.properties(spec, argv, files, self._foreign)
+            if process.is_asked_to_stop:
+                self._fail(process, "it was stopped before it started", cause=EndCause.LOST)
+                return
+            await self._bus.call(
+                "StartTransientUnit", "ssa(sv)a(sa(sv))", process.unit, "fail", properties, [], fds=write_ends
+            )
+            crashpoints.reach("unit-started")
+        except SystemdError as error:
+            self._fail(process, f"systemd refuses its unit: {error}")
+            return
+        except (OSError, BarbossaError) as error:
+            await self._fail_unknown(process, str(error))
+            return
+        finally:
+            for end in write_ends:
+                os.close(end)
+        process.is_started = True
+        if process.is_asked_to_stop:
+            process.ask()
+        asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._announce_soon, process)
+
+    # -- while it runs -------------------------------------------------------------------------------------
+
+    def _announce_soon(self, process: UnitProcess) -> None:
+        if process.facts is None and process.path in self._live and not self._is_closing:
+            self._run(self._announce(process), f"announce {process.unit}")
+
+    async def _announce(self, process: UnitProcess) -> None:
+        """Tell that a process lives, when its program was executed; drop what was needed only until then.
+
+        It may have ended unnoticed: the first time that systemd would tell of a change, it tells of the unit instead.
+        """
+        names = [(SERVICE, name) for name in FACTS]
+        wanted = ((UNIT, "InvocationID"), (UNIT, "ActiveEnterTimestampMonotonic"), *names)
+        invocation, active_us, *values = await self._bus.surely(partial(self._bus.get_many, process.path, *wanted))
+        facts = dict(zip(FACTS, values, strict=True))
+        if process.hear(facts):
+            await self._take_end(process)
+        if process.facts is not None:
+            return
+        if not active_us:
+            asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._announce_soon, process)
+            return
+        pid, started_us = facts["MainPID"], facts["ExecMainStartTimestamp"]
+        process.invocation_id = bytes(invocation).hex() if invocation else None
+        process.pid = pid or None
+        found = procfs.stat(pid) if pid else None
+        process.pid_started_ticks = found.start_ticks if found else None
+        process.started_at_ms = started_us // 1000 if started_us else self._clock.now_ms()
+        self._files.forget_environment(process.unit)
+        self._sample(process)
+        self._tell(process.watcher.started, process, process.started_at_ms)
+
+    def _sample(self, process: UnitProcess) -> None:
+        """Note the most memory of a process, now and then, for as long as it runs. Older systemd does not keep it."""
+        if process.facts is None and not self._is_closing:
+            process.peak_memory_bytes = cgroups.peak_memory_bytes(process.unit) or process.peak_memory_bytes
+            if process.peak_memory_bytes is not None:
+                asyncio.get_running_loop().call_later(SAMPLE_SECONDS, self._sample, process)
+
+    def kill(self, process: UnitProcess, number: int) -> None:
+        """Send a signal to everything in a unit; what is not started yet is not started."""
+        if process.is_started:
+            self._run(self._signal(process.unit, number), f"signal {process.unit}")
+
+    async def _signal(self, unit: str, number: int) -> None:
+        await self._control.kill(unit, number)
+        crashpoints.reach("stop-asked")
+
+    def _hear(self, path: str, changed: Mapping[str, Variant]) -> None:
+        process = self._live.get(path)
+        if process is not None and process.hear(units.facts(changed)):
+            self._run(self._take_end(process), f"end {process.unit}")
+
+    # -- its end -------------------------------------------------------------------------------------------
+
+    async def _take_end(self, process: UnitProcess) -> None:
+        """Find out the rest about a unit whose first process has ended, then read its output to the end."""
+        crashpoints.reach("end-seen")
+        message = None
+        if not process.spec.detach and not await process.leftovers_gone():
+            message = "processes that cannot be killed hang in the kernel"
+        crashpoints.reach("leftovers-ended")
+        accounts = await self._bus.surely(partial(self._bus.get_many, process.path, *ACCOUNTS))
+        make = process.end(accounts, message, self._clock.now_ms())
+        process.capture.finish(partial(self._end, process, make))
+
+    def _fail(self, process: UnitProcess, message: str, *, cause: EndCause = EndCause.START_FAILED) -> None:
+        """End an attempt for which systemd made no unit."""
+        process.facts = process.facts or UnitFacts(code=0)
+        make = partial(ProcessEnd, cause=cause, message=message, finished_at_ms=self._clock.now_ms())
+        process.capture.finish(partial(self._end, process, make))
+
+    async def _fail_unknown(self, process: UnitProcess, message: str) -> None:
+        """End an attempt of which it is not known whether systemd made its unit: it is sought when systemd answers."""
+        load_state = await self._bus.surely(partial(self._bus.get, process.path, UNIT, "LoadState"))
+        if load_state != "not-found":
+            process.is_started = True
+            await self._resync(process)
+        else:
+            self._fail(process, message)
+
+    def _end(self, process: UnitProcess, make: Callable[..., ProcessEnd], log: LogRecord) -> None:
+        """Tell of an end; the unit and the pipes stay until that is recorded."""
+        crashpoints.reach("output-drained")
+        process.disarm()
+        output = taskfiles.take_output(self._files.output_of(process.unit), keep=True)
+        del self._live[process.path]
+        self._unreleased[process.path] = process
+        self._tell(process.watcher.ended, process, make(log=log, output=output))
+        if self._is_closing and not self._live:
+            self._idle.set()
+
+    def let_go(self, process: UnitProcess) -> None:
+        """Release a unit whose end is recorded."""
+        crashpoints.reach("end-recorded")
+        self._run(self._release(process), f"release {process.unit}")
+
+    async def _release(self, process: UnitProcess) -> None:
+        if process.is_started:
+            await self._control.unload(process.unit, is_failed=not process.has_exited_well)
+        crashpoints.reach("unit-released")
+        if process.pipes is not None:
+            self._keeper.let_go(process.pipes)
+        crashpoints.reach("pipes-let-go")
+        self._files.forget(process.unit)
+        self._unreleased.pop(process.path, None)
+
+    # -- after a restart, or when news may have been missed --------------------------------------------------
+
+    async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
+        """Find out what became of attempts that an earlier daemon started since the host booted."""
+        loaded = await self._control.loaded()
+        found: dict[AttemptKey, Finding] = {}
+        for attempt in attempts:
+            key = AttemptKey(attempt.run_id, attempt.task_id, attempt.number)
+            finding = await self._find(attempt, units.unit_name(key), loaded)
+            if finding.verdict is Verdict.GONE and attempt.unit is not None:
+                await self._end_unit(attempt.unit)
+            found[key] = finding
+        self._survivors = {units.unit_name(key) for key, finding in found.items() if finding.verdict is Verdict.LIVE}
+        return found
+
+    async def _find(self, attempt: AttemptRecord, unit: str, loaded: set[str]) -> Finding:
+        if attempt.launcher != self.name:
+            return Finding(Verdict.GONE, "the daemon ended while it ran")
+        if unit not in loaded:
+            if attempt.state is AttemptState.STARTING and attempt.invocation_id is None:
+                return Finding(Verdict.NEVER_STARTED)
+            return Finding(Verdict.GONE, "its unit was removed by hand while the daemon was away")
+        invocation = bytes(await self._bus.get(object_path(unit), UNIT, "InvocationID")).hex()
+        if attempt.invocation_id not in {None, invocation}:
+            return Finding(Verdict.GONE, "its unit was removed by hand, and another of its name started")
+        if not self._keeper.has_all(unit):
+            return Finding(Verdict.GONE, "the daemon's unit was stopped while it ran, and nobody read its output")
+        return Finding(Verdict.LIVE)
+
+    def adopt(self, spec: LaunchSpec, watcher: Watcher) -> Process:
+        """Go on with an attempt that ``survey`` found live."""
+        process = UnitProcess(spec, watcher, self)
+        pipes = process.pipes = self._keeper.adopt(process.unit)
+        process.capture = self._recorder.adopt(spec.key, pipes.read_ends, spec.make_mask, pipes.slots)
+        process.is_started = True
+        self._live[process.path] = process
+        self._run(self._resync(process), f"adopt {process.unit}")
+        return process
+
+    def _resync_all(self) -> None:
+        for process in self._live.values():
+            if process.is_started and process.facts is None:
+                self._run(self._resync(process), f"resync {process.unit}")
+        for process in tuple(self._unreleased.values()):
+            if process.is_started:
+                self._run(self._release(process), f"release {process.unit}")
+
+    async def _resync(self, process: UnitProcess) -> None:
+        """Ask how a unit stands, instead of being told."""
+        load_state = await self._bus.surely(partial(self._bus.get, process.path, UNIT, "LoadState"))
+        if load_state != "not-found":
+            await self._announce(process)
+        elif process.facts is None:
+            process.facts = UnitFacts(is_stopped=True)
+            await self._take_end(process)
+
+    async def stop_kind(self) -> StopKind:
+        """Ask systemd what it wants with our own unit, and with the host."""
+        try:
+            state = await self._bus.get(PATH, MANAGER, "SystemState")
+            if state == "stopping":
+                return StopKind.HOST_DOWN
+            (unit,) = await self._bus.call("GetUnitByPID", "u", os.getpid())
+            number, job = await self._bus.get(unit, UNIT, "Job")
+            kind = await self._bus.get(job, JOB, "JobType") if number else "none"
+        except (SystemdError, UnavailableError) as error:
+            logger.warning("cannot tell a restart from a stop: %s", error, extra={"action": "stop_kind_unknown"})
+            return StopKind.STOP
+        return StopKind.RESTART if kind == "restart" else StopKind.STOP
+
+    async def _end_unit(self, unit: str) -> None:
+        await self._control.end(unit)
+        self._files.forget(unit)
+
+    async def end_strays(
+        self, known: Callable[[AttemptKey], bool], forsaken: Collection[AttemptKey] = ()
+    ) -> Sequence[str]:
+        """End units that carry our names and belong to no live attempt; return those of attempts nobody knows."""
+        strays = []
+        self._survivors -= set(map(units.unit_name, forsaken))
+        self._keeper.drop_all_but(self._survivors)
+        for unit in sorted(await self._control.loaded() - self._survivors):
+            key = units.key_of(unit)
+            if key is None or not known(key):
+                strays.append(unit)
+            await self._end_unit(unit)
+        self._files.forget_all_but(self._survivors)
+        return strays
+
+    # -- jobs ----------------------------------------------------------------------------------------------
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do something in the background, where a fault is logged and the bus may be away for a while."""
+        job = asyncio.get_running_loop().create_task(work, name=name)
+        self._jobs.add(job)
+        job.add_done_callback(self._done)
+
+    def _done(self, job: asyncio.Task[None]) -> None:
+        self._jobs.discard(job)
+        error = None if job.cancelled() else job.exception()
+        if error is not None:
+            logger.error("%s failed", job.get_name(), exc_info=error, extra={"action": "unit_job_failed"})
+            self.on_fault(error)
+
+    def _tell(self, call: Callable[..., None], *facts: object) -> None:
+        try:
+            call(*facts)
+        except Exception:  # one watcher's fault must not keep others from being told
+            logger.exception("A watcher failed", extra={"action": "watcher_failed"})

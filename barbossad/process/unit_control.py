@@ -1,0 +1,57 @@
+"""Act on units of tasks from the outside: signal them, end them, have systemd forget them, list them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Final
+
+from barbossad.errors import UnavailableError
+from barbossad.process import cgroups, units
+from barbossad.process.bus import Bus, SystemdError
+
+SIGKILL: Final = 9
+RESCAN_SECONDS: Final = 0.02
+_END_SECONDS: Final = 15.0
+
+logger = logging.getLogger(__name__)
+
+
+class UnitControl:
+    """Does it over D-Bus. Whatever is gone already is no fault."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def kill(self, unit: str, number: int) -> None:
+        """Send a signal to every process of a unit."""
+        await self._try("KillUnit", "ssi", unit, "all", number)
+
+    async def unload(self, unit: str, *, is_failed: bool) -> None:
+        """Have systemd forget a unit, ending what may be left in it."""
+        await self._try("StopUnit", "ss", unit, "replace")
+        if is_failed:
+            await self._try("ResetFailedUnit", "s", unit)
+
+    async def end(self, unit: str) -> None:
+        """Kill everything in a unit and have it forgotten. Raise UnavailableError if something will not die."""
+        await self.kill(unit, SIGKILL)
+        deadline = asyncio.get_running_loop().time() + _END_SECONDS
+        while cgroups.is_populated(unit):
+            if asyncio.get_running_loop().time() > deadline:
+                raise UnavailableError(f"processes of {unit}, which an earlier daemon left, cannot be killed")
+            await asyncio.sleep(RESCAN_SECONDS)
+        await self.unload(unit, is_failed=True)
+
+    async def loaded(self) -> set[str]:
+        """Return the units of tasks that systemd knows."""
+        (rows,) = await self._bus.call("ListUnitsByPatterns", "asas", [], [units.PATTERN])
+        # Not only "loaded": a unit whose file is not understood after a daemon-reload lives all the same.
+        return {row[0] for row in rows if row[2] != "not-found"}
+
+    async def _try(self, member: str, signature: str, unit: str, *more: object) -> None:
+        try:
+            await self._bus.surely(partial(self._bus.call, member, signature, unit, *more))
+        except SystemdError as error:
+            logger.debug("%s of %s: %s", member, unit, error)

@@ -1,0 +1,234 @@
+"""One attempt in a unit of its own, as this daemon sees it: what it was told of it, and how it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from barbossad.process import bus, cgroups, unit_ends, units
+from barbossad.process.capture import Capture
+from barbossad.process.kept import KeptPipes
+from barbossad.process.launcher import LaunchSpec, ProcessEnd, Watcher
+from barbossad.process.unit_control import RESCAN_SECONDS
+from barbossad.process.unit_ends import UnitFacts, figure
+
+SIGTERM, SIGKILL, SIGCONT = 15, 9, 18
+KILL_SECONDS: Final = 10.0
+"""How long a killed process may take to go before its attempt ends without it (it hangs in the kernel)."""
+
+FACTS: Final = (
+    "MainPID", "Result", "ExecMainCode", "ExecMainStatus", "ExecMainPID", "ExecMainStartTimestamp",
+    "ExecMainExitTimestamp",
+)  # fmt: skip
+"""Properties of the service that tell how its first process stands; systemd tells of each change of them."""
+
+ACCOUNTS: Final = (
+    (bus.UNIT, "ActiveState"), (bus.UNIT, "ActiveEnterTimestampMonotonic"), (bus.UNIT, "InvocationID"),
+    (bus.SERVICE, "Result"), (bus.SERVICE, "CPUUsageNSec"), (bus.SERVICE, "MemoryPeak"),
+    (bus.SERVICE, "IOReadBytes"), (bus.SERVICE, "IOWriteBytes"),
+)  # fmt: skip
+"""What is asked once it has ended; no change of these is told."""
+
+_NEVER: Final = float("inf")
+
+
+class Controls(Protocol):
+    """What a process asks of its launcher."""
+
+    def kill(self, process: UnitProcess, number: int) -> None:
+        """Send a signal to everything in the unit."""
+
+    def let_go(self, process: UnitProcess) -> None:
+        """Release the unit and what was kept of it."""
+
+
+class UnitProcess:
+    """One live attempt: its ``Process``."""
+
+    def __init__(self, spec: LaunchSpec, watcher: Watcher, controls: Controls) -> None:
+        self.spec = spec
+        self.watcher = watcher
+        self.unit = units.unit_name(spec.key)
+        self.path = bus.object_path(self.unit)
+        self.pid: int | None = None
+        self.pid_started_ticks: int | None = None
+        self.invocation_id: str | None = None
+        self.started_at_ms: int | None = None
+        self.peak_memory_bytes: int | None = None
+        self.capture: Capture
+        self.pipes: KeptPipes | None = None
+        """None: they could not be made."""
+
+        self.is_asked_to_stop = False
+        self.is_started = False
+        """Whether systemd has accepted its unit."""
+
+        self.facts: UnitFacts | None = None
+        """How it ended, once that is known."""
+
+        self._controls = controls
+        self._kill_at = _NEVER
+        self._killing: asyncio.TimerHandle | None = None
+
+    @property
+    def log(self) -> Capture:
+        """Its output so far."""
+        return self.capture
+
+    def stop(self, grace_seconds: float) -> None:
+        """Ask every process of the attempt to end (SIGTERM); kill what is left after the grace (0: at once)."""
+        loop = asyncio.get_running_loop()
+        is_first, self.is_asked_to_stop = not self.is_asked_to_stop, True
+        kill_at = loop.time() + grace_seconds
+        if kill_at < self._kill_at:
+            self._kill_at = kill_at
+            if self._killing is not None:
+                self._killing.cancel()
+            self._killing = loop.call_at(kill_at, self._controls.kill, self, SIGKILL)
+        if is_first and grace_seconds > 0:
+            self.ask()
+
+    def ask(self) -> None:
+        """Ask it to end: SIGTERM, and SIGCONT so that stopped processes can act on it."""
+        self._controls.kill(self, SIGTERM)
+        self._controls.kill(self, SIGCONT)
+
+    def release(self) -> None:
+        """Its end is recorded: the unit may go, and with it what systemd kept for us."""
+        self._controls.let_go(self)
+
+    @property
+    def has_exited_well(self) -> bool:
+        """Whether its unit is not one that systemd calls failed."""
+        return self.facts is not None and self.facts.result == "success"
+
+    def hear(self, changed: Mapping[str, Any]) -> bool:
+        """Take in what systemd says of the unit; return whether it says, for the first time, that it ended."""
+        code, result = changed.get("ExecMainCode", 0), changed.get("Result", "success")
+        if self.facts is not None or not (code or (result != "success" and not changed.get("MainPID", 0))):
+            return False
+        self.facts = UnitFacts(
+            result=result,
+            code=code,
+            status=changed.get("ExecMainStatus", 0),
+            pid=changed.get("ExecMainPID", 0),
+            started_at_us=changed.get("ExecMainStartTimestamp", 0),
+            exited_at_us=changed.get("ExecMainExitTimestamp", 0),
+        )
+        return True
+
+    def end(self, accounts: Sequence[Any], message: str | None, now_ms: int) -> Callable[..., ProcessEnd]:
+        """Return what makes the end, given log and output; ``accounts`` are the values of ``ACCOUNTS``."""
+        assert self.facts is not None
+        state, active_us, invocation, result, cpu_ns, peak, read, written = accounts
+        if invocation and self.invocation_id is None:
+            self.invocation_id = bytes(invocation).hex()
+        is_there = state in {"active", "failed"} or self.is_asked_to_stop
+        facts = replace(
+            self.facts,
+            result=result if state == "failed" else self.facts.result,
+            was_active=bool(active_us) or not is_there or self.started_at_ms is not None,
+            is_stopped=self.facts.is_stopped or (not is_there and self.facts.result == "success"),
+        )
+        self.pid = self.pid or facts.pid or None
+        found = self.explained(facts)
+        cpu_ns = figure(cpu_ns)
+        return partial(
+            ProcessEnd,
+            cause=found.cause,
+            exit_code=found.exit_code,
+            signal=found.signal,
+            message=message or found.message,
+            started_at_ms=facts.started_at_us // 1000 or self.started_at_ms,
+            finished_at_ms=facts.exited_at_us // 1000 or now_ms,
+            cpu_seconds=None if cpu_ns is None else cpu_ns / 1e9,
+            peak_memory_bytes=figure(peak) or self.peak_memory_bytes,
+            io_read_bytes=figure(read),
+            io_write_bytes=figure(written),
+        )
+
+    async def leftovers_gone(self) -> bool:
+        """Return when nothing lives in the unit any more; False if something cannot be killed.
+
+        What the first process left is killed at once, or when the grace of a stop is over.
+        """
+        loop = asyncio.get_running_loop()
+        killed_at = _NEVER
+        while cgroups.is_populated(self.unit):
+            now = loop.time()
+            if killed_at == _NEVER and (not self.is_asked_to_stop or now >= self._kill_at):
+                killed_at = now
+                self._controls.kill(self, SIGKILL)
+            if now - killed_at > KILL_SECONDS:
+                return False
+            await asyncio.sleep(RESCAN_SECONDS)
+        return True
+
+    def disarm(self) -> None:
+        """Kill nothing later."""
+        if self._killing is not None:
+            self._killing.cancel()
+
+    def explained(self, facts: UnitFacts) -> unit_ends.Verdict:
+        """Return in words how it ended."""
+        spec = self.spec
+        run_as = spec.isolation.run_as
+        program = spec.argv[0] if spec.argv else ""
+        context = unit_ends.Context(
+            program=program,
+            working_dir=spec.working_dir,
+            user=run_as.user or "root",
+            group=run_as.group or "",
+            detail=_detail(facts.status, program, spec),
+        )
+        return unit_ends.verdict(facts, context)
+
+
+def _detail(status: int, program: str, spec: LaunchSpec) -> str:
+    """Find out why a program or folder could not be used; systemd tells only that."""
+    if status == 200:
+        return _folder_detail(Path(spec.working_dir))
+    if "/" not in program:
+        found = shutil.which(program, path=spec.env.get("PATH", ""))
+        return "it is not executable" if found else "there is no such program on the task's PATH"
+    return _program_detail(Path(program))
+
+
+def _folder_detail(folder: Path) -> str:
+    return _first_true(
+        (lambda: not folder.exists(), "it does not exist"),
+        (lambda: not folder.is_dir(), "it is not a directory"),
+        otherwise="it may not be entered by this user",
+    )
+
+
+def _program_detail(path: Path) -> str:
+    return _first_true(
+        (lambda: not path.exists(), "it does not exist"),
+        (path.is_dir, "it is a directory"),
+        (lambda: not path.stat().st_mode & 0o111, "it is not executable (chmod +x)"),
+        (lambda: _interpreter_is_missing(path), "the interpreter named in its first line does not exist"),
+        otherwise="it is no program that this user may execute: a script needs a first line such as #!/bin/sh",
+    )
+
+
+def _interpreter_is_missing(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.readline(256)
+    words = first[2:].split()
+    return first.startswith(b"#!") and bool(words) and not Path(words[0].decode(errors="replace")).exists()
+
+
+def _first_true(*reasons: tuple[Callable[[], bool], str], otherwise: str) -> str:
+    for holds, reason in reasons:
+        try:
+            if holds():
+                return reason
+        except OSError:
+            return otherwise
+    return otherwise

@@ -1,0 +1,178 @@
+"""What a task's unit is called and made of: from a ``LaunchSpec`` to properties of a transient service. No I/O.
+
+Sources: systemd.service(5), systemd.exec(5), systemd.resource-control(5), org.freedesktop.systemd1(5).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dbus_fast import Variant
+
+from barbossad.model.isolation import Limits, PropertyValue
+from barbossad.model.names import RUN_ID, TASK_ID, RunId, TaskId
+from barbossad.process import profiles
+from barbossad.process.launcher import AttemptKey, LaunchSpec
+
+PREFIX: Final = "barbossa-"
+SUFFIX: Final = ".service"
+PATTERN: Final = f"{PREFIX}*{SUFFIX}"
+SLICE: Final = "barbossa.slice"
+TIMEOUT_MARGIN_SECONDS: Final = 2.0
+"""How much longer than the daemon itself systemd waits before it ends a task whose time is over."""
+
+_NAME: Final = re.compile(rf"{PREFIX}({RUN_ID.pattern})-({TASK_ID.pattern})-([1-9][0-9]*){re.escape(SUFFIX)}")
+_UNSET: Final = (
+    "INVOCATION_ID", "SYSTEMD_EXEC_PID", "RUNTIME_DIRECTORY", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY",
+    "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+    "WATCHDOG_USEC", "WATCHDOG_PID",
+)  # fmt: skip
+"""What systemd adds to the environment of a service; a task's is made from nothing."""
+
+_NO_CHARACTERS: Final = "\ufdd0-\ufdef\ufffe\uffff\U0001fffe-\U0010ffff"
+"""What Unicode calls no character, which systemd takes for no text; and more above them, where nobody minds."""
+
+_NOT_FOR_FILES: Final = re.compile(f"[\x01-\x08\x0b-\x1f\x7f{_NO_CHARACTERS}]")
+"""What systemd leaves out of an environment file without a word: controls too."""
+
+_NOT_FOR_ARGUMENTS: Final = re.compile(f"[{_NO_CHARACTERS}]")
+
+_SIGNATURES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("Nice", "OOMScoreAdjust", "CPUSchedulingPriority", "IOSchedulingPriority"), "i"),
+    **dict.fromkeys(("UMask",), "u"),
+}
+"""Of raw properties whose D-Bus type does not follow from their value."""
+
+Property = tuple[str, Variant]
+
+
+def unit_name(key: AttemptKey) -> str:
+    """Return the name of an attempt's unit."""
+    return f"{PREFIX}{key.run_id}-{key.task_id}-{key.number}{SUFFIX}"
+
+
+def key_of(unit: str) -> AttemptKey | None:
+    """Return the attempt that a unit is named for, None if it is no name of ours."""
+    match = _NAME.fullmatch(unit)
+    return AttemptKey(RunId(match[1]), TaskId(match[2]), int(match[3])) if match else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Where the files of an attempt are; None for what it does not have."""
+
+    environment: str
+    credentials: Mapping[str, str]
+    """Files that systemd is to hand to a user who does not exist yet, by name."""
+
+    exports: str | None = None
+    """Variables and arguments that systemd does not take, as shell text."""
+
+    runtime_folder: str
+    """Made by systemd for the attempt's user and removed with the unit; relative to /run."""
+
+
+def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Sequence[str]) -> list[Property]:
+    """Return the properties of an attempt's unit; its two pipes are descriptors 0 and 1 of the message.
+
+    ``foreign`` are the variables of the manager's own environment.
+    """
+    if files.exports is not None:
+        argv = ["/bin/sh", "-c", '. "$0" && exec "$@"', files.exports]
+    path = [folder for folder in spec.env.get("PATH", "").split(":") if folder.startswith("/")]
+    unset = [name for name in (*_UNSET, *foreign) if name not in spec.env]
+    found: list[Property] = [
+        ("Description", Variant("s", f"Barbossa: task {spec.key.task_id} of run {spec.key.run_id}")),
+        ("Type", Variant("s", "exec")),
+        ("RemainAfterExit", Variant("b", True)),
+        ("Slice", Variant("s", SLICE)),
+        ("ExecStart", Variant("a(sasb)", [[argv[0], [word.replace("$", "$$") for word in argv], False]])),
+        ("StandardOutputFileDescriptor", Variant("h", 0)),
+        ("StandardErrorFileDescriptor", Variant("h", 1)),
+        ("EnvironmentFiles", Variant("a(sb)", [[files.environment, False]])),
+        ("UnsetEnvironment", Variant("as", unset)),
+        ("WorkingDirectory", Variant("s", spec.working_dir)),
+        ("RuntimeDirectory", Variant("as", [files.runtime_folder])),
+        ("RuntimeDirectoryMode", Variant("u", 0o700)),
+        ("UMask", Variant("u", 0o022)),
+        ("IgnoreSIGPIPE", Variant("b", False)),
+        ("KillMode", Variant("s", "process" if spec.detach else "control-group")),
+        ("OOMPolicy", Variant("s", "kill")),
+        ("TimeoutStopUSec", _microseconds(spec.grace_seconds)),
+        *((name, Variant("b", True)) for name in ("CPUAccounting", "IOAccounting", "MemoryAccounting")),
+    ]
+    if path:
+        found.append(("ExecSearchPath", Variant("as", path)))
+    if spec.timeout_seconds is not None:
+        found.append(("RuntimeMaxUSec", _microseconds(spec.timeout_seconds + TIMEOUT_MARGIN_SECONDS)))
+    if files.credentials:
+        found.append(("LoadCredential", Variant("a(ss)", [list(item) for item in files.credentials.items()])))
+    found += _user(spec)
+    found += _limits(spec.isolation.limits)
+    found += profiles.properties(spec.isolation)
+    found += [(name, _raw(name, value)) for name, value in spec.isolation.sandbox.properties.items()]
+    return found
+
+
+def _user(spec: LaunchSpec) -> list[Property]:
+    run_as = spec.isolation.run_as
+    if run_as.is_dynamic:
+        return [("DynamicUser", Variant("b", True))]
+    found: list[Property] = [("User", Variant("s", run_as.user or "root"))]
+    if run_as.group is not None:
+        found.append(("Group", Variant("s", run_as.group)))
+    return found
+
+
+def _limits(limits: Limits) -> list[Property]:
+    values = {
+        "MemoryMax": limits.memory_bytes,
+        "MemorySwapMax": None if limits.memory_bytes is None else 0,
+        "CPUQuotaPerSecUSec": None if limits.cpu_percent is None else round(limits.cpu_percent * 10_000),
+        "TasksMax": limits.processes,
+        "LimitNOFILE": limits.open_files,
+        "IOWeight": limits.io_weight,
+        "LimitFSIZE": limits.file_size_bytes,
+    }
+    return [(name, Variant("t", value)) for name, value in values.items() if value is not None]
+
+
+def _raw(name: str, value: PropertyValue) -> Variant:
+    if isinstance(value, bool):
+        return Variant("b", value)
+    if isinstance(value, int):
+        return Variant(_SIGNATURES.get(name, "t"), value)
+    if isinstance(value, str):
+        return Variant("s", value)
+    return Variant("as", list(value))
+
+
+def _microseconds(seconds: float) -> Variant:
+    return Variant("t", max(round(seconds * 1_000_000), 1))
+
+
+def environment_file(env: Mapping[str, str], argv: Sequence[str]) -> tuple[bytes, bytes]:
+    """Return the text of an environment file, and shell text for what systemd does not take.
+
+    That is mostly nothing. Where it is something, it ends with the arguments, whether they need it or not.
+    """
+    plain: list[str] = []
+    odd: list[str] = []
+    for name, value in env.items():
+        if _NOT_FOR_FILES.search(value):
+            odd.append(f"export {name}={shlex.quote(value)}\n")
+        else:
+            quoted = re.sub(r'(["\\`$])', r"\\\1", value)
+            plain.append(f'{name}="{quoted}"\n')
+    if odd or any(map(_NOT_FOR_ARGUMENTS.search, argv)):
+        odd.append(f"set -- {shlex.join(argv)}\n")
+    return "".join(plain).encode(), "".join(odd).encode()
+
+
+def facts(changed: Mapping[str, Variant]) -> dict[str, Any]:
+    """Return changed properties as plain values."""
+    return {name: value.value for name, value in changed.items()}

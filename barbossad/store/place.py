@@ -1,0 +1,38 @@
+"""See that an open state file is still where it was opened.
+
+A file that was moved away, deleted or replaced under its daemon still takes changes, which nobody would ever find
+again. Source: https://www.sqlite.org/howtocorrupt.html, "Unlinking or renaming a database file while in use".
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+
+class Place:
+    """Which files stood at the paths of the state file and its log when they were opened."""
+
+    def __init__(self, path: Path) -> None:
+        paths = (path, path.with_name(path.name + "-wal"))
+        self._known = {place: found for place in paths if (found := _identity(place)) is not None}
+
+    def check(self) -> sqlite3.Error | None:
+        """Return the error that a change has to be refused with, None if every file is where it was."""
+        for path, known in self._known.items():
+            found = _identity(path)
+            if found != known:
+                what = "is not there any more" if found is None else "is not the file that was opened"
+                error = sqlite3.OperationalError(f"{path} {what}")
+                error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
+                error.sqlite_errorname = "SQLITE_READONLY_DBMOVED"
+                return error
+        return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,57 @@
+"""One task type as its file defines it, and the way from what an author wrote to the process that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from barbossad.document import Document
+from barbossad.tasks._api import Command, TaskContext, TaskError
+from barbossad.validation import faults_of
+from barbossad.workflows import expressions
+from barbossad.workflows.contract import Unrendered, code_fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskType:
+    """One type, as its file defines it."""
+
+    name: str
+    Params: type[BaseModel]
+    make_command: Callable[[TaskContext, Any], Command]
+    bare: Mapping[type, str] = field(default_factory=dict)
+    summary: str
+    example: str
+    origin: str
+    """The module that it comes from."""
+
+    is_worker: bool = False
+    """Whether it runs in the worker, which reports, or is a program of its own, whose exit code says all."""
+
+    is_repeatable: bool = False
+    """Whether doing it again, after it was interrupted anywhere, does no harm."""
+
+    Outputs: type[BaseModel] | None = None
+    """What it outputs, if it declares that."""
+
+    def command(self, ctx: TaskContext, params: Any) -> Command:
+        """Return the process that does a task's work; ``params`` are those of its definition.
+
+        Raise BarbossaError if an expression has no value or gives one that the type refuses.
+        """
+        return self.make_command(ctx, self.resolve(ctx, params) if isinstance(params, Unrendered) else params)
+
+    def resolve(self, ctx: TaskContext, params: Unrendered) -> BaseModel:
+        """Return params whose expressions are rendered, validated like written ones. Raise BarbossaError."""
+        code = code_fields(self.Params)
+        tree = {
+            key: value if key in code else expressions.render(value, ctx.scope) for key, value in params.tree.items()
+        }
+        try:
+            return self.Params.model_validate(tree)
+        except ValidationError as error:
+            faults = faults_of(error, Document(""), self.Params, tree)
+            raise TaskError("; ".join(str(fault) for fault in faults)) from error

@@ -1,0 +1,105 @@
+"""File systems of a test's own, small enough to be filled and free to be broken; only root can mount them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def need_root() -> None:
+    """Skip a test that mounts where that is not possible; on the machine that decides (CI=true) fail instead."""
+    if os.geteuid() == 0:
+        return
+    reason = "mounting a file system needs root"
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}, and CI must not skip this")
+    pytest.skip(reason)
+
+
+@contextlib.contextmanager
+def tmpfs(folder: Path, size: str) -> Iterator[Path]:
+    """Mount a tmpfs of ``size`` (``4m``) at ``folder``, which is made."""
+    need_root()
+    folder.mkdir(parents=True, exist_ok=True)
+    _run("mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", folder)
+    try:
+        yield folder
+    finally:
+        _run("umount", folder)
+
+
+class Disk:
+    """An ext4 in a file, without a journal so that it can be mended by mounting it again."""
+
+    def __init__(self, folder: Path, image: Path) -> None:
+        self.folder = folder
+        self._image = image
+
+    def break_down(self) -> None:
+        """Have the kernel find a fault in it; as ``errors=remount-ro`` says, it turns read-only under its users.
+
+        That is what a failing disk does. ``mount -o remount,ro`` is refused while a file is open for writing.
+        """
+        device = _run("findmnt", "-n", "-o", "SOURCE", self.folder).strip().removeprefix("/dev/")
+        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("a test\n")
+        with pytest.raises(OSError, match="Read-only file system"):
+            (self.folder / "probe").touch()
+
+    def repair(self) -> None:
+        """Make it writable again while nobody uses it: no recent kernel does that with a mounted one."""
+        _run("umount", self.folder)
+        subprocess.run(["e2fsck", "-fy", self._image], capture_output=True, check=False)
+        mount(self._image, self.folder)
+
+    def make_read_only(self) -> None:
+        """Mount it again read-only while nobody uses it."""
+        _run("mount", "-o", "remount,ro", self.folder)
+
+    def make_writable(self) -> None:
+        """Take that back."""
+        _run("mount", "-o", "remount,rw", self.folder)
+
+
+def mount(image: Path, folder: Path) -> None:
+    """Mount an image so that a fault makes it read-only."""
+    _run("mount", "-o", "loop,errors=remount-ro", image, folder)
+
+
+@contextlib.contextmanager
+def disk(folder: Path, image: Path) -> Iterator[Disk]:
+    """Mount a fresh file system of 32 MiB, kept in the file ``image``, at ``folder``, which is made."""
+    need_root()
+    folder.mkdir(parents=True, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(32 * 1024**2)
+    _run("mkfs.ext4", "-q", "-O", "^has_journal", image)
+    mount(image, folder)
+    try:
+        yield Disk(folder, image)
+    finally:
+        _run("umount", folder)
+
+
+def fill(folder: Path) -> Path:
+    """Fill the file system of ``folder`` to the last byte; return the file to remove when it is enough."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        piece = 1024**2
+        while piece:
+            try:
+                file.write(b"\xff" * piece)
+            except OSError:
+                piece //= 2
+    assert os.statvfs(folder).f_bavail == 0
+    return ballast
+
+
+def _run(*command: str | Path) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command} failed: {done.stderr}"
+    return done.stdout

@@ -1,0 +1,75 @@
+"""What the power is cut in: a state file under its real ``Database``, and a line for each change that is acknowledged.
+
+Usage: FOLDER RUNS SYNCHRONOUS. Lines of ``FOLDER/told.acks``: the number of a run and the state that was promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from barbossad.model.states import AttemptState, RunState, TaskState
+from barbossad.store import database as databases
+from barbossad.store.changes import AttemptEnded, AttemptStarting, Change, RunCreated, RunMoved
+from barbossad.store.database import Database
+from tests.helpers.records import NOON_MS, attempt, run, task
+
+SESSIONS = 3
+AT_ONCE = 6
+CREATED, STARTED, ENDED = "queued", "running", "succeeded"
+
+
+def steps(number: int) -> list[tuple[str, list[Change]]]:
+    """Return the three commits of a run's life."""
+    begun: dict[str, Any] = {"started_at_ms": NOON_MS + number}
+    ended = {**begun, "finished_at_ms": NOON_MS + number + 1}
+    output = attempt(AttemptState.SUCCEEDED, number=number, exit_code=0, **ended)
+    return [
+        (CREATED, [RunCreated(run(number))]),
+        (
+            STARTED,
+            [
+                RunMoved(run(number, state=RunState.RUNNING, **begun)),
+                AttemptStarting(task(number=number, **begun), attempt(number=number, **begun)),
+            ],
+        ),
+        (
+            ENDED,
+            [
+                AttemptEnded(task(TaskState.SUCCEEDED, number=number, outputs={"of": "x" * 900}, **ended), output),
+                RunMoved(run(number, state=RunState.SUCCEEDED, reason="y" * 700, **ended)),
+            ],
+        ),
+    ]
+
+
+async def work(path: Path, numbers: range, acks: int) -> None:
+    """Bring runs to their end, some at a time, and tell each step once it is committed."""
+    left = iter(numbers)
+
+    async def one_after_another(database: Database) -> None:
+        for number in left:
+            for state, changes in steps(number):
+                await database.record(changes, is_fact=state != CREATED)
+                os.write(acks, f"{number} {state}\n".encode())
+
+    async with Database.open(path, readers=1) as database:
+        await asyncio.gather(*(one_after_another(database) for _ in range(AT_ONCE)))
+
+
+def main(folder: str, runs: str, synchronous: str) -> None:
+    """Work in several sessions, so that the log is also seen to come and go."""
+    databases._WRITER_PRAGMAS = (*databases._WRITER_PRAGMAS, f"PRAGMA synchronous = {synchronous}")  # type: ignore[misc]
+    acks = os.open(Path(folder) / "told.acks", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    borders = [int(runs) * part // SESSIONS for part in range(SESSIONS + 1)]
+    for first, last in itertools.pairwise(borders):
+        asyncio.run(work(Path(folder) / "barbossa.db", range(first, last), acks))
+    os.close(acks)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,244 @@
+"""Attempts that outlive a daemon: adopted, started after all, tried again, or put before a person."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from barbossad.engine.transitions import MOST_INTERRUPTIONS
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import RunId, TaskId
+from barbossad.model.states import AttemptState, OnInterrupt, RunState, StopCause, TaskState, WaitsFor
+from barbossad.process.launcher import AttemptKey, EndCause, Finding, Verdict
+from tests.helpers import invariants
+from tests.helpers.house import LIMIT_SECONDS, House
+from tests.helpers.records import workflow
+from tests.helpers.waiting import eventually_async
+
+CHAIN = workflow({"a": [], "b": ["a"]}, name="chain")
+LIVE = Finding(Verdict.LIVE)
+NEVER = Finding(Verdict.NEVER_STARTED)
+
+
+def asking(policy: OnInterrupt, *, reboot: OnInterrupt = OnInterrupt.FAIL) -> WorkflowDefinition:
+    """Return the chain with what follows an interruption of its tasks."""
+    tasks = tuple(replace(task, on_interrupt=policy, on_reboot=reboot) for task in CHAIN.tasks)
+    return replace(CHAIN, tasks=tasks)
+
+
+async def running(house: House, definition: WorkflowDefinition = CHAIN) -> RunId:
+    """Start a run whose first task's process exists and is recorded."""
+    run_id = await house.start(definition)
+    (await house.launcher.next()).begin()
+    await until(house, run_id, "a", TaskState.RUNNING)
+    await house.settle()
+    return run_id
+
+
+async def until(house: House, run_id: RunId, task: str, state: TaskState) -> None:
+    """Return when a task is recorded in a state."""
+
+    def is_so() -> bool:
+        found = house.runs.get(run_id)
+        return found is not None and task in found.tasks and found.tasks[task].state is state
+
+    await eventually_async(is_so, LIMIT_SECONDS, f"task {task} is {state}")
+
+
+def key(run_id: RunId, task: str = "a", number: int = 1) -> AttemptKey:
+    return AttemptKey(run_id, TaskId(task), number)
+
+
+async def test_what_lives_is_adopted(path: Path) -> None:
+    """An attempt that goes on is not launched again, holds its slot, and its end is recorded as its own."""
+    async with House.open(path, CHAIN) as before:
+        run_id = await running(before)
+    async with House.open(path, CHAIN, limit=1) as after:
+        after.launcher.findings[key(run_id)] = LIVE
+        await after.recover()
+        assert after.launcher.launched == []
+        (adopted,) = after.launcher.adopted
+        assert after.engine.counts["running"] == 1
+        adopted.exit(0)
+        (await after.launcher.next()).exit(0)
+        details = await after.ended(run_id)
+        assert details.run.state is RunState.SUCCEEDED
+        assert [len(tries) for tries in details.attempts.values()] == [1, 1]
+        await eventually_async(lambda: adopted.is_released, LIMIT_SECONDS, "it is released after the commit")
+    assert invariants.broken(path) == []
+
+
+async def test_what_never_started_is_started_as_the_same_attempt(path: Path) -> None:
+    """Recorded as starting and never started: it is launched now, and no second attempt is made of it."""
+    async with House.open(path, CHAIN) as before:
+        run_id = await before.start(CHAIN)
+    async with House.open(path, CHAIN) as after:
+        after.launcher.findings[key(run_id)] = NEVER
+        await after.recover()
+        process = await after.launcher.next()
+        assert process.spec.key == key(run_id)
+        process.exit(0)
+        (await after.launcher.next()).exit(0)
+        details = await after.ended(run_id)
+        assert (details.run.state, len(details.attempts["a"])) == (RunState.SUCCEEDED, 1)
+
+
+async def test_a_run_that_was_being_cancelled_is_so_still(path: Path) -> None:
+    """What is adopted of a run that is being ended is stopped."""
+    async with House.open(path, CHAIN) as before:
+        run_id = await running(before)
+        before.launcher.launched[0].is_stubborn = True
+        await before.engine.cancel(run_id, "enough")
+    async with House.open(path, CHAIN) as after:
+        after.launcher.findings[key(run_id)] = LIVE
+        await after.recover()
+        details = await after.ended(run_id)
+        assert details.run.state is RunState.CANCELLED
+        assert len(after.launcher.adopted[0].stops) == 1
+
+
+async def test_an_adopted_timeout_counts_from_the_start(path: Path) -> None:
+    """The time that a task has had under the daemon before counts: an adopted one whose time is over is stopped."""
+    definition = workflow({"a": [], "b": ["a"]}, name="chain", task_timeout_seconds=0.2)
+    async with House.open(path, definition) as before:
+        run_id = await running(before, definition)
+        before.launcher.launched[0].is_stubborn = True
+    async with House.open(path, definition) as after:
+        after.launcher.findings[key(run_id)] = LIVE
+        await after.recover()
+        assert (await after.ended(run_id)).tasks["a"].state is TaskState.TIMED_OUT
+
+
+async def test_leaving_ends_nothing_and_launches_nothing(path: Path) -> None:
+    """At a restart what runs is left alone, and what was about to be launched is left to the next daemon."""
+    async with House.open(path, CHAIN) as house:
+        run_id = await running(house)
+        house.engine.leave()
+        house.launcher.launched[0].exit(0)
+        await until(house, run_id, "a", TaskState.SUCCEEDED)
+        assert house.launcher.launched[0].stops == []
+        assert len(house.launcher.launched) == 1
+    async with House.open(path, CHAIN) as after:
+        await after.recover()
+        (await after.launcher.next()).exit(0)
+        assert (await after.ended(run_id)).run.state is RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("policy", [OnInterrupt.RETRY, OnInterrupt.RESUME])
+async def test_interrupted_is_tried_again(path: Path, policy: OnInterrupt) -> None:
+    """The interrupted attempt stays as it was, and another follows."""
+    definition = asking(policy)
+    async with House.open(path, definition) as before:
+        run_id = await running(before, definition)
+    async with House.open(path, definition) as after:
+        await after.recover()
+        process = await after.launcher.next()
+        assert process.spec.key == key(run_id, number=2)
+        process.exit(0)
+        (await after.launcher.next()).exit(0)
+        details = await after.ended(run_id)
+        assert details.run.state is RunState.SUCCEEDED
+        states = [attempt.state for attempt in details.attempts["a"]]
+        assert states == [AttemptState.INTERRUPTED, AttemptState.SUCCEEDED]
+
+
+async def test_retry_has_an_end(path: Path) -> None:
+    """A task that is interrupted again and again is given up: it may be what brings the daemon down."""
+    definition = asking(OnInterrupt.RETRY)
+    async with House.open(path, definition) as first:
+        run_id = await running(first, definition)
+    for number in range(2, MOST_INTERRUPTIONS + 1):
+        async with House.open(path, definition) as again:
+            await again.recover()
+            assert (await again.launcher.next()).spec.key.number == number
+            await again.settle()
+    async with House.open(path, definition) as last:
+        await last.recover()
+        details = await last.ended(run_id)
+        assert details.run.state is RunState.INTERRUPTED
+        assert len(details.attempts["a"]) == MOST_INTERRUPTIONS
+        assert last.launcher.launched == []
+
+
+@pytest.mark.parametrize("is_approved", [True, False])
+async def test_a_person_decides(path: Path, is_approved: bool) -> None:
+    """Under ask the task waits, holding nothing, over a restart too, until somebody says what is to be."""
+    definition = asking(OnInterrupt.ASK)
+    async with House.open(path, definition) as before:
+        run_id = await running(before, definition)
+    for _ in range(2):
+        async with House.open(path, definition) as waiting:
+            await waiting.recover()
+            await until(waiting, run_id, "a", TaskState.WAITING)
+            assert waiting.engine.counts["running"] == 0
+            assert waiting.launcher.launched == []
+    async with House.open(path, definition) as after:
+        await after.recover()
+        assert not await after.engine.answer(run_id, "b", is_approved=True, words="x")
+        assert await after.engine.answer(run_id, "a", is_approved=is_approved, words="said anne")
+        assert not await after.engine.answer(run_id, "a", is_approved=True, words="again")
+        if is_approved:
+            (await after.launcher.next()).exit(0)
+            (await after.launcher.next()).exit(0)
+        details = await after.ended(run_id)
+        assert details.run.state is (RunState.SUCCEEDED if is_approved else RunState.INTERRUPTED)
+        assert is_approved or details.tasks["a"].reason == "said anne"
+    assert invariants.broken(path) == []
+
+
+async def test_cancel_ends_what_waits_for_a_person(path: Path) -> None:
+    """Nobody is asked any more about a run that was cancelled."""
+    definition = asking(OnInterrupt.ASK)
+    async with House.open(path, definition) as before:
+        run_id = await running(before, definition)
+    async with House.open(path, definition) as after:
+        await after.recover()
+        await after.engine.cancel(run_id, "enough")
+        details = await after.ended(run_id)
+        assert details.run.state is RunState.CANCELLED
+        assert details.tasks["a"].state is TaskState.CANCELLED
+        assert details.tasks["a"].waits_for is None
+
+
+async def test_host_down_is_for_on_reboot_to_decide(path: Path) -> None:
+    """A task that a shutdown of the host ended waits for the next boot under on_reboot, whatever on_interrupt says."""
+    definition = asking(OnInterrupt.FAIL, reboot=OnInterrupt.RESUME)
+    async with House.open(path, definition) as house:
+        run_id = await running(house, definition)
+        await house.engine.stop(0, StopCause.HOST_DOWN)
+        await until(house, run_id, "a", TaskState.WAITING)
+        details = await house.details(run_id)
+        assert details.tasks["a"].waits_for is WaitsFor.SLOT
+        assert details.attempts["a"][0].reason == "the host was shut down while it ran"
+    async with House.open(path, definition) as after:
+        await after.recover()
+        assert (await after.launcher.next()).spec.key.number == 2
+
+
+async def test_stopped_by_hand_is_not_tried_again(house: House) -> None:
+    """Who stops a unit by hand does not want it again."""
+    definition = asking(OnInterrupt.RETRY)
+    run_id = await running(house, definition)
+    house.launcher.launched[0]._end(EndCause.REMOVED, message="its unit was stopped by hand")
+    details = await house.ended(run_id)
+    assert details.tasks["a"].state is TaskState.INTERRUPTED
+
+
+async def test_drained(house: House) -> None:
+    """While the daemon is drained runs are recorded and wait, and it is told when nothing runs."""
+    run_id = await running(house)
+    house.engine.gate.drain(is_on=True)
+    waiting = asyncio.ensure_future(house.engine.drained())
+    later = await house.start(CHAIN)
+    assert "drained" in house.engine.waiting_reason()
+    house.launcher.launched[0].exit(0)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await waiting
+    await until(house, run_id, "a", TaskState.SUCCEEDED)
+    assert len(house.launcher.launched) == 1
+    house.engine.gate.drain(is_on=False)
+    started = {(await house.launcher.next()).spec.key.run_id for _ in range(2)}
+    assert started == {run_id, later}

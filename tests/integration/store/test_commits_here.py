@@ -1,0 +1,143 @@
+"""Which commits the event loop makes itself, and that order, durability and refusals are the same for those."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from barbossad.errors import StoreError
+from barbossad.model.states import RunState
+from barbossad.store import changes
+from barbossad.store import writer as writers
+from barbossad.store.changes import Change
+from barbossad.store.database import Database
+from tests.helpers.house import locked
+from tests.helpers.records import NOON_MS, run
+
+LIMIT_SECONDS = 20
+HERE = threading.get_ident()
+
+
+def created(number: int) -> list[Change]:
+    return [changes.RunCreated(run(number))]
+
+
+def moved(number: int, state: RunState) -> list[Change]:
+    return [changes.RunMoved(run(number, state=state, started_at_ms=NOON_MS, finished_at_ms=NOON_MS))]
+
+
+@pytest.fixture
+def threads(database: Database) -> Iterator[list[int]]:
+    """The threads that committed, in order."""
+    committed: list[int] = []
+
+    def see(sql: str) -> None:
+        if sql == "COMMIT":
+            committed.append(threading.get_ident())
+
+    connection = database._writer._connection._conn
+    connection.set_trace_callback(see)
+    yield committed
+    connection.set_trace_callback(None)
+
+
+async def numbers(database: Database) -> list[int]:
+    return [row[0] - NOON_MS for row in await database.read("SELECT id FROM runs ORDER BY id")]
+
+
+async def test_little_is_committed_on_the_loop(database: Database, threads: list[int]) -> None:
+    """A handful of steps that nothing waits before is committed by the loop itself, as one group."""
+    await asyncio.gather(*(database.record(created(number), is_fact=False) for number in range(3)))
+    await database.record(moved(0, RunState.RUNNING), is_fact=True)
+    assert threads == [HERE, HERE]
+    assert await numbers(database) == [0, 1, 2]
+
+
+async def test_much_is_committed_aside(database: Database, threads: list[int]) -> None:
+    """What takes long, or cannot be told how long it takes, leaves the loop to others."""
+    many = range(writers.STEPS_HERE + 1)
+    await asyncio.gather(*(database.record(created(number), is_fact=False) for number in many))
+    await database.write(lambda _tx: None)
+    assert len(threads) == 2
+    assert HERE not in threads
+
+
+async def test_what_follows_at_once_is_committed_aside(database: Database, threads: list[int]) -> None:
+    """Where one commit follows the other there is work: it is done beside the loop, in the order of the asking."""
+    later: list[asyncio.Future[None]] = []
+    first = database.record(created(0), is_fact=False)
+    first.add_done_callback(lambda _: later.append(database.record(moved(0, RunState.RUNNING), is_fact=True)))
+    await first
+    await later[0]
+    await database.record(moved(0, RunState.SUCCEEDED), is_fact=True)
+    assert [ident == HERE for ident in threads[:2]] == [True, False]
+    assert await database.read("SELECT state FROM runs") == [("succeeded",)]
+
+
+async def test_slow_disk(database: Database, threads: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a slow commit the loop leaves the disk to the thread, until it has been quick for a while."""
+    await database.record(created(0), is_fact=False)
+    database._writer._lately_seconds = 2 * writers.QUICK_SECONDS
+    monkeypatch.setattr(writers.time, "monotonic", lambda: 0.0)  # from now on commits take no time at all
+    for number in range(1, 20):
+        await database.record(created(number), is_fact=False)
+        await asyncio.sleep(0)
+    was_here = [ident == HERE for ident in threads]
+    assert was_here[:3] == [True, False, False]
+    assert was_here[-1]
+    assert was_here == [True, *sorted(was_here[1:])]
+
+
+async def test_locked_file_does_not_stop_the_loop(path: Path, threads: list[int]) -> None:
+    """The loop waits for nobody's lock: the thread does, and the change is made when the lock is gone."""
+    async with Database.open(path, busy_seconds=LIMIT_SECONDS) as patient:
+        await patient.record(created(0), is_fact=False)
+        with locked(path):
+            waiting = patient.record(created(1), is_fact=False)
+            for _ in range(50):  # the loop turns while the lock is held
+                await asyncio.sleep(0)
+            assert not waiting.done()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await waiting
+        assert await numbers(patient) == [0, 1]
+
+
+async def test_refused_on_the_loop(database: Database, path: Path) -> None:
+    """What the file refuses is refused to who asked and kept if it is a fact, whoever was to write it; in order."""
+    await database.record(created(0), is_fact=False)
+    with locked(path):
+        facts = [database.record(moved(0, RunState.RUNNING), is_fact=True)]
+        request = database.record(created(1), is_fact=False)
+        with pytest.raises(StoreError, match="database is locked"):
+            await request
+        facts.append(database.record(moved(0, RunState.SUCCEEDED), is_fact=True))
+        assert not facts[0].done()
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await asyncio.gather(*facts)
+    assert await database.read("SELECT id - ?, state FROM runs", (NOON_MS,)) == [(0, "succeeded")]
+
+
+async def test_fails_alone_on_the_loop(database: Database, threads: list[int]) -> None:
+    """A wrong step fails alone and leaves no transaction open."""
+    good = database.record(created(0), is_fact=False)
+    wrong = database.record(moved(7, RunState.RUNNING), is_fact=True)
+    other = database.record(created(1), is_fact=False)
+    done = await asyncio.gather(good, wrong, other, return_exceptions=True)
+    assert [type(result).__name__ for result in done] == ["NoneType", "StateError", "NoneType"]
+    assert set(threads) == {HERE}
+    assert await numbers(database) == [0, 1]
+    assert await database.write(lambda tx: tx.in_transaction) is True
+
+
+async def test_durable_when_answered(database: Database, path: Path) -> None:
+    """Whoever is answered can see the change from another connection, whichever thread made it."""
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        for number in range(20):
+            await database.record(created(number), is_fact=False)
+            assert other.execute("SELECT count(*) FROM runs").fetchone() == (number + 1,)

@@ -1,0 +1,196 @@
+"""What a state file does when the host fails it in smaller ways: damage, descriptors, room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from barbossad.errors import StoreError
+from barbossad.store.database import Database
+from barbossad.store.reserve import Reserve
+from tests.helpers import invariants, mounts
+from tests.helpers.waiting import eventually_async
+
+LIMIT_SECONDS = 20
+RESERVE = 1024 * 1024
+
+
+@contextlib.asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Database]:
+    async with Database.open(path, busy_seconds=0.05, retry_seconds=0.02, reserve_bytes=RESERVE) as database:
+        yield database
+
+
+def put(tx: sqlite3.Connection, size: int = 10) -> None:
+    tx.execute("INSERT INTO events (at_ms, kind, data) VALUES (1, 'test', ?)", ("x" * size,))
+
+
+async def healthy(database: Database) -> None:
+    await eventually_async(lambda: database.fault is None, LIMIT_SECONDS, "the state file takes changes again")
+
+
+@contextlib.contextmanager
+def descriptors(more: int) -> Iterator[None]:
+    """Let this process open only so many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_free = os.dup(0)
+    os.close(next_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_free + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_no_descriptors_at_start(path: Path) -> None:
+    """With any number of descriptors too few the file is refused with the reason, and is not hurt by the attempt."""
+    async with opened(path) as database:
+        await database.write(put)
+    refused = 0
+    for more in range(40):
+        try:
+            with descriptors(more):
+                async with opened(path):
+                    break
+        except StoreError as error:
+            assert "cannot open the state file" in str(error)  # noqa: PT017 (it may also be accepted)
+            refused += 1
+        assert invariants.broken(path) == []
+    assert 0 < refused < 39
+
+
+async def test_no_descriptors_while_it_is_open(path: Path) -> None:
+    """An open state file needs no descriptor more: it writes and reads on when the last one is taken."""
+    async with opened(path) as database:
+        with descriptors(0):
+            with pytest.raises(OSError, match="Too many open files") as full:
+                os.dup(0)
+            assert full.value.errno == errno.EMFILE
+            for _ in range(20):
+                await database.write(put)
+            assert await database.read("SELECT count(*) FROM events") == [(20,)]
+        assert database.fault is None
+    assert invariants.broken(path) == []
+
+
+async def test_page_that_goes_bad(path: Path) -> None:
+    """Damage that is met while the daemon runs is a fault, not a crash; mended, it goes on; left so, no start."""
+    async with opened(path) as database:
+        for _ in range(50):
+            await database.write(lambda tx: put(tx, 3000))
+    page = 4096
+    whole = path.read_bytes()
+    async with opened(path) as database:
+        ((root,),) = await database.read("SELECT rootpage FROM sqlite_schema WHERE name = 'events'")
+        with path.open("r+b") as file:
+            file.seek((root - 1) * page)
+            file.write(b"\xa5" * page)
+        with pytest.raises(StoreError, match="SQLITE_CORRUPT"):
+            await database.write(put)
+        assert database.fault is not None
+        fact = database.write(put, is_fact=True)
+        with path.open("r+b") as file:
+            file.seek((root - 1) * page)
+            file.write(whole[(root - 1) * page : root * page])
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await fact
+        await healthy(database)
+    assert invariants.broken(path) == []
+
+
+@pytest.mark.parametrize("name", ["barbossa.db", "barbossa.db-wal"])
+async def test_replaced_under_its_daemon(path: Path, name: str) -> None:
+    """A file that is no longer at its place takes no change that nobody would find again; put back, it goes on."""
+    async with opened(path) as database:
+        await database.write(put)
+        place = path.with_name(name)
+        away = place.with_suffix(".away")
+        place.rename(away)
+        with pytest.raises(StoreError, match="is not there any more"):
+            await database.write(put)
+        place.write_bytes(b"")
+        with pytest.raises(StoreError, match="is not the file that was opened"):
+            await database.write(put)
+        fact = database.write(put, is_fact=True)
+        away.replace(place)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await fact
+        await healthy(database)
+    assert invariants.broken(path) == []
+
+
+# -- the reserve -------------------------------------------------------------------------------------------
+
+
+async def test_reserve_is_really_allocated(path: Path) -> None:
+    """The reserve occupies its room on the disk, and one with a hole in it is not taken for one."""
+    file = path.with_suffix(".reserve")
+    async with opened(path) as database:
+        assert database.reserve_bytes == RESERVE
+        assert file.stat().st_blocks * 512 >= RESERVE
+    file.unlink()
+    with file.open("wb") as hollow:
+        hollow.truncate(RESERVE)
+    async with opened(path):
+        assert file.stat().st_blocks * 512 >= RESERVE
+
+
+async def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """On a disk without a byte left even a DELETE fails; with the reserve given up it works, and facts are recorded."""
+    with mounts.tmpfs(tmp_path / "disk", "12m") as folder:
+        path = folder / "barbossa.db"
+        async with opened(path) as database:
+            await database.write(lambda tx: put(tx, 200_000))
+            ballast = mounts.fill(folder)
+            with pytest.raises(StoreError, match="SQLITE_FULL"):
+                await database.write(lambda tx: tx.execute("DELETE FROM events"))
+            fact = database.write(put, is_fact=True)
+            async with asyncio.timeout(LIMIT_SECONDS):
+                await fact
+            assert database.reserve_bytes == 0
+            assert database.fault is not None, "nothing new is started on the reserve"
+            await database.write(lambda tx: tx.execute("DELETE FROM events WHERE length(data) > 100"))
+            assert await database.read("SELECT count(*) FROM events") == [(1,)]
+            assert database.fault is not None
+            ballast.unlink()
+            await healthy(database)
+            assert database.reserve_bytes == RESERVE
+        assert invariants.broken(path) == []
+    said = [record.__dict__.get("action") for record in caplog.records if record.name.startswith("barbossad.store")]
+    assert said == ["store_refused", "store_reserve_used", "store_reserve_kept", "store_recovered"]
+
+
+async def test_reserve_is_used_up_too(tmp_path: Path) -> None:
+    """A disk that stays full when the reserve is eaten up refuses as before, and goes on when there is room."""
+    with mounts.tmpfs(tmp_path / "disk", "12m") as folder:
+        path = folder / "barbossa.db"
+        async with opened(path) as database:
+            ballast = mounts.fill(folder)
+            large = database.write(lambda tx: put(tx, 3_000_000), is_fact=True)
+            await eventually_async(lambda: database.reserve_bytes == 0, LIMIT_SECONDS, "the reserve is given up")
+            with pytest.raises(StoreError, match="SQLITE_FULL"):
+                await database.write(lambda tx: put(tx, 3_000_000))
+            assert not large.done()
+            ballast.unlink()
+            async with asyncio.timeout(LIMIT_SECONDS):
+                await large
+            await healthy(database)
+            assert database.reserve_bytes == RESERVE
+        assert invariants.broken(path) == []
+
+
+def test_no_room_for_a_reserve(tmp_path: Path) -> None:
+    """It is not made where it would take the last room, and nothing of the attempt stays."""
+    with mounts.tmpfs(tmp_path / "disk", "1m") as folder:
+        reserve = Reserve(folder / "barbossa.reserve", 700 * 1024)
+        assert reserve.make() is False
+        assert list(folder.iterdir()) == []
+        assert reserve.kept_bytes == 0

@@ -1,0 +1,350 @@
+"""What a task in a unit of its own is given and kept from, how its end is told, and what the daemon's unit may do."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.helpers.service import CONFIG, UNITS, WAIT_SECONDS, Service
+from tests.helpers.waiting import eventually
+
+MOST_EXPOSED = 2.5
+
+
+@pytest.fixture
+def running(service: Service) -> Iterator[Service]:
+    """Return the service, started, with a user for tasks."""
+    service.container.run("id -u deckhand >/dev/null 2>&1 || useradd --create-home deckhand")
+    service.start()
+    yield service
+    service.container.run("systemctl stop 'barbossa-*.service'", check=False)
+
+
+def run(service: Service, task: str, *, name: str = "look") -> dict[str, Any]:
+    """Run a workflow of one task, given as the lines below its id; return the task as it ended."""
+    lines = "".join(f"    {line}\n" for line in task.strip().splitlines())
+    service.apply(f"name: {name}\ntasks:\n  - id: task\n{lines}")
+    service.ctl(f"start {name} --wait", check=False)
+    found: dict[str, Any] = service.get_run(newest(service))["tasks"][0]
+    return found
+
+
+def newest(service: Service) -> str:
+    """Return the newest run."""
+    return service.ctl("ps --all --json").stdout.partition('"id": "')[2].partition('"')[0]
+
+
+def printed(service: Service) -> str:
+    """Return what the task of the newest run printed."""
+    return service.ctl(f"logs {newest(service)} task").stdout
+
+
+# -- every end in words --------------------------------------------------------------------------------------------
+
+ENDS = {
+    "exit code": ("shell: exit 9", "failed", "exit code 9"),
+    "exit code like one of systemd's": ("shell: exit 203", "failed", "exit code 203"),
+    "signal": ("shell: kill -SEGV $$", "failed", "killed by signal 11 (SIGSEGV)"),
+    "timeout": ("timeout: 300ms\nshell: exec sleep 4711", "timed_out", "it did not end within its timeout of 0.3 s"),
+    "no such file": ("shell: [/no/such/program]", "failed", "cannot start '/no/such/program': it does not exist"),
+    "not on the PATH": ("shell: [nosuchprogram]", "failed", "there is no such program on the task's PATH"),
+    "not executable": ("shell: [/etc/passwd]", "failed", "cannot start '/etc/passwd': it is not executable (chmod +x)"),
+    "no interpreter": ("shell: [/opt/strange]", "failed", "the interpreter named in its first line does not exist"),
+    "no working directory": (
+        "working_dir: /no/such\nshell: 'true'",
+        "failed",
+        "cannot enter the working directory '/no/such': it does not exist",
+    ),
+    "working directory of others": (
+        "run_as: deckhand\nworking_dir: /root\nshell: 'true'",
+        "failed",
+        "cannot enter the working directory '/root': it may not be entered by this user",
+    ),
+    "no such user": ("run_as: nobodyhere\nshell: 'true'", "failed", "no such user 'nobodyhere'"),
+    "no such path": (
+        "sandbox: {profile: strict, writable: [/no/such]}\nshell: 'true'",
+        "failed",
+        "does each path under 'writable' exist?",
+    ),
+    "a property that systemd does not take": (
+        "sandbox: {systemd: {CPUWeight: 99999999}}\nshell: 'true'",
+        "failed",
+        "systemd refuses its unit",
+    ),
+    "file size": (
+        "limits: {file_size: 64K}\nshell: exec head -c 100K /dev/zero >/root/big",
+        "failed",
+        "killed by signal 25 (SIGXFSZ)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_every_end_is_told_in_words(running: Service, case: str) -> None:
+    """How a task ended, or why it could not start, is a sentence of its own."""
+    running.container.run("printf '#!/no/interpreter\\n' >/opt/strange; chmod +x /opt/strange")
+    running.container.write(CONFIG, "tasks: {systemd_properties: [CPUWeight]}\n")
+    running.systemctl("reload barbossad")
+    task, state, words = ENDS[case]
+    found = run(running, task)
+    assert (found["state"], words in found["reason"]) == (state, True), found["reason"]
+
+
+def test_the_cost_is_recorded(running: Service) -> None:
+    """An attempt has its processor time, its unit, and who started it."""
+    found = run(running, "shell: i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
+    (attempt,) = found["attempts"]
+    assert attempt["cpu_seconds"] > 0.01
+    assert attempt["launcher"] == "systemd"
+    assert re.fullmatch(r"barbossa-[0-9a-z]{10}-task-1\.service", attempt["unit"])
+
+
+# -- what it is given and kept from ----------------------------------------------------------------------------------
+
+
+def unit_of(service: Service, task: str) -> tuple[str, dict[str, str]]:
+    """Start a task that sleeps; return its unit and the unit's properties."""
+    lines = "".join(f"    {line}\n" for line in task.strip().splitlines())
+    service.apply(f"name: asleep\ntasks:\n  - id: task\n{lines}    shell: exec sleep 4711\n")
+    run_id = service.start_run("asleep")
+    eventually(lambda: service.get_run(run_id)["tasks"][0]["state"] == "running", WAIT_SECONDS, "it runs")
+    unit = service.get_run(run_id)["tasks"][0]["attempts"][0]["unit"]
+    shown = service.systemctl(f"show {unit}").stdout
+    return unit, dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+
+def test_limits_are_set(running: Service) -> None:
+    """Each limit is a property of the unit; those of processes hold here, those of control groups where they can."""
+    _, found = unit_of(
+        running,
+        "limits: {memory: 64M, cpu: 150%, processes: 20, open_files: 99, io_weight: 50, file_size: 1M}",
+    )
+    wanted = {
+        "MemoryMax": str(64 * 1024**2),
+        "MemorySwapMax": "0",
+        "CPUQuotaPerSecUSec": "1.500000s",
+        "TasksMax": "20",
+        "LimitNOFILE": "99",
+        "IOWeight": "50",
+        "LimitFSIZE": str(1024**2),
+    }
+    assert {name: found[name] for name in wanted} == wanted
+    assert found["Slice"] == "barbossa.slice"
+    limits = running.container.run(f"cat /proc/{found['MainPID']}/limits").stdout
+    assert re.search(r"Max open files +99 +99", limits)
+
+
+def test_user_group_and_dynamic(running: Service) -> None:
+    """A task runs as whom it says, with that user's groups, home and environment, and its outputs are read."""
+    found = run(running, "run_as: deckhand\nshell: id -un; pwd; echo $HOME $USER; echo who=me >>$BARBOSSA_OUTPUT")
+    assert printed(running) == "deckhand\n/home/deckhand\n/home/deckhand deckhand\n"
+    assert found["outputs"] == {"who": "me"}
+    run(running, "run_as: {user: deckhand, group: barbossa}\nshell: id -gn")
+    assert printed(running) == "barbossa\n"
+    found = run(running, "run_as: {dynamic: true}\nshell: id -u; echo who=new >>$BARBOSSA_OUTPUT")
+    assert int(printed(running)) > 60_000
+    assert found["outputs"] == {"who": "new"}
+
+
+def test_standard_profile(running: Service) -> None:
+    """Unasked, a task gains no privileges and reaches neither the daemon's socket nor systemd."""
+    script = """\
+shell: |
+  grep NoNewPrivs /proc/self/status
+  ls /run/barbossa/barbossad.sock 2>&1 || true
+  systemctl is-active barbossad 2>&1 || true
+  touch /tmp/mine; touch /root/theirs && echo wrote
+"""
+    found = run(running, script)
+    seen = printed(running)
+    assert "NoNewPrivs:\t1" in seen
+    assert "/run/barbossa/barbossad.sock'" in seen
+    assert "active\n" not in seen.replace("inactive", "")
+    assert "wrote" in seen
+    assert running.container.run("ls /tmp/mine", check=False).returncode != 0
+    assert found["attempts"][0]["in_force"] == {"sandbox": "standard"}
+
+
+def test_none_profile(running: Service) -> None:
+    """Without a profile a task may do what root may."""
+    run(running, "sandbox: none\nshell: systemctl is-active barbossad; grep NoNewPrivs /proc/self/status")
+    assert printed(running) == "active\nNoNewPrivs:\t0\n"
+
+
+def test_strict_profile(running: Service) -> None:
+    """Strict means a user of its own, no network, and no writing but where it is declared."""
+    running.container.run("mkdir -p /srv/open && chmod 1777 /srv/open")
+    script = """\
+sandbox: {profile: strict, writable: [/srv/open]}
+shell: |
+  test $(id -u) != 0 && echo not root
+  touch /srv/open/yes && echo wrote
+  touch /srv/no 2>/dev/null || echo kept out
+  touch /var/tmp/private && echo own tmp
+  grep -c : /proc/net/dev
+  echo o=1 >>"$BARBOSSA_OUTPUT"
+"""
+    found = run(running, script)
+    assert printed(running) == "not root\nwrote\nkept out\nown tmp\n1\n"
+    assert found["outputs"] == {"o": "1"}
+    in_force = found["attempts"][0]["in_force"]
+    assert (in_force["sandbox"], in_force["writable"], in_force["network"]) == ("strict", ["/srv/open"], False)
+    shown = running.ctl(f"run get {newest(running)}").stdout
+    assert "strict" in shown
+
+
+def test_offline_profile(running: Service) -> None:
+    """Offline is standard with nothing but a loopback."""
+    run(running, "sandbox: offline\nshell: tail -n +3 /proc/net/dev | wc -l; touch /root/theirs && echo wrote")
+    assert printed(running) == "1\nwrote\n"
+
+
+def test_raw_properties_need_to_be_allowed(running: Service) -> None:
+    """A raw property is set if the config lists it, and refused by name if it does not."""
+    task = "sandbox: {systemd: {OOMScoreAdjust: 77}}"
+    refused = run(running, f"{task}\nshell: 'true'")
+    assert "'OOMScoreAdjust'" in refused["reason"]
+    assert "tasks.systemd_properties" in refused["reason"]
+    running.container.write(CONFIG, "tasks: {systemd_properties: [OOMScoreAdjust]}\n")
+    running.systemctl("reload barbossad")
+    _, found = unit_of(running, task)
+    assert found["OOMScoreAdjust"] == "77"
+
+
+def test_arguments_and_values_arrive_byte_for_byte(running: Service) -> None:
+    """Nothing that systemd might expand, split or leave out is."""
+    odd = "a $HOME ${HOME} $$ %n %% \\ ' \" ` tab\t bell\a line\n escape\x1b é \ufffe end "
+    words = ["$HOME", "${HOME}x", "$$", "%n", "a  b", "", "{{ params.odd }}"]
+    workflow = {
+        "name": "bytes",
+        "params": {"odd": {"type": "string", "default": odd}},
+        "tasks": [
+            {"id": "words", "python": {"file": "/root/show.py", "args": words}},
+            {"id": "env", "shell": "printf %s \"$odd\" | od -An -tx1 -v | tr -d ' \\n'"},
+        ],
+    }
+    running.container.write("/root/show.py", "import json, sys; print(json.dumps(sys.argv[1:]))\n")
+    running.apply(json.dumps(workflow))
+    running.ctl("start bytes --wait")
+    run_id = newest(running)
+    assert json.loads(running.ctl(f"logs {run_id} words").stdout) == [*words[:-1], odd]
+    assert running.ctl(f"logs {run_id} env").stdout.strip() == odd.encode().hex()
+
+
+def test_nothing_of_a_task_is_left(running: Service) -> None:
+    """Double forks, ignored signals, closed streams and held pipes: the task ends, and nothing of it lives."""
+    script = """\
+grace: 500ms
+timeout: 1s
+shell: |
+  trap '' TERM
+  (setsid sleep 4711 & ) ; setsid sh -c 'trap "" TERM; sleep 4711' &
+  exec >/dev/null 2>&1
+  sleep 4711
+"""
+    found = run(running, script)
+    assert found["state"] == "timed_out"
+    assert running.processes("sleep 4711") == []
+    found = run(running, "shell: setsid sleep 4711 & echo left")
+    assert (found["state"], printed(running)) == ("succeeded", "left\n")
+    assert running.processes("sleep 4711") == []
+
+
+def test_a_detached_process_stays(running: Service) -> None:
+    """With detach, what the first process leaves behind is left alone."""
+    found = run(running, "detach: true\nshell: setsid sleep 4711 >/dev/null 2>&1 & echo left")
+    assert found["state"] == "succeeded"
+    eventually(lambda: len(running.processes("sleep 4711")) == 1, WAIT_SECONDS, "it goes on")
+    running.container.run(f"kill -KILL {running.processes('sleep 4711')[0]}")
+
+
+def test_secrets_are_nowhere_to_be_read(running: Service) -> None:
+    """A secret is in the environment of its task, and neither in the unit's properties nor in the log."""
+    running.container.write("/etc/barbossa/secrets/word", "correct-horse-battery\n")
+    running.container.run("chmod 0600 /etc/barbossa/secrets/word")
+    unit, found = unit_of(running, "secrets: {WORD: word}")
+    assert "correct-horse" not in str(found)
+    assert "correct-horse" in running.container.run(f"tr '\\0' '\\n' </proc/{found['MainPID']}/environ").stdout
+    running.systemctl(f"stop {unit}")
+    run(running, 'secrets: {WORD: word}\nshell: echo "it is $WORD"')
+    assert printed(running) == "it is ***\n"
+
+
+# -- the daemon beside its tasks -------------------------------------------------------------------------------------
+
+
+def test_restart_leaves_tasks_alone_and_stop_ends_them(running: Service) -> None:
+    """`systemctl restart` does not touch a task; `systemctl stop` ends it and records that."""
+    unit, found = unit_of(running, "grace: 5s")
+    run_id = newest(running)
+    running.systemctl("restart barbossad")
+    assert running.property("MainPID", unit) == found["MainPID"]
+    assert running.get_run(run_id)["tasks"][0]["state"] == "running"
+    running.systemctl(f"stop {UNITS}")
+    assert running.processes("sleep 4711") == []
+    running.start()
+    task = running.get_run(run_id)["tasks"][0]
+    assert (task["state"], task["reason"]) == ("interrupted", "the daemon was stopped while it ran")
+
+
+def test_daemon_reload_of_systemd_does_not_disturb(running: Service) -> None:
+    """`systemctl daemon-reload` under a running task changes nothing for it."""
+    _, found = unit_of(running, "grace: 5s")
+    run_id = newest(running)
+    running.systemctl("daemon-reload")
+    running.container.run(f"kill -KILL {int(found['MainPID'])}")
+    eventually(lambda: running.get_run(run_id)["finished_at"] is not None, WAIT_SECONDS, "it ends")
+    assert running.get_run(run_id)["tasks"][0]["reason"] == "killed by signal 9 (SIGKILL)"
+
+
+def test_drain(running: Service) -> None:
+    """Draining starts nothing new, waits for what runs, and is over after --end."""
+    unit, _ = unit_of(running, "grace: 5s")
+    assert running.ctl("daemon drain --timeout 0.2", check=False).returncode == 6
+    assert "draining" in running.ctl("status").stdout
+    running.apply("name: later\ntasks: [{id: task, shell: echo done}]\n")
+    run_id = running.start_run("later")
+    task = running.get_run(run_id)["tasks"][0]
+    assert task["state"] == "waiting"
+    assert "drained" in task["reason"]
+    waiting = running.container.start("barbossactl daemon drain")
+    running.systemctl(f"kill --signal=KILL {unit}")
+    assert waiting.wait(WAIT_SECONDS) == 0
+    assert waiting.stdout is not None
+    waiting.stdout.close()
+    assert running.get_run(run_id)["tasks"][0]["state"] == "waiting"
+    running.ctl("daemon drain --end")
+    eventually(lambda: running.get_run(run_id)["state"] == "succeeded", WAIT_SECONDS, "it goes on")
+
+
+def test_dbus_may_be_restarted(running: Service) -> None:
+    """The connection to systemd is made anew, and no end of a task is missed."""
+    _, found = unit_of(running, "grace: 5s")
+    run_id = newest(running)
+    running.systemctl("restart dbus", check=False)
+    running.container.run(f"kill -KILL {int(found['MainPID'])}")
+    eventually(lambda: running.get_run(run_id)["finished_at"] is not None, WAIT_SECONDS, "its end is found")
+
+
+def test_exposure_of_the_daemon(running: Service) -> None:
+    """By systemd's own measure the daemon's unit is hardly exposed."""
+    verdict = running.container.run("systemd-analyze security --no-pager barbossad.service", check=False).stdout
+    found = re.search(r"Overall exposure level for barbossad.service: ([0-9.]+)", verdict)
+    assert found is not None, verdict
+    assert float(found[1]) <= MOST_EXPOSED
+
+
+def test_status_names_the_launcher(running: Service) -> None:
+    """Under systemd that is the launcher, and nothing is lacking."""
+    status = json.loads(running.ctl("status --json").stdout)
+    assert status["launcher"] == {"name": "systemd", "lacks": []}
+
+
+def test_systemd_can_be_demanded(service: Service) -> None:
+    """With tasks.launcher: systemd a daemon that is no service of it says so and ends."""
+    service.container.write(CONFIG, "tasks: {launcher: systemd}\n")
+    refused = service.container.run("barbossad", check=False)
+    assert refused.returncode == 1
+    assert "no service of the system's systemd" in refused.stderr

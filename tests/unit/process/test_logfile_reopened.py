@@ -1,0 +1,79 @@
+"""A log that a daemon left in the middle is gone on with, cut to where it is known to be right."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from barbossad.process.logfile import LogFile, tail_folder
+
+PATH = "day/run.log"
+CAP = 64 * 1024
+
+
+def record(number: int, size: int = 60) -> bytes:
+    """Return a record that tells its place."""
+    return b"2026-01-01T00:00:00.000000000Z stdout F %08d %s\n" % (number, b"x" * size)
+
+
+def whole(folder: Path) -> bytes:
+    """Return everything that the log has on disk, in order."""
+    file = folder / PATH
+    parts = [file.read_bytes()]
+    tail = tail_folder(file)
+    if tail.exists():
+        parts += [(tail / str(n)).read_bytes() for n in sorted(int(e.name) for e in tail.iterdir() if e.name.isdigit())]
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 300, 600, 3000])
+def test_reopened_log_goes_on(tmp_path: Path, count: int) -> None:
+    """Written by two daemons, one after the other, the file is what one daemon would have written."""
+    alone, first = LogFile(tmp_path / "a", PATH, CAP), LogFile(tmp_path / "b", PATH, CAP)
+    for log in (alone, first):
+        for number in range(count + 1):
+            log.write(record(number))
+    first.close()
+    second = LogFile.reopen(tmp_path / "b", PATH, CAP, None)
+    assert second.end_cursor == alone.end_cursor
+    for log in (alone, second):
+        for number in range(count + 1, count + 200):
+            log.write(record(number))
+    assert second.snapshot() == alone.snapshot()
+    assert whole(tmp_path / "b") == whole(tmp_path / "a")
+    assert second.finish() == alone.finish()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_written_last_is_taken_back(tmp_path: Path, seed: int) -> None:
+    """Cut off at the cursor of the read that was in flight, wherever files and segments change, and written again."""
+    chance = random.Random(seed)
+    alone, log = LogFile(tmp_path / "a", PATH, CAP), LogFile(tmp_path / "b", PATH, CAP)
+    for number in range(chance.randrange(1, 900)):
+        for target in (alone, log):
+            target.write(record(number))
+    chunk = b"".join(record(10_000 + number) for number in range(chance.randrange(1, 60)))
+    end = log.end_cursor
+    log.write(chunk[: chance.randrange(1, len(chunk)) // 100 * 100 or 100])  # a part of it was written before the kill
+    log.close()
+    again = LogFile.reopen(tmp_path / "b", PATH, CAP, end)
+    assert again.end_cursor == end
+    for target in (alone, again):
+        target.write(chunk)
+    assert again.end_cursor == alone.end_cursor
+    assert whole(tmp_path / "b")[-len(chunk) :] == chunk
+    again.finish()
+    alone.finish()
+
+
+def test_torn_record_is_ended(tmp_path: Path) -> None:
+    """Without a cursor to cut to, a record that was not written whole ends where it stops."""
+    (tmp_path / "day").mkdir()
+    (tmp_path / PATH).write_bytes(record(1) + b"2026-01-01T00:00:00.000000000Z stdout F torn")
+    log = LogFile.reopen(tmp_path, PATH, CAP, None)
+    log.write(record(2))
+    log.close()
+    assert (tmp_path / PATH).read_bytes().splitlines()[1].endswith(b"torn")
+    assert (tmp_path / PATH).read_bytes().endswith(record(2))

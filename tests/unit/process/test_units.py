@@ -1,0 +1,133 @@
+"""What a task's unit is called and made of, without a systemd."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from barbossad.model.isolation import Isolation, Limits, RunAs, Sandbox, SandboxProfile
+from barbossad.model.names import RunId, TaskId
+from barbossad.process import profiles, units
+from barbossad.process.launcher import AttemptKey, LaunchSpec
+from barbossad.process.units import Files
+
+KEY = AttemptKey(RunId("01m89539n0"), TaskId("a-b_C-3"), 12)
+SPEC = LaunchSpec(key=KEY, argv=("/bin/true",), env={"PATH": "/usr/bin:relative:/bin"}, working_dir="/srv")
+FILES = Files(environment="/run/e", credentials={}, runtime_folder="barbossa-tasks/x")
+
+
+def made(spec: LaunchSpec = SPEC, files: Files = FILES, foreign: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the properties as plain values."""
+    found = units.properties(spec, spec.argv, files, foreign)
+    assert len(dict(found)) == len(found), "a property is given twice"
+    return {name: variant.value for name, variant in found}
+
+
+def test_names_lead_back() -> None:
+    """A unit's name tells the attempt that it is of, whatever dashes its task has."""
+    assert units.unit_name(KEY) == "barbossa-01m89539n0-a-b_C-3-12.service"
+    assert units.key_of(units.unit_name(KEY)) == KEY
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["barbossad.service", "barbossa-01m89539n0-x.service", "barbossa-01m89539n0-x-0.service", "barbossa-x-y-1.service",
+     "barbossa-01m89539n0-x-1.scope", "xbarbossa-01m89539n0-x-1.service"],
+)  # fmt: skip
+def test_other_names(name: str) -> None:
+    """What is not named as we name units is nobody's."""
+    assert units.key_of(name) is None
+
+
+def test_what_every_unit_has() -> None:
+    """Its end is kept, its tree is one control group, nothing is expanded, and its user is said."""
+    found = made(replace(SPEC, argv=("/bin/echo", "$HOME", "$$", "a")))
+    assert found["Type"] == "exec"
+    assert found["RemainAfterExit"] is True
+    assert found["KillMode"] == "control-group"
+    assert found["Slice"] == "barbossa.slice"
+    assert found["User"] == "root"
+    assert found["ExecStart"] == [["/bin/echo", ["/bin/echo", "$$HOME", "$$$$", "a"], False]]
+    assert found["ExecSearchPath"] == ["/usr/bin", "/bin"]
+    assert (found["StandardOutputFileDescriptor"], found["StandardErrorFileDescriptor"]) == (0, 1)
+    assert found["EnvironmentFiles"] == [["/run/e", False]]
+    assert "RuntimeMaxUSec" not in found
+
+
+def test_times() -> None:
+    """systemd waits a little longer than the daemon before it ends a task whose time is over."""
+    found = made(replace(SPEC, timeout_seconds=1.5, grace_seconds=0.0))
+    assert found["RuntimeMaxUSec"] == 3_500_000
+    assert found["TimeoutStopUSec"] == 1, "0 would mean for ever"
+
+
+def test_foreign_variables_are_unset() -> None:
+    """What systemd adds to every service, and what its own environment has, is taken out unless the task sets it."""
+    found = made(replace(SPEC, env={"LANG": "C", "PATH": "/bin"}), foreign=("LANG", "EVIL"))
+    assert "EVIL" in found["UnsetEnvironment"]
+    assert "INVOCATION_ID" in found["UnsetEnvironment"]
+    assert "LANG" not in found["UnsetEnvironment"]
+
+
+def test_user_group_dynamic_detach_and_credentials() -> None:
+    """Each wish is the property that systemd has for it."""
+    found = made(replace(SPEC, isolation=Isolation(run_as=RunAs(user="shop", group="data")), detach=True))
+    assert (found["User"], found["Group"], found["KillMode"]) == ("shop", "data", "process")
+    dynamic = replace(SPEC, isolation=Isolation(run_as=RunAs(is_dynamic=True)))
+    found = made(dynamic, replace(FILES, credentials={"script": "/run/s"}))
+    assert found["DynamicUser"] is True
+    assert "User" not in found
+    assert found["LoadCredential"] == [["script", "/run/s"]]
+
+
+def test_limits() -> None:
+    """What is limited is set, in systemd's units, and what is not is left alone."""
+    limits = Limits(memory_bytes=1 << 20, cpu_percent=150, processes=7, open_files=9, io_weight=50, file_size_bytes=5)
+    found = made(replace(SPEC, isolation=Isolation(limits=limits)))
+    assert found["MemoryMax"] == 1 << 20
+    assert found["MemorySwapMax"] == 0
+    assert found["CPUQuotaPerSecUSec"] == 1_500_000
+    assert (found["TasksMax"], found["LimitNOFILE"], found["IOWeight"], found["LimitFSIZE"]) == (7, 9, 50, 5)
+    assert made().keys().isdisjoint({"MemoryMax", "MemorySwapMax", "CPUQuotaPerSecUSec", "TasksMax"})
+
+
+@pytest.mark.parametrize("profile", SandboxProfile)
+def test_profiles(profile: SandboxProfile) -> None:
+    """A profile's properties are those of its table; each but none keeps from the ways to the daemon and to systemd."""
+    found = made(replace(SPEC, isolation=Isolation(sandbox=Sandbox(profile=profile))))
+    wanted = {name: variant.value for name, variant in profiles.BY_PROFILE[profile].items()}
+    assert {name: found[name] for name in wanted} == wanted
+    assert ("InaccessiblePaths" in found) is (profile is not SandboxProfile.NONE)
+
+
+def test_what_a_task_says_otherwise() -> None:
+    """Network and writable paths change the profile, and a raw property takes the place of the profile's."""
+    sandbox = Sandbox(
+        profile=SandboxProfile.STRICT,
+        network=True,
+        writable=("/srv",),
+        properties={"ProtectSystem": "full", "Nice": 3, "ReadOnlyPaths": ("/etc",), "PrivateUsers": True},
+    )
+    found = units.properties(replace(SPEC, isolation=Isolation(sandbox=sandbox)), SPEC.argv, FILES, ())
+    typed = {name: (variant.signature, variant.value) for name, variant in found}
+    assert typed["PrivateNetwork"] == ("b", False)
+    assert typed["ReadWritePaths"] == ("as", ["/srv"])
+    assert typed["ProtectSystem"] == ("s", "full")
+    assert typed["Nice"] == ("i", 3)
+    assert typed["ReadOnlyPaths"] == ("as", ["/etc"])
+    assert typed["PrivateUsers"] == ("b", True)
+
+
+def test_environment_file() -> None:
+    """Whatever systemd's reader would understand is escaped; what it drops goes by the shell, with the arguments."""
+    plain, odd = units.environment_file({"A": 'a "b" \\ $x `y`\nz', "B": ""}, ["x"])
+    assert plain.decode() == 'A="a \\"b\\" \\\\ \\$x \\`y\\`\nz"\nB=""\n'
+    assert odd == b""
+    plain, odd = units.environment_file({"A": "bell\a", "B": "it's"}, ["echo", "a b", "c'd"])
+    assert plain == b'B="it\'s"\n'
+    assert odd.decode() == "export A='bell\a'\nset -- echo 'a b' 'c'\"'\"'d'\n"
+    assert units.environment_file({}, ["no \ufffe character"])[1]
+    found = made(files=replace(FILES, exports="/run/x"))
+    assert found["ExecStart"][0][1] == ["/bin/sh", "-c", '. "$$0" && exec "$$@"', "/run/x"]

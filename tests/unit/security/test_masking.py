@@ -1,0 +1,191 @@
+"""No form of a secret passes, however the output is cut up, and nothing else is touched or kept back."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import shlex
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from barbossad.security.forms import forms_of
+from barbossad.security.masking import STARS, Masking, make_mask_of
+
+SECRET = "p4ss w'rd/\"$x%&+~é§ü:<tag>"
+KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\nAoIBAQC7VJTUt9Us8cKB\nxyz\n-----END KEY-----\n"
+
+
+def in_pieces(masking: Masking, pieces: list[bytes]) -> bytes:
+    mask = masking.mask()
+    return b"".join([*(mask.feed(piece) for piece in pieces), mask.feed(b"", is_last=True)])
+
+
+def reference(data: bytes, forms: frozenset[bytes]) -> bytes:
+    """Mask the slow way: mark every byte of every form, wherever it stands."""
+    marked = bytearray(len(data))
+    starts = set()
+    for start in range(len(data)):
+        for form in forms:
+            if data.startswith(form, start):
+                if not marked[start]:
+                    starts.add(start)
+                marked[start : start + len(form)] = b"\1" * len(form)
+    given = bytearray()
+    for position, byte in enumerate(data):
+        if position in starts:
+            given += STARS
+        if not marked[position]:
+            given.append(byte)
+    return bytes(given)
+
+
+def written(secret: str) -> dict[str, bytes]:
+    raw = secret.encode()
+    return {
+        "raw": raw,
+        "base64": base64.b64encode(raw),
+        "base64 without padding": base64.b64encode(raw).rstrip(b"="),
+        "base64 of a line": base64.b64encode(raw + b"\n"),
+        "url-safe base64": base64.urlsafe_b64encode(raw),
+        "hex": raw.hex().encode(),
+        "HEX": raw.hex().upper().encode(),
+        "url": quote(raw, safe="").encode(),
+        "url path": quote(raw).encode(),
+        "url small": quote(raw, safe="").lower().encode() if secret.islower() else quote(raw, safe="").encode(),
+        "form": quote_plus(raw).encode(),
+        "json": json.dumps(secret)[1:-1].encode(),
+        "json as UTF-8": json.dumps(secret, ensure_ascii=False)[1:-1].encode(),
+        "json of PHP": json.dumps(secret)[1:-1].replace("/", "\\/").encode(),
+        "json for HTML": "".join(f"\\u{ord(c):04x}" if c in "<>&'" else c for c in json.dumps(secret)[1:-1]).encode(),
+        "shell": shlex.quote(secret)[1:-1].encode() if shlex.quote(secret) != secret else raw,
+        "shell of bash": secret.replace("'", "'\\''").encode(),
+        "double quotes": "".join("\\" + c if c in '"$`\\' else c for c in secret).encode(),
+        "python": repr(secret)[1:-1].encode(),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", [SECRET, "hunter", "correct horse battery staple", "s3cr3t-t0ken_with.dots~"])
+@pytest.mark.parametrize("form", list(written(SECRET)))
+def test_forms(form: str, secret: str) -> None:
+    """Each form is replaced by stars, whole and byte by byte, and what stands around it stays."""
+    masking = Masking([secret])
+    said = b"<<" + written(secret)[form] + b">>\n"
+    assert masking.whole(said) == b"<<***>>\n"
+    assert in_pieces(masking, [said[i : i + 1] for i in range(len(said))]) == b"<<***>>\n"
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("before", [b"", b"u", b"us", b"user:", b"user:x"])
+@pytest.mark.parametrize("after", [b"", b"\n", b"@host", b"xy"])
+def test_base64_of_text_around(encode: object, before: bytes, after: bytes) -> None:
+    """Within base64 of a longer text at most the characters that neighbours have part in remain."""
+    raw = SECRET.encode()
+    told = encode(before + raw + after)  # type: ignore[operator]
+    masked = Masking([SECRET]).whole(told)
+    head, stars, tail = masked.partition(STARS)
+    assert stars
+    assert len(head) <= (len(before) * 8 + 5) // 6
+    assert len(tail) <= (len(after) * 8 + 7) // 6 + 3
+    if not after:
+        assert tail == b""
+
+
+def test_base64_in_lines() -> None:
+    """A long secret in base64 is masked too where base64(1) breaks the line, and in hex where xxd(1) does."""
+    secret = "".join(random.Random(4).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=200))
+    masking = Masking([secret])
+    for width in (76, 64):
+        whole = base64.b64encode(secret.encode())
+        lines = [whole[start : start + width] for start in range(0, len(whole), width)]
+        assert masking.whole(b"\n".join(lines)) == b"\n".join([STARS] * len(lines))
+    digits = secret.encode().hex().encode()
+    lines = [digits[start : start + 60] for start in range(0, len(digits), 60)]
+    assert masking.whole(b"\n".join(lines)) == b"\n".join([STARS] * len(lines))
+
+
+def test_lines_of_a_secret() -> None:
+    """Each line of a secret that has several is one, if it is long enough; so is the whole."""
+    masking = Masking([KEY])
+    assert masking.whole(b"key: " + KEY.encode() + b"end") == b"key: ***end"
+    assert masking.whole(b"AoIBAQC7VJTUt9Us8cKB\r\nxyz\r\n") == b"***\r\nxyz\r\n"
+    assert masking.whole(base64.b64encode(b"AoIBAQC7VJTUt9Us8cKB")) == STARS
+
+
+def test_overlapping_secrets() -> None:
+    """Where the end of one secret is the beginning of another nothing of either remains."""
+    masking = Masking(["abcdefgh", "efghijkl", "abcdefghXYZ1"])
+    assert masking.whole(b"-abcdefghijkl-") == b"-***-"
+    assert in_pieces(masking, [b"-abcdefgh", b"ijkl-"]) == b"-***-"
+    assert in_pieces(masking, [b"-abcdefgh", b"XY", b"Z1-"]) == b"-***-"
+    assert in_pieces(masking, [b"-abcdefgh", b"XY", b"-"]) == b"-***XY-"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_cut(seed: int) -> None:
+    """However output is cut, it is masked as if every byte of every form had been looked for in the whole."""
+    rng = random.Random(seed)
+    letters = rng.choice(["ab", "abc", "abcdefgh"])
+    secrets = ["".join(rng.choices(letters, k=rng.randint(6, 20))) for _ in range(rng.randint(1, 3))]
+    forms = forms_of(secrets)
+    masking = Masking(secrets)
+    parts = [rng.choice([*forms, *(rng.choice(secrets)[:5].encode(), b"\n", b"a", b"ab")]) for _ in range(30)]
+    parts += ["".join(rng.choices(letters, k=30)).encode()]
+    rng.shuffle(parts)
+    data = b"".join(parts)
+    pieces = []
+    position = 0
+    while position < len(data):
+        size = rng.choice([1, 2, 3, 7, 40])
+        pieces.append(data[position : position + size])
+        position += size
+    wanted = reference(data, forms)
+    assert masking.whole(data) == wanted
+    assert in_pieces(masking, pieces) == wanted
+
+
+def test_nothing_is_held_back_for_nothing() -> None:
+    """Output is passed on at once, but for an end that may be the beginning of a secret."""
+    mask = Masking(["correct horse battery"]).mask()
+    assert mask.feed(b"a line\n") == b"a line\n"
+    assert mask.feed(b"no newline") == b"no newline"
+    assert mask.feed(b"is it correct ho") == b"is it "
+    assert mask.feed(b"p\n") == b"correct hop\n"
+    assert mask.feed(b"correct horse batter") == b""
+    assert mask.feed(b"", is_last=True) == b"correct horse batter"
+
+
+def test_what_is_held_is_bounded() -> None:
+    """No more than a secret's longest form is ever held, whatever comes."""
+    masking = Masking(["aaaaaaaaaaaa"])
+    mask = masking.mask()
+    longest = max(map(len, forms_of(["aaaaaaaaaaaa"])))
+    given = bytearray()
+    for _ in range(200):
+        given += mask.feed(b"a" * 100)
+        assert len(mask._held) < longest
+    given += mask.feed(b"-", is_last=True)
+    assert bytes(given) == b"***-"
+
+
+def test_binary() -> None:
+    """Bytes of any value are passed through as they are."""
+    data = bytes(range(256)) * 40
+    assert in_pieces(Masking(["correct horse"]), [data[i : i + 33] for i in range(0, len(data), 33)]) == data
+
+
+def test_no_secrets() -> None:
+    """Where there is no secret there is no mask; one that is too short is none."""
+    assert make_mask_of([]) is None
+    with pytest.raises(ValueError, match="long enough"):
+        Masking(["short"])
+
+
+def test_masks_are_apart() -> None:
+    """What one stream holds back is no beginning for another."""
+    make = make_mask_of(["abcdefgh"])
+    assert make is not None
+    first, second = make(), make()
+    assert first.feed(b"abcd") == b""
+    assert second.feed(b"efgh\n") == b"efgh\n"
