@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -445,6 +446,20 @@ async def test_another_user(bench: Bench, isolation: Isolation) -> None:
     ids = f"{user.pw_uid}\n{user.pw_gid}\n{user.pw_gid}\n{user.pw_uid}\n"
     assert bench.text(end.log) == f"{ids}nobody 500\n0000000000000000\n"
     assert (end.exit_code, end.output) == (0, b"key=value\n")
+
+
+@as_root
+@pytest.mark.parametrize("name", CONFINED)
+async def test_the_way_to_a_writable_path_is_open_to_its_user(bench: Bench, name: SandboxProfile) -> None:
+    """A private folder in /tmp that was declared writable is reached by its owner, whose /tmp is not the host's."""
+    with tempfile.TemporaryDirectory() as top:
+        folder = Path(top, "way", "private")
+        folder.mkdir(parents=True)
+        for path, mode in ((Path(top), 0o755), (folder.parent, 0o755), (folder, 0o700)):
+            path.chmod(mode)
+        shutil.chown(folder, "nobody")
+        await said(bench, f"touch {folder}/here", profile(name, folder, run_as=NOBODY))
+        assert (folder / "here").owner() == "nobody"
 
 
 @as_root
