@@ -116,7 +116,7 @@ class Confinement:
             *_with_limits(plan.isolation.limits),
             *(_with_view(view, working_dir, is_root=self._is_root) if plan.has_view else ()),
             *(_with_account(plan.account) if plan.account else ()),
-            *(_with_environment(path, kept, is_unblocked=plan.has_view) if kept or plan.has_view else ()),
+            *_with_environment(path, env, kept, has_view=plan.has_view),
         ]
         if not wrapped:
             return argv, dict(env)
@@ -187,10 +187,18 @@ class Confinement:
         if kind in self._proven:
             return None
         view = View(sandbox=Sandbox(profile=kind[0], network=kind[1]), own=self._own)
-        command = [*_with_view(view, "/", is_root=self._is_root), *_with_environment("true", {}, is_unblocked=True)]
+        command = _with_view(view, "/", is_root=self._is_root)
+        if view.is_strict:
+            command.insert(-1, "--as-pid-1")  # or else the first process of the PID namespace would be left to this one
         try:
             done = subprocess.run(
-                [*command, "true"], capture_output=True, timeout=_PROBE_SECONDS, check=False, text=True, cwd="/", env={}
+                [*command, "env", "--default-signal=TERM", "true"],
+                capture_output=True,
+                timeout=_PROBE_SECONDS,
+                check=False,
+                text=True,
+                cwd="/",
+                env={},
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
@@ -203,12 +211,10 @@ class Confinement:
 def _check_visible(view: View, path: str, working_dir: str) -> None:
     """Refuse what the profile hides or cannot give, which bwrap would tell in the task's output alone."""
     name = _name_of(view.sandbox)
-    if view.hides(working_dir):
+    if Path(working_dir).is_dir() and view.hides(working_dir):
         raise StartFailureError(f"cannot enter the working directory {working_dir!r}: {name} hides it")
     if view.hides(str(Path(working_dir, path))):
         raise StartFailureError(f"cannot start {path!r}: {name} hides it")
-    if "=" in path:
-        raise StartFailureError(f"cannot start {path!r}: under a sandbox the path of a program may hold no =")
     for writable in view.sandbox.writable:
         if not Path(writable).exists():
             raise StartFailureError(f"cannot make {writable!r} writable: it does not exist")
@@ -242,12 +248,21 @@ def _with_account(account: Account) -> list[str]:
     return [_needed("setpriv"), *options, groups, "--inh-caps=-all", "--"]
 
 
-def _with_environment(path: str, kept: Mapping[str, str], *, is_unblocked: bool) -> list[str]:
-    """Return what gives back, as the task's own user, what was kept from the wrappers."""
+def _with_environment(path: str, env: Mapping[str, str], kept: Mapping[str, str], *, has_view: bool) -> list[str]:
+    """Return what gives back, as the task's own user, what was kept from the wrappers or changed by bwrap."""
+    given = dict(kept)
+    options = []
+    if has_view:
+        options.append("--default-signal=TERM")
+        if "PWD" in env:
+            given["PWD"] = env["PWD"]
+        else:
+            options.append("--unset=PWD")
+    if not (options or given):
+        return []
     if "=" in path:
-        raise StartFailureError(f"cannot start {path!r}: with {', '.join(kept)} set, its path may hold no =")
-    options = ["--default-signal=TERM"] if is_unblocked else []
-    return [_needed("env"), *options, *(f"{name}={text}" for name, text in kept.items())]
+        raise StartFailureError(f"cannot start {path!r}: confined, the path of a program may hold no =")
+    return [_needed("env"), *options, *(f"{name}={text}" for name, text in given.items())]
 
 
 def _needed(name: str) -> str:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from barbossad.clock import SystemClock
+from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import RunId, TaskId, run_id_from_number
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import AttemptState
@@ -92,6 +93,8 @@ class Bench:
         argv: tuple[str, ...] | None = None,
         env: Mapping[str, str] = ENV,
         working_dir: str = "/",
+        isolation: Isolation = UNCONFINED,
+        detach: bool = False,
         make_mask: Callable[[], Mask] | None = None,
     ) -> LaunchSpec:
         """Return how to run a shell script, or a list of arguments."""
@@ -101,6 +104,8 @@ class Bench:
             script=None if script is None else script.encode(),
             env=env,
             working_dir=working_dir,
+            isolation=isolation,
+            detach=detach,
             make_mask=make_mask,
         )
 
