@@ -21,6 +21,7 @@ from barbossad.operations.services import Reloaded, Services
 from barbossad.process import choice, procfs
 from barbossad.process.launcher import Launcher
 from barbossad.process.logs import LogFolder
+from barbossad.retention.pruner import Pruner
 from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
 from barbossad.store.database import Database
@@ -95,6 +96,7 @@ async def open_services(
             launcher=launcher,
             logs=logs,
             preparation=preparation,
+            pruner=Pruner(clock, database, logs, config.retention),
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )

@@ -15,6 +15,7 @@ from barbossad.engine.preparation import Preparation
 from barbossad.errors import Fault
 from barbossad.process.launcher import Launcher
 from barbossad.process.logs import LogFolder
+from barbossad.retention.pruner import Pruner
 from barbossad.security.access import Caller
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
@@ -46,6 +47,7 @@ class Services:
     launcher: Launcher
     logs: LogFolder
     preparation: Preparation
+    pruner: Pruner
     started_monotonic: float
     reload: Callable[[], Any]
     """Reads the config and the workflow files again; awaited, it gives a ``Reloaded``."""
