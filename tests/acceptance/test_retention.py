@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.helpers import invariants
 from tests.helpers.daemon import Daemon, started
+from tests.helpers.rpc_client import RpcError
 
 LOUD = "name: loud\ntasks: [{id: talk, shell: 'seq 1 5000'}]\n"
 
@@ -46,3 +49,23 @@ def test_the_daemon_prunes_by_itself(tmp_path: Path) -> None:
         daemon.eventually(lambda: runs(daemon) == [], "the first pass after the start deletes all", 20)
         daemon.eventually(lambda: not day.exists(), "no file is left")
     assert invariants.broken(daemon.state_dir / "barbossa.db", is_pruned=True) == []
+
+
+def test_a_person_deletes_a_run(tmp_path: Path) -> None:
+    """A run that has ended is deleted with its files; one that has not is refused, and one that is not there too."""
+    with Daemon(tmp_path) as daemon:
+        daemon.apply(LOUD)
+        gone, kept = run_loud(daemon), run_loud(daemon)
+        live = started(daemon)
+        assert daemon.call("run.delete", run_id=gone) == {"id": gone, "deleted": True}
+        assert runs(daemon) == [live, kept]
+        assert len(log_files(daemon)) == 1
+        with pytest.raises(RpcError, match="there is no run"):
+            daemon.call("run.delete", run_id=gone)
+        with pytest.raises(RpcError, match="is running; cancel it"):
+            daemon.call("run.delete", run_id=live)
+        daemon.call("run.cancel", run_id=live)
+        daemon.call("run.wait", run_id=live)
+        daemon.call("run.delete", run_id=live)
+        assert runs(daemon) == [kept]
+    assert invariants.broken(daemon.state_dir / "barbossa.db") == []

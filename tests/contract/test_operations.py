@@ -33,6 +33,7 @@ ROLES = {
     "rpc.discover": Role.VIEWER,
     "run.approve": Role.OPERATOR,
     "run.cancel": Role.OPERATOR,
+    "run.delete": Role.ADMIN,
     "run.get": Role.VIEWER,
     "run.list": Role.VIEWER,
     "run.logs": Role.VIEWER,
@@ -54,6 +55,7 @@ RUN_ID = "01m84g5xkc"
 GIVEN: dict[str, dict[str, Any]] = {
     "run.approve": {"run_id": RUN_ID, "task": "one"},
     "run.cancel": {"run_id": RUN_ID, "reason": "why"},
+    "run.delete": {"run_id": RUN_ID},
     "run.get": {"run_id": RUN_ID},
     "run.list": {},
     "run.logs": {"run_id": RUN_ID, "task": "one"},
@@ -358,6 +360,7 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("workflow.enable", name="sample")
         call("workflow.delete", name="asleep")
         call("run.get", run_id=asleep)
+        call("run.delete", run_id=asleep)
     return found
 
 
