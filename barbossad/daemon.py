@@ -120,6 +120,7 @@ class Daemon:
         """Run the loops until a signal says stop, or one of them cannot go on."""
         stopping = asyncio.create_task(self._stop.wait(), name="stop-signal")
         loops: list[asyncio.Task[Any]] = [stopping, asyncio.create_task(self._reload_on_signal(), name="reload-signal")]
+        loops.append(asyncio.create_task(services.high_water.run(), name="high-water"))
         if self._retention is not None:
             loops.append(asyncio.create_task(self._retention.run(), name="retention"))
         if self._manager.watchdog_seconds:

@@ -35,6 +35,7 @@ class StoreStatus(TypedDict):
     """The state file; ``reason`` says why it takes no changes, if it does not.
 
     ``reserve_bytes`` of the disk are kept for bad times; 0: they are in use, or the disk had no room for them.
+    ``rolled_back`` says so if the file that was found at the start is older than history.
     """
 
     path: str
@@ -42,6 +43,7 @@ class StoreStatus(TypedDict):
     healthy: bool
     reason: str | None
     reserve_bytes: int
+    rolled_back: str | None
 
 
 class RunCounts(TypedDict):
@@ -127,6 +129,7 @@ def status(call: Call, params: NoParams) -> Status:
             "healthy": fault is None,
             "reason": fault,
             "reserve_bytes": services.database.reserve_bytes,
+            "rolled_back": services.high_water.rolled_back,
         },
         "runs": {"active": counts["active"], "queued": counts["queued"]},
         "tasks": {"running": counts["running"], "waiting": counts["waiting"], "limit": counts["limit"]},

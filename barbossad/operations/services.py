@@ -18,6 +18,7 @@ from barbossad.process.logs import LogFolder
 from barbossad.retention.pruner import Pruner
 from barbossad.security.access import Caller
 from barbossad.store.database import Database
+from barbossad.store.highwater import HighWater
 from barbossad.store.runs import RunStore
 from barbossad.workflows.registry import Registry
 
@@ -48,6 +49,7 @@ class Services:
     logs: LogFolder
     preparation: Preparation
     pruner: Pruner
+    high_water: HighWater
     started_monotonic: float
     reload: Callable[[], Any]
     """Reads the config and the workflow files again; awaited, it gives a ``Reloaded``."""

@@ -1,7 +1,8 @@
 """Delete what the settings no longer keep, a small piece after the other, and give the room back to the disk.
 
 Files of logs go after the commit that forgot their runs. A crash in between leaves files that belong to no run: the
-first pass after a start finds and removes them.
+first pass after a start finds and removes them, but not those of runs that were lost because an older state file was
+put back.
 """
 
 from __future__ import annotations
@@ -49,11 +50,17 @@ class Pruned:
 class Pruner:
     """Keeps to the settings, which may be replaced between two passes."""
 
-    def __init__(self, clock: Clock, database: Database, logs: LogFolder, settings: Retention) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        database: Database,
+        logs: LogFolder,
+        settings: Retention,
+        *,
+        lost_runs: tuple[int, int] = (0, 0),
+    ) -> None:
         self.settings = settings
-        self.may_sweep = True
-        """Whether files of logs whose run is not in the store are removed."""
-
+        self._lost_runs = lost_runs
         self._clock = clock
         self._database = database
         self._logs = logs
@@ -72,7 +79,7 @@ class Pruner:
         settings, now_ms = self.settings, self._clock.now_ms()
         if self.is_tight:
             await self._free_the_wal()
-        if not self._has_swept and self.may_sweep:
+        if not self._has_swept:
             await self._sweep()
             self._has_swept = True
         if settings.max_age is not None:
@@ -143,7 +150,7 @@ class Pruner:
             unknown: list[int] = []
             for runs in _batches(sorted(await asyncio.to_thread(logspace.runs_of, root, day))):
                 known = await self._history.known(runs)
-                unknown += [run for run in runs if run not in known]
+                unknown += [run for run in runs if run not in known and not self._is_lost(run)]
             if unknown:
                 paths = await asyncio.to_thread(logspace.files_of, root, day, unknown)
                 await self._remove(paths)
@@ -152,6 +159,13 @@ class Pruner:
                     extra={"action": "logs_swept"},
                 )  # fmt: skip
             await asyncio.to_thread(logspace.remove_empty_day, root, day)
+
+    def _is_lost(self, run: int) -> bool:
+        """Return whether a run was forgotten with the state file, so that its logs are worth as much as a run."""
+        first, last = self._lost_runs
+        max_age = self.settings.max_age
+        is_old = max_age is not None and run < self._clock.now_ms() - max_age * 1000
+        return first < run <= last and not is_old
 
     # -- deleting --------------------------------------------------------------------------------------------
 

@@ -151,6 +151,20 @@ async def test_files_without_a_run_are_swept(checked: Database, logs: LogFolder,
     assert (logs.root / left).exists(), "only the first pass looks: later ones would find nothing"
 
 
+async def test_logs_of_lost_runs(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """What an older state file forgot is no rubbish: its logs stay, as long as its runs would have."""
+    lost = [write_log(logs, number) for number in (2, 9 * DAY_MS)]
+    write_log(logs, 1)
+    write_log(logs, 9 * DAY_MS + 1)
+    settings = Retention.model_validate(OFF)
+    bounds = (NOON_MS + 1, NOON_MS + 9 * DAY_MS)
+    await Pruner(clock, checked, logs, settings, lost_runs=bounds).prune()
+    assert [name for name in history.files(logs.root) if name.endswith(".log")] == lost
+    settings = Retention.model_validate({**OFF, "max_age": "5d"})
+    await Pruner(clock, checked, logs, settings, lost_runs=bounds).prune()
+    assert [name for name in history.files(logs.root) if name.endswith(".log")] == lost[1:]
+
+
 async def test_files_are_looked_for_again(
     checked: Database, logs: LogFolder, clock: StillClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
