@@ -57,6 +57,9 @@ class Services:
     log_reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOGS_READ_AT_ONCE))
     """Held while a piece of a log file is in memory and not yet an answer."""
 
+    backing_up: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a backup of the state file is made."""
+
     is_stopping: bool = False
 
 

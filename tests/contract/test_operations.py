@@ -26,6 +26,7 @@ from tests.helpers.daemon import Daemon, state_of
 OPERATIONS = registry.load()
 
 ROLES = {
+    "daemon.backup": Role.ADMIN,
     "daemon.drain": Role.ADMIN,
     "daemon.ping": Role.VIEWER,
     "daemon.reload": Role.ADMIN,
@@ -353,6 +354,7 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("run.wait", run_id=asleep)
         for name in ("workflow.list", "run.list"):
             call(name)
+        call("daemon.backup")
         call("daemon.drain")
         call("daemon.drain", end=True)
         call("run.approve", run_id=interrupted_run(daemon), task="asks")

@@ -302,6 +302,12 @@ def test_deleting_a_run(stub_daemon: StubDaemon, fake_run: FakeRun, ctl: Ctl) ->
     assert ctl("run", "delete", RUN_ID).err == f"barbossactl: the run is running; barbossactl cancel {RUN_ID}\n"
 
 
+def test_a_backup(stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """Where the backup is, is all that is printed, so that a script can take it from there."""
+    stub_daemon.handlers["daemon.backup"] = lambda _: {"path": "/var/lib/barbossa/backups/one.db", "size_bytes": 7}
+    assert ctl("daemon", "backup").out == "/var/lib/barbossa/backups/one.db\n"
+
+
 def test_logs_of_a_run_are_in_the_order_of_time(fake_run: FakeRun, ctl: Ctl) -> None:
     """Without a task, lines of all tasks are merged by time and named."""
     for task in ("build", "test"):
