@@ -21,9 +21,11 @@ from barbossad.operations.services import Reloaded, Services
 from barbossad.process import choice, procfs
 from barbossad.process.launcher import Launcher
 from barbossad.process.logs import LogFolder
+from barbossad.retention.pruner import Pruner
 from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
 from barbossad.store.database import Database
+from barbossad.store.highwater import HighWater
 from barbossad.store.runs import RunStore
 from barbossad.store.workflows import WorkflowStore
 from barbossad.systemd import Manager
@@ -34,6 +36,7 @@ from barbossad.workflows.loader import Loader
 from barbossad.workflows.registry import Registry
 
 DATABASE_FILE: Final = "barbossa.db"
+MARK_FILE: Final = "barbossa.mark"
 LOG_FOLDER: Final = "logs"
 
 log = logging.getLogger(__name__)
@@ -59,7 +62,7 @@ async def open_services(
         make_folder(folder)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
-        database = await stack.enter_async_context(Database.open(config.state_dir / DATABASE_FILE))
+        database, high_water = await _open_store(config, clock, stack)
         task_types = task_registry.discover().types
         workflows = Registry(WorkflowStore(database), Loader(task_types), clock)
         stack.callback(workflows.close)
@@ -95,9 +98,20 @@ async def open_services(
             launcher=launcher,
             logs=logs,
             preparation=preparation,
+            pruner=Pruner(clock, database, logs, config.retention, lost_runs=high_water.lost_runs),
+            high_water=high_water,
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )
+
+
+async def _open_store(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> tuple[Database, HighWater]:
+    """Open the state file and see whether it is the one that was closed last."""
+    database = await stack.enter_async_context(Database.open(config.state_dir / DATABASE_FILE))
+    high_water = HighWater(database, clock, config.state_dir / MARK_FILE)
+    await high_water.check()
+    stack.push_async_callback(high_water.keep)
+    return database, high_water
 
 
 def _preparation(config: Config, task_types: Mapping[str, TaskType], launcher: Launcher) -> Preparation:

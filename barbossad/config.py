@@ -15,7 +15,7 @@ from barbossad.errors import Fault, InvalidConfigError
 from barbossad.model.isolation import SandboxProfile
 from barbossad.model.names import ACCOUNT, UNIT_PROPERTY
 from barbossad.trusted import UntrustedFileError, read_trusted
-from barbossad.units import Duration, Size, format_duration, format_size
+from barbossad.units import Duration, PositiveDuration, Size, format_duration, format_size
 from barbossad.validation import RefusalError, kind_of, shown, validate
 from barbossad.variables import Environment
 
@@ -29,7 +29,7 @@ MAX_LOG_LIMIT_BYTES: Final = 1024**4
 
 RELOADABLE: Final = frozenset(
     {
-        *("access", "logging.level", "shutdown_grace"),
+        *("access", "logging.level", "retention", "shutdown_grace"),
         *("tasks.limit", "tasks.environment", "tasks.log_limit", "tasks.sandbox", "tasks.systemd_properties"),
     }
 )
@@ -41,6 +41,7 @@ HARMLESS_PROPERTIES: Final = (
 )
 """Raw properties of a unit that only take something from the task."""
 
+_DAY_SECONDS: Final = 86_400.0
 _MAX_ID: Final = 2**32 - 2
 
 
@@ -140,11 +141,27 @@ class Clients(_Settings):
     limit: int = Field(2048, ge=1, le=65536, description="Connections that may be open at once")
 
 
+class Retention(_Settings):
+    """How long history is kept; `null` keeps it for ever. Runs that have not ended are kept always."""
+
+    max_age: PositiveDuration | None = Field(
+        90 * _DAY_SECONDS, description="Runs that ended longer ago go, with their logs and events"
+    )
+    max_runs: int | None = Field(10_000, ge=1, le=10_000_000, description="Runs kept of each workflow, the newest")
+    max_log_size: Size | None = Field(
+        5 * 1024**3, description="Disk for the files of logs; beyond it the oldest runs that have some go, with them"
+    )
+    max_event_age: PositiveDuration | None = Field(
+        90 * _DAY_SECONDS, description="Events that are older go, of runs that are kept too"
+    )
+
+
 class Config(_Settings):
     """All settings; each has a default."""
 
     access: Access = Field(Access(), description="Who may use the control socket")
     tasks: Tasks = Field(Tasks(), description="How tasks run")
+    retention: Retention = Field(Retention(), description="How long history is kept")
     logging: Logging = Field(Logging(), description="What the daemon says of itself")
     clients: Clients = Field(Clients(), description="Bounds on those who call")
     shutdown_grace: Annotated[Duration, AfterValidator(_shutdown_grace)] = Field(

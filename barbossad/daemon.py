@@ -26,6 +26,7 @@ from barbossad.model.states import StopCause
 from barbossad.operations import registry
 from barbossad.operations.services import Reloaded, Services
 from barbossad.process.launcher import StopKind
+from barbossad.retention.loop import RetentionLoop
 from barbossad.rpc.dispatch import Dispatcher
 from barbossad.rpc.server import Server, own_socket
 from barbossad.security.access import AccessTable
@@ -74,6 +75,7 @@ class Daemon:
         self._reloading = asyncio.Lock()
         self._services: Services | None = None
         self._server: Server | None = None
+        self._retention: RetentionLoop | None = None
 
     async def run(self) -> None:
         """Start, serve until told to stop, stop. Raise BarbossaError if it cannot start or must end."""
@@ -94,6 +96,7 @@ class Daemon:
             services.reload = self._reload_now
             server = Server(services, Dispatcher(registry.load()), AccessTable(self._config.access))
             self._server = server
+            self._retention = RetentionLoop(services.pruner)
             sockets = list(self._manager.sockets)
             if not sockets:
                 sockets = [await stack.enter_async_context(self._own_socket())]
@@ -117,6 +120,9 @@ class Daemon:
         """Run the loops until a signal says stop, or one of them cannot go on."""
         stopping = asyncio.create_task(self._stop.wait(), name="stop-signal")
         loops: list[asyncio.Task[Any]] = [stopping, asyncio.create_task(self._reload_on_signal(), name="reload-signal")]
+        loops.append(asyncio.create_task(services.high_water.run(), name="high-water"))
+        if self._retention is not None:
+            loops.append(asyncio.create_task(self._retention.run(), name="retention"))
         if self._manager.watchdog_seconds:
             loops.append(asyncio.create_task(self._feed_watchdog(services), name="watchdog"))
         try:
@@ -218,6 +224,9 @@ class Daemon:
         services.engine.set_limit(config.tasks.limit)
         services.preparation.configure(config.tasks)
         services.logs.cap_bytes = config.tasks.log_limit
+        services.pruner.settings = config.retention
+        if self._retention is not None:
+            self._retention.wake()
         assert self._server is not None
         self._server.access = AccessTable(config.access)
         applied, faults = await services.workflows.apply_folder(config.workflows_dir)
@@ -243,6 +252,8 @@ class Daemon:
     def _store_fault(self, fault: str | None) -> None:
         assert self._services is not None
         self._services.engine.gate.store_fault(fault)
+        if self._retention is not None and self._services.database.is_out_of_room:
+            self._retention.wake()
         self._manager.status(self._status())
 
     def _status(self) -> str:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "status": "daemon:status",
     "reload": "daemon:reload",
     "drain": "daemon:drain",
+    "backup": "daemon:backup",
 }
 
 
@@ -79,6 +80,8 @@ def status(context: click.Context, as_json: bool) -> None:
             (Column("store"), store["path"]),
             (Column("store size", Kind.BYTES), store["size_bytes"]),
             (Column("store state"), "healthy" if store["healthy"] else f"not healthy: {store['reason']}"),
+            (Column("store reserve", Kind.BYTES), store.get("reserve_bytes")),
+            (Column("rolled back"), store.get("rolled_back")),
             (Column("socket"), answer["socket"]),
             (Column("config"), answer["config"]["path"]),
             (Column("runs as"), answer["user"]),
@@ -147,3 +150,20 @@ def drain(context: click.Context, end: bool, no_wait: bool, timeout: float | Non
     else:
         output.talk(f"nothing new is started; {answer['running']} tasks still run")
     return Exit.SUCCEEDED if end or no_wait or answer["done"] else Exit.TIMED_OUT
+
+
+@click.command(epilog=example("barbossactl daemon backup", 'cp "$(barbossactl daemon backup)" /mnt/backup/'))
+@json_option
+@click.pass_context
+def backup(context: click.Context, as_json: bool) -> None:
+    """Copy the state file while the daemon works on.
+
+    The copy is checked; its path is printed. It lies in the folder backups beside the state file, and stays until
+    somebody removes it. Output that is in files of its own is not in it.
+    """
+    with connect(context) as client:
+        answer = client.call("daemon.backup", {}, timeout=_LONGEST_WAIT_SECONDS)
+    if as_json:
+        output.as_json(answer)
+    else:
+        output.line(output.plain(answer["path"]))

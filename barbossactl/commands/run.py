@@ -30,6 +30,7 @@ _COMMANDS = {
     "logs": "logs:logs",
     "cancel": "run:cancel",
     "approve": "run:approve",
+    "delete": "run:delete",
 }
 
 _STATES = ("queued", "running", "succeeded", "failed", "timed_out", "cancelled", "interrupted")
@@ -176,6 +177,29 @@ def approve(  # noqa: PLR0917 (click passes its options by name)
         output.as_json(answer)
     else:
         output.talk(f"task {task} of run {run_id} {'ends' if reject else 'is tried again'}")
+
+
+@click.command(epilog=example("barbossactl run delete 01m84g5xkc"))
+@run_argument
+@json_option
+@click.pass_context
+def delete(context: click.Context, run: str, as_json: bool) -> None:
+    """Delete a run that has ended, with its output.
+
+    Nothing of it is left but the event that says who deleted it. What is old goes by itself (retention in the config).
+    """
+    with connect(context) as client:
+        run_id = resolve_run(client, run)
+        try:
+            answer = client.call("run.delete", {"run_id": run_id})
+        except DaemonError as error:
+            if error.kind != "conflict":
+                raise
+            raise CommandError(str(error), hint=f"barbossactl cancel {run_id}") from error
+    if as_json:
+        output.as_json(answer)
+    else:
+        output.talk(f"run {run_id} is deleted")
 
 
 def _list(context: click.Context, asked: dict[str, Any], *, limit: int | None, as_json: bool, empty: str) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+from datetime import UTC, datetime
+from typing import Final
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -14,6 +17,11 @@ from barbossad.operations.registry import NoParams, Params, define
 from barbossad.operations.services import Call, Reloaded, Services
 from barbossad.operations.views import FaultView, fault_view
 from barbossad.security.access import Role, user_name
+from barbossad.store import backup as backups
+
+BACKUP_FOLDER: Final = "backups"
+
+log = logging.getLogger(__name__)
 
 
 class Ping(TypedDict):
@@ -35,6 +43,7 @@ class StoreStatus(TypedDict):
     """The state file; ``reason`` says why it takes no changes, if it does not.
 
     ``reserve_bytes`` of the disk are kept for bad times; 0: they are in use, or the disk had no room for them.
+    ``rolled_back`` says so if the file that was found at the start is older than history.
     """
 
     path: str
@@ -42,6 +51,7 @@ class StoreStatus(TypedDict):
     healthy: bool
     reason: str | None
     reserve_bytes: int
+    rolled_back: str | None
 
 
 class RunCounts(TypedDict):
@@ -127,6 +137,7 @@ def status(call: Call, params: NoParams) -> Status:
             "healthy": fault is None,
             "reason": fault,
             "reserve_bytes": services.database.reserve_bytes,
+            "rolled_back": services.high_water.rolled_back,
         },
         "runs": {"active": counts["active"], "queued": counts["queued"]},
         "tasks": {"running": counts["running"], "waiting": counts["waiting"], "limit": counts["limit"]},
@@ -173,6 +184,29 @@ async def drain(call: Call, params: DrainParams) -> DrainView:
         "running": counts["running"],
         "waiting": counts["waiting"],
     }
+
+
+class BackupView(TypedDict):
+    """A copy of the state file."""
+
+    path: str
+    size_bytes: int
+
+
+@define("daemon.backup", Role.ADMIN)
+async def backup(call: Call, params: NoParams) -> BackupView:  # noqa: ARG001 (takes none)
+    """Copy the state file into the folder backups beside it, checked and whole, while the daemon works on.
+
+    Files of logs are not in it. Old backups are for the caller to remove.
+    """
+    services = call.services
+    async with services.backing_up:
+        folder = services.config.state_dir / BACKUP_FOLDER
+        moment = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
+        target = folder / f"barbossa-{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03d}Z.db"
+        made = await asyncio.to_thread(backups.make, services.database.path, target, lambda: services.is_stopping)
+    log.info("the state file was copied to %s", made.path, extra={"action": "backup_made"})
+    return {"path": str(made.path), "size_bytes": made.size_bytes}
 
 
 @define("daemon.reload", Role.ADMIN)

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from barbossad.errors import ConflictError, InvalidWorkflowError, NotFoundError, TimedOutError
 from barbossad.model.definition import WorkflowDefinition
-from barbossad.model.names import RunId, TaskId
+from barbossad.model.names import RunId, TaskId, run_number
 from barbossad.model.records import LogRecord, RunRecord
 from barbossad.model.states import RUN_ENDED, RunState, TriggerType
 from barbossad.operations.fields import Limit, Name, RunIdText, TaskIdText
@@ -74,6 +74,13 @@ class ApproveParams(RunParams):
     task: TaskIdText
     approve: bool = Field(True, description="True: try it again; false: it ends as interrupted")
     comment: str | None = Field(None, max_length=500, description="Why, for those who read the history")
+
+
+class Deleted(TypedDict):
+    """The run that is no more."""
+
+    id: str
+    deleted: bool
 
 
 class ListParams(Params):
@@ -210,6 +217,19 @@ async def cancel(call: Call, params: CancelParams) -> RunView:
         details = _details(call, run_id)
         raise ConflictError(f"run {run_id} has ended already: {details.run.state}")
     return await _view(call, run_id)
+
+
+@define("run.delete", Role.ADMIN)
+async def delete(call: Call, params: RunParams) -> Deleted:
+    """Delete a run that has ended, with its tasks, attempts, output and events; its id is never given again.
+
+    That it was deleted, and by whom, is an event.
+    """
+    run_id = RunId(params.run_id)
+    if not await call.services.pruner.delete_run(run_number(run_id), by=call.caller.name):
+        details = _details(call, run_id)
+        raise ConflictError(f"run {run_id} is {details.run.state}; cancel it, and delete it when it has ended")
+    return {"id": run_id, "deleted": True}
 
 
 @define("run.approve", Role.OPERATOR)

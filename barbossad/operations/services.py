@@ -15,8 +15,10 @@ from barbossad.engine.preparation import Preparation
 from barbossad.errors import Fault
 from barbossad.process.launcher import Launcher
 from barbossad.process.logs import LogFolder
+from barbossad.retention.pruner import Pruner
 from barbossad.security.access import Caller
 from barbossad.store.database import Database
+from barbossad.store.highwater import HighWater
 from barbossad.store.runs import RunStore
 from barbossad.workflows.registry import Registry
 
@@ -46,12 +48,17 @@ class Services:
     launcher: Launcher
     logs: LogFolder
     preparation: Preparation
+    pruner: Pruner
+    high_water: HighWater
     started_monotonic: float
     reload: Callable[[], Any]
     """Reads the config and the workflow files again; awaited, it gives a ``Reloaded``."""
 
     log_reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOGS_READ_AT_ONCE))
     """Held while a piece of a log file is in memory and not yet an answer."""
+
+    backing_up: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a backup of the state file is made."""
 
     is_stopping: bool = False
 

@@ -26,6 +26,7 @@ SMALL_BYTES: Final = 8 * 1024
 HEAD: Final = "head-"
 
 _SEGMENTS: Final = 4
+_OPEN_TRIES: Final = 3
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -194,11 +195,13 @@ def _cut(fd: int, size: int, end: int | None) -> int:
 
 
 def _open(file: Path) -> int:
-    try:
-        return os.open(file, _FLAGS, 0o640)
-    except FileNotFoundError:
-        file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        return os.open(file, _FLAGS, 0o640)
+    for _ in range(_OPEN_TRIES):
+        try:
+            return os.open(file, _FLAGS, 0o640)
+        except FileNotFoundError:
+            # Retention may remove the folder of a day, empty as it is, before the file is in it.
+            file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    return os.open(file, _FLAGS, 0o640)
 
 
 def ended_record(root: Path, path: str) -> LogRecord:

@@ -50,6 +50,12 @@ _READER_PRAGMAS: Final = (
     "PRAGMA mmap_size = 0",
 )
 
+_INCREMENTAL: Final = 2
+"""What ``PRAGMA auto_vacuum`` says then."""
+
+_MOST_PAGES_REBUILT: Final = 65536
+"""A file of up to 256 MiB is rebuilt at its start; a VACUUM stands still and needs the room a second time."""
+
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +139,11 @@ class Database:
         """How much of the disk is kept for bad times; 0 while that is given up."""
         return self._reserve.kept_bytes
 
+    @property
+    def is_out_of_room(self) -> bool:
+        """Whether the disk is full, and what is recorded lives on what the reserve gave up."""
+        return self._writer.is_out_of_room
+
     def on_fault(self, tell: Callable[[str | None], None]) -> None:
         """Have ``tell`` called with the reason when the disk refuses changes, and with None when it is over."""
         self._writer.on_fault = tell
@@ -146,6 +157,16 @@ class Database:
         effects.
         """
         return self._enqueue(Waiting(_future(), is_fact, function=change))
+
+    def make_room(
+        self, change: Callable[[sqlite3.Connection], Result], *, is_alone: bool = False
+    ) -> asyncio.Future[Result]:
+        """Run ``change``, which deletes what is old, like a request of ``write``.
+
+        While the store refuses changes it comes before the facts that wait, for they may wait for its room. With
+        ``is_alone`` there is no transaction around it.
+        """
+        return self._enqueue(Waiting(_future(), is_fact=False, function=change, makes_room=True, is_alone=is_alone))
 
     def record(
         self,
@@ -239,6 +260,19 @@ def _prepare_writer(connection: sqlite3.Connection) -> None:
     for pragma in _WRITER_PRAGMAS:
         connection.execute(pragma)
     schema.migrate(connection)
+    _make_shrinkable(connection)
+
+
+def _make_shrinkable(connection: sqlite3.Connection) -> None:
+    """Let a file that was made before ``auto_vacuum`` was set give its room back, once, if that is quickly done."""
+    (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    if mode == _INCREMENTAL or pages > _MOST_PAGES_REBUILT:
+        return
+    try:
+        connection.execute("VACUUM")  # the mode was asked for when the connection was made
+    except sqlite3.Error as error:
+        log.warning("the state file cannot be rebuilt to give room back: %s", error, extra={"action": "no_vacuum"})
 
 
 def _prepare_reader(connection: sqlite3.Connection) -> None:

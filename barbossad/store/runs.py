@@ -36,12 +36,12 @@ class RunStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    NEWEST: Final = "SELECT max(id) FROM runs"
+    NEWEST: Final = "SELECT (SELECT max(id) FROM runs), (SELECT run FROM newest_deleted)"
 
     async def newest_number(self) -> int:
-        """Return the number of the newest run, 0 if there is none."""
+        """Return the number of the newest run that there ever was, deleted ones too; 0 if there was none."""
         found = await self._database.read(self.NEWEST)
-        return int(found[0][0] or 0)
+        return max(number or 0 for number in found[0])
 
     GET: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE id = ?"
     TASKS: Final = """

@@ -22,7 +22,8 @@ class WorkflowStore:
 
     ADD_VERSION: Final = """
 INSERT INTO versions (workflow, version, text, applied_at_ms, applied_by) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (workflow, version) DO UPDATE SET applied_at_ms = excluded.applied_at_ms, applied_by = excluded.applied_by
+ON CONFLICT (workflow, version) DO UPDATE SET applied_at_ms = excluded.applied_at_ms, applied_by = excluded.applied_by,
+    text = excluded.text
 """
     SET_CURRENT: Final = """
 INSERT INTO workflows (name, version, is_enabled, applied_at_ms, applied_by) VALUES (?, ?, 1, ?, ?)
@@ -31,12 +32,18 @@ ON CONFLICT (name) DO UPDATE SET version = excluded.version, applied_at_ms = exc
 WHERE version != excluded.version
 """
 
+    MEND: Final = "UPDATE versions SET text = ? WHERE workflow = ? AND version = ? AND text != ?"
+
     async def apply(self, version: VersionRecord) -> bool:
-        """Put a version in force; return whether that changed anything. Both rows and the event are one commit."""
+        """Put a version in force; return whether that changed anything. Both rows and the event are one commit.
+
+        A text that was damaged since it was applied is what it was again.
+        """
 
         def change(tx: sqlite3.Connection) -> bool:
             at_ms, by = version.applied_at_ms, version.applied_by
             if tx.execute(self.SET_CURRENT, (version.workflow, version.version, at_ms, by)).rowcount == 0:
+                tx.execute(self.MEND, (version.text, version.workflow, version.version, version.text))
                 return False
             tx.execute(self.ADD_VERSION, (version.workflow, version.version, version.text, at_ms, by))
             facts = {"workflow": version.workflow, "version": version.version, "by": by}

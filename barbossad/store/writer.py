@@ -81,6 +81,12 @@ class Waiting:
     then: Callable[[asyncio.Future[Any]], None] | None = None
     """Called with the future when it is done, in the same turn of the loop."""
 
+    makes_room: bool = False
+    """Whether it deletes what is old: while the store refuses changes it overtakes the facts that found no room."""
+
+    is_alone: bool = False
+    """Whether ``function`` wants no transaction around it: a checkpoint cannot be made inside one."""
+
 
 class Writer:
     """The queue before the writing connection; used on the event loop alone."""
@@ -115,11 +121,22 @@ class Writer:
         self._refill: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
 
+    @property
+    def is_out_of_room(self) -> bool:
+        """Whether the disk is full and the reserve given up."""
+        return self._is_out_of_room
+
     def enqueue(self, item: Waiting) -> None:
         """Have a change written with what else is decided in this turn of the loop. Raise StoreError when closed."""
         if self._is_closing:
             raise StoreError("the state file is being closed")
-        self._queue.append(item)
+        if item.makes_room and self.fault is not None:
+            self._queue.insert(0, item)
+            if self._rest is not None:
+                self._rest.cancel()
+                self._rest = self._loop.call_later(0, self._send)
+        else:
+            self._queue.append(item)
         if not self._is_busy:
             self._is_busy = True
             self._loop.call_soon(self._begin)
@@ -157,7 +174,8 @@ class Writer:
     def _send(self) -> None:
         """Give what waits to the writer's thread; after a refusal, at least a probe."""
         self._rest = None
-        batch, self._queue = self._queue[:MOST_TOGETHER], self._queue[MOST_TOGETHER:]
+        count = _next_count(self._queue, is_refusing=self.fault is not None)
+        batch, self._queue = self._queue[:count], self._queue[count:]
         if not batch and self.fault is not None and self._refill is None and not self._is_closing:
             batch = [self._probe()]
         if not batch:
@@ -241,7 +259,10 @@ class Writer:
                 facts.append(item)
             else:
                 self._settle(item, None, StoreError(f"the state file {self._path} refuses changes: {reason}"))
-        self._queue[:0] = facts
+        first_in_line = [item for item in self._queue if item.makes_room]
+        self._queue = [*first_in_line, *facts, *(item for item in self._queue if not item.makes_room)]
+        if has_room_now:  # while that is whole, the log finds room in the file, and leaves its own to what comes
+            self._queue.insert(0, self._nobodys(checkpoint, is_alone=True))
         seconds = 0 if self._is_closing or has_room_now else self._retry_seconds
         self._rest = self._loop.call_later(seconds, self._send)
 
@@ -279,9 +300,31 @@ class Writer:
             (version,) = tx.execute("PRAGMA user_version").fetchone()
             tx.execute(f"PRAGMA user_version = {version}")
 
+        return self._nobodys(change)
+
+    def _nobodys(self, change: Callable[[sqlite3.Connection], None], *, is_alone: bool = False) -> Waiting:
+        """Return a change that nobody waits for."""
         future = self._loop.create_future()
-        future.cancel()  # nobody waits for it
-        return Waiting(future, is_fact=False, function=change)
+        future.cancel()
+        return Waiting(future, is_fact=False, function=change, is_alone=is_alone)
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Bring the log into the file and cut it off, as far as no reader needs it; wait for nobody."""
+    (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    _wait_for_locks(connection, 0)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        _wait_for_locks(connection, patience / 1000)
+
+
+def _next_count(queue: Sequence[Waiting], *, is_refusing: bool) -> int:
+    """Return how many from the front of a queue are written together."""
+    for position, item in enumerate(queue[:MOST_TOGETHER]):
+        if item.is_alone or (item.makes_room and is_refusing):
+            return position or 1
+    return min(len(queue), MOST_TOGETHER)
 
 
 def _wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
@@ -328,6 +371,8 @@ def _primary_code(error: sqlite3.Error) -> int:
 
 def _transact(connection: sqlite3.Connection, batch: list[Waiting]) -> list[Any]:
     """Do everything of a batch in one transaction. The steps of all runs go first, and together."""
+    if batch[0].is_alone:
+        return [item.function(connection) if item.function else None for item in batch]
     connection.execute("BEGIN IMMEDIATE")
     try:
         steps = [step for item in batch for step in item.steps]

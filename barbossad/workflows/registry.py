@@ -17,7 +17,7 @@ from barbossad.model.records import Page, VersionRecord, WorkflowRecord
 from barbossad.store.workflows import WorkflowStore
 from barbossad.trusted import UntrustedFileError, read_trusted
 from barbossad.validation import proposal
-from barbossad.workflows.loader import Loader
+from barbossad.workflows.loader import Loader, version_of
 
 KEPT_DEFINITIONS: Final = 256
 
@@ -66,13 +66,14 @@ class Registry:
     async def definition(self, name: WorkflowName, version: VersionId | None = None) -> WorkflowDefinition:
         """Return a version of a workflow, the one in force if none is named, compiled.
 
-        Raise NotFoundError, or InvalidWorkflowError for a version that this program no longer understands.
+        Raise NotFoundError, or InvalidWorkflowError for a version that this program no longer understands, or whose
+        text is not the one that was applied.
         """
         wanted = version or self.record(name).version
         key = (name, wanted)
         found = self._definitions.get(key)
         if found is None:
-            found = await self._read(self._loader.load, (await self._store.version(name, wanted)).text)
+            found = await self._read(self._loader.load, _whole(await self._store.version(name, wanted)).text)
             self._keep(found)
         else:
             self._definitions.move_to_end(key)
@@ -178,6 +179,20 @@ class Registry:
         self._definitions[(definition.name, definition.version)] = definition
         while len(self._definitions) > KEPT_DEFINITIONS:
             self._definitions.popitem(last=False)
+
+
+def _whole(record: VersionRecord) -> VersionRecord:
+    """Return a version whose text is what it is named by. Raise InvalidWorkflowError: SQLite notices few flipped bits.
+
+    Such a text must not run: it says what to do as root.
+    """
+    found = version_of(record.text)
+    if found == record.version:
+        return record
+    message = f"version {record.version} is damaged in the state file: its text is that of {found}"
+    log.error("workflow %s: %s", record.workflow, message, extra={"action": "version_damaged"})
+    hint = "apply the workflow's file again, or restore a backup of the state file"
+    raise InvalidWorkflowError(record.workflow, [Fault(line=None, column=None, path="", message=message, hint=hint)])
 
 
 def _yaml_files(folder: Path) -> Iterable[Path]:

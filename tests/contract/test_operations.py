@@ -26,6 +26,7 @@ from tests.helpers.daemon import Daemon, state_of
 OPERATIONS = registry.load()
 
 ROLES = {
+    "daemon.backup": Role.ADMIN,
     "daemon.drain": Role.ADMIN,
     "daemon.ping": Role.VIEWER,
     "daemon.reload": Role.ADMIN,
@@ -33,6 +34,7 @@ ROLES = {
     "rpc.discover": Role.VIEWER,
     "run.approve": Role.OPERATOR,
     "run.cancel": Role.OPERATOR,
+    "run.delete": Role.ADMIN,
     "run.get": Role.VIEWER,
     "run.list": Role.VIEWER,
     "run.logs": Role.VIEWER,
@@ -54,6 +56,7 @@ RUN_ID = "01m84g5xkc"
 GIVEN: dict[str, dict[str, Any]] = {
     "run.approve": {"run_id": RUN_ID, "task": "one"},
     "run.cancel": {"run_id": RUN_ID, "reason": "why"},
+    "run.delete": {"run_id": RUN_ID},
     "run.get": {"run_id": RUN_ID},
     "run.list": {},
     "run.logs": {"run_id": RUN_ID, "task": "one"},
@@ -351,6 +354,7 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("run.wait", run_id=asleep)
         for name in ("workflow.list", "run.list"):
             call(name)
+        call("daemon.backup")
         call("daemon.drain")
         call("daemon.drain", end=True)
         call("run.approve", run_id=interrupted_run(daemon), task="asks")
@@ -358,6 +362,7 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("workflow.enable", name="sample")
         call("workflow.delete", name="asleep")
         call("run.get", run_id=asleep)
+        call("run.delete", run_id=asleep)
     return found
 
 

@@ -1,6 +1,7 @@
 """What the power is cut in: a state file under its real ``Database``, and a line for each change that is acknowledged.
 
-Usage: FOLDER RUNS SYNCHRONOUS. Lines of ``FOLDER/told.acks``: the number of a run and the state that was promised.
+Usage: FOLDER RUNS SYNCHRONOUS [DELETED]. Lines of ``FOLDER/told.acks``: the number of a run and the state that was
+promised. Of each ten runs DELETED are deleted again, and the room is given back: that is told before and after.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from barbossad.model.states import AttemptState, RunState, TaskState
 from barbossad.store import database as databases
 from barbossad.store.changes import AttemptEnded, AttemptStarting, Change, RunCreated, RunMoved
 from barbossad.store.database import Database
+from barbossad.store.retention import History
 from tests.helpers.records import NOON_MS, attempt, run, task
 
 SESSIONS = 3
 AT_ONCE = 6
+PAGES = 4
 CREATED, STARTED, ENDED = "queued", "running", "succeeded"
+DELETING, DELETED = "deleting", "deleted"
 
 
 def steps(number: int) -> list[tuple[str, list[Change]]]:
@@ -47,27 +51,38 @@ def steps(number: int) -> list[tuple[str, list[Change]]]:
     ]
 
 
-async def work(path: Path, numbers: range, acks: int) -> None:
+async def work(path: Path, numbers: range, acks: int, deleted: int) -> None:
     """Bring runs to their end, some at a time, and tell each step once it is committed."""
     left = iter(numbers)
+
+    async def forget(database: Database, number: int) -> None:
+        history = History(database)
+        os.write(acks, f"{number} {DELETING}\n".encode())
+        await history.delete([NOON_MS + number], at_ms=NOON_MS, by="test")
+        os.write(acks, f"{number} {DELETED}\n".encode())
+        await history.give_back(PAGES)
+        if number % 20 < AT_ONCE:
+            await history.checkpoint()
 
     async def one_after_another(database: Database) -> None:
         for number in left:
             for state, changes in steps(number):
                 await database.record(changes, is_fact=state != CREATED)
                 os.write(acks, f"{number} {state}\n".encode())
+            if number % 10 < deleted:
+                await forget(database, number)
 
     async with Database.open(path, readers=1) as database:
         await asyncio.gather(*(one_after_another(database) for _ in range(AT_ONCE)))
 
 
-def main(folder: str, runs: str, synchronous: str) -> None:
+def main(folder: str, runs: str, synchronous: str, deleted: str = "0") -> None:
     """Work in several sessions, so that the log is also seen to come and go."""
     databases._WRITER_PRAGMAS = (*databases._WRITER_PRAGMAS, f"PRAGMA synchronous = {synchronous}")  # type: ignore[misc]
     acks = os.open(Path(folder) / "told.acks", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     borders = [int(runs) * part // SESSIONS for part in range(SESSIONS + 1)]
     for first, last in itertools.pairwise(borders):
-        asyncio.run(work(Path(folder) / "barbossa.db", range(first, last), acks))
+        asyncio.run(work(Path(folder) / "barbossa.db", range(first, last), acks, int(deleted)))
     os.close(acks)
 
 

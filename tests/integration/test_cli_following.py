@@ -288,6 +288,26 @@ def test_cancelling_what_has_ended_is_an_error(stub_daemon: StubDaemon, fake_run
     )
 
 
+def test_deleting_a_run(stub_daemon: StubDaemon, fake_run: FakeRun, ctl: Ctl) -> None:
+    """A run is deleted by its id or as the last one; the refusal of one that has not ended says what to do first."""
+    stub_daemon.handlers["run.delete"] = lambda params: {"id": params["run_id"], "deleted": True}
+    deleted = ctl("run", "delete", "last")
+    assert (deleted.code, deleted.out, deleted.err) == (0, "", f"run {RUN_ID} is deleted\n")
+    assert stub_daemon.asked("run.delete") == [{"run_id": RUN_ID}]
+
+    def refuse(_: dict[str, Any]) -> object:
+        raise StubError("conflict", "the run is running")
+
+    stub_daemon.handlers["run.delete"] = refuse
+    assert ctl("run", "delete", RUN_ID).err == f"barbossactl: the run is running; barbossactl cancel {RUN_ID}\n"
+
+
+def test_a_backup(stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """Where the backup is, is all that is printed, so that a script can take it from there."""
+    stub_daemon.handlers["daemon.backup"] = lambda _: {"path": "/var/lib/barbossa/backups/one.db", "size_bytes": 7}
+    assert ctl("daemon", "backup").out == "/var/lib/barbossa/backups/one.db\n"
+
+
 def test_logs_of_a_run_are_in_the_order_of_time(fake_run: FakeRun, ctl: Ctl) -> None:
     """Without a task, lines of all tasks are merged by time and named."""
     for task in ("build", "test"):

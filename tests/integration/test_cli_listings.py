@@ -21,7 +21,14 @@ STATUS = {
     "uptime_seconds": 7500.0,
     "state": "running",
     "launcher": {"name": "local", "lacks": ["limits.memory", "sandbox"]},
-    "store": {"path": "/var/lib/barbossa/barbossa.db", "size_bytes": 1536, "healthy": True, "reason": None},
+    "store": {
+        "path": "/var/lib/barbossa/barbossa.db",
+        "size_bytes": 1536,
+        "healthy": True,
+        "reason": None,
+        "reserve_bytes": 4194304,
+        "rolled_back": None,
+    },
     "runs": {"active": 2, "queued": 1},
     "tasks": {"running": 3, "waiting": 4, "limit": 16},
     "workflows": 5,
@@ -72,9 +79,12 @@ def test_status_tells_what_the_launcher_lacks(stub_daemon: StubDaemon, ctl: Ctl)
 
 def test_status_tells_why_a_store_is_ill(stub_daemon: StubDaemon, ctl: Ctl) -> None:
     """A degraded daemon is shown with the reason."""
-    store = {**STATUS["store"], "healthy": False, "reason": "disk full"}  # type: ignore[dict-item]
+    bad = {"healthy": False, "reason": "disk full", "reserve_bytes": 0, "rolled_back": "it is an older one"}
+    store = {**STATUS["store"], **bad}  # type: ignore[dict-item]
     stub_daemon.handlers["daemon.status"] = lambda _: {**STATUS, "state": "degraded", "store": store}
-    assert "store state\tnot healthy: disk full\n" in ctl("status").out
+    told = ctl("status").out
+    assert "store state\tnot healthy: disk full\n" in told
+    assert "store reserve\t0\nrolled back\tit is an older one\n" in told
 
 
 def test_reload_reports_faults_and_what_changed(stub_daemon: StubDaemon, ctl: Ctl) -> None:

@@ -30,7 +30,7 @@ LADDER: tuple[frozenset[str], ...] = tuple(
         "security process",
         "workflows",
         "tasks",
-        "engine scheduler monitor",
+        "engine scheduler monitor retention",
         "operations",
         "rpc web",
         # L9: what puts it all together, and the ways in

@@ -17,7 +17,7 @@ from barbossad.errors import StoreError
 from barbossad.store.database import Database
 from tests.helpers import invariants, powercut, powercut_workload
 from tests.helpers.powercut import Disk, Record
-from tests.helpers.powercut_workload import CREATED, ENDED, STARTED
+from tests.helpers.powercut_workload import CREATED, DELETED, DELETING, ENDED, STARTED
 from tests.helpers.records import NOON_MS
 
 CUTS = 500
@@ -67,11 +67,16 @@ def lost(path: Path, told: str) -> list[str]:
     """Return what had been acknowledged and is not in the file."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         states = dict(connection.execute("SELECT id, state FROM runs"))
+    last = dict(line.split() for line in told.splitlines())
     return [
         f"run {number} was told to be {state}, is {states.get(NOON_MS + int(number))}"
-        for number, state in (line.split() for line in told.splitlines())
-        if RANK.get(states.get(NOON_MS + int(number), ""), -1) < RANK[state]
+        for number, state in last.items()
+        if state != DELETING and not _is_as_told(states.get(NOON_MS + int(number)), state)
     ]
+
+
+def _is_as_told(found: str | None, state: str) -> bool:
+    return found is None if state == DELETED else RANK.get(found or "", -1) >= RANK[state]
 
 
 async def faults_after(path: Path, told: str) -> list[str]:
@@ -100,6 +105,22 @@ async def test_power_cuts(library: Path, tmp_path: Path) -> None:
         acknowledged += len(told.splitlines())
         assert await faults_after(path, told) == []
     assert acknowledged > CUTS * RUNS, "the cuts hit nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_power_cuts_while_history_is_deleted(library: Path, tmp_path: Path) -> None:
+    """After a cut amid deletions and a shrinking file nothing is missing but what was to go, and that stays gone."""
+    records = powercut.record(library, tmp_path / "work", WORKLOAD, str(RUNS), "FULL", "9")
+    shrunk = [step for step in records if step.op == "T" and step.offset]
+    assert len(shrunk) > 10, "the file was cut off now and then"
+    (folder := tmp_path / "after").mkdir()
+    chance = random.Random(seed())
+    gone = 0
+    for left, told in cuts(records, CUTS // 2, chance):
+        assert await faults_after(put(folder, left), told) == []
+        gone += told.count(DELETED)
+    assert gone > CUTS // 2 * RUNS // 4, "the cuts hit nothing"
 
 
 async def test_power_cut_in_the_first_moments(library: Path, tmp_path: Path) -> None:

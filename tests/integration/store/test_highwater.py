@@ -1,0 +1,108 @@
+"""A state file that is older than history is told, and the numbers of what it forgot are not given again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from barbossad.store import highwater
+from barbossad.store.database import Database
+from barbossad.store.highwater import LEAP, HighWater, Mark
+from barbossad.store.runs import RunStore
+from tests.helpers import invariants
+from tests.helpers.clock import StillClock
+from tests.helpers.history import past, record
+from tests.helpers.records import NOON_MS
+
+
+@pytest.fixture
+def mark_path(tmp_path: Path) -> Path:
+    return tmp_path / "barbossa.mark"
+
+
+async def session(path: Path, mark_path: Path, *numbers: int) -> HighWater:
+    """Be a daemon for a while, to which these runs happen."""
+    async with Database.open(path) as database:
+        mark = HighWater(database, StillClock(), mark_path)
+        await mark.check()
+        await record(database, map(past, numbers))
+        await mark.keep()
+    return mark
+
+
+async def test_an_ordinary_life(path: Path, mark_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that goes on where it stopped is not reported, also when a daemon died between two marks."""
+    assert (await session(path, mark_path)).rolled_back is None
+    assert (await session(path, mark_path, 1, 2)).rolled_back is None
+    async with Database.open(path) as database:
+        await record(database, [past(3)])
+    assert (await session(path, mark_path)).rolled_back is None
+    assert highwater.read(mark_path) == Mark(run=NOON_MS + 3, event=15)
+    assert stat.S_IMODE(mark_path.stat().st_mode) == 0o600
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("kind", ["older", "new"])
+async def test_rolled_back(
+    path: Path, mark_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """An older file, or a new one in its place, is told once, and goes on above all numbers that were given."""
+    await session(path, mark_path, 1)
+    shutil.copy(path, tmp_path / "copy")
+    await session(path, mark_path, 2, 3)
+    path.unlink()
+    if kind == "older":
+        shutil.copy(tmp_path / "copy", path)
+    mark = await session(path, mark_path)
+    assert mark.rolled_back is not None
+    assert f"ends at event {5 if kind == 'older' else 0}, but history had reached event 15" in mark.rolled_back
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert mark.lost_runs == (NOON_MS + 1 if kind == "older" else 0, NOON_MS + 3 + LEAP)
+    async with Database.open(path) as database:
+        assert await RunStore(database).newest_number() == NOON_MS + 3 + LEAP
+        await record(database, [past(LEAP + 5)])
+        assert await database.read("SELECT min(seq) FROM events WHERE kind != 'store_rolled_back' AND seq > 15") == [
+            (15 + LEAP + 1,)
+        ]
+    again = await session(path, mark_path)
+    assert again.rolled_back is None
+    assert again.lost_runs == mark.lost_runs
+    assert invariants.broken(path, has_texts=False) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"run": 1}', '{"run": "x", "event": 1, "lost_after": 0, "lost_up_to": 0}']
+)
+async def test_a_broken_mark(path: Path, mark_path: Path, caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """A mark that cannot be read is a warning, and is written anew."""
+    mark_path.write_text(text)
+    assert (await session(path, mark_path, 1)).rolled_back is None
+    assert highwater.read(mark_path) == Mark(run=NOON_MS + 1, event=5)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_a_mark_that_cannot_be_written(path: Path, mark_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The daemon lives on without a mark, and says so once."""
+    mark_path.mkdir()
+    async with Database.open(path) as database:
+        mark = HighWater(database, StillClock(), mark_path)
+        await mark.check()
+        await mark.keep()
+        said = [record.__dict__["action"] for record in caplog.records]
+        assert said == ["store_mark_unreadable", "store_mark_not_kept"]
+        mark_path.rmdir()
+        await mark.keep()
+    assert highwater.read(mark_path) == Mark(run=0, event=0)
+    assert sorted(entry.name for entry in mark_path.parent.iterdir() if "mark" in entry.name) == ["barbossa.mark"]
+
+
+async def test_a_mark_that_is_right_is_left_alone(path: Path, mark_path: Path) -> None:
+    """While nothing happens nothing is written."""
+    await session(path, mark_path, 1)
+    os.utime(mark_path, (1, 1))
+    await session(path, mark_path)
+    assert mark_path.stat().st_mtime == 1

@@ -1,0 +1,362 @@
+"""What is old goes, in pieces, and the disk has its room again; what has not ended stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barbossad.config import Retention
+from barbossad.model.names import run_id_from_number
+from barbossad.process.logs import LogFolder
+from barbossad.retention import rules
+from barbossad.retention.loop import RetentionLoop
+from barbossad.retention.pruner import Pruner
+from barbossad.store.database import Database
+from barbossad.store.retention import History
+from barbossad.store.runs import RunStore
+from tests.helpers import history, invariants, mounts
+from tests.helpers.clock import StillClock
+from tests.helpers.history import DAY_MS, past, present, record, write_log
+from tests.helpers.records import NOON_MS
+from tests.helpers.waiting import eventually_async
+
+LIMIT_SECONDS = 20
+OFF: dict[str, Any] = {"max_age": None, "max_runs": None, "max_log_size": None, "max_event_age": None}
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> LogFolder:
+    return LogFolder(root=tmp_path / "logs")
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock(NOON_MS + 10 * DAY_MS)
+
+
+def pruner(database: Database, logs: LogFolder, clock: StillClock, **settings: Any) -> Pruner:
+    return Pruner(clock, database, logs, Retention.model_validate({**OFF, **settings}))
+
+
+@pytest.fixture
+async def checked(path: Path) -> AsyncIterator[Database]:
+    """An open state file whose invariants hold when the test has done with it."""
+    async with Database.open(path, busy_seconds=0.05, retry_seconds=0.02) as opened:
+        yield opened
+    assert invariants.broken(path, is_idle=False, is_pruned=True, has_texts=False) == []
+
+
+# -- the rules -------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_pruned_without_a_rule(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """With every rule switched off all is kept, however old."""
+    await record(checked, map(past, range(5)))
+    done = await pruner(checked, logs, clock).prune()
+    assert (done.runs, done.events, done.log_bytes) == (0, 0, 0)
+    assert await history.numbers(checked) == [0, 1, 2, 3, 4]
+
+
+async def test_age(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """Runs that ended longer ago go with their tasks, attempts, logs and events; their end counts, not their start."""
+    nine_days = 9 * DAY_MS
+    await record(checked, [past(0, text=b"old"), past(1), past(nine_days, text=b"new")])
+    done = await pruner(checked, logs, clock, max_age="5d").prune()
+    assert done.runs == 2
+    assert await history.numbers(checked) == [nine_days]
+    for table in ("tasks", "attempts", "logs"):
+        assert await checked.read(f"SELECT DISTINCT run FROM {table}") == [(NOON_MS + nine_days,)]
+    assert await checked.read("SELECT DISTINCT run FROM events WHERE run IS NOT NULL") == [(NOON_MS + nine_days,)]
+
+
+async def test_what_has_not_ended_is_kept(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """A run that is under way is touched by no rule, nor are its file and its events."""
+    await record(checked, [present(0), past(1)])
+    path = write_log(logs, 0, 100_000)
+    strictest = {"max_age": 1, "max_runs": 1, "max_log_size": 0, "max_event_age": 1}
+    await pruner(checked, logs, clock, **strictest).prune()
+    assert await history.numbers(checked) == [0]
+    assert (logs.root / path).exists()
+    assert len(await checked.read("SELECT 1 FROM events WHERE run = ?", (NOON_MS,))) == 3
+
+
+async def test_count(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """The newest of each workflow are kept; one with few runs loses none to one with many."""
+    await record(checked, [past(number, "often") for number in range(8)])
+    await record(checked, [past(100 + number, "seldom") for number in range(2)])
+    await record(checked, [present(200, "often")])
+    await pruner(checked, logs, clock, max_runs=3).prune()
+    assert await history.numbers(checked) == [6, 7, 100, 101, 200]
+
+
+async def test_log_size(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """When files of logs are too large together, the oldest runs that have some go; those without stay."""
+    paths = {number: write_log(logs, number, 100_000) for number in (1, 3, DAY_MS)}
+    await record(checked, [past(number, path=paths.get(number)) for number in (0, 1, 2, 3, DAY_MS)])
+    await pruner(checked, logs, clock, max_log_size="150K").prune()
+    assert await history.numbers(checked) == [0, 2, DAY_MS]
+    assert [name for name in history.files(logs.root) if name.endswith(".log")] == [paths[DAY_MS]]
+
+
+async def test_event_age(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """Old events go although their runs are kept; a young one that stands amid old ones stays."""
+    await record(checked, [past(0)])
+    await checked.write(lambda tx: _event(tx, clock.now_ms()))
+    await record(checked, [past(1)])
+    await checked.write(lambda tx: _event(tx, NOON_MS))
+    done = await pruner(checked, logs, clock, max_event_age="5d").prune()
+    assert done.events == 11
+    assert await history.numbers(checked) == [0, 1]
+    assert await checked.read("SELECT at_ms FROM events") == [(clock.now_ms(),)]
+
+
+def _event(tx: sqlite3.Connection, at_ms: int) -> None:
+    tx.execute("INSERT INTO events (at_ms, kind, data) VALUES (?, 'test', '{}')", (at_ms,))
+
+
+# -- files -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_deleted_run_leaves_no_file(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """Files go with their runs, also those of which the store has the text and those in parts; so do empty days."""
+    paths = [write_log(logs, number) for number in (0, 1, DAY_MS)]
+    tail = (logs.root / paths[0]).with_suffix(".tail")
+    tail.mkdir()
+    (tail / "head-100").touch()
+    await record(checked, [past(0, path=paths[0]), past(1, text=b"it was not discarded"), past(DAY_MS, path=paths[2])])
+    done = await pruner(checked, logs, clock, max_age="9d12h").prune()
+    assert done.log_bytes > 0
+    assert history.files(logs.root) == ["2026-02-01", paths[2]]
+
+
+async def test_files_without_a_run_are_swept(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """What a crash between the commit and the removal left is found after the next start, and nothing else."""
+    await record(checked, [past(1), present(2)])
+    kept = [write_log(logs, number) for number in (1, 2)]
+    write_log(logs, 0)
+    write_log(logs, DAY_MS)
+    (logs.root / "notes").mkdir()
+    (logs.root / "notes" / "mine.log").touch()
+    one = pruner(checked, logs, clock)
+    await one.prune()
+    assert history.files(logs.root) == ["2026-01-31", *kept, "notes", "notes/mine.log"]
+    left = write_log(logs, 0)
+    await one.prune()
+    assert (logs.root / left).exists(), "only the first pass looks: later ones would find nothing"
+
+
+async def test_logs_of_lost_runs(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """What an older state file forgot is no rubbish: its logs stay, as long as its runs would have."""
+    lost = [write_log(logs, number) for number in (2, 9 * DAY_MS)]
+    write_log(logs, 1)
+    write_log(logs, 9 * DAY_MS + 1)
+    settings = Retention.model_validate(OFF)
+    bounds = (NOON_MS + 1, NOON_MS + 9 * DAY_MS)
+    await Pruner(clock, checked, logs, settings, lost_runs=bounds).prune()
+    assert [name for name in history.files(logs.root) if name.endswith(".log")] == lost
+    settings = Retention.model_validate({**OFF, "max_age": "5d"})
+    await Pruner(clock, checked, logs, settings, lost_runs=bounds).prune()
+    assert [name for name in history.files(logs.root) if name.endswith(".log")] == lost[1:]
+
+
+async def test_files_are_looked_for_again(
+    checked: Database, logs: LogFolder, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that could not be removed are swept by the next pass."""
+    await record(checked, [past(0, path=write_log(logs, 0))])
+    one = pruner(checked, logs, clock, max_age=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", _refuse)
+        with pytest.raises(PermissionError):
+            await one.prune()
+    assert await history.numbers(checked) == []
+    assert history.files(logs.root)
+    await one.prune()
+    assert history.files(logs.root) == []
+
+
+def _refuse(_path: Path, *, missing_ok: bool = False) -> None:
+    raise PermissionError
+
+
+# -- pieces ----------------------------------------------------------------------------------------------------
+
+
+async def test_transactions_are_bounded(
+    checked: Database, logs: LogFolder, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No transaction deletes more rows, or writes more, than it may; a run too large for one goes in parts."""
+    await record(checked, [past(number, text=b"x" * 8000) for number in range(40)])
+    await checked.write(_grow)
+    monkeypatch.setattr(rules, "MOST_BYTES", 128 * 1024)
+    written: list[int] = []
+    write = checked.make_room
+
+    def counted(change: Any, **more: Any) -> asyncio.Future[Any]:
+        def counting(tx: sqlite3.Connection) -> Any:
+            before = tx.total_changes
+            result = change(tx)
+            written.append(tx.total_changes - before)
+            return result
+
+        return write(counting, **more)
+
+    monkeypatch.setattr(checked, "make_room", counted)
+    done = await pruner(checked, logs, clock, max_age=1).prune()
+    assert done.runs == 40
+    assert max(written) < 100
+    assert len(written) > 40
+    assert await checked.read("SELECT count(*) FROM logs") == [(0,)]
+    told = await checked.read("SELECT sum(data ->> 'runs') FROM events WHERE kind = 'runs_deleted'")
+    assert told == [(40,)]
+
+
+def _grow(tx: sqlite3.Connection) -> None:
+    """Give a run 300 more tasks, each with output: more than one transaction may delete."""
+    for number in range(300):
+        key = (NOON_MS + 7, f"more{number}")
+        tx.execute("INSERT INTO tasks (run, task, state, finished_at_ms) VALUES (?, ?, 'succeeded', 1)", key)
+        tx.execute(
+            "INSERT INTO attempts (run, task, number, state, launcher, boot_id, exit_code, finished_at_ms)"
+            " VALUES (?, ?, 1, 'succeeded', 'x', 'x', 0, 1)",
+            key,
+        )
+        tx.execute("INSERT INTO logs VALUES (?, ?, 1, ?)", (*key, b"x" * 8000))
+        tx.execute("INSERT INTO events (at_ms, kind, run, data) VALUES (1, 'run_stopping', ?, '{}')", key[:1])
+        data = '{"state":"succeeded"}'
+        tx.execute(
+            "INSERT INTO events (at_ms, kind, run, task, data) VALUES (1, 'task_finished', ?, ?, ?)", (*key, data)
+        )
+
+
+async def test_others_are_let_in(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """While a long past is deleted, another change waits for one piece of it, not for all."""
+    await record(checked, map(past, range(300)))
+    pruning = asyncio.create_task(pruner(checked, logs, clock, max_age=1).prune())
+    between = []
+    while not pruning.done():
+        await checked.write(lambda _tx: None)
+        between.append(len(await history.numbers(checked)))
+    await pruning
+    assert len(set(between)) > 3
+
+
+async def test_numbers_are_not_given_again(path: Path, logs: LogFolder, clock: StillClock) -> None:
+    """The newest run may be deleted: what is numbered next is above it all the same, after a restart too."""
+    async with Database.open(path) as database:
+        await record(database, map(past, range(3)))
+        await pruner(database, logs, clock, max_age=1).prune()
+    async with Database.open(path) as database:
+        assert await database.read("SELECT count(*) FROM runs") == [(0,)]
+        assert await RunStore(database).newest_number() == NOON_MS + 2
+        await record(database, [past(1)])
+        await pruner(database, logs, clock, max_age=1).prune()
+        assert await RunStore(database).newest_number() == NOON_MS + 2
+
+
+async def test_one_run(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """One run is deleted by its number, if it is there and has ended."""
+    await record(checked, [past(0, path=write_log(logs, 0)), present(1)])
+    one = pruner(checked, logs, clock)
+    assert await one.delete_run(NOON_MS, by="anne")
+    assert not await one.delete_run(NOON_MS, by="anne")
+    assert not await one.delete_run(NOON_MS + 1, by="anne")
+    assert await history.numbers(checked) == [1]
+    assert history.files(logs.root) == []
+    assert RunStore(checked).get(run_id_from_number(NOON_MS)) is None
+    assert await checked.read("SELECT data ->> 'by' FROM events WHERE kind = 'runs_deleted'") == [("anne",)]
+
+
+# -- room ------------------------------------------------------------------------------------------------------
+
+
+def blocks(path: Path) -> int:
+    """Return what the state file and its log take of the disk."""
+    wal = path.with_name(path.name + "-wal")
+    return sum(file.stat().st_blocks * 512 for file in (path, wal) if file.exists())
+
+
+async def test_the_file_shrinks(path: Path, checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """What is deleted is room on the disk, not only in the file."""
+    await record(checked, [past(number, text=os.urandom(4000).hex().encode()) for number in range(600)])
+    before = blocks(path)
+    assert before > 5_000_000
+    done = await pruner(checked, logs, clock, max_age=1).prune()
+    assert done.pages > 1000
+    assert blocks(path) < (rules.FREE_PAGES_KEPT + 100) * 4096
+    assert await History(checked).free_pages() <= rules.FREE_PAGES_KEPT
+
+
+async def test_a_reader_is_not_waited_for(path: Path, logs: LogFolder, clock: StillClock) -> None:
+    """A reader that keeps the log from being cut off makes nobody wait."""
+    async with Database.open(path, busy_seconds=LIMIT_SECONDS) as database:
+        await record(database, map(past, range(10)))
+        reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM runs").fetchone()
+        async with asyncio.timeout(LIMIT_SECONDS / 4):
+            await pruner(database, logs, clock, max_age=1).prune()
+            await History(database).checkpoint()
+            await database.write(lambda _tx: None)
+        reader.close()
+
+
+async def test_old_files_learn_to_shrink(path: Path) -> None:
+    """A file that was made before is rebuilt once at its start, with all that is in it."""
+    async with Database.open(path) as database:
+        await record(database, map(past, range(20)))
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA auto_vacuum = NONE")
+        connection.execute("VACUUM")
+        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (0,)
+    connection.close()
+    async with Database.open(path) as database:
+        assert await database.read("PRAGMA auto_vacuum") == [(2,)]
+        assert len(await history.numbers(database)) == 20
+    assert invariants.broken(path, has_texts=False) == []
+
+
+@pytest.mark.parametrize("fact_bytes", [1_000_000, 8_000_000])
+async def test_full_disk_recovers(tmp_path: Path, clock: StillClock, fact_bytes: int) -> None:
+    """On a disk without a byte left the past is deleted on the reserve, a loop that is woken does it, and all is well.
+
+    Nobody else makes room: the ballast stays. A fact that is larger than the reserve keeps nobody from it.
+    """
+    with mounts.tmpfs(tmp_path / "disk", "64m") as folder:
+        path, logs = folder / "barbossa.db", LogFolder(root=folder / "logs")
+        async with Database.open(path, retry_seconds=0.02) as database:
+            for first in range(0, 2400, 40):
+                text = os.urandom(3000).hex().encode()
+                await asyncio.gather(*(database.record(past(first + n, text=text), is_fact=True) for n in range(40)))
+            loop = RetentionLoop(
+                pruner(database, logs, clock, max_age=1), first_seconds=3600, every_seconds=0.2, rest_seconds=0.05
+            )
+            told: list[str | None] = []
+
+            def on_fault(fault: str | None) -> None:
+                told.append(fault)
+                if database.is_out_of_room:
+                    loop.wake()
+
+            database.on_fault(on_fault)
+            mounts.fill(folder)
+            running = asyncio.create_task(loop.run())
+            large = "x" * fact_bytes
+            fact = database.write(
+                lambda tx: tx.execute("UPDATE runs SET reason = ? WHERE id = ?", (large, NOON_MS + 3)).rowcount,
+                is_fact=True,
+            )
+            await eventually_async(lambda: told != [] and database.fault is None, LIMIT_SECONDS, "it is well again")
+            assert database.reserve_bytes > 0
+            await fact
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            assert await history.numbers(database) == []
+        assert invariants.broken(path, is_pruned=True, has_texts=False) == []
