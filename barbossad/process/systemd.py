@@ -73,7 +73,6 @@ class SystemdLauncher(Launcher):
         self._control = UnitControl(self._bus)
         self._recorder: Recorder
         self._live: dict[str, UnitProcess] = {}
-        self._unreleased: dict[str, UnitProcess] = {}
         self._survivors: set[str] = set()
         self._jobs: set[asyncio.Task[None]] = set()
         self._foreign: list[str] = []
@@ -259,7 +258,6 @@ class SystemdLauncher(Launcher):
         process.disarm()
         output = taskfiles.take_output(self._files.output_of(process.unit), keep=True)
         del self._live[process.path]
-        self._unreleased[process.path] = process
         self._tell(process.watcher.ended, process, make(log=log, output=output))
         if self._is_closing and not self._live:
             self._idle.set()
@@ -277,7 +275,6 @@ class SystemdLauncher(Launcher):
             self._keeper.let_go(process.pipes)
         crashpoints.reach("pipes-let-go")
         self._files.forget(process.unit)
-        self._unreleased.pop(process.path, None)
 
     # -- after a restart, or when news may have been missed --------------------------------------------------
 
@@ -322,9 +319,6 @@ class SystemdLauncher(Launcher):
         for process in self._live.values():
             if process.is_started and process.facts is None:
                 self._run(self._resync(process), f"resync {process.unit}")
-        for process in tuple(self._unreleased.values()):
-            if process.is_started:
-                self._run(self._release(process), f"release {process.unit}")
 
     async def _resync(self, process: UnitProcess) -> None:
         """Ask how a unit stands, instead of being told."""
