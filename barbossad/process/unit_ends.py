@@ -64,7 +64,7 @@ class UnitFacts:
     started_at_us: int = 0
     exited_at_us: int = 0
     was_active: bool = True
-    """Whether its program was executed at all."""
+    """Whether systemd saw that its program was executed; a quick end may come before that."""
 
     is_stopped: bool = False
     """Whether the unit itself was stopped, which only somebody else does."""
@@ -103,7 +103,7 @@ def verdict(facts: UnitFacts, context: Context) -> Verdict:
         return Verdict(cause=EndCause.TIMED_OUT, signal=facts.status if facts.code == _KILLED else None)
     if facts.code in {_KILLED, _DUMPED}:
         return Verdict(cause=EndCause.SIGNALLED, signal=facts.status)
-    if facts.code == _EXITED and facts.was_active:
+    if facts.code == _EXITED and (facts.was_active or facts.status not in _SETUP):
         return Verdict(cause=EndCause.EXITED, exit_code=facts.status)
     return Verdict(cause=EndCause.START_FAILED, message=_start_failure(facts, context))
 

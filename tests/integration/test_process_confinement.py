@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -150,6 +151,7 @@ tasks:
     sandbox: strict
     python: print(open("/proc/self/status").read().count("NoNewPrivs:\\t1"))
   - id: worker
+    sandbox: {writable: [HOUSE]}
     wait: 10ms
 """
 
@@ -157,7 +159,9 @@ tasks:
 async def test_from_a_workflow_file_to_the_record(tmp_path: Path) -> None:
     """Tasks of all kinds run in sandboxes, and their records say what was in force and what was not."""
     async with Barbossa.open(tmp_path / "state") as barbossa:
-        workflow = barbossa.engine.create_workflow(WORKFLOW)
+        # A checkout below /tmp would be hidden by the sandbox's own /tmp: the worker is to see where it is from.
+        text = WORKFLOW.replace("HOUSE", json.dumps(str(Path(__file__).resolve().parents[2])))
+        workflow = barbossa.engine.create_workflow(text)
         result = await barbossa.engine.execute_workflow(workflow, TriggerType.MANUAL)
         said = [entry.text for entry in await barbossa.engine.output(result, "inner")]
     assert result.run.state is RunState.SUCCEEDED, {key: task.reason for key, task in result.tasks.items()}

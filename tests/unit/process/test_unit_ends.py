@@ -28,9 +28,9 @@ CASES = {
         UnitFacts(result="exit-code", code=1, status=217, was_active=False),
         Verdict(cause=EndCause.START_FAILED, message="the user 'shop' does not exist, or cannot be become"),
     ),
-    "a status nobody knows": (
-        UnitFacts(result="exit-code", code=1, status=199, was_active=False),
-        Verdict(cause=EndCause.START_FAILED, message="systemd could not set it up (status 199)"),
+    "an end that came before systemd saw the start": (
+        UnitFacts(result="exit-code", code=1, status=1, was_active=False),
+        Verdict(cause=EndCause.EXITED, exit_code=1),
     ),
     "signal": (UnitFacts(result="signal", code=2, status=9), Verdict(cause=EndCause.SIGNALLED, signal=9)),
     "a signal that systemd calls clean": (UnitFacts(code=2, status=15), Verdict(cause=EndCause.SIGNALLED, signal=15)),
