@@ -6,11 +6,15 @@ Fixtures of a wider scope (a container, say) are set up before these and may kee
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.helpers import leaks
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
