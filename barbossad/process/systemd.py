@@ -25,7 +25,7 @@ from barbossad.model.states import AttemptState
 from barbossad.process import cgroups, procfs, taskfiles, unit_files, units
 from barbossad.process.bus import JOB, MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError, object_path
 from barbossad.process.capture import Recorder
-from barbossad.process.kept import Keeper
+from barbossad.process.kept import Keeper, KeptPipes
 from barbossad.process.launcher import (
     AttemptKey,
     EndCause,
@@ -136,18 +136,18 @@ class SystemdLauncher(Launcher):
         pipes = process.pipes
         process.capture = self._recorder.capture(spec.key, pipes.read_ends, spec.make_mask, pipes.slots)
         crashpoints.reach("pipes-made")
-        self._run(self._start(process, write_ends), f"start {process.unit}")
+        self._run(self._start(process, write_ends, pipes), f"start {process.unit}")
         return process
 
-    async def _start(self, process: UnitProcess, write_ends: list[int]) -> None:
-        """Have systemd make the unit, once it is known to keep the pipes."""
+    async def _start(self, process: UnitProcess, write_ends: list[int], pipes: KeptPipes) -> None:
+        """Have systemd make the unit, once it is known to keep the pipes; what that needs is made meanwhile."""
         spec = process.spec
         try:
-            await self._keeper.arrived()
-            crashpoints.reach("pipes-kept")
             argv, files = self._files.write(spec, process.unit)
             crashpoints.reach("files-written")
             properties = units.properties(spec, argv, files, self._foreign)
+            await pipes.known()
+            crashpoints.reach("pipes-kept")
             if process.is_asked_to_stop:
                 self._fail(process, "it was stopped before it started", cause=EndCause.LOST)
                 return
