@@ -41,7 +41,7 @@ from barbossad.process.launcher import (
 from barbossad.process.logs import LogFolder
 from barbossad.process.unit_control import UnitControl
 from barbossad.process.unit_ends import UnitFacts
-from barbossad.process.unit_process import ACCOUNTS, FACTS, UnitProcess
+from barbossad.process.unit_process import FACTS, STATE, WHY, UnitProcess
 from barbossad.systemd import Manager
 
 SAMPLE_SECONDS: Final = 5.0
@@ -234,8 +234,10 @@ class SystemdLauncher(Launcher):
         if not process.spec.detach and not await process.leftovers_gone():
             message = "processes that cannot be killed hang in the kernel"
         crashpoints.reach("leftovers-ended")
-        accounts = await self._bus.surely(partial(self._bus.get_many, process.path, *ACCOUNTS))
-        make = process.end(accounts, message, self._clock.now_ms())
+        answers = await self._bus.answers(process.path, process.wanted())
+        if answers[STATE] != "active" and not answers.keys() >= set(WHY):
+            answers |= await self._bus.answers(process.path, WHY)
+        make = process.end(answers, message, self._clock.now_ms())
         process.capture.finish(partial(self._end, process, make))
 
     def _fail(self, process: UnitProcess, message: str, *, cause: EndCause = EndCause.START_FAILED) -> None:
