@@ -275,11 +275,12 @@ class SystemdLauncher(Launcher):
         if process.is_started:
             await self._control.unload(process.unit, is_failed=not process.has_exited_well)
         crashpoints.reach("unit-released")
+        if self._unreleased.pop(process.path, None) is None:
+            return  # released twice, for the bus was away: its slots may be another's by now
         if process.pipes is not None:
             self._keeper.let_go(process.pipes)
         crashpoints.reach("pipes-let-go")
         self._files.forget(process.unit)
-        self._unreleased.pop(process.path, None)
 
     # -- after a restart, or when news may have been missed --------------------------------------------------
 
