@@ -50,6 +50,9 @@ SAMPLE_SECONDS: Final = 5.0
 ANNOUNCE_SECONDS: Final = 0.05
 """A process that ends sooner is told of once, not twice."""
 
+RELEASE_SECONDS: Final = 0.003
+"""How long a unit stays after its end is recorded: who waits is answered first."""
+
 _CLOSE_SECONDS: Final = 15.0
 logger = logging.getLogger(__name__)
 
@@ -272,6 +275,7 @@ class SystemdLauncher(Launcher):
         self._run(self._release(process), f"release {process.unit}")
 
     async def _release(self, process: UnitProcess) -> None:
+        await asyncio.sleep(RELEASE_SECONDS)
         if process.is_started:
             await self._control.unload(process.unit, is_failed=not process.has_exited_well)
         crashpoints.reach("unit-released")
