@@ -275,8 +275,8 @@ class SystemdLauncher(Launcher):
         self._run(self._release(process), f"release {process.unit}")
 
     async def _release(self, process: UnitProcess) -> None:
-        await asyncio.sleep(RELEASE_SECONDS)
         if process.is_started:
+            await asyncio.sleep(RELEASE_SECONDS)
             await self._control.unload(process.unit, is_failed=not process.has_exited_well)
         crashpoints.reach("unit-released")
         if self._unreleased.pop(process.path, None) is None:
