@@ -13,8 +13,8 @@ from typing import Final
 POINTS: Final = (
     "starting-recorded",
     "pipes-made",
-    "pipes-kept",
     "files-written",
+    "pipes-kept",
     "unit-started",
     "running-recorded",
     "chunk-taken",

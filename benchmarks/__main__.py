@@ -18,6 +18,7 @@ from benchmarks import (
     flood,
     memory,
     report,
+    units,
     w1_one_task,
     w2_chain,
     w3_fan,
@@ -46,6 +47,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "clients": clients.run,
     "worker": worker.run,
     "flood": flood.run,
+    "units": units.run,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from dbus_fast import BusType, Message, MessageType, Variant
@@ -23,8 +24,9 @@ SERVICE: Final = f"{NAME}.Service"
 UNIT: Final = f"{NAME}.Unit"
 JOB: Final = f"{NAME}.Job"
 CALL_SECONDS: Final = 30.0
-MOST_CALLS: Final = 24
-"""Calls under way at once: a bus takes no more than 128 of one client, and systemd does one after another anyway."""
+MOST_CALLS: Final = 12
+"""Exchanges under way at once, of up to ten calls each: a bus takes no more than 128 calls of one client, and systemd
+does one after another anyway."""
 
 RETRY_SECONDS: Final = 1.0
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
@@ -63,6 +65,8 @@ class Bus:
         self._bus: MessageBus | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._places = asyncio.Semaphore(MOST_CALLS)
+        self._unknown: set[tuple[str, str]] = set()
+        """Properties that this systemd does not have."""
 
     async def connect(self) -> None:
         """Connect and subscribe. Raise UnavailableError if nobody answers."""
@@ -89,21 +93,20 @@ class Bus:
             destination=NAME, path=path, interface=interface, member=member, signature=signature, body=list(body),
             unix_fds=list(fds),
         )  # fmt: skip
+        (reply,) = await self._exchange([message])
+        return _body(reply)
+
+    async def _exchange(self, messages: Sequence[Message]) -> list[Message | None]:
+        """Send messages together and return the replies; they take one place and share one limit of time."""
         try:
             async with self._places, asyncio.timeout(CALL_SECONDS):
                 if self._bus is None:
                     raise UnavailableError("the connection to systemd is being made anew; try again in a moment")
-                reply = await self._bus.call(message)
+                if len(messages) == 1:
+                    return [await self._bus.call(messages[0])]
+                return list(await asyncio.gather(*map(self._bus.call, messages)))
         except (OSError, EOFError, TimeoutError) as error:
             raise UnavailableError(f"systemd does not answer: {error or 'no reply'}") from error
-        if reply is None:
-            raise UnavailableError("systemd does not answer: the connection was closed")
-        if reply.message_type is MessageType.ERROR:
-            name, words = reply.error_name or "", str(reply.body[0]) if reply.body else ""
-            if name.rpartition(".")[2] in _PASSING:
-                raise UnavailableError(f"systemd does not answer: {words or name}")
-            raise SystemdError(name, words)
-        return list(reply.body)
 
     async def get(self, path: str, interface: str, name: str) -> Any:
         """Return one property of an object, as it is now."""
@@ -111,13 +114,30 @@ class Bus:
         return value.value
 
     async def get_many(self, path: str, *names: tuple[str, str]) -> list[Any]:
-        """Return some properties, asked for together; None for one that this systemd does not know."""
-        asked = [self.get(path, interface, name) for interface, name in names]
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        for value in found:
-            if isinstance(value, BaseException) and not _is_unknown(value):
-                raise value
-        return [None if isinstance(value, BaseException) else value for value in found]
+        """Return some properties, asked for together; None for one that this systemd does not know.
+
+        That it does not is asked once for each connection.
+        """
+        wanted = [name for name in names if name not in self._unknown]
+        messages = [
+            Message(destination=NAME, path=path, interface=_PROPERTIES, member="Get", signature="ss", body=list(name))
+            for name in wanted
+        ]
+        found: dict[tuple[str, str], Any] = {}
+        for name, reply in zip(wanted, await self._exchange(messages), strict=True):
+            try:
+                (value,) = _body(reply)
+            except SystemdError as error:
+                if not error.name.endswith(".UnknownProperty"):
+                    raise
+                self._unknown.add(name)
+            else:
+                found[name] = value.value
+        return [found.get(name) for name in names]
+
+    async def answers(self, path: str, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+        """Return some properties by their names, as ``get_many``, as soon as systemd answers."""
+        return dict(zip(names, await self.surely(partial(self.get_many, path, *names)), strict=True))
 
     async def surely(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Return what ``ask`` returns, as soon as systemd answers."""
@@ -131,6 +151,7 @@ class Bus:
     async def _connect(self) -> None:
         bus = await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
         self._bus = bus
+        self._unknown.clear()  # it may be another systemd
         bus.add_message_handler(self._hear)
         match = Message(
             destination="org.freedesktop.DBus", path="/org/freedesktop/DBus", interface="org.freedesktop.DBus",
@@ -167,8 +188,16 @@ class Bus:
             self._on_reconnected()
 
 
-def _is_unknown(error: BaseException) -> bool:
-    return isinstance(error, SystemdError) and error.name.endswith(".UnknownProperty")
+def _body(reply: Message | None) -> list[Any]:
+    """Return what a reply says. Raise SystemdError, or UnavailableError if it says nothing about what was asked."""
+    if reply is None:
+        raise UnavailableError("systemd does not answer: the connection was closed")
+    if reply.message_type is MessageType.ERROR:
+        name, words = reply.error_name or "", str(reply.body[0]) if reply.body else ""
+        if name.rpartition(".")[2] in _PASSING:
+            raise UnavailableError(f"systemd does not answer: {words or name}")
+        raise SystemdError(name, words)
+    return list(reply.body)
 
 
 def object_path(unit: str) -> str:

@@ -11,6 +11,7 @@ Layout: the note, the buffer, the slots. A page that was never touched costs not
 
 from __future__ import annotations
 
+import heapq
 import mmap
 import os
 import struct
@@ -61,7 +62,10 @@ class Inflight:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._map = mmap.mmap(fd, _SIZE)
-        self._free = set(range(SLOTS))
+        self._free = list(range(SLOTS))
+        self._taken: set[int] = set()
+        """What is taken may still be among the free, which are a heap: an adopted slot is not sought there."""
+
         self.interrupted = self._find_interrupted()
         """What an earlier daemon left in flight, if anything."""
 
@@ -83,16 +87,23 @@ class Inflight:
     def take_slot(self, number: int | None = None) -> int:
         """Return a free slot, or the one that an adopted stream has. Raise OSError if none is free."""
         if number is None:
-            if not self._free:
-                raise OSError("no room for another stream of output")
-            number = min(self._free)
+            number = self._lowest_free()
             self.settle(number, SlotState())
-        self._free.discard(number)
+        self._taken.add(number)
         return number
+
+    def _lowest_free(self) -> int:
+        """Return the lowest free slot, so that few pages are ever touched. Raise OSError if there is none."""
+        while self._free:
+            number = heapq.heappop(self._free)
+            if number not in self._taken:
+                return number
+        raise OSError("no room for another stream of output")
 
     def free_slot(self, number: int) -> None:
         """Give a slot back."""
-        self._free.add(number)
+        self._taken.discard(number)
+        heapq.heappush(self._free, number)
 
     def state(self, slot: int) -> SlotState:
         """Return where the formatter of a stream stood at its last settled read."""

@@ -24,11 +24,18 @@ class KeptPipes:
     unit: str
     read_ends: Mapping[str, int]
     slots: Mapping[str, int]
+    arrived: asyncio.Task[None] | None = None
+    """Done when systemd is known to have them; None for those that it gave us."""
 
     @property
     def names(self) -> dict[str, str]:
         """Return under which names systemd keeps them, by stream."""
         return {stream: f"{self.unit}.{stream}.{slot}" for stream, slot in self.slots.items()}
+
+    async def known(self) -> None:
+        """Return when systemd is known to have them. Raise OSError if it cannot be asked."""
+        if self.arrived is not None:
+            await asyncio.shield(self.arrived)
 
 
 class Keeper:
@@ -60,14 +67,16 @@ class Keeper:
     def make(self, unit: str) -> tuple[KeptPipes, list[int]]:
         """Make the pipes of an attempt and have systemd keep their read ends; return them and the write ends.
 
-        Only after ``arrived`` is systemd known to have them. Raise OSError.
+        Only when they are ``known`` may their unit be started; those that are made in one turn of the loop share
+        the question, which is asked in the next. Raise OSError.
         """
         ends: list[int] = []
         try:
             for _ in STREAMS:
                 ends += os.pipe2(os.O_CLOEXEC)
             slots = {stream: self.inflight.take_slot() for stream in STREAMS}
-            pipes = KeptPipes(unit=unit, read_ends=dict(zip(STREAMS, ends[::2], strict=True)), slots=slots)
+            read_ends = dict(zip(STREAMS, ends[::2], strict=True))
+            pipes = KeptPipes(unit=unit, read_ends=read_ends, slots=slots, arrived=self._ask_next_turn())
             self._manager.keep({pipes.names[stream]: fd for stream, fd in pipes.read_ends.items()})
         except OSError:
             for end in ends:
@@ -75,14 +84,12 @@ class Keeper:
             raise
         return pipes, ends[1::2]
 
-    async def arrived(self) -> None:
-        """Return when systemd has all that was given to it; those who ask in one turn of the loop share the answer."""
+    def _ask_next_turn(self) -> asyncio.Task[None]:
         if self._barrier is None:
             self._barrier = asyncio.get_running_loop().create_task(self._ask(), name="pipes-barrier")
-        await asyncio.shield(self._barrier)
+        return self._barrier
 
     async def _ask(self) -> None:
-        await asyncio.sleep(0)  # let the others of this turn join
         self._barrier = None
         await self._manager.barrier()
 

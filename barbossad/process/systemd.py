@@ -25,7 +25,7 @@ from barbossad.model.states import AttemptState
 from barbossad.process import cgroups, procfs, taskfiles, unit_files, units
 from barbossad.process.bus import JOB, MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError, object_path
 from barbossad.process.capture import Recorder
-from barbossad.process.kept import Keeper
+from barbossad.process.kept import Keeper, KeptPipes
 from barbossad.process.launcher import (
     AttemptKey,
     EndCause,
@@ -41,7 +41,7 @@ from barbossad.process.launcher import (
 from barbossad.process.logs import LogFolder
 from barbossad.process.unit_control import UnitControl
 from barbossad.process.unit_ends import UnitFacts
-from barbossad.process.unit_process import ACCOUNTS, FACTS, UnitProcess
+from barbossad.process.unit_process import FACTS, STATE, WHY, UnitProcess
 from barbossad.systemd import Manager
 
 SAMPLE_SECONDS: Final = 5.0
@@ -49,6 +49,9 @@ SAMPLE_SECONDS: Final = 5.0
 
 ANNOUNCE_SECONDS: Final = 0.05
 """A process that ends sooner is told of once, not twice."""
+
+RELEASE_SECONDS: Final = 0.003
+"""How long a unit stays after its end is recorded: who waits is answered first."""
 
 _CLOSE_SECONDS: Final = 15.0
 logger = logging.getLogger(__name__)
@@ -135,18 +138,18 @@ class SystemdLauncher(Launcher):
         pipes = process.pipes
         process.capture = self._recorder.capture(spec.key, pipes.read_ends, spec.make_mask, pipes.slots)
         crashpoints.reach("pipes-made")
-        self._run(self._start(process, write_ends), f"start {process.unit}")
+        self._run(self._start(process, write_ends, pipes), f"start {process.unit}")
         return process
 
-    async def _start(self, process: UnitProcess, write_ends: list[int]) -> None:
-        """Have systemd make the unit, once it is known to keep the pipes."""
+    async def _start(self, process: UnitProcess, write_ends: list[int], pipes: KeptPipes) -> None:
+        """Have systemd make the unit, once it is known to keep the pipes; what that needs is made meanwhile."""
         spec = process.spec
         try:
-            await self._keeper.arrived()
-            crashpoints.reach("pipes-kept")
             argv, files = self._files.write(spec, process.unit)
             crashpoints.reach("files-written")
             properties = units.properties(spec, argv, files, self._foreign)
+            await pipes.known()
+            crashpoints.reach("pipes-kept")
             if process.is_asked_to_stop:
                 self._fail(process, "it was stopped before it started", cause=EndCause.LOST)
                 return
@@ -233,8 +236,10 @@ class SystemdLauncher(Launcher):
         if not process.spec.detach and not await process.leftovers_gone():
             message = "processes that cannot be killed hang in the kernel"
         crashpoints.reach("leftovers-ended")
-        accounts = await self._bus.surely(partial(self._bus.get_many, process.path, *ACCOUNTS))
-        make = process.end(accounts, message, self._clock.now_ms())
+        answers = await self._bus.answers(process.path, process.wanted())
+        if answers[STATE] != "active" and not answers.keys() >= set(WHY):
+            answers |= await self._bus.answers(process.path, WHY)
+        make = process.end(answers, message, self._clock.now_ms())
         process.capture.finish(partial(self._end, process, make))
 
     def _fail(self, process: UnitProcess, message: str, *, cause: EndCause = EndCause.START_FAILED) -> None:
@@ -269,8 +274,11 @@ class SystemdLauncher(Launcher):
 
     async def _release(self, process: UnitProcess) -> None:
         if process.is_started:
+            await asyncio.sleep(RELEASE_SECONDS)
             await self._control.unload(process.unit, is_failed=not process.has_exited_well)
         crashpoints.reach("unit-released")
+        if self._unreleased.pop(process.path, None) is None:
+            return  # released twice, for the bus was away: its slots may be another's by now
         if process.pipes is not None:
             self._keeper.let_go(process.pipes)
         crashpoints.reach("pipes-let-go")

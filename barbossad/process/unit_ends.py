@@ -69,6 +69,11 @@ class UnitFacts:
     is_stopped: bool = False
     """Whether the unit itself was stopped, which only somebody else does."""
 
+    @property
+    def is_plain_success(self) -> bool:
+        """Whether its first process exited with 0 and nothing else is known against it."""
+        return (self.result, self.code, self.status, self.is_stopped) == ("success", _EXITED, 0, False)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,12 +31,22 @@ _LONGEST_ARGUMENT: Final = 128 * 1024
 _LONGEST_ALL: Final = 2 * 1024 * 1024
 """What execve(2) takes, with the usual limit of the stack."""
 
-ACCOUNTS: Final = (
-    (bus.UNIT, "ActiveState"), (bus.UNIT, "ActiveEnterTimestampMonotonic"), (bus.UNIT, "InvocationID"),
-    (bus.SERVICE, "Result"), (bus.SERVICE, "CPUUsageNSec"), (bus.SERVICE, "MemoryPeak"),
-    (bus.SERVICE, "IOReadBytes"), (bus.SERVICE, "IOWriteBytes"),
-)  # fmt: skip
-"""What is asked once it has ended; no change of these is told."""
+Name = tuple[str, str]
+Answers = Mapping[Name, Any]
+
+STATE: Final[Name] = (bus.UNIT, "ActiveState")
+_INVOCATION: Final[Name] = (bus.UNIT, "InvocationID")
+_ACTIVE_SINCE: Final[Name] = (bus.UNIT, "ActiveEnterTimestampMonotonic")
+_RESULT: Final[Name] = (bus.SERVICE, "Result")
+_CPU: Final[Name] = (bus.SERVICE, "CPUUsageNSec")
+_PEAK: Final[Name] = (bus.SERVICE, "MemoryPeak")
+_READ: Final[Name] = (bus.SERVICE, "IOReadBytes")
+_WRITTEN: Final[Name] = (bus.SERVICE, "IOWriteBytes")
+ACCOUNTS: Final = (STATE, _CPU, _PEAK, _READ, _WRITTEN)
+"""What is asked of every unit that has ended; no change of these is told."""
+
+WHY: Final = (_RESULT, _ACTIVE_SINCE)
+"""What is asked besides unless the unit stays active, as one does whose program was executed and exited with 0."""
 
 _NEVER: Final = float("inf")
 
@@ -126,22 +136,33 @@ class UnitProcess:
         )
         return True
 
-    def end(self, accounts: Sequence[Any], message: str | None, now_ms: int) -> Callable[..., ProcessEnd]:
-        """Return what makes the end, given log and output; ``accounts`` are the values of ``ACCOUNTS``."""
+    def wanted(self) -> tuple[Name, ...]:
+        """Return what to ask of the unit now that it has ended: what is not known yet, and may still matter."""
         assert self.facts is not None
-        state, active_us, invocation, result, cpu_ns, peak, read, written = accounts
+        known = self.invocation_id is not None
+        likely_why = () if self.facts.is_plain_success else WHY
+        return (*ACCOUNTS, *(() if known else (_INVOCATION,)), *likely_why)
+
+    def end(self, answers: Answers, message: str | None, now_ms: int) -> Callable[..., ProcessEnd]:
+        """Return what makes the end, given log and output.
+
+        ``answers`` are to ``wanted``, and to ``WHY`` unless the unit is active.
+        """
+        assert self.facts is not None
+        state, invocation = answers[STATE], answers.get(_INVOCATION)
         if invocation and self.invocation_id is None:
             self.invocation_id = bytes(invocation).hex()
         is_there = state in {"active", "failed"} or self.is_asked_to_stop
+        was_active = state == "active" or bool(answers[_ACTIVE_SINCE])
         facts = replace(
             self.facts,
-            result=result if state == "failed" else self.facts.result,
-            was_active=bool(active_us) or not is_there or self.started_at_ms is not None,
+            result=answers[_RESULT] if state == "failed" else self.facts.result,
+            was_active=was_active or not is_there or self.started_at_ms is not None,
             is_stopped=self.facts.is_stopped or (not is_there and self.facts.result == "success"),
         )
         self.pid = self.pid or facts.pid or None
         found = self.explained(facts)
-        cpu_ns = figure(cpu_ns)
+        cpu_ns = figure(answers[_CPU])
         return partial(
             ProcessEnd,
             cause=found.cause,
@@ -151,9 +172,9 @@ class UnitProcess:
             started_at_ms=facts.started_at_us // 1000 or self.started_at_ms,
             finished_at_ms=facts.exited_at_us // 1000 or now_ms,
             cpu_seconds=None if cpu_ns is None else cpu_ns / 1e9,
-            peak_memory_bytes=figure(peak) or self.peak_memory_bytes,
-            io_read_bytes=figure(read),
-            io_write_bytes=figure(written),
+            peak_memory_bytes=figure(answers[_PEAK]) or self.peak_memory_bytes,
+            io_read_bytes=figure(answers[_READ]),
+            io_write_bytes=figure(answers[_WRITTEN]),
         )
 
     async def leftovers_gone(self) -> bool:

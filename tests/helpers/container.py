@@ -7,7 +7,7 @@ lies in it, read-only, at `/src`, and the dependencies' wheels at `/wheels`, whi
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +49,11 @@ class Container:
             raise CommandError(f"{command!r} as {user} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
 
-    def start(self, command: str, *, user: str = "root") -> subprocess.Popen[str]:
+    def start(self, command: str, *, user: str = "root", stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         """Start a line of shell as `user` without waiting for it; its output is readable from the process returned."""
         return subprocess.Popen(
             self._command(command, user),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
 
     def write(self, path: str, text: str) -> None:
@@ -80,11 +80,15 @@ class Container:
 
 
 @contextmanager
-def booted() -> Iterator[Container]:
-    """Boot a container and wait until all its units have started; shut it down at the end of the block."""
+def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Container]:
+    """Boot a container and wait until all its units have started; shut it down at the end of the block.
+
+    `binds` are folders of this host, by where they lie in the container: what is written there is not in memory.
+    """
     image = container_image.prepare()
     options = ["--boot", "--console=passive", "--private-network", f"--bind-ro={image.wheels}:/wheels"]
     options += [f"--bind-ro={path}:/src/{path.name}" for path in _source_files()]
+    options += [f"--bind={folder}:{path}" for folder, path in (binds or {}).items()]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as console,
         nspawn.launched(image.root, options, console) as process,

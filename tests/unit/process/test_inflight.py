@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from barbossad.process import pipes
-from barbossad.process.inflight import BUFFER_BYTES, Inflight, SlotState
+from barbossad.process.inflight import BUFFER_BYTES, SLOTS, Inflight, SlotState
 
 
 @pytest.fixture
@@ -101,6 +101,22 @@ def test_slots(inflight: Inflight) -> None:
     assert inflight.state(first) == SlotState()
     assert inflight.take_slot(77) == 77
     assert 77 not in {inflight.take_slot() for _ in range(100)}
+
+
+def test_an_adopted_slot_is_given_once(inflight: Inflight) -> None:
+    """It was never taken from the free ones; when it is free again, two streams do not get it."""
+    inflight.take_slot(2)
+    assert [inflight.take_slot() for _ in range(3)] == [0, 1, 3]
+    inflight.free_slot(2)
+    assert [inflight.take_slot() for _ in range(2)] == [2, 4]
+
+
+def test_no_slot_is_left(inflight: Inflight) -> None:
+    """Each is given once, and then none."""
+    inflight.take_slot(SLOTS - 1)
+    assert sorted(inflight.take_slot() for _ in range(SLOTS - 1)) == list(range(SLOTS - 1))
+    with pytest.raises(OSError, match="no room"):
+        inflight.take_slot()
 
 
 def test_memory_of_another_version_is_not_used() -> None:
