@@ -277,8 +277,6 @@ class SystemdLauncher(Launcher):
             await asyncio.sleep(RELEASE_SECONDS)
             await self._control.unload(process.unit, is_failed=not process.has_exited_well)
         crashpoints.reach("unit-released")
-        if self._unreleased.pop(process.path, None) is None:
-            return  # released twice, for the bus was away: its slots may be another's by now
         if process.pipes is not None:
             self._keeper.let_go(process.pipes)
         crashpoints.reach("pipes-let-go")
