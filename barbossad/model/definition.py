@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from barbossad.model.flow import ONCE, Branch, Concurrency, Loop, Repeat, Retry, Section, TaskKind, Trigger
 from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import SecretName, TaskId, VersionId, WorkflowName
 from barbossad.model.states import OnInterrupt
@@ -33,8 +34,10 @@ class ParamDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefinition:
-    """One node of the graph.
+    """One node of the graph: a task, or a group of tasks.
 
+    A member of a group has the id ``outer.inner``. Texts of ``when``, ``expect``, ``condition``, ``creates`` and those
+    of ``repeat`` and ``for_each`` may hold expressions; that of ``unless`` is a shell script and never does.
     ``params`` is an instance of its task type's ``Params``, or ``workflows.contract.Unrendered`` where it holds
     expressions; the task type's ``command`` takes both.
     """
@@ -57,7 +60,57 @@ class TaskDefinition:
     detach: bool = False
     """Leave the processes alone that its first one leaves behind."""
 
+    kind: TaskKind = TaskKind.PROCESS
+    section: Section = Section.MAIN
+    parent: int | None = None
+    """The position of the group that it is a member of."""
+
+    branch: Branch | None = None
+    """For a member of a condition: in which of its lists it stands."""
+
+    size: int = 1
+    """How many tasks it is, itself and all below it, which follow it directly in ``WorkflowDefinition.tasks``."""
+
+    condition: str | None = None
+    """For a group that is a condition: what decides between its branches."""
+
+    trigger: Trigger = Trigger.ALL_SUCCESS
+    when: str | None = None
+    continue_on_error: bool = False
+    retry: Retry = ONCE
+    repeat: Repeat | None = None
+    for_each: Loop | None = None
+    max_parallel: int | None = None
+    """How many members, or items of its loop, may run at once."""
+
+    fail_fast: bool = False
+    """End the other members, or items, when one has failed."""
+
+    expect: str | None = None
+    creates: tuple[str, ...] = ()
+    """Absolute paths: where all are there, it is skipped."""
+
+    unless: str | None = None
+    """A shell script: where it exits with 0, the task is skipped."""
+
+    locks: tuple[str, ...] = ()
+    priority: int = 0
+    warn_after_seconds: float | None = None
+    is_json_output: bool = False
+    """Whether its stdout is parsed for its outputs."""
+
+    keeps_stdout: bool = False
+    """Whether an expression, or ``output: json``, needs its stdout."""
+
+    rolls_back: int | None = None
+    """For a task of the section ``rollback``: the position of the task that it takes back."""
+
     line: int = 0
+
+    @property
+    def name(self) -> str:
+        """The last part of its id: what tasks beside it call it."""
+        return self.id.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +136,18 @@ class WorkflowDefinition:
     env: Mapping[str, str]
     timeout_seconds: float | None = None
     template: TemplateDefinition | None = None
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """What a run hands to who called it: from names to values that may hold expressions."""
+
+    priority: int = 0
+    warn_after_seconds: float | None = None
+    locks: tuple[str, ...] = ()
+    concurrency: Concurrency | None = None
     tasks: tuple[TaskDefinition, ...]
+    """Of all sections, each group directly before its members."""
+
     dependency_counts: tuple[int, ...]
-    """How many tasks each task waits for, by position in ``tasks``."""
+    """How many tasks each waits for, by position in ``tasks``; that a member waits for its group is not counted."""
 
     dependants: tuple[tuple[int, ...], ...]
     """The positions of the tasks that wait for each task."""
@@ -93,8 +155,15 @@ class WorkflowDefinition:
     positions: Mapping[str, int] = field(init=False)
     """The position of each task by its id."""
 
+    sections: Mapping[Section, tuple[int, ...]] = field(init=False)
+    """The positions of the tasks of each section that has some."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "positions", {task.id: position for position, task in enumerate(self.tasks)})
+        sections: dict[Section, list[int]] = {}
+        for position, task in enumerate(self.tasks):
+            sections.setdefault(task.section, []).append(position)
+        object.__setattr__(self, "sections", {name: tuple(found) for name, found in sections.items()})
 
     @property
     def workflow_id(self) -> WorkflowName:

@@ -16,6 +16,12 @@ class TriggerType(StrEnum):
     SCHEDULE = "schedule"
     """A schedule fired."""
 
+    WORKFLOW = "workflow"
+    """A task of another run called it."""
+
+    RETRY = "retry"
+    """A person or a program called ``run.retry``: it goes on from another run."""
+
 
 class StopCause(StrEnum):
     """Why a live attempt, or a whole run, is being ended."""
@@ -28,6 +34,12 @@ class StopCause(StrEnum):
 
     TASK_TIMEOUT = "task_timeout"
     """The task's timeout passed."""
+
+    GROUP_TIMEOUT = "group_timeout"
+    """The timeout of a group that it is a member of passed."""
+
+    FAIL_FAST = "fail_fast"
+    """Another member of its group, or item of its loop, failed."""
 
     SHUTDOWN = "shutdown"
     """The daemon stops."""
@@ -53,13 +65,16 @@ class OnInterrupt(StrEnum):
 
 
 class WaitsFor(StrEnum):
-    """What a task waits for between two attempts."""
+    """What a task waits for before or between its attempts."""
 
     SLOT = "slot"
     """Its turn."""
 
+    DELAY = "delay"
+    """An instant: another attempt, or repetition, comes then."""
+
     PERSON = "person"
-    """Somebody who says whether it is to be tried again."""
+    """Somebody who approves: the task itself, or that it is tried again."""
 
 
 class RunState(StrEnum):
@@ -70,6 +85,9 @@ class RunState(StrEnum):
 
     RUNNING = "running"
     """At least one task may run."""
+
+    PAUSED = "paused"
+    """What runs goes on, nothing else starts until it is resumed."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -90,22 +108,25 @@ class TaskState(StrEnum):
     """Its dependencies have not all ended, or it waits for a slot (told by the engine, not stored)."""
 
     WAITING = "waiting"
-    """An attempt of it was interrupted, and a person, or a free slot, decides on the next."""
+    """For its turn, an instant, or a person, after it began (``WaitsFor``)."""
 
     STARTING = "starting"
     """Its attempt is recorded; its process may or may not exist yet."""
 
     RUNNING = "running"
-    """Its process exists."""
+    """Its process exists; of a group or a loop: its members may run."""
 
     SUCCEEDED = "succeeded"
     """Its process ended with exit code 0, and that was seen."""
+
+    SKIPPED = "skipped"
+    """Its ``when`` did not hold, it was done already, or what it depends on was skipped."""
 
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
     UPSTREAM_FAILED = "upstream_failed"
-    """A task that it depends on did not succeed, so it never started."""
+    """A task that it depends on failed, so it never started."""
 
     INTERRUPTED = "interrupted"
     """The daemon or the host stopped while it ran; how it would have ended is not known."""
@@ -117,6 +138,9 @@ class AttemptState(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    SKIPPED = "skipped"
+    """It found that its work was done already (``creates``, ``unless``)."""
+
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
@@ -129,6 +153,7 @@ RUN_ENDED: Final = frozenset(
 TASK_ENDED: Final = frozenset(
     {
         TaskState.SUCCEEDED,
+        TaskState.SKIPPED,
         TaskState.FAILED,
         TaskState.TIMED_OUT,
         TaskState.CANCELLED,
@@ -139,6 +164,7 @@ TASK_ENDED: Final = frozenset(
 ATTEMPT_ENDED: Final = frozenset(
     {
         AttemptState.SUCCEEDED,
+        AttemptState.SKIPPED,
         AttemptState.FAILED,
         AttemptState.TIMED_OUT,
         AttemptState.CANCELLED,
@@ -147,33 +173,30 @@ ATTEMPT_ENDED: Final = frozenset(
 )
 
 RUN_MOVES: Final[Mapping[RunState, frozenset[RunState]]] = {
-    RunState.QUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.INTERRUPTED}),
-    RunState.RUNNING: RUN_ENDED,
+    RunState.QUEUED: RUN_ENDED | {RunState.RUNNING, RunState.PAUSED},
+    RunState.RUNNING: RUN_ENDED | {RunState.PAUSED},
+    RunState.PAUSED: RUN_ENDED | {RunState.RUNNING, RunState.QUEUED},
     **{state: frozenset() for state in RUN_ENDED},
 }
-"""From each state of a run to those that may follow it; a state that has ended has none."""
+"""From each state of a run to those that may follow it; a state that has ended has none.
+
+``queued`` to an end: none of its tasks had to start.
+"""
 
 _ATTEMPTED: Final = TASK_ENDED - {TaskState.UPSTREAM_FAILED}
 
 TASK_MOVES: Final[Mapping[TaskState, frozenset[TaskState]]] = {
-    TaskState.PENDING: frozenset(
-        {
-            TaskState.STARTING,
-            TaskState.FAILED,
-            TaskState.CANCELLED,
-            TaskState.UPSTREAM_FAILED,
-            TaskState.INTERRUPTED,
-        }
-    ),
-    TaskState.WAITING: frozenset({TaskState.STARTING, TaskState.FAILED, TaskState.CANCELLED, TaskState.INTERRUPTED}),
+    TaskState.PENDING: TASK_ENDED | {TaskState.WAITING, TaskState.STARTING, TaskState.RUNNING},
+    TaskState.WAITING: _ATTEMPTED | {TaskState.STARTING},
     TaskState.STARTING: _ATTEMPTED | {TaskState.RUNNING, TaskState.WAITING},
     TaskState.RUNNING: _ATTEMPTED | {TaskState.WAITING},
     **{state: frozenset() for state in TASK_ENDED},
 }
 """From each state of a task to those that may follow it.
 
-``pending`` to ``failed``: what the task needs could not be made of its params (an expression fails).
-``starting`` to an end: a process so short that ``running`` was never recorded on its own.
+``pending`` to ``running``: a group, or a loop, begins. ``pending`` to ``succeeded``: a group without members, or a task
+that an earlier run did. ``pending`` to ``failed``: what the task needs could not be made of its params (an expression
+fails). ``starting`` to an end: a process so short that ``running`` was never recorded on its own.
 """
 
 ATTEMPT_MOVES: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
