@@ -349,7 +349,7 @@ async def _shown(call: Call, details: RunDetails) -> RunView:
 
 def _shown_as(call: Call, details: RunDetails, definition: WorkflowDefinition | None) -> RunView:
     engine = call.services.engine
-    return run_view(details, definition, engine.progress(details.run.id), engine.waiting_reason())
+    return run_view(details, definition, engine.progress(details.run.id), engine.why(details.run.id))
 
 
 async def _definition(call: Call, run: RunRecord) -> WorkflowDefinition | None:
