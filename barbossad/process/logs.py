@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from barbossad.model.names import run_number
+from barbossad.model.names import plain_task_id, run_number
 from barbossad.model.records import LogRecord
 from barbossad.process import logfile
 from barbossad.process.launcher import OUTPUT_LIMIT, AttemptKey
@@ -55,7 +55,7 @@ class LogFolder:
     def path_of(self, key: AttemptKey) -> str:
         """Return the path of an attempt's file, relative to the folder."""
         made = datetime.fromtimestamp(min(run_number(key.run_id), _LAST_DAY_MS) / 1000, UTC)
-        return f"{made:%Y-%m-%d}/{key.run_id}-{key.task_id}-{key.number}.log"
+        return f"{made:%Y-%m-%d}/{key.run_id}-{plain_task_id(key.task_id)}-{key.number}.log"
 
     def discard(self, record: LogRecord) -> None:
         """Remove the file of a log whose text is now in the store.
