@@ -14,7 +14,7 @@ class TasksByName(Mapping[str, Mapping[str, Any]]):
     """The tasks of a run by name, as one of them sees them.
 
     A name is looked for among those beside the task, then beside the group that it is in, and so on outward; so a
-    member of a loop's item sees those of its own item. In the sections after the main part that part is what is outermost.
+    member of a loop's item sees those of its own item. After the main part, that part is what is outermost.
     """
 
     def __init__(self, progress: RunProgress, index: int | None) -> None:
