@@ -81,10 +81,10 @@ class TaskDefinition:
     repeat: Repeat | None = None
     for_each: Loop | None = None
     max_parallel: int | None = None
-    """How many members, or items of its loop, may run at once."""
+    """How many members may run at once; for a task that is no group: items of its loop, as ``for_each`` says too."""
 
     fail_fast: bool = False
-    """End the other members, or items, when one has failed."""
+    """End the other members when one has failed; for a task that is no group: the other items of its loop."""
 
     expect: str | None = None
     creates: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class TaskDefinition:
     """Whether an expression, or ``output: json``, needs its stdout."""
 
     rolls_back: int | None = None
-    """For a task of the section ``rollback``: the position of the task that it takes back."""
+    """For a task of the section ``rollback``, members of a group included: the position of the task it takes back."""
 
     line: int = 0
 

@@ -9,7 +9,7 @@ WorkflowName = NewType("WorkflowName", str)
 """``[a-z0-9][a-z0-9_-]*``, at most 63 characters."""
 
 TaskId = NewType("TaskId", str)
-"""``[A-Za-z0-9][A-Za-z0-9_-]*``, at most 63 characters."""
+"""Parts of ``[A-Za-z0-9][A-Za-z0-9_-]*``, at most 63 characters each, joined by dots: ``group.member``."""
 
 RunId = NewType("RunId", str)
 """Ten characters of Crockford's base 32: the millisecond of creation, so ids sort by time."""
@@ -22,7 +22,11 @@ VersionId = NewType("VersionId", str)
 
 WORKFLOW_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+"""One part of a task's id."""
+
+MAX_TASK_ID_CHARACTERS: Final = 200
 SECRET_NAME: Final = WORKFLOW_NAME
+LOCK_NAME: Final = WORKFLOW_NAME
 PARAM_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 UNIT_PROPERTY: Final = re.compile(r"[A-Z][A-Za-z0-9]{1,99}")
