@@ -51,7 +51,7 @@ def build(
 ) -> dict[str, str]:
     """Return a task's environment; ``start`` is ``base`` with ``params.environment`` over it.
 
-    Then come the workflow's ``env`` and ``own``, the task's, rendered, and Barbossa's own names, which nothing overrides.
+    Then come the workflow's ``env`` and ``own``, the task's, rendered, and Barbossa's names, which nothing overrides.
     ``env`` in their expressions is what was there before. Raise BarbossaError if one has no value.
     """
     environment = dict(start)
