@@ -8,7 +8,7 @@ from typing import Final
 
 from barbossad.document import Document, Path
 from barbossad.errors import Fault
-from barbossad.model.flow import Section
+from barbossad.model.flow import Section, TaskKind
 from barbossad.validation import RefusalError, proposal
 from barbossad.workflows import scope, secret_names
 from barbossad.workflows.entries import Entry, Rendered
@@ -65,6 +65,7 @@ class Checker:
 
     def check(self, value: object, path: Path, view: View) -> None:
         """Check every expression beneath ``value``."""
+        kind = TaskKind.PROCESS if view.position is None else self.lookup.entries[view.position].kind
         for leaf_path, text in leaves(value, path):
             if len(self.faults) > self.max_faults:
                 return
@@ -76,7 +77,7 @@ class Checker:
                 self.faults.append(self.document.fault(leaf_path, error.message, error.hint))
                 continue
             if any(keys[0] == "secrets" for keys in found):
-                self.faults.append(self.document.fault(leaf_path, *secret_names.refusal(text, leaf_path)))
+                self.faults.append(self.document.fault(leaf_path, *secret_names.refusal(text, leaf_path, kind)))
                 continue
             for keys in found:
                 try:
@@ -103,7 +104,8 @@ class Checker:
                     "use it in on_success, on_failure, on_cancel, on_exit or a rollback",
                 )
         elif root in scope.FIELDS:
-            _check_field(root, rest[0], scope.FIELDS[root])
+            known = scope.FIELDS[root] | scope.END_FIELDS if root == "run" and view.sees_end else scope.FIELDS[root]
+            _check_field(root, rest[0], known)
 
     def _root_hint(self, root: str, view: View) -> str:
         if root in self.params:
@@ -111,12 +113,14 @@ class Checker:
         if view.sees_tasks and self.lookup.find([root], self._homes(view)):
             return f"write tasks.{root}.outputs, or another of its fields"
         known = scope.ROOTS | scope.LOOP_ROOTS if view.sees_item else scope.ROOTS
-        return proposal(root, known, noun="there are")
+        hint = proposal(root, known, noun="there are")
+        return hint if hint.startswith("did you") else f"text is written in quotes: '{root}'; {hint}"
 
     def _homes(self, view: View) -> list[Home]:
+        """Return the lists whose tasks are seen: those around it; in a rollback, what its task sees; and the run's."""
         homes = list(self.lookup.homes(view.position))
-        main: Home = (Section.MAIN, None)
-        return homes if homes[-1] == main else [*homes, main]
+        taken_back = self.lookup.entries[view.position].place.rolls_back if view.position is not None else None
+        return list(dict.fromkeys([*homes, *self.lookup.homes(taken_back)]))
 
     def _check_tasks(self, keys: Sequence[str], view: View) -> None:
         """Check which task a reference means, and that it has ended where that is evaluated."""
@@ -180,7 +184,17 @@ class Checker:
             raise RefusalError(
                 f"task {own.id!r} is part of {task.id!r}, which has not ended yet", "look at a task before it"
             )
+        condition = lookup.branches_off(position, other)
+        if condition is not None:
+            raise RefusalError(
+                f"task {task.id!r} stands in the other branch of {entries[condition].id!r}, of which one alone runs",
+                "look at a task before the condition, or at this one after it",
+            )
         if not self.order.is_before(other, position):
+            if self.order.is_before(position, other):
+                raise RefusalError(
+                    f"task {task.id!r} comes after this one, which looks at it", "look at a task before it"
+                )
             name = task.name if own.place.parent == task.place.parent else task.id
             raise RefusalError(
                 f"task {task.id!r} may not have run yet: this one does not wait for it", f"add {name} to depends_on"

@@ -111,11 +111,13 @@ class EntryReader:
             name = name or f"task-{number}"
             return Entry(path, line, place, name, place.prefix + name)
         common = {key: value for key, value in raw.items() if key in TASK_KEYS}
-        if "depends_on" in common and common["depends_on"] is None:
-            hint = "write [] to start at once, or remove the key to wait for the task before"
-            self._refuse((*path, "depends_on"), "'depends_on' has no value", hint)
-            del common["depends_on"]
-        source = validate(TaskSource, common, self._document, self._faults, at=path)
+        for key in [key for key, value in common.items() if value is None]:
+            hint = "write one after the colon, or remove the key"
+            if key == "depends_on":
+                hint = "write [] to start at once, or remove the key to wait for the task before"
+            self._refuse((*path, key), f"{key!r} has no value", hint)
+            del common[key]
+        source = validate(TaskSource, common, self._document, self._faults, at=path, hint_for=key_hint)
         task_type = self._type(path, raw)
         name = name or _name(raw, task_type, number)
         entry = Entry(path, line, place, name, place.prefix + name, raw, _dependencies(raw), source=source)
@@ -175,7 +177,8 @@ class EntryReader:
         try:
             entry.params = task_type.Params.model_validate(tree)
         except ValidationError as error:
-            self._faults.extend(faults_of(error, self._document, task_type.Params, tree, place=place))
+            found = faults_of(error, self._document, task_type.Params, tree, place=place, hint_for=key_hint)
+            self._faults.extend(found)
         if is_group:
             entry.shape = entry.params.shape() if entry.params is not None else NO_SHAPE
             entry.params = None

@@ -25,6 +25,7 @@ from barbossad.workflows.flow_keys import (
     RepeatSource,
     RetryKey,
     TriggerName,
+    check_map,
     distinct,
     one_or_many,
 )
@@ -228,7 +229,9 @@ class WorkflowSource(Source):
     warn_after: PositiveDuration | None = Field(
         None, description="When a run has taken this long it is told of, and goes on"
     )
-    concurrency: ConcurrencySource | None = Field(None, description="How many of its runs may go on at once")
+    concurrency: Annotated[ConcurrencySource, BeforeValidator(check_map)] | None = Field(
+        None, description="How many of its runs may go on at once"
+    )
     lock: Locks | None = Field(
         None, description="Names of which each is held by one at a time, over all workflows; a run waits for them"
     )
