@@ -46,6 +46,9 @@ class Place:
     """Whether it waits for the one before it in its list, unless it says what it waits for."""
 
     depth: int = 0
+    is_nameless: bool = False
+    """Whether no other task can mean it: the one task of a rollback, whose id is its task's."""
+
     is_in_loop: bool = False
     """Whether a group that it stands in has a for_each."""
 

@@ -24,7 +24,8 @@ class Lookup:
         self._names: dict[Home, dict[str, int]] = {}
         self._ids: dict[str, int] = {}
         for position, entry in enumerate(entries):
-            self._names.setdefault(home_of(entry.place), {}).setdefault(entry.name, position)
+            if not entry.place.is_nameless:
+                self._names.setdefault(home_of(entry.place), {}).setdefault(entry.name, position)
             self._ids.setdefault(entry.id, position)
 
     def by_id(self, task_id: str) -> int | None:

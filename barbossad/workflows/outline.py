@@ -80,7 +80,8 @@ class _Outline:
             if "id" in raw:
                 message = f"the one task of a rollback is called rollback.{task.id}"
                 self._refuse((*path, "id"), message, "remove the id, or write a list of tasks")
-            self._add(self.reader.read(path, raw, replace(place, prefix="rollback."), 1, name=task.id))
+            place = replace(place, prefix="rollback.", is_nameless=True)
+            self._add(self.reader.read(path, raw, place, 1, name=task.id))
         else:
             what = "must not be empty" if raw == [] else f"must be a task or a list of tasks, not {kind_of(raw)}"
             self._refuse(path, f"'rollback' {what}", "write a type and its value, such as {shell: rm -f /tmp/x}")
