@@ -20,6 +20,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 HintForKey = Callable[[str, Collection[str]], str]
 
+LITERAL_HINT: Final = "no expressions here; write the value itself"
+"""For an expression where a value must be known before anything runs."""
+
 _SHOWN_CHARACTERS: Final = 60
 _MAX_CANDIDATES: Final = 300
 _MAX_ERRORS: Final = 1000
@@ -197,6 +200,8 @@ def _explain(item: Any, path: Path, known: Mapping[str, str], hint_for: HintForK
         reason = context["error"]
         return f"{name} {reason}", getattr(reason, "hint", "")
     message, hint = _explain_value(kind, item["input"], context) or (f"is refused: {item['msg']}", "")
+    if isinstance(item["input"], str) and "{{" in item["input"]:
+        hint = LITERAL_HINT
     return f"{name} {message}", hint
 
 

@@ -16,6 +16,13 @@ from barbossad.workflows.expressions import ExpressionError, leaves, references
 from barbossad.workflows.lookup import Home, Lookup
 from barbossad.workflows.order import Order
 
+_OUTPUTS: Final = "look at its outputs, or its status"
+_NO_PROCESS: Final = {
+    TaskKind.GROUP: "is a group",
+    TaskKind.CALL: "runs another workflow",
+    TaskKind.APPROVAL: "waits for a person",
+}
+_INSTEAD: Final = {TaskKind.GROUP: "look at the tasks in it, or at its status"}
 _IN_ALL: Final = "write it at the task that needs it"
 
 
@@ -95,7 +102,7 @@ class Checker:
             self._check_tasks(rest, view)
         if not rest:
             return
-        if root == "params" and rest[0] not in self.params:
+        if root == "params" and rest[0] not in self.params and rest[0] not in scope.MAP_METHODS:
             raise RefusalError(f"there is no param {rest[0]!r}", proposal(rest[0], self.params, noun="params"))
         if root == "run" and rest[0] in scope.END_FIELDS:
             if not view.sees_end:
@@ -138,6 +145,7 @@ class Checker:
         if rest and rest[0] not in scope.TASK_FIELDS:
             self._refuse_field(other, ".".join(keys[:count]), rest[0])
         self._check_before(other, view)
+        self._check_field_of(other, rest, view)
         if not rest or rest[0] == "stdout":
             self.stdout_of.update(range(other, other + self.lookup.entries[other].size) if not rest else (other,))
 
@@ -154,6 +162,21 @@ class Checker:
                 f"the group {name!r} has no task and no field {key!r}", proposal(key, known, noun="it has")
             )
         _check_field("tasks", key, scope.TASK_FIELDS, f"an output is tasks.{name}.outputs.{key}")
+
+    def _check_field_of(self, other: int, keys: Sequence[str], view: View) -> None:
+        """Refuse a field that a task of its kind does not have, and outputs that it does not declare."""
+        task = self.lookup.entries[other]
+        is_list = task.is_loop and other != view.position and not self._is_inside(view.position, other)
+        if keys[:1] in (["stdout"], ["exit_code"]) and (is_list or task.kind is not TaskKind.PROCESS):
+            what = "runs once for each item" if is_list else _NO_PROCESS[task.kind]
+            raise RefusalError(f"task {task.id!r} {what} and has no {keys[0]!r}", _INSTEAD.get(task.kind, _OUTPUTS))
+        known = None if is_list or keys[:1] != ["outputs"] else task.outputs
+        for name in keys[1:2]:
+            if known is not None and name not in known and name not in scope.MAP_METHODS:
+                raise RefusalError(f"task {task.id!r} has no output {name!r}", proposal(name, known, noun="it has"))
+
+    def _is_inside(self, position: int | None, other: int) -> bool:
+        return position is not None and self.lookup.is_within(position, other)
 
     def _check_before(self, other: int, view: View) -> None:
         """Refuse a task that may not have ended yet. Raise RefusalError."""

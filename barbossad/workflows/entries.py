@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from barbossad.document import Document, Path
 from barbossad.errors import Fault
-from barbossad.model.definition import ParamDefinition
 from barbossad.model.flow import Branch, Section, TaskKind
 from barbossad.model.names import TASK_ID
 from barbossad.validation import faults_of, kind_of, shown, validate
@@ -86,6 +85,9 @@ class Entry:
     params: Any = None
     shape: GroupShape = NO_SHAPE
     rendered: list[Rendered] = field(default_factory=list)
+    outputs: frozenset[str] | None = None
+    """The names of what it outputs, where they are known."""
+
     members: list[tuple[Path, object, Members]] = field(default_factory=list)
     """For a group: its lists, each with its place."""
 
@@ -128,8 +130,10 @@ class EntryReader:
         entry.rendered.extend(_rendered(path, raw))
         if task_type is not None:
             entry.kind = self._task_types[task_type].kind
+            declared = self._task_types[task_type].Outputs
+            entry.outputs = frozenset(declared.model_fields) if declared else None
             self._params(entry, raw[task_type])
-            for key, message, hint in kinds.refused(self._task_types[task_type], raw, source, place.section):
+            for key, message, hint in kinds.refused(self._task_types[task_type], raw, place.section):
                 self._refuse((*path, key), message, hint)
         return entry
 
@@ -176,7 +180,7 @@ class EntryReader:
         rendered = {key: item for key, item in tree.items() if key not in literals}
         entry.rendered.extend(Rendered(below(key), item) for key, item in rendered.items())
         for key in form_fields(task_type.Params) & tree.keys():
-            self._form(below(key), tree[key])
+            declarations.declare_all(tree[key], below(key), self._document, self._faults, what="field")
         try:
             entry.params = task_type.Params.model_validate(tree)
         except ValidationError as error:
@@ -189,9 +193,6 @@ class EntryReader:
             entry.members = [(below(key), tree[key], mark) for key, mark in lists.items() if key in tree]
         elif any(True for _ in leaves(rendered)):
             entry.params = Unrendered(tree)
-
-    def _form(self, path: Path, fields: object) -> list[ParamDefinition]:
-        return declarations.declare_all(fields, path, self._document, self._faults, what="field")
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> None:
         self._faults.append(self._document.fault(path, message, hint))

@@ -43,8 +43,8 @@ def _condition(value: Any) -> str:
         raise RefusalError(f"must be a condition, not {kind_of(value)}", _CONDITION_HINT)
     if MARK not in value:
         raise RefusalError(f"is text without an expression: {shown(value)}", _condition_hint(value))
-    outside = _EXPRESSION.sub(" ", value)
-    operator = _OPERATOR.search(outside)
+    is_lone = value.count(MARK) == 1 and value.strip().startswith(MARK) and value.strip().endswith("}}")
+    operator = None if is_lone else _OPERATOR.search(_EXPRESSION.sub(" ", value))
     if operator:
         raise RefusalError(
             f"has {operator[0]!r} outside the braces, where it is mere text: {shown(value)}",

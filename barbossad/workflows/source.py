@@ -185,7 +185,8 @@ class TaskSource(Confined):
         None, description="Names of which each is held by one at a time, over all workflows; it waits for them"
     )
     priority: Priority | None = Field(
-        None, description="Of tasks that wait for a slot or a lock the highest goes first; by default the workflow's"
+        None,
+        description="Of tasks that wait for a slot or a lock the highest goes first; by default as the workflow's",
     )
     output: Literal["json"] | None = Field(None, description="json: its outputs are what it prints, one JSON object")
     rollback: Any = Field(None, description="Tasks that take back what it did, run if the run does not succeed")

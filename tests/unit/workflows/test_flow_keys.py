@@ -92,6 +92,13 @@ def test_who_goes_first_and_who_beside_whom(loader: Loader) -> None:
     assert (second.locks, second.priority) == (("x",), -5)
 
 
+def test_a_groups_priority_is_its_members_too(loader: Loader) -> None:
+    """The innermost one counts."""
+    inner = "{priority: 3, parallel: [{shell: a}, {shell: b, priority: 4}]}"
+    text = f"name: a\npriority: 1\ntasks: [{{priority: 2, parallel: [{{shell: a}}, {inner}]}}, {{shell: z}}]"
+    assert [task.priority for task in loader.load(text).tasks] == [2, 2, 3, 3, 4, 1]
+
+
 def test_the_group_of_runs_is_the_workflow_unless_it_is_named(loader: Loader) -> None:
     """Runs queue by default."""
     definition = loader.load("name: a\nconcurrency: {limit: 1}\ntasks: [{shell: make}]")

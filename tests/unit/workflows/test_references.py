@@ -104,6 +104,13 @@ def test_a_task_looks_at_itself_only_when_it_has_run(loader: Loader) -> None:
     assert len(loader.check("name: a\ntasks: [{id: x, shell: a, when: '{{ tasks.x.stdout }}'}]")) == 1
 
 
+def test_maps_may_be_asked(loader: Loader) -> None:
+    """``get`` and the like are no names of params and outputs."""
+    calls = "'{{ tasks.x.outputs.get(1) }}', '{{ params.get(1) }}'"
+    text = f"name: a\ntasks: [{{id: x, wait: 1s}}, {{shell: [a, {calls}]}}]"
+    assert loader.check(text) == []
+
+
 def test_items_are_seen_in_the_whole_loop(loader: Loader) -> None:
     """In every key of the task but ``for_each`` itself, and in all members of a group."""
     text = """\
