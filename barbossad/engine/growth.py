@@ -84,6 +84,7 @@ class _Growth:
             task,
             parent=parent,
             loop=loop,
+            takes_back=self.rolled_back or (progress.cells[self.loop].takes_back if self.loop is not None else None),
             is_item=is_item,
         )
         index = self.made[position] = len(progress.cells)

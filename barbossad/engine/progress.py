@@ -66,6 +66,9 @@ class Cell:
     attempts: list[AttemptRecord] = field(default_factory=list)
     members: Members | None = None
     loop: LoopFacts | None = None
+    takes_back: Cell | None = None
+    """For one of a rollback: what it takes back."""
+
     is_item: bool = False
     """Whether it is one item of a loop, whose ``for_each`` is not to be looked at again."""
 
