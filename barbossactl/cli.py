@@ -26,7 +26,8 @@ _COMMANDS: Final = {
     "logs": "logs:logs",
     "cancel": "run:cancel",
     "apply": "workflow:apply",
-    "validate": "workflow:validate",
+    "validate": "validate:validate",
+    "schema": "validate:schema",
     "ls": "workflow:list_workflows",
     "completion": "completion:completion",
 }

@@ -16,7 +16,7 @@ from barbossactl.output import Column, Kind
 
 _COMMANDS = {
     "apply": "workflow:apply",
-    "validate": "workflow:validate",
+    "validate": "validate:validate",
     "list": "workflow:list_workflows",
     "get": "workflow_get:get",
     "versions": "workflow:versions",
@@ -50,30 +50,6 @@ def apply(context: click.Context, files: tuple[str, ...], as_json: bool) -> int:
     if as_json:
         output.listing_as_json(told)
     return Exit.USAGE if any("faults" in one for one in told) else Exit.SUCCEEDED
-
-
-@click.command(epilog=example("barbossactl validate *.yaml"))
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
-@json_option
-@click.pass_context
-def validate(context: click.Context, files: tuple[str, ...], as_json: bool) -> int:
-    """Check workflow files and change nothing; - reads stdin.
-
-    Every fault is a line FILE:LINE:COLUMN: message; the exit code is 2 if there is one.
-    """
-    from barbossactl import faults
-
-    told: list[dict[str, Any]] = []
-    with connect(context) as client:
-        for file in files:
-            told.append({"file": file, **_validate(client, file)})
-            if not as_json:
-                lines = [faults.sentence(fault, file) for fault in told[-1]["faults"]]
-                for line in lines or [f"{output.plain(file)}: valid"]:
-                    output.line(line)
-    if as_json:
-        output.listing_as_json(told)
-    return Exit.SUCCEEDED if all(one["valid"] for one in told) else Exit.USAGE
 
 
 @click.command("list", epilog=example("barbossactl ls"))
@@ -167,17 +143,6 @@ def _apply(client: Client, file: str) -> dict[str, Any]:
         if error.kind != "invalid_workflow":
             raise
         return {"faults": error.data.get("faults") or [{"message": str(error)}]}
-    return answer
-
-
-def _validate(client: Client, file: str) -> dict[str, Any]:
-    from barbossactl import params
-
-    try:
-        document = params.read_text(file)
-    except CommandError as error:
-        return {"valid": False, "faults": [{"message": str(error)}]}
-    answer: dict[str, Any] = client.call("workflow.validate", {"yaml": document})
     return answer
 
 
