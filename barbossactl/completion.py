@@ -16,7 +16,7 @@ PROPOSED_RUNS: Final = 20
 
 
 def proposals(what: str, path: Path, given: Mapping[str, Any], incomplete: str) -> list[CompletionItem]:
-    """Return the ``what`` (workflows, runs, tasks, params) that begin with ``incomplete``.
+    """Return the ``what`` (workflows, runs, tasks, params, versions) that begin with ``incomplete``.
 
     ``given`` are the arguments that stand before it.
     """
@@ -53,6 +53,12 @@ def _params(client: Client, given: Mapping[str, Any]) -> Iterable[CompletionItem
         yield CompletionItem(f"{param['name']}=", help=_first_line(param.get("description")) or param["type"])
 
 
+def _versions(client: Client, given: Mapping[str, Any]) -> Iterable[CompletionItem]:
+    asked = {"name": given["name"], "limit": 100}
+    for item in client.call("workflow.versions", asked, timeout=TIMEOUT_SECONDS)["items"]:
+        yield CompletionItem(item["version"], help="in force" if item["current"] else str(item["applied_at"]))
+
+
 def _first_line(words: str | None) -> str:
     return (words or "").partition("\n")[0]
 
@@ -62,4 +68,5 @@ _SOURCES: Final[dict[str, Callable[[Client, Mapping[str, Any]], Iterable[Complet
     "runs": _runs,
     "tasks": _tasks,
     "params": _params,
+    "versions": _versions,
 }

@@ -71,6 +71,11 @@ def line(words: str = "") -> None:
     sys.stdout.write(words + "\n")
 
 
+def document(words: str) -> None:
+    """Print a text of several lines: as it is in a pipe, with nothing that acts on a terminal there."""
+    sys.stdout.write(text.escape_document(words) if is_terminal() else words)
+
+
 def talk(words: str) -> None:
     """Print one line for people, which is no data: on stderr, after what is on stdout already."""
     sys.stdout.flush()

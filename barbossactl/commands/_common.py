@@ -59,6 +59,11 @@ def workflow_argument(command: Command) -> Command:
     return click.argument("name", shell_complete=_complete("workflows"))(command)
 
 
+def version_argument(name: str, metavar: str, *, required: bool) -> Callable[[Command], Command]:
+    """Give a command a version, which completes to those of the workflow before it."""
+    return click.argument(name, metavar=metavar, required=required, shell_complete=_complete("versions"))
+
+
 def run_argument(command: Command) -> Command:
     """Give a command the argument RUN, which completes to the newest runs."""
     return click.argument("run", metavar="RUN", shell_complete=_complete("runs"))(command)

@@ -25,6 +25,8 @@ _COMMANDS = {
     "start": "start:start",
     "get": "run_get:get",
     "show": "run_get:get",
+    "definition": "run_diff:definition",
+    "diff": "run_diff:diff",
     "list": "run:list_runs",
     "wait": "run:wait",
     "logs": "logs:logs",

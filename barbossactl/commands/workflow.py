@@ -19,7 +19,9 @@ _COMMANDS = {
     "validate": "validate:validate",
     "list": "workflow:list_workflows",
     "get": "workflow_get:get",
-    "versions": "workflow:versions",
+    "versions": "workflow_versions:versions",
+    "diff": "workflow_versions:diff",
+    "rollback": "workflow_versions:rollback",
     "delete": "workflow:delete",
     "enable": "workflow:enable",
     "disable": "workflow:disable",
@@ -73,24 +75,6 @@ def list_workflows(context: click.Context, as_json: bool) -> None:
     with connect(context) as client:
         found = listing.items(client, "workflow.list", {}, limit=None)
         listing.show(found, columns, _row, as_json=as_json, empty="there is no workflow; barbossactl apply FILE")
-
-
-@click.command(epilog=example("barbossactl workflow versions nightly-backup"))
-@workflow_argument
-@json_option
-@click.pass_context
-def versions(context: click.Context, name: str, as_json: bool) -> None:
-    """List every version that a workflow has had, the newest first.
-
-    Columns: version, whether it is the one in force, when it was applied, by whom.
-    """
-    from barbossactl import listing
-
-    columns = [Column("version", Kind.NAME), Column("current"), Column("applied", Kind.INSTANT), Column("by")]
-    keys = ("version", "current", "applied_at", "applied_by")
-    with connect(context) as client:
-        found = listing.items(client, "workflow.versions", {"name": name}, limit=None)
-        listing.show(found, columns, lambda item: [item[key] for key in keys], as_json=as_json, empty="none")
 
 
 @click.command(epilog=example("barbossactl workflow delete nightly-backup"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
-from barbossactl import output, text
+from barbossactl import output
 from barbossactl.commands._common import connect, example, json_option, workflow_argument
 from barbossactl.output import Column, Kind
 
@@ -35,8 +34,7 @@ def get(context: click.Context, name: str, version: str | None, as_yaml: bool, a
     if as_json:
         output.as_json(answer)
     elif as_yaml:
-        document = answer["yaml"]
-        sys.stdout.write(text.escape_document(document) if output.is_terminal() else document)
+        output.document(answer["yaml"])
     else:
         output.fields(_fields(answer))
         _show_params(answer["params"])

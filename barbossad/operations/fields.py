@@ -1,4 +1,4 @@
-"""The types of parameters that several operations share: names, ids and pages."""
+"""The parameters that several operations share: names, ids and pages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from barbossad.model.names import RUN_ID, TASK_ID, VERSION_ID, WORKFLOW_NAME
+from barbossad.operations.registry import Params
 from barbossad.validation import RefusalError, shown
 
 
@@ -52,3 +53,15 @@ TaskIdText = Annotated[
 ]
 Limit = Annotated[int, Field(ge=1, le=1000, description="Items a page at most")]
 Cursor = Annotated[str | None, Field(max_length=64, description="next_cursor of the page before")]
+
+
+class RunParams(Params):
+    """A run."""
+
+    run_id: RunIdText
+
+
+class NameParams(Params):
+    """A workflow."""
+
+    name: Name

@@ -81,6 +81,14 @@ class FaultView(TypedDict):
     hint: str
 
 
+class Applied(TypedDict):
+    """The version that is in force, and whether it was not before."""
+
+    name: str
+    version: str
+    changed: bool
+
+
 def fault_view(fault: Fault) -> FaultView:
     """Return a fault as answers have it."""
     return {

@@ -41,6 +41,8 @@ def populated(stub_daemon: StubDaemon) -> StubDaemon:
     stub_daemon.handlers["workflow.list"] = lambda _: {"items": workflows, "next_cursor": None}
     params = [{"name": "keep_days", "type": "integer"}, {"name": "target", "type": "path"}]
     stub_daemon.handlers["workflow.get"] = lambda _: {"params": params}
+    known = [{"version": name, "current": name == "ab12", "applied_at": None} for name in ("ab12", "cd34")]
+    stub_daemon.handlers["workflow.versions"] = lambda _: {"items": known, "next_cursor": None}
     return stub_daemon
 
 
@@ -52,6 +54,8 @@ def populated(stub_daemon: StubDaemon) -> StubDaemon:
         (["start", ""], ["backup", "cleanup"]),
         (["start", "b"], ["backup"]),
         (["workflow", "delete", "c"], ["cleanup"]),
+        (["workflow", "rollback", "backup", ""], ["ab12", "cd34"]),
+        (["workflow", "diff", "backup", "ab12", "c"], ["cd34"]),
         (["run", "list", "--workflow", ""], ["backup", "cleanup"]),
         (["logs", ""], [RUN_ID, "last"]),
         (["cancel", "0"], [RUN_ID]),

@@ -1,0 +1,50 @@
+"""Find a run and show it: what every operation about runs begins and ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from barbossad.errors import InvalidWorkflowError, NotFoundError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import RunId
+from barbossad.model.records import RunRecord
+from barbossad.operations.services import Call
+from barbossad.operations.views import RunView, run_view
+from barbossad.store.runs import RunDetails
+
+
+def details(call: Call, run_id: RunId) -> RunDetails:
+    """Return a run as the store has it. Raise NotFoundError."""
+    found = call.services.runs.get(run_id)
+    if found is None:
+        raise NotFoundError("run", run_id, "`barbossactl ps --all` lists the newest")
+    return found
+
+
+async def view(call: Call, run_id: RunId) -> RunView:
+    """Return a run as it is shown. Raise NotFoundError."""
+    return await shown(call, details(call, run_id))
+
+
+def shown_now(call: Call, found: RunDetails) -> RunView | Awaitable[RunView]:
+    """Return a run as it is shown: at once where its definition is at hand."""
+    ran = call.services.workflows.at_hand(found.run.workflow, found.run.version)
+    return shown(call, found) if ran is None else _shown_as(call, found, ran)
+
+
+async def shown(call: Call, found: RunDetails) -> RunView:
+    """Return a run as it is shown."""
+    return _shown_as(call, found, await definition(call, found.run))
+
+
+def _shown_as(call: Call, found: RunDetails, ran: WorkflowDefinition | None) -> RunView:
+    engine = call.services.engine
+    return run_view(found, ran, engine.progress(found.run.id), engine.waiting_reason())
+
+
+async def definition(call: Call, run: RunRecord) -> WorkflowDefinition | None:
+    """Return what the run ran; None if this version of Barbossa no longer understands it."""
+    try:
+        return await call.services.workflows.definition(run.workflow, run.version)
+    except InvalidWorkflowError:
+        return None
