@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "daemon": "daemon:group",
     "workflow": "workflow:group",
     "run": "run:group",
+    "plan": "plan:plan",
     "start": "start:start",
     "status": "daemon:status",
     "ps": "run:ps",

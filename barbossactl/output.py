@@ -151,6 +151,17 @@ def plain(value: object) -> str:
     return text.escape_cell(str(value))
 
 
+def words(value: object) -> str:
+    """Return a plain value as a sentence has it: lists and maps without their brackets."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {words(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
 def cell(kind: Kind, value: Any) -> Text:
     """Return a value as a terminal shows it."""
     from rich.text import Text

@@ -98,6 +98,8 @@ async def open_services(
             launcher=launcher,
             logs=logs,
             preparation=preparation,
+            task_types=task_types,
+            host_name=socket.gethostname(),
             pruner=Pruner(clock, database, logs, config.retention, lost_runs=high_water.lost_runs),
             high_water=high_water,
             started_monotonic=clock.monotonic(),

@@ -54,9 +54,10 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def workflow_argument(command: Command) -> Command:
+def workflow_argument(*, required: bool = True) -> Callable[[Command], Command]:
     """Give a command the argument NAME, which completes to the workflows of the daemon."""
-    return click.argument("name", shell_complete=_complete("workflows"))(command)
+    metavar = "NAME" if required else "[NAME]"
+    return click.argument("name", metavar=metavar, required=required, shell_complete=_complete("workflows"))
 
 
 def version_argument(name: str, metavar: str, *, required: bool) -> Callable[[Command], Command]:

@@ -103,18 +103,8 @@ def _attempt_row(attempt: Attempt) -> list[object]:
         attempt.peak_memory_bytes,
         attempt.io_read_bytes,
         attempt.io_write_bytes,
-        "; ".join(f"{name.replace('_', ' ')} {_words(value)}" for name, value in attempt.in_force.items()),
+        "; ".join(f"{name.replace('_', ' ')} {output.words(value)}" for name, value in attempt.in_force.items()),
     ]
-
-
-def _words(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return str(value)
 
 
 def _rounded(seconds: float | None) -> float | None:

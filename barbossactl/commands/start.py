@@ -23,11 +23,12 @@ from barbossactl.plain import PlainView, QuietView
         "id=$(barbossactl start nightly-backup --detach)",
     )
 )
-@workflow_argument
+@workflow_argument()
 @params_option
 @click.option("--params-file", metavar="FILE", help="Parameters as a JSON object; - reads stdin. -p goes over them.")
 @click.option("--detach", is_flag=True, help="Print the id of the run and leave.")
 @click.option("--wait", is_flag=True, help="Wait quietly; say only how a run that did not succeed has ended.")
+@click.option("--plan", "plan_hash", metavar="HASH", help="Refuse if the plan is another one now (barbossactl plan).")
 @click.option(
     "--idempotency-key", metavar="KEY", help="Start nothing if a run with this key exists; take that one instead."
 )
@@ -41,6 +42,7 @@ def start(
     params_file: str | None,
     detach: bool,
     wait: bool,
+    plan_hash: str | None,
     idempotency_key: str | None,
     as_json: bool,
 ) -> int:
@@ -58,12 +60,14 @@ def start(
 
     if detach and wait:
         raise CommandError("--detach and --wait exclude each other", exit_code=Exit.USAGE)
-    asked = {
+    asked: dict[str, Any] = {
         "workflow": name,
         "params": params.gather(pairs, params_file),
         # with a key the call can be made again after a restart of the daemon, without a second run
         "idempotency_key": idempotency_key or os.urandom(16).hex(),
     }
+    if plan_hash is not None:
+        asked["plan"] = plan_hash
     with connect(context) as client:
         answer: dict[str, Any] = client.call_patiently(
             "run.start", asked, on_loss=lambda: output.talk("the daemon has gone; waiting for it to come back")

@@ -17,6 +17,7 @@ from barbossactl.output import Column, Kind
 _COMMANDS = {
     "apply": "workflow:apply",
     "validate": "validate:validate",
+    "plan": "plan:plan",
     "list": "workflow:list_workflows",
     "get": "workflow_get:get",
     "versions": "workflow_versions:versions",
@@ -78,7 +79,7 @@ def list_workflows(context: click.Context, as_json: bool) -> None:
 
 
 @click.command(epilog=example("barbossactl workflow delete nightly-backup"))
-@workflow_argument
+@workflow_argument()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def delete(context: click.Context, name: str, yes: bool) -> int:
@@ -94,7 +95,7 @@ def delete(context: click.Context, name: str, yes: bool) -> int:
 
 
 @click.command(epilog=example("barbossactl workflow enable nightly-backup"))
-@workflow_argument
+@workflow_argument()
 @click.pass_context
 def enable(context: click.Context, name: str) -> None:
     """Let a workflow start again."""
@@ -104,7 +105,7 @@ def enable(context: click.Context, name: str) -> None:
 
 
 @click.command(epilog=example("barbossactl workflow disable nightly-backup"))
-@workflow_argument
+@workflow_argument()
 @click.pass_context
 def disable(context: click.Context, name: str) -> None:
     """Keep a workflow from starting; runs that are under way go on."""

@@ -17,7 +17,7 @@ from barbossactl.output import Column, Kind
         "barbossactl workflow get nightly-backup --yaml > nightly-backup.yaml",
     )
 )
-@workflow_argument
+@workflow_argument()
 @click.option("--version", metavar="VERSION", help="This version rather than the one in force.")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the file it was applied from.")
 @json_option

@@ -10,7 +10,7 @@ from barbossactl.output import Column, Kind
 
 
 @click.command(epilog=example("barbossactl workflow versions nightly-backup"))
-@workflow_argument
+@workflow_argument()
 @json_option
 @click.pass_context
 def versions(context: click.Context, name: str, as_json: bool) -> None:
@@ -33,7 +33,7 @@ def versions(context: click.Context, name: str, as_json: bool) -> None:
         "barbossactl workflow diff nightly-backup 3f1c9a0b7d2e4f58 9b0c1d2e3f405162",
     )
 )
-@workflow_argument
+@workflow_argument()
 @version_argument("v1", "[V1]", required=False)
 @version_argument("v2", "[V2]", required=False)
 @json_option
@@ -55,7 +55,7 @@ def diff(context: click.Context, name: str, v1: str | None, v2: str | None, as_j
 
 
 @click.command(epilog=example("barbossactl workflow rollback nightly-backup 3f1c9a0b7d2e4f58"))
-@workflow_argument
+@workflow_argument()
 @version_argument("version", "VERSION", required=True)
 @json_option
 @click.pass_context

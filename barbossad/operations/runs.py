@@ -13,8 +13,9 @@ from typing_extensions import TypedDict
 from barbossad.errors import TimedOutError
 from barbossad.model.names import RunId
 from barbossad.model.states import RUN_ENDED, RunState, TriggerType
-from barbossad.operations import showing
+from barbossad.operations import planning, showing
 from barbossad.operations.fields import Limit, Name, RunIdText, RunParams
+from barbossad.operations.planning import PlanHash
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunSummary, RunView, run_summary
@@ -36,6 +37,7 @@ class StartParams(Params):
     idempotency_key: str | None = Field(
         None, min_length=1, max_length=128, description="A second call with the same key gives the run of the first"
     )
+    plan: PlanHash | None = Field(None, description="Refuse if the hash that workflow.plan gave is another one now")
 
 
 class WaitParams(RunParams):
@@ -81,9 +83,12 @@ async def start(call: Call, params: StartParams) -> RunView:
     services = call.services
     record = services.workflows.record(params.workflow)
     definition = await services.workflows.runnable(record.name)
+    bound = workflow_params.bind(definition, params.params)
+    if params.plan is not None:
+        await planning.require(call, definition, bound, params.plan)
     started = await services.engine.start_run(
         definition,
-        params=workflow_params.bind(definition, params.params),
+        params=bound,
         trigger=TriggerType.MANUAL,
         requested_by=call.caller.name,
         idempotency_key=params.idempotency_key,

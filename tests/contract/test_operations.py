@@ -50,6 +50,7 @@ ROLES = {
     "workflow.enable": Role.OPERATOR,
     "workflow.get": Role.VIEWER,
     "workflow.list": Role.VIEWER,
+    "workflow.plan": Role.OPERATOR,
     "workflow.rollback": Role.AUTHOR,
     "workflow.validate": Role.VIEWER,
     "workflow.versions": Role.VIEWER,
@@ -75,6 +76,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "workflow.disable": {"name": "one"},
     "workflow.enable": {"name": "one"},
     "workflow.get": {"name": "one"},
+    "workflow.plan": {"name": "one"},
     "workflow.rollback": {"name": "one", "version": "0123456789abcdef"},
     "workflow.validate": {"yaml": ""},
     "workflow.versions": {"name": "one"},
@@ -222,6 +224,11 @@ def test_parameters_by_position(name: str) -> None:
             {"cursor", "limit", "stream", "wait_seconds"},
         ),
         ("workflow.get", {"name": "one", "version": "../x"}, {"version"}),
+        ("run.start", {"workflow": "one", "plan": "x"}, {"plan"}),
+        ("workflow.plan", {}, {""}),
+        ("workflow.plan", {"name": "one", "yaml": ""}, {""}),
+        ("workflow.plan", {"yaml": "", "version": "0123456789abcdef"}, {""}),
+        ("workflow.plan", {"name": "A", "params": [], "version": "x"}, {"name", "params", "version"}),
         ("workflow.list", {"cursor": "x" * 65, "limit": -1}, {"cursor", "limit"}),
         ("workflow.versions", {"name": "one", "cursor": "x"}, {"cursor"}),
         ("workflow.apply", {}, {"yaml"}),
@@ -351,7 +358,9 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("workflow.diff", **{"name": "sample", "from": second, "to": second})
         call("workflow.rollback", name="sample", version=first)
         call("workflow.versions", name="sample")
-        run_id = call("run.start", workflow="sample", params={"who": "ada"})["id"]
+        planned = call("workflow.plan", name="sample", params={"who": "ada"})["hash"]
+        call("workflow.plan", yaml=SAMPLE)
+        run_id = call("run.start", workflow="sample", params={"who": "ada"}, plan=planned)["id"]
         call("run.watch", run_id=run_id, wait_seconds=5)
         call("run.wait", run_id=run_id)
         call("run.watch", run_id=run_id)
