@@ -7,20 +7,22 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from barbossad.clock import Clock
 from barbossad.config import Config
 from barbossad.engine import recovery
-from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.driver import Parts
+from barbossad.engine.engine import Engine
 from barbossad.engine.gate import Gate
 from barbossad.engine.preparation import Preparation
 from barbossad.errors import StoreError
 from barbossad.operations.services import Reloaded, Services
 from barbossad.process import choice, procfs
 from barbossad.process.launcher import Launcher
-from barbossad.process.logs import LogFolder
+from barbossad.process.logs import LogFolder, stdout_of
 from barbossad.retention.pruner import Pruner
 from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
@@ -79,13 +81,19 @@ async def open_services(
             runs=runs,
             launcher=launcher,
             prepare=preparation.launch_spec,
+            evaluate=preparation.value,
+            prepare_approval=preparation.approval,
+            prepare_call=preparation.call,
+            find=workflows.runnable,
             parse_outputs=outputs.reader(task_types),
+            read_stdout=partial(stdout_of, logs),
             boot_id=procfs.boot_id(),
             discard_log=logs.discard,
         )
         engine = Engine(parts, gate, limit=config.tasks.limit)
         database.on_fault(gate.store_fault)
         launcher.on_fault = engine.fail
+        stack.push_async_callback(engine.close)
         await recovery.recover(engine, parts, workflows.definition, logs.recover)
         yield Services(
             clock=clock,
@@ -99,7 +107,6 @@ async def open_services(
             logs=logs,
             preparation=preparation,
             task_types=task_types,
-            host_name=socket.gethostname(),
             pruner=Pruner(clock, database, logs, config.retention, lost_runs=high_water.lost_runs),
             high_water=high_water,
             started_monotonic=clock.monotonic(),

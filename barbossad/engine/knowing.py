@@ -20,15 +20,6 @@ THE_START: Final = "the task starts"
 
 _LATER_ROOTS: Final = {"item": EACH_ITEM, "loop": EACH_ITEM, "host": THE_START, "secrets": A_SECRET}
 
-_FALSE_WORDS: Final = frozenset({"", "false", "no", "off", "0", "none", "null"})
-
-
-def holds(value: object) -> bool:
-    """Say whether what a condition was rendered to means yes."""
-    if isinstance(value, str):
-        return value.strip().lower() not in _FALSE_WORDS
-    return bool(value)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
@@ -77,9 +68,8 @@ class Knowledge:
 
     def with_item(self, item: object, index: int, length: int) -> Knowledge:
         """Return what is known for one item of a loop."""
-        loop = {"index": index, "length": length, "first": index == 0, "last": index == length - 1}
         return Knowledge(
-            names={**self.names, "item": item, "loop": loop},
+            names={**self.names, **scope.loop_facts(item, index, length)},
             secret_params=self.secret_params,
             env=self.env,
             later_env=self.later_env,

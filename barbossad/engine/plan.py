@@ -150,8 +150,8 @@ class _Planner:
         loop = PlannedLoop(
             written=written if isinstance(written, str) else found.value,
             total=None if items is None else len(items),
-            max_parallel=task.max_parallel,
-            fail_fast=task.fail_fast,
+            max_parallel=task.for_each.max_parallel,
+            fail_fast=task.for_each.fail_fast,
         )
         return items or [], loop
 

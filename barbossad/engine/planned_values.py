@@ -47,9 +47,7 @@ class Surroundings:
             definition,
             params={name: value for name, value in params.items() if name not in secret},
             tasks={},
-            run_id="",
-            trigger="",
-            started_at=None,
+            run=scope.RunFacts(id="", trigger="", started_at=None),
             host_name=self.host_name,
         )
         given = workflow_params.environment({name: value for name, value in params.items() if name not in secret})

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Final
 
 from barbossad.engine import plan_words
-from barbossad.engine.knowing import EACH_ITEM, Knowledge, Known, holds
+from barbossad.engine.knowing import EACH_ITEM, Knowledge, Known
+from barbossad.engine.triggers import NotTrueOrFalseError, truth
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Branch, Section, Trigger
 
@@ -69,12 +70,11 @@ class Verdicts:
             return Verdict.SKIP, f"{group.id} is skipped"
         if task.branch is None or group.condition is None:
             return of_group, ""
-        found = seeing.render(group.condition)
         written = _on_a_line(group.condition)
-        if not found.is_whole:
+        is_met, unsure = _decided(group.condition, seeing)
+        if is_met is None:
             wanted = "if" if task.branch is Branch.THEN else "unless"
-            return Verdict.MAYBE, f"{wanted} {written}{_known_when(found)}"
-        is_met = holds(found.value)
+            return Verdict.MAYBE, f"{wanted} {written}{unsure}"
         if is_met is (task.branch is Branch.THEN):
             return of_group, ""
         return Verdict.SKIP, f"the condition {'holds' if is_met else 'does not hold'}: {written}"
@@ -111,15 +111,26 @@ def _sum(*found: Reasoned) -> tuple[Verdict, tuple[str, ...]]:
 def _by_condition(text: str | None, seeing: Knowledge) -> Reasoned:
     if text is None:
         return _RUNS
+    is_met, unsure = _decided(text, seeing)
+    if is_met is None:
+        return Verdict.MAYBE, f"when {_on_a_line(text)}{unsure}"
+    return _RUNS if is_met else (Verdict.SKIP, f"its when does not hold: {_on_a_line(text)}")
+
+
+def _decided(text: str, seeing: Knowledge) -> tuple[bool | None, str]:
+    """Return whether a condition holds; None where that is not known, with the reason in words."""
     found = seeing.render(text)
     if not found.is_whole:
-        return Verdict.MAYBE, f"when {_on_a_line(text)}{_known_when(found)}"
-    return _RUNS if holds(found.value) else (Verdict.SKIP, f"its when does not hold: {_on_a_line(text)}")
+        return None, _known_when(found)
+    try:
+        return truth(found.value), ""
+    except NotTrueOrFalseError as error:
+        return None, f" ({error})"
 
 
 def _known_when(found: Known) -> str:
     if found.problems:
-        return f" (has no value: {found.problems[0]})"
+        return f" ({found.problems[0]})"
     waits = [wait for wait in found.waits() if wait != EACH_ITEM]
     return f" (known when {plan_words.names(waits)})" if waits else ""
 

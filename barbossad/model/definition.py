@@ -81,10 +81,10 @@ class TaskDefinition:
     repeat: Repeat | None = None
     for_each: Loop | None = None
     max_parallel: int | None = None
-    """How many members, or items of its loop, may run at once."""
+    """For a group: how many members may run at once; a loop has its own."""
 
     fail_fast: bool = False
-    """End the other members, or items, when one has failed."""
+    """For a group: end the other members when one has failed."""
 
     expect: str | None = None
     creates: tuple[str, ...] = ()

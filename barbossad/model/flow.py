@@ -117,6 +117,11 @@ class Loop:
     """Run the task for each of ``items``: a list whose texts may hold expressions, or an expression that gives one."""
 
     items: str | tuple[Any, ...]
+    max_parallel: int | None = None
+    """How many items may run at once."""
+
+    fail_fast: bool = False
+    """End the other items when one has failed."""
 
 
 class Policy(StrEnum):

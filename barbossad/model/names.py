@@ -9,7 +9,7 @@ WorkflowName = NewType("WorkflowName", str)
 """``[a-z0-9][a-z0-9_-]*``, at most 63 characters."""
 
 TaskId = NewType("TaskId", str)
-"""``[A-Za-z0-9][A-Za-z0-9_-]*``, at most 63 characters."""
+"""``[A-Za-z0-9][A-Za-z0-9_-]*``, at most 63 characters; of a member ``outer.inner``, of a loop's item ``id[3]``."""
 
 RunId = NewType("RunId", str)
 """Ten characters of Crockford's base 32: the millisecond of creation, so ids sort by time."""
@@ -22,6 +22,9 @@ VersionId = NewType("VersionId", str)
 
 WORKFLOW_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+TASK_PATH: Final = re.compile(rf"{TASK_ID.pattern}(\[\d{{1,9}}\])?(\.{TASK_ID.pattern}(\[\d{{1,9}}\])?)*")
+"""The id of any task of a run: of members and of items too."""
+
 SECRET_NAME: Final = WORKFLOW_NAME
 PARAM_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -30,9 +33,20 @@ ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?")
 RUN_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{10}")
 VERSION_ID: Final = re.compile(r"[0-9a-f]{16}")
 
+_PLAIN_ITEM: Final = re.compile(r"\.\.(\d{1,9})(?=\.|\Z)")
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
+
+
+def plain_task_id(task_id: str) -> str:
+    """Return a task's id as names of files and units have it: ``id..3`` for ``id[3]``."""
+    return task_id.replace("[", "..").replace("]", "") if "[" in task_id else task_id
+
+
+def task_id_of(plain: str) -> TaskId:
+    """Return the id that ``plain_task_id`` was made of."""
+    return TaskId(_PLAIN_ITEM.sub(r"[\1]", plain))
 
 
 def run_id_from_number(number: int) -> RunId:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -59,6 +59,27 @@ class RunRecord:
     """Set once the run is being ended before its time; what then happens to its tasks does not change it."""
 
     stop_reason: str | None = None
+    outcome: RunState | None = None
+    """How it will have ended, once all tasks of its main part have; rollback and hooks do not change it."""
+
+    outcome_reason: str | None = None
+    priority: int = 0
+    parent_run: RunId | None = None
+    """The run that called it, and by which task."""
+
+    parent_task: TaskId | None = None
+    retry_of: RunId | None = None
+    warnings: int = 0
+    """How many tasks failed that were allowed to."""
+
+    outputs: Mapping[str, Any] | None = None
+    paused_at_ms: int | None = None
+    paused_ms: int = 0
+    """How long it was paused before; its timeout does not count that."""
+
+    late_at_ms: int | None = None
+    """When it was told that it takes longer than its ``warn_after``."""
+
     created_at_ms: int
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
@@ -75,7 +96,21 @@ class TaskRecord:
     waits_for: WaitsFor | None = None
     """While it is ``waiting``: for what."""
 
-    outputs: Mapping[str, Any] | None = None
+    waits_until_ms: int | None = None
+    """While it waits for an instant, or for a person with a deadline."""
+
+    outputs: Mapping[str, Any] | Sequence[Any] | None = None
+    """Of a loop: those of its items, in their order."""
+
+    stdout: str | None = None
+    """What it printed, where an expression needs that."""
+
+    items: tuple[Any, ...] | None = None
+    """The items of a loop that has begun."""
+
+    late_at_ms: int | None = None
+    """When it was told that it takes longer than its ``warn_after``."""
+
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from barbossad.model.names import RUN_ID, TASK_ID, VERSION_ID, WORKFLOW_NAME
+from barbossad.model.names import RUN_ID, TASK_PATH, VERSION_ID, WORKFLOW_NAME
 from barbossad.operations.registry import Params
 from barbossad.validation import RefusalError, shown
 
@@ -47,8 +47,8 @@ RunIdText = Annotated[
 ]
 TaskIdText = Annotated[
     str,
-    _shaped(TASK_ID, "the id of a task", "ids have letters, digits, - and _"),
-    _schema(TASK_ID),
+    _shaped(TASK_PATH, "the id of a task", "ids have letters, digits, - and _"),
+    _schema(TASK_PATH),
     Field(description="Id of a task"),
 ]
 Limit = Annotated[int, Field(ge=1, le=1000, description="Items a page at most")]

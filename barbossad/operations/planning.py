@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -161,7 +162,7 @@ async def make(call: Call, definition: WorkflowDefinition, bound: Mapping[str, A
     surroundings = Surroundings(
         task_types=services.task_types,
         settings=services.config.tasks,
-        host_name=services.host_name,
+        host_name=socket.gethostname(),
         has_default_profile=services.launcher.has_default_profile,
     )
     if len(definition.tasks) <= QUICK_TASKS and not any(task.for_each for task in definition.tasks):

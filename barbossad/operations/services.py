@@ -50,7 +50,6 @@ class Services:
     logs: LogFolder
     preparation: Preparation
     task_types: Mapping[str, TaskType]
-    host_name: str
     pruner: Pruner
     high_water: HighWater
     started_monotonic: float

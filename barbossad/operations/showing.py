@@ -39,7 +39,7 @@ async def shown(call: Call, found: RunDetails) -> RunView:
 
 def _shown_as(call: Call, found: RunDetails, ran: WorkflowDefinition | None) -> RunView:
     engine = call.services.engine
-    return run_view(found, ran, engine.progress(found.run.id), engine.waiting_reason())
+    return run_view(found, ran, engine.progress(found.run.id), engine.why(found.run.id))
 
 
 async def definition(call: Call, run: RunRecord) -> WorkflowDefinition | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
@@ -116,12 +117,12 @@ def run_summary(run: RunRecord) -> RunSummary:
 
 
 def run_view(
-    details: RunDetails, definition: WorkflowDefinition | None, progress: RunProgress | None, slot_reason: str
+    details: RunDetails, definition: WorkflowDefinition | None, progress: RunProgress | None, why: Mapping[str, str]
 ) -> RunView:
     """Return a run with all its tasks in the order of the file.
 
-    ``progress`` is where an active run stands: it tells why tasks wait that have no row yet. Without a
-    ``definition`` (one that this version no longer understands) there are only the tasks that have a row.
+    ``progress`` is where an active run stands, ``why`` what keeps its tasks. Without a ``definition`` (one that this
+    version no longer understands) there are only the tasks that have a row.
     """
     nodes = (
         [(task.id, task.type) for task in definition.tasks] if definition else [(t, "unknown") for t in details.tasks]
@@ -136,23 +137,19 @@ def run_view(
                 task_type,
                 details.tasks.get(task_id),
                 details.attempts.get(task_id, ()),
-                _waiting(progress, position, slot_reason),
+                _waiting(progress, task_id, why),
             )
-            for position, (task_id, task_type) in enumerate(nodes)
+            for task_id, task_type in nodes
         ],
     }
 
 
-def _waiting(progress: RunProgress | None, position: int, slot_reason: str) -> tuple[str, str | None]:
+def _waiting(progress: RunProgress | None, task_id: str, why: Mapping[str, str]) -> tuple[str, str | None]:
     """Return the state of a task that has no row: pending on others, or waiting for a slot; and why."""
-    if progress is None or progress.tasks[position].record.state is not TaskState.PENDING:
+    index = progress.index.get(task_id) if progress else None
+    if progress is None or index is None or progress.cells[index].record.state is not TaskState.PENDING:
         return "pending", None
-    if progress.tasks[position].waits_for == 0:
-        return "waiting", slot_reason
-    definition = progress.definition
-    names = definition.tasks[position].depends_on
-    unended = [name for name in names if not progress.tasks[definition.positions[name]].has_ended]
-    return "pending", f"waiting for {', '.join(unended[:3])}{'…' if len(unended) > 3 else ''}"
+    return "waiting" if progress.cells[index].waits_for == 0 else "pending", why.get(task_id)
 
 
 def _task_view(

@@ -22,6 +22,7 @@ class AttemptFacts:
     """Which attempt it is."""
 
     run_id: str
+    task_id: str
     number: int
 
 
@@ -60,7 +61,7 @@ def build(
             for name, text in entries.items():
                 environment[name] = _rendered(name, text, seen)
     environment["BARBOSSA_RUN_ID"] = facts.run_id
-    environment["BARBOSSA_TASK_ID"] = task.id
+    environment["BARBOSSA_TASK_ID"] = facts.task_id
     environment["BARBOSSA_ATTEMPT_NUMBER"] = str(facts.number)
     environment["BARBOSSA_WORKFLOW"] = definition.name
     return environment
