@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,8 @@ from barbossad.engine.engine import Engine
 from barbossad.engine.gate import Gate
 from barbossad.engine.preparation import Preparation
 from barbossad.errors import StoreError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import WorkflowName
 from barbossad.operations.services import Reloaded, Services
 from barbossad.process import choice, procfs
 from barbossad.process.launcher import Launcher
@@ -75,21 +77,7 @@ async def open_services(
         gate = Gate()
         stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
         preparation = _preparation(config, task_types, launcher)
-        parts = Parts(
-            clock=clock,
-            database=database,
-            runs=runs,
-            launcher=launcher,
-            prepare=preparation.launch_spec,
-            evaluate=preparation.value,
-            prepare_approval=preparation.approval,
-            prepare_call=preparation.call,
-            find=workflows.runnable,
-            parse_outputs=outputs.reader(task_types),
-            read_stdout=partial(stdout_of, logs),
-            boot_id=procfs.boot_id(),
-            discard_log=logs.discard,
-        )
+        parts = parts_of(clock, database, runs, launcher, preparation, task_types, logs, workflows.runnable)
         engine = Engine(parts, gate, limit=config.tasks.limit)
         database.on_fault(gate.store_fault)
         launcher.on_fault = engine.fail
@@ -112,6 +100,34 @@ async def open_services(
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )
+
+
+def parts_of(  # noqa: PLR0917 (the one place where they come together)
+    clock: Clock,
+    database: Database,
+    runs: RunStore,
+    launcher: Launcher,
+    preparation: Preparation,
+    task_types: Mapping[str, TaskType],
+    logs: LogFolder,
+    find: Callable[[WorkflowName], Awaitable[WorkflowDefinition]],
+) -> Parts:
+    """Return what the engine stands on."""
+    return Parts(
+        clock=clock,
+        database=database,
+        runs=runs,
+        launcher=launcher,
+        prepare=preparation.launch_spec,
+        evaluate=preparation.value,
+        prepare_approval=preparation.approval,
+        prepare_call=preparation.call,
+        find=find,
+        parse_outputs=outputs.reader(task_types),
+        read_stdout=partial(stdout_of, logs),
+        boot_id=procfs.boot_id(),
+        discard_log=logs.discard,
+    )
 
 
 async def _open_store(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> tuple[Database, HighWater]:
