@@ -24,7 +24,7 @@ from barbossad.store.runs import RunDetails
 from barbossad.workflows import params as workflow_params
 
 Seconds = Annotated[float, Field(ge=0, le=3600, description="How long to wait at most")]
-State = Literal["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "interrupted"]
+State = Literal["queued", "running", "paused", "succeeded", "failed", "timed_out", "cancelled", "interrupted"]
 
 
 class StartParams(Params):
