@@ -115,7 +115,7 @@ class Follower:
         self._logs: dict[Source, _Log] = {}
         self._turns: deque[Source] = deque()
         self._in_flight: dict[int, Source | None] = {}
-        self._told: dict[str, str] = {}
+        self._told: dict[str, tuple[str, str | None]] = {}
         self._lost_at: float | None = None
 
     def follow(self) -> Run:
@@ -211,11 +211,12 @@ class Follower:
     def _tell(self) -> None:
         """Tell of each task whose state is new, of one that has ended once its output is out."""
         for task in self._run.tasks if self._run else ():
-            if self._told.get(task.id) == task.state:
+            news = (task.state, task.waits_for)
+            if self._told.get(task.id) == news:
                 continue
             if task.state in TASK_ENDED and self._has_more_output(task):
                 continue
-            self._told[task.id] = task.state
+            self._told[task.id] = news
             self._view.task_changed(task)
 
     def _has_more_output(self, task: Task) -> bool:

@@ -42,6 +42,21 @@ class Task:
     state: str
     reason: str
     attempts: tuple[Attempt, ...]
+    parent: str | None = None
+    """The group or loop that it is in."""
+
+    section: str = "main"
+    waits_for: str | None = None
+    waits_until: str | None = None
+    is_late: bool = False
+    items: int | None = None
+    """Of a loop that has begun: how many it has."""
+
+    asks: Mapping[str, Any] | None = None
+    """What it asks a person, while it waits for one."""
+
+    began_at: str | None = None
+    ended_at: str | None = None
 
     @property
     def last_attempt(self) -> Attempt | None:
@@ -50,13 +65,13 @@ class Task:
 
     @property
     def started_at(self) -> str | None:
-        """When its first attempt started."""
-        return self.attempts[0].started_at if self.attempts else None
+        """When its first attempt started, or it began where it has none: a group, a loop, an approval."""
+        return self.attempts[0].started_at if self.attempts else self.began_at
 
     @property
     def finished_at(self) -> str | None:
-        """When its last attempt ended."""
-        return self.attempts[-1].finished_at if self.attempts else None
+        """When its last attempt ended, or it did where it has none."""
+        return self.attempts[-1].finished_at if self.attempts else self.ended_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +88,20 @@ class Run:
     started_at: str | None
     finished_at: str | None
     tasks: tuple[Task, ...]
+    waiting: str = ""
+    """Why it does not go on, if it does not."""
+
+    outcome: str = ""
+    """How it will have ended, known before its rollback and hooks have."""
+
+    warnings: int = 0
+    retry_of: str = ""
+    caller: str = ""
+    """The run that called it."""
+
+    paused_at: str | None = None
+    priority: int = 0
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_ended(self) -> bool:
@@ -81,8 +110,18 @@ class Run:
 
     @property
     def failed_tasks(self) -> tuple[Task, ...]:
-        """The tasks that explain why it did not succeed, in the order of the workflow."""
-        return tuple(task for task in self.tasks if task.state in TASK_FAILED)
+        """The tasks that explain why it did not succeed, in the order of the workflow.
+
+        A group or loop does only where none of its members or items does.
+        """
+        failed = [task for task in self.tasks if task.state in TASK_FAILED]
+        explained = {task.parent for task in failed}
+        return tuple(task for task in failed if task.id not in explained)
+
+    @property
+    def asking(self) -> tuple[Task, ...]:
+        """The tasks that wait for a person."""
+        return tuple(task for task in self.tasks if task.state == "waiting" and task.waits_for == "person")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +147,14 @@ def run_from(value: Mapping[str, Any]) -> Run:
         started_at=value.get("started_at"),
         finished_at=value.get("finished_at"),
         tasks=tuple(_task_from(task) for task in value.get("tasks") or ()),
+        waiting=value.get("waiting") or "",
+        outcome=value.get("outcome") or "",
+        warnings=value.get("warnings") or 0,
+        retry_of=value.get("retry_of") or "",
+        caller=(value.get("parent") or {}).get("run_id") or "",
+        paused_at=value.get("paused_at"),
+        priority=value.get("priority") or 0,
+        outputs=value.get("outputs") or {},
     )
 
 
@@ -125,6 +172,15 @@ def _task_from(value: Mapping[str, Any]) -> Task:
         state=value["state"],
         reason=value.get("reason") or "",
         attempts=tuple(_attempt_from(attempt) for attempt in value.get("attempts") or ()),
+        parent=value.get("parent"),
+        section=str(value.get("section") or "main"),
+        waits_for=value.get("waits_for"),
+        waits_until=value.get("waits_until"),
+        is_late=bool(value.get("late")),
+        items=value.get("items"),
+        asks=value.get("asks"),
+        began_at=value.get("started_at"),
+        ended_at=value.get("finished_at"),
     )
 
 

@@ -142,8 +142,10 @@ def _state(record: TaskRecord | None) -> str | None:
     return record.state.value if record else None
 
 
-def _outputs(record: TaskRecord | None) -> dict[str, Any] | None:
-    return dict(record.outputs) if record and record.outputs else None
+def _outputs(record: TaskRecord | None) -> Any:
+    if record is None or not record.outputs:
+        return None
+    return dict(record.outputs) if isinstance(record.outputs, Mapping) else list(record.outputs)
 
 
 def _seconds(record: RunRecord | TaskRecord | None) -> float | None:

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from barbossad.errors import TimedOutError
 from barbossad.model.names import RunId
+from barbossad.model.records import RunRecord
 from barbossad.model.states import RUN_ENDED, RunState, TriggerType
 from barbossad.operations import planning, showing
 from barbossad.operations.fields import Limit, Name, RunIdText, RunParams
@@ -112,7 +113,14 @@ async def listing(call: Call, params: ListParams) -> RunPage:
         before=RunId(params.cursor) if params.cursor else None,
         limit=params.limit,
     )
-    return {"items": [run_summary(run) for run in page.items], "next_cursor": page.next_cursor}
+    items = [run_summary(run, _waiting(call, run)) for run in page.items]
+    return {"items": items, "next_cursor": page.next_cursor}
+
+
+def _waiting(call: Call, run: RunRecord) -> str | None:
+    """Return why a run does not go on, None where it does or has ended."""
+    is_waiting = run.state in {RunState.QUEUED, RunState.PAUSED}
+    return call.services.engine.why(run.id).get("") if is_waiting else None
 
 
 @define("run.wait", Role.VIEWER)

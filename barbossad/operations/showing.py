@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable
 
-from barbossad.errors import InvalidWorkflowError, NotFoundError
+from barbossad.engine.progress import RunProgress
+from barbossad.errors import BarbossaError, InvalidWorkflowError, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.flow import ApprovalRequest, TaskKind
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
+from barbossad.model.states import WaitsFor
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunView, run_view
 from barbossad.store.runs import RunDetails
@@ -39,7 +43,20 @@ async def shown(call: Call, found: RunDetails) -> RunView:
 
 def _shown_as(call: Call, found: RunDetails, ran: WorkflowDefinition | None) -> RunView:
     engine = call.services.engine
-    return run_view(found, ran, engine.progress(found.run.id), engine.why(found.run.id))
+    progress = engine.progress(found.run.id)
+    asked = _asked(call, found, progress) if progress is not None else {}
+    return run_view(found, ran, progress, engine.why(found.run.id), asked)
+
+
+def _asked(call: Call, found: RunDetails, progress: RunProgress) -> dict[str, ApprovalRequest]:
+    """Return what the tasks of a run ask that wait for a person; what cannot be said any more is left out."""
+    asked = {}
+    for task_id, record in found.tasks.items():
+        index = progress.index.get(task_id) if record.waits_for is WaitsFor.PERSON else None
+        if index is not None and progress.cells[index].task.kind is TaskKind.APPROVAL:
+            with contextlib.suppress(BarbossaError):
+                asked[task_id] = call.services.preparation.approval(progress, index)
+    return asked
 
 
 async def definition(call: Call, run: RunRecord) -> WorkflowDefinition | None:

@@ -40,6 +40,9 @@ ROLES = {
     "run.get": Role.VIEWER,
     "run.list": Role.VIEWER,
     "run.logs": Role.VIEWER,
+    "run.pause": Role.OPERATOR,
+    "run.resume": Role.OPERATOR,
+    "run.retry": Role.OPERATOR,
     "run.start": Role.OPERATOR,
     "run.wait": Role.VIEWER,
     "run.watch": Role.VIEWER,
@@ -67,6 +70,9 @@ GIVEN: dict[str, dict[str, Any]] = {
     "run.get": {"run_id": RUN_ID},
     "run.list": {},
     "run.logs": {"run_id": RUN_ID, "task": "one"},
+    "run.pause": {"run_id": RUN_ID},
+    "run.resume": {"run_id": RUN_ID},
+    "run.retry": {"run_id": RUN_ID, "from": "failed"},
     "run.start": {"workflow": "one"},
     "run.wait": {"run_id": RUN_ID},
     "run.watch": {"run_id": RUN_ID},
@@ -225,6 +231,9 @@ def test_parameters_by_position(name: str) -> None:
         ),
         ("workflow.get", {"name": "one", "version": "../x"}, {"version"}),
         ("run.start", {"workflow": "one", "plan": "x"}, {"plan"}),
+        ("run.retry", {"run_id": RUN_ID, "from": "a b", "params": 1}, {"from", "params"}),
+        ("run.pause", {"run_id": RUN_ID, "reason": "x" * 501}, {"reason"}),
+        ("run.approve", {"run_id": RUN_ID, "task": "a[0].b[1]", "values": []}, {"values"}),
         ("workflow.plan", {}, {""}),
         ("workflow.plan", {"name": "one", "yaml": ""}, {""}),
         ("workflow.plan", {"yaml": "", "version": "0123456789abcdef"}, {""}),
@@ -371,7 +380,10 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("run.get", run_id=asleep)
         call("run.logs", run_id=asleep, task="shell-1")
         call("daemon.status")
+        call("run.pause", run_id=asleep, reason="wait")
         call("run.list", active=True)
+        call("run.get", run_id=asleep)
+        call("run.resume", run_id=asleep)
         call("run.cancel", run_id=asleep, reason="enough")
         call("run.wait", run_id=asleep)
         for name in ("workflow.list", "run.list"):
@@ -384,6 +396,7 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("workflow.enable", name="sample")
         call("workflow.delete", name="asleep")
         call("run.get", run_id=asleep)
+        call("run.retry", run_id=run_id)
         call("run.definition", run_id=run_id)
         call("run.diff", run_id=run_id, other=asleep)
         call("run.delete", run_id=asleep)

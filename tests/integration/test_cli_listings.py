@@ -307,8 +307,8 @@ def test_a_run_is_shown_task_by_task(stub_daemon: StubDaemon, ctl: Ctl) -> None:
     assert "state\tfailed" in lines
     assert "took\t2.3" in lines
     assert [line for line in lines if line.startswith("task\t")] == [
-        "task\tdump\tshell\tfailed\t1\t7\t1.0\texit code 7",
-        "task\tarchive\tshell\tupstream_failed\t0\t-\t-\t-",
+        "task\tdump\tshell\tfailed\t1\t7\t1.0\texit code 7\t-",
+        "task\tarchive\tshell\tupstream_failed\t0\t-\t-\t-\t-",
     ]
     assert json.loads(ctl("run", "get", RUN_ID, "--json").out)["tasks"][0]["attempts"][0]["exit_code"] == 7
 
