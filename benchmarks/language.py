@@ -105,7 +105,8 @@ def run(bench: Bench) -> list[Figure]:
             value=(chain.run_seconds / TASKS - commit) * 1000,
             unit="ms",
             bar=MOST_MS,
-            note=f"in all {seconds(chain.run_seconds / TASKS)}, a bare commit {seconds(commit)}; loaded in {seconds(chain.load_seconds)}, {chain.grown_mb:.0f} MB",
+            note=f"in all {seconds(chain.run_seconds / TASKS)}, a bare commit {seconds(commit)}; "
+            f"loaded in {seconds(chain.load_seconds)}, {chain.grown_mb:.0f} MB",
         )
     ]
     shapes: dict[str, Callable[[int], str]] = {"fan-out": _fan, "for_each": _loop, "chain": _chain}

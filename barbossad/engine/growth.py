@@ -58,6 +58,7 @@ class _Growth:
     item_id: TaskId | None = None
     loop: int | None = None
     facts: LoopFacts | None = None
+    rolled_back: Cell | None = None
     skip_until: int = 0
 
     def add(self, position: int) -> None:
@@ -72,7 +73,12 @@ class _Growth:
             task_id = self.item_id or task.id
         elif parent is not None:
             task_id = TaskId(f"{progress.cells[parent].id}.{task.name}")
+        elif self.rolled_back is not None:
+            suffix = task.id.removeprefix(f"rollback.{self.rolled_back.task.id}")
+            task_id = TaskId(f"rollback.{self.rolled_back.id}{suffix}")
         loop = self.facts or (progress.cells[parent].loop if parent is not None else None)
+        if loop is None and self.rolled_back is not None:
+            loop = self.rolled_back.loop
         cell = Cell(
             TaskRecord(run_id=progress.run.id, task_id=task_id, state=TaskState.PENDING),
             task,
@@ -153,32 +159,30 @@ def grow_section(progress: RunProgress, section: Section) -> list[int]:
         and not cell.is_loop
         and (position := progress.definition.positions[cell.task.id]) in rollbacks
     ]
-    made: list[int] = []
+    first = len(progress.cells)
+    chain: list[int] = []
     for _, index, position in sorted(done, reverse=True):
-        made += _grow_rollback(progress, index, rollbacks[position])
-    for before, after in itertools.pairwise(made):
+        chain += _grow_rollback(progress, progress.cells[index], rollbacks[position])
+    for before, after in itertools.pairwise(chain):
         progress.cells[before].dependants.append(after)
         progress.cells[after].waits_for = 1
         progress.cells[after].depends_on = (before,)
-    return made
+    return list(range(first, len(progress.cells)))
 
 
-def _grow_rollback(progress: RunProgress, target: int, positions: Iterable[int]) -> list[int]:
-    """Make the cells that take back one task, or one item of a loop, which is named by its id."""
-    done = progress.cells[target]
-    made = []
+def _grow_rollback(progress: RunProgress, done: Cell, positions: Iterable[int]) -> list[int]:
+    """Make the cells that take back one task, or one item of a loop, by whose id they go; return the outermost."""
+    growth = _Growth(progress, {}, rolled_back=done)
     for position in positions:
-        task = progress.definition.tasks[position]
-        suffix = task.id.removeprefix(f"rollback.{done.task.id}")
-        task_id = TaskId(f"rollback.{done.id}{suffix}")
-        record = TaskRecord(run_id=progress.run.id, task_id=task_id, state=TaskState.PENDING)
-        made.append(len(progress.cells))
-        progress.index[task_id] = len(progress.cells)
-        progress.cells.append(Cell(record, task, loop=done.loop))
-        if progress.cells[-1].is_group:
-            progress.cells[-1].members = Members()
-        progress.unended += 1
-    return made
+        growth.add(position)
+    growth.connect()
+    outermost = [index for index in growth.made.values() if progress.cells[index].parent is None]
+    for index in outermost:  # they are chained instead, also across tasks
+        cell = progress.cells[index]
+        for before in cell.depends_on:
+            progress.cells[before].dependants.remove(index)
+        cell.depends_on, cell.waits_for = (), 0
+    return outermost
 
 
 def restore(definition: WorkflowDefinition, details: RunDetails) -> RunProgress:

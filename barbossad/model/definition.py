@@ -103,7 +103,7 @@ class TaskDefinition:
     """Whether an expression, or ``output: json``, needs its stdout."""
 
     rolls_back: int | None = None
-    """For a task of the section ``rollback``: the position of the task that it takes back."""
+    """For a task of the section ``rollback``, members of a group included: the position of the task it takes back."""
 
     line: int = 0
 

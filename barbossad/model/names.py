@@ -22,10 +22,14 @@ VersionId = NewType("VersionId", str)
 
 WORKFLOW_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+"""One part of a task's id."""
+
 TASK_PATH: Final = re.compile(rf"{TASK_ID.pattern}(\[\d{{1,9}}\])?(\.{TASK_ID.pattern}(\[\d{{1,9}}\])?)*")
 """The id of any task of a run: of members and of items too."""
 
+MAX_TASK_ID_CHARACTERS: Final = 200
 SECRET_NAME: Final = WORKFLOW_NAME
+LOCK_NAME: Final = WORKFLOW_NAME
 PARAM_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 UNIT_PROPERTY: Final = re.compile(r"[A-Z][A-Za-z0-9]{1,99}")

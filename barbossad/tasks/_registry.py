@@ -16,6 +16,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from barbossad import tasks
+from barbossad.model.flow import TaskKind
 from barbossad.tasks._types import TaskType
 from barbossad.tasks._worker import command_of
 from barbossad.workflows.source import TASK_KEYS
@@ -43,7 +44,7 @@ def discover() -> TaskTypes:
     """Return every task type. A broken one of another package is a problem and left out; one of ours raises."""
     found = TaskTypes()
     for name in own_names():
-        found.types[name] = type_of(importlib.import_module(f"{tasks.__name__}.{name}"), name)
+        found.types[name] = type_of(importlib.import_module(f"{tasks.__name__}.{name}"), name, is_ours=True)
     for entry_point in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)):
         _add(entry_point, found)
     return found
@@ -72,8 +73,11 @@ def _add(entry_point: importlib.metadata.EntryPoint, found: TaskTypes) -> None:
         found.problems.append(f"task type {entry_point.name!r} of {entry_point.value} cannot be used: {reason}")
 
 
-def type_of(module: ModuleType, name: str) -> TaskType:
-    """Return the type that a module defines. Raise TaskTypeError with what it lacks."""
+def type_of(module: ModuleType, name: str, *, is_ours: bool = False) -> TaskType:
+    """Return the type that a module defines. Raise TaskTypeError with what it lacks.
+
+    What is not carried out by a process the engine does itself, so that such types are ours alone.
+    """
     if not _NAME.fullmatch(name) or name in TASK_KEYS:
         raise TaskTypeError(f"{name!r} cannot be the name of a type")
     model = _model(module, "Params")
@@ -81,7 +85,8 @@ def type_of(module: ModuleType, name: str) -> TaskType:
         raise TaskTypeError("it has no class Params that is a pydantic model")
     if model.model_config.get("extra") != "forbid":
         raise TaskTypeError('its Params allow unknown keys; set extra="forbid"')
-    command, is_worker = _way(module)
+    kind = _kind(module, is_ours=is_ours)
+    command, is_worker = _way(module) if kind is TaskKind.PROCESS else (None, False)
     bare = getattr(module, "BARE", {})
     if any(field_name not in model.model_fields for field_name in bare.values()):
         raise TaskTypeError("its BARE names a param that it does not have")
@@ -96,10 +101,20 @@ def type_of(module: ModuleType, name: str) -> TaskType:
         summary=_text(module, "SUMMARY"),
         example=_text(module, "EXAMPLE"),
         origin=module.__name__,
+        kind=kind,
         is_worker=is_worker,
         is_repeatable=is_repeatable,
         Outputs=_model(module, "Outputs"),
     )
+
+
+def _kind(module: ModuleType, *, is_ours: bool) -> TaskKind:
+    kind = getattr(module, "KIND", TaskKind.PROCESS)
+    if not isinstance(kind, TaskKind):
+        raise TaskTypeError("its KIND is no TaskKind")
+    if kind is not TaskKind.PROCESS and not is_ours:
+        raise TaskTypeError(f"its KIND is {kind.value}, which only types of Barbossa's own can have")
+    return kind
 
 
 def _way(module: ModuleType) -> tuple[Callable[..., Any], bool]:

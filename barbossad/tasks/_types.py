@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from barbossad.document import Document
+from barbossad.model.flow import TaskKind
 from barbossad.tasks._api import Command, TaskContext, TaskError
 from barbossad.validation import faults_of
 from barbossad.workflows import expressions
-from barbossad.workflows.contract import Unrendered, code_fields
+from barbossad.workflows.contract import Unrendered, literal_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +22,16 @@ class TaskType:
 
     name: str
     Params: type[BaseModel]
-    make_command: Callable[[TaskContext, Any], Command]
+    make_command: Callable[[TaskContext, Any], Command] | None
+    """None for a kind that no process carries out."""
+
     bare: Mapping[type, str] = field(default_factory=dict)
     summary: str
     example: str
     origin: str
     """The module that it comes from."""
 
+    kind: TaskKind = TaskKind.PROCESS
     is_worker: bool = False
     """Whether it runs in the worker, which reports, or is a program of its own, whose exit code says all."""
 
@@ -40,15 +44,24 @@ class TaskType:
     def command(self, ctx: TaskContext, params: Any) -> Command:
         """Return the process that does a task's work; ``params`` are those of its definition.
 
-        Raise BarbossaError if an expression has no value or gives one that the type refuses.
+        Raise BarbossaError if an expression has no value or gives one that the type refuses, TypeError if no process
+        carries out tasks of this type.
         """
-        return self.make_command(ctx, self.resolve(ctx, params) if isinstance(params, Unrendered) else params)
+        if self.make_command is None:
+            raise TypeError(f"a task of type {self.name} is no process")
+        return self.make_command(ctx, self.resolve(ctx, params))
 
-    def resolve(self, ctx: TaskContext, params: Unrendered) -> BaseModel:
-        """Return params whose expressions are rendered, validated like written ones. Raise BarbossaError."""
-        code = code_fields(self.Params)
+    def resolve(self, ctx: TaskContext, params: Any) -> Any:
+        """Return the params of a definition as the type's ``Params``, rendered where they hold expressions.
+
+        What an expression gives is validated like what is written. Raise BarbossaError.
+        """
+        if not isinstance(params, Unrendered):
+            return params
+        literals = literal_fields(self.Params)
         tree = {
-            key: value if key in code else expressions.render(value, ctx.scope) for key, value in params.tree.items()
+            key: value if key in literals else expressions.render(value, ctx.scope)
+            for key, value in params.tree.items()
         }
         try:
             return self.Params.model_validate(tree)

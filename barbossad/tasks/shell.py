@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from barbossad.process.launcher import SCRIPT
 from barbossad.tasks._api import Argument, Command, TaskContext, TaskParams
 from barbossad.validation import RefusalError, shown
-from barbossad.workflows.contract import Code, Remedy, refuse_expressions
+from barbossad.workflows.contract import IN_SHELL, Code, refuse_expressions
 
 SUMMARY: Final = "Run a shell script, or a program with its arguments"
 
@@ -29,8 +29,6 @@ BARE: Final = {str: "script", list: "argv"}
 
 MAX_SCRIPT_BYTES: Final = 1024 * 1024
 
-_REMEDY: Final = Remedy(param='"$NAME"', env='"$NAME"', braces="'{''{'")
-
 _SHEBANG: Final = re.compile(r"#![ \t]*(?P<program>\S+)(?:[ \t]+(?P<argument>[^\n]*?))?[ \t]*(?:\n|\Z)")
 
 
@@ -43,7 +41,7 @@ def _script(script: str) -> str:
         raise RefusalError(f"is longer than {MAX_SCRIPT_BYTES} bytes", "put it into a file and run that")
     if script.startswith("#!") and not _SHEBANG.match(script):
         raise RefusalError("begins with #! but names no program", "write #!/bin/sh or leave the line out")
-    return refuse_expressions(script, _REMEDY)
+    return refuse_expressions(script, IN_SHELL)
 
 
 def _argv(argv: list[str]) -> list[str]:

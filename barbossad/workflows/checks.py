@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from barbossad.document import Document, Path
 from barbossad.errors import Fault
+from barbossad.model.flow import Section
 from barbossad.validation import RefusalError, proposal
-from barbossad.workflows import graph, scope
+from barbossad.workflows import scope, secret_names
+from barbossad.workflows.entries import Entry, Rendered
 from barbossad.workflows.expressions import ExpressionError, leaves, references
+from barbossad.workflows.lookup import Home, Lookup
+from barbossad.workflows.order import Order
+
+_IN_ALL: Final = "write it at the task that needs it"
 
 
-@dataclass(slots=True)
-class Names:
-    """What expressions of one file may refer to."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """From where an expression looks."""
 
-    params: frozenset[str]
-    positions: Mapping[str, int]
-    """The position of each task by its id."""
+    position: int | None = None
+    """The task that it belongs to; None: the workflow."""
 
-    dependencies: Sequence[Sequence[int]]
-    _ancestors: list[int] = field(default_factory=list)
+    sees_tasks: bool = True
+    """Whether it is evaluated when tasks have run."""
 
-    def is_before(self, other: int, position: int) -> bool:
-        """Say whether ``position`` waits for ``other``, directly or not."""
-        if other in self.dependencies[position]:
-            return True
-        if not self._ancestors:
-            self._ancestors = graph.ancestors(self.dependencies)
-        return bool(self._ancestors[position] >> other & 1)
+    sees_itself: bool = False
+    sees_item: bool = False
+    sees_end: bool = False
 
 
 @dataclass(slots=True)
@@ -38,78 +40,162 @@ class Checker:
 
     document: Document
     faults: list[Fault]
-    names: Names
-
+    params: Collection[str]
+    lookup: Lookup
+    order: Order
     max_faults: int
     """No more are looked for: a proposal for each of thousands would take minutes."""
 
-    def check(self, value: object, path: Path, position: int | None) -> None:
-        """Check every expression beneath ``value``.
+    stdout_of: set[int] = field(default_factory=set)
+    """The tasks whose stdout an expression may look at."""
 
-        ``position`` is that of the task which the value belongs to, None where it belongs to all of them.
-        """
+    def check_task(self, position: int) -> None:
+        """Check every expression of a task."""
+        entry = self.lookup.entries[position]
+        for rendered in entry.rendered:
+            self.check(rendered.value, rendered.path, self._view(position, entry, rendered))
+
+    def _view(self, position: int, entry: Entry, rendered: Rendered) -> View:
+        return View(
+            position=position,
+            sees_itself=rendered.sees_itself,
+            sees_item=entry.place.is_in_loop or (rendered.sees_item and entry.is_loop),
+            sees_end=entry.place.section is not Section.MAIN,
+        )
+
+    def check(self, value: object, path: Path, view: View) -> None:
+        """Check every expression beneath ``value``."""
         for leaf_path, text in leaves(value, path):
             if len(self.faults) > self.max_faults:
                 return
+            if secret_names.may_stand(leaf_path) and secret_names.lone(text) is not None:
+                continue
             try:
                 found = references(text)
             except ExpressionError as error:
                 self.faults.append(self.document.fault(leaf_path, error.message, error.hint))
                 continue
-            for reference in found:
+            if any(keys[0] == "secrets" for keys in found):
+                self.faults.append(self.document.fault(leaf_path, *secret_names.refusal(text, leaf_path)))
+                continue
+            for keys in found:
                 try:
-                    _check_reference(reference, self.names, position)
+                    self._check_reference(keys, view)
                 except RefusalError as error:
                     self.faults.append(self.document.fault(leaf_path, str(error), error.hint))
 
+    def _check_reference(self, keys: tuple[str, ...], view: View) -> None:
+        root, *rest = keys
+        if root in scope.LOOP_ROOTS and not view.sees_item:
+            raise RefusalError(*_no_item(root, view))
+        if root not in scope.ROOTS | scope.FUNCTIONS | scope.LOOP_ROOTS:
+            raise RefusalError(f"there is no {root!r} in expressions", self._root_hint(root, view))
+        if root == "tasks":
+            self._check_tasks(rest, view)
+        if not rest:
+            return
+        if root == "params" and rest[0] not in self.params:
+            raise RefusalError(f"there is no param {rest[0]!r}", proposal(rest[0], self.params, noun="params"))
+        if root == "run" and rest[0] in scope.END_FIELDS:
+            if not view.sees_end:
+                raise RefusalError(
+                    f"'run.{rest[0]}' is known when the run has ended, and not before",
+                    "use it in on_success, on_failure, on_cancel, on_exit or a rollback",
+                )
+        elif root in scope.FIELDS:
+            _check_field(root, rest[0], scope.FIELDS[root])
 
-def _check_reference(keys: tuple[str, ...], names: Names, position: int | None) -> None:
-    root, *rest = keys
-    if root in scope.LATER_ROOTS:
-        hint = "name it under the task's secrets: it is an environment variable there" if root == "secrets" else ""
-        raise RefusalError(f"{root!r} is not available in this version", hint)
-    if root not in scope.ROOTS | scope.FUNCTIONS:
-        raise RefusalError(f"there is no {root!r} in expressions", _root_hint(root, names))
-    if not rest:
-        return
-    if root == "params" and rest[0] not in names.params:
-        raise RefusalError(f"there is no param {rest[0]!r}", proposal(rest[0], names.params, noun="params"))
-    if root == "tasks":
-        _check_task(rest[0], names, position)
-        if len(rest) > 1:
-            _check_field("tasks", rest[1], scope.TASK_FIELDS, f"an output is tasks.{rest[0]}.outputs.{rest[1]}")
-    if root in scope.FIELDS:
-        _check_field(root, rest[0], scope.FIELDS[root])
+    def _root_hint(self, root: str, view: View) -> str:
+        if root in self.params:
+            return f"write params.{root}"
+        if view.sees_tasks and self.lookup.find([root], self._homes(view)):
+            return f"write tasks.{root}.outputs, or another of its fields"
+        known = scope.ROOTS | scope.LOOP_ROOTS if view.sees_item else scope.ROOTS
+        return proposal(root, known, noun="there are")
 
+    def _homes(self, view: View) -> list[Home]:
+        homes = list(self.lookup.homes(view.position))
+        main: Home = (Section.MAIN, None)
+        return homes if homes[-1] == main else [*homes, main]
 
-def _root_hint(root: str, names: Names) -> str:
-    if root in names.params:
-        return f"write params.{root}"
-    if root in names.positions:
-        return f"write tasks.{root}.outputs, or another of its fields"
-    return proposal(root, scope.ROOTS, noun="there are")
+    def _check_tasks(self, keys: Sequence[str], view: View) -> None:
+        """Check which task a reference means, and that it has ended where that is evaluated."""
+        if not view.sees_tasks:
+            raise RefusalError("an expression here cannot look at tasks", _IN_ALL)
+        if not keys:
+            self.stdout_of.update(range(len(self.lookup.entries)))
+            return
+        homes = self._homes(view)
+        found = self.lookup.find(keys, homes)
+        if found is None:
+            raise RefusalError(f"there is no task {keys[0]!r}", self._task_hint(keys[0], homes))
+        other, count = found
+        rest = keys[count:]
+        if rest and rest[0] not in scope.TASK_FIELDS:
+            self._refuse_field(other, ".".join(keys[:count]), rest[0])
+        self._check_before(other, view)
+        if not rest or rest[0] == "stdout":
+            self.stdout_of.update(range(other, other + self.lookup.entries[other].size) if not rest else (other,))
 
+    def _task_hint(self, name: str, homes: list[Home]) -> str:
+        if "." in name and self.lookup.by_id(name) is not None:
+            return f"write tasks.{name}"
+        return proposal(name, list(dict.fromkeys(self.lookup.names(homes))), noun="tasks")
 
-def _check_task(task: str, names: Names, position: int | None) -> None:
-    if position is None:
-        raise RefusalError("an expression here cannot look at tasks", "write it at the task that needs it")
-    other = names.positions.get(task)
-    if other is None:
-        raise RefusalError(f"there is no task {task!r}", proposal(task, names.positions, noun="tasks"))
-    if other == position:
-        raise RefusalError(f"task {task!r} looks at itself, before it has run", "look at a task before it")
-    if not names.is_before(other, position):
-        raise RefusalError(
-            f"task {task!r} may not have run yet: this one does not wait for it", f"add {task} to depends_on"
+    def _refuse_field(self, other: int, name: str, key: str) -> None:
+        members = [self.lookup.names([other])] if self.lookup.entries[other].members else []
+        if members and members[0]:
+            known = [*members[0], *scope.TASK_FIELDS]
+            raise RefusalError(
+                f"the group {name!r} has no task and no field {key!r}", proposal(key, known, noun="it has")
+            )
+        _check_field("tasks", key, scope.TASK_FIELDS, f"an output is tasks.{name}.outputs.{key}")
+
+    def _check_before(self, other: int, view: View) -> None:
+        """Refuse a task that may not have ended yet. Raise RefusalError."""
+        entries, lookup, position = self.lookup.entries, self.lookup, view.position
+        own = entries[position] if position is not None else None
+        task = entries[other]
+        is_near = (
+            own is not None
+            and own.place.section is task.place.section
+            and own.place.rolls_back == task.place.rolls_back
         )
+        if other == position:
+            if view.sees_itself:
+                return
+            raise RefusalError(
+                f"task {task.id!r} looks at itself, before it has run",
+                "look at a task before it; expect and repeat may",
+            )
+        loop = lookup.is_cut_off(position if position is not None else -1, other)
+        if loop is not None:
+            raise RefusalError(
+                f"task {task.id!r} runs once for each item of {entries[loop].id!r}",
+                f"tasks.{entries[loop].id}.outputs is the list of what they put out",
+            )
+        if own is None or position is None or not is_near:
+            return
+        if lookup.is_within(position, other):
+            raise RefusalError(
+                f"task {own.id!r} is part of {task.id!r}, which has not ended yet", "look at a task before it"
+            )
+        if not self.order.is_before(other, position):
+            name = task.name if own.place.parent == task.place.parent else task.id
+            raise RefusalError(
+                f"task {task.id!r} may not have run yet: this one does not wait for it", f"add {name} to depends_on"
+            )
 
 
-def _check_field(root: str, key: str, fields: frozenset[str], hint: str = "") -> None:
+def _no_item(root: str, view: View) -> tuple[str, str]:
+    if view.position is None:
+        return f"there is no {root!r} here: it belongs to a task with for_each", _IN_ALL
+    return f"there is no {root!r} here: this task has no for_each", "add for_each: [one, two] to it, or to its group"
+
+
+def _check_field(root: str, key: str, fields: Collection[str], hint: str = "") -> None:
     if key in fields:
         return
-    if key in scope.LATER_FIELDS.get(root, ()):
-        of_what = "a task" if root == "tasks" else root
-        raise RefusalError(f"{key!r} of {of_what} is not available in this version")
     close = proposal(key, fields, noun="it has")
     what = "a task" if root == "tasks" else repr(root)
     raise RefusalError(f"{what} has no {key!r}", hint if hint and not close.startswith("did") else close)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from barbossad.model.flow import Branch, TaskKind
 from barbossad.validation import RefusalError
 
 _OPENING: Final = re.compile(r"\{\{(?!\s*\.)")
@@ -35,6 +36,14 @@ class TaskType(Protocol):
     def is_repeatable(self) -> bool:
         """Whether a task that was interrupted somewhere in its work can be begun again without harm."""
 
+    @property
+    def is_worker(self) -> bool:
+        """Whether it reports what it did, and is no program of the author's own."""
+
+    @property
+    def kind(self) -> TaskKind:
+        """What carries it out."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Code:
@@ -52,6 +61,9 @@ class Remedy:
     env: str
     braces: str
     """How to write two braces that are meant as such."""
+
+
+IN_SHELL: Final = Remedy(param='"$NAME"', env='"$NAME"', braces="'{''{'")
 
 
 def refuse_expressions(text: str, remedy: Remedy) -> str:
@@ -92,11 +104,68 @@ Its type adds a validator that calls ``refuse_expressions``.
 """
 
 
-def code_fields(model: type[BaseModel]) -> frozenset[str]:
-    """Return the names of a model's fields that hold programs: they are never rendered."""
-    return frozenset(
-        name for name, field in model.model_fields.items() if CODE in field.metadata or _holds_code(field.annotation)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """Marks a field of a group's ``Params`` that lists tasks."""
+
+    in_order: bool
+    """Whether each waits for the one before it, unless it says what it waits for."""
+
+    branch: Branch | None = None
+
+
+MOST_MEMBERS: Final = 10_000
+MemberList = Annotated[list[Any], Field(max_length=MOST_MEMBERS)]
+"""The tasks of a group, to be marked with ``Members``: the loader reads each as it reads those of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """Marks a field whose map declares typed fields, as ``params`` of a workflow does."""
+
+
+FORM: Final = _Form()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupShape:
+    """What a group says of its members: ``condition`` decides between the branches, the others bound them."""
+
+    condition: str | None = None
+    max_parallel: int | None = None
+    fail_fast: bool = False
+
+
+class GroupParams(Protocol):
+    """The ``Params`` of a type whose kind is a group."""
+
+    def shape(self) -> GroupShape:
+        """Return what the engine needs to know of it."""
+
+
+def member_fields(model: type[BaseModel]) -> dict[str, Members]:
+    """Return the keys of a group's params that list its members, in their order."""
+    return {
+        field.alias or name: mark
+        for name, field in model.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, Members)
+    }
+
+
+def form_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Return the keys of a model whose maps declare typed fields."""
+    return frozenset(field.alias or name for name, field in model.model_fields.items() if FORM in field.metadata)
+
+
+def literal_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Return the keys of a model that are never rendered: programs, forms, and tasks, which see to themselves."""
+    code = (
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if CODE in field.metadata or _holds_code(field.annotation)
     )
+    return frozenset(code) | form_fields(model) | member_fields(model).keys()
 
 
 def _holds_code(annotation: Any) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from barbossad.document import Document, Path
+from barbossad.errors import Fault
 from barbossad.model.definition import ParamDefinition
 from barbossad.units import parse_duration
-from barbossad.validation import RefusalError, shown
+from barbossad.validation import RefusalError, shown, validate
 from barbossad.workflows import values
 from barbossad.workflows.expressions import is_expression
 from barbossad.workflows.reserved import reason_reserved
@@ -32,8 +34,35 @@ Report = Callable[[tuple[str, ...], str, str], None]
 """Is told of a fault: where beneath the param, what, and a hint."""
 
 
-def declare(name: str, source: ParamSource, report: Report) -> ParamDefinition | None:
-    """Return what a file says of a param, or None with every fault reported."""
+def declare_all(
+    raw: object, path: Path, document: Document, faults: list[Fault], *, what: str = "param"
+) -> list[ParamDefinition]:
+    """Return what the map at ``path`` declares; add what is wrong with its items to ``faults``."""
+    declared: list[ParamDefinition] = []
+    for name, item in (raw if isinstance(raw, dict) else {}).items():
+        place = (*path, name)
+        if isinstance(item, str):
+            message = f"{name!r} must be a map, not text"
+            faults.append(document.fault(place, message, "write {type: string}, or another type"))
+            continue
+        source = validate(ParamSource, item, document, faults, at=place)
+        if source is None:
+            continue
+
+        def report(inner: tuple[str, ...], message: str, hint: str, place: Path = place) -> None:
+            faults.append(document.fault((*place, *inner), message, hint))
+
+        definition = declare(name, source, report, what=what)
+        if definition is not None:
+            declared.append(definition)
+    return declared
+
+
+def declare(name: str, source: ParamSource, report: Report, *, what: str = "param") -> ParamDefinition | None:
+    """Return what a file says of a param, or None with every fault reported.
+
+    A param is an environment variable too, and may not have every name; what else is declared may.
+    """
     complete = True
 
     def refuse(key: str, message: str, hint: str = "") -> None:
@@ -42,11 +71,11 @@ def declare(name: str, source: ParamSource, report: Report) -> ParamDefinition |
         report((key,) if key else (), message, hint)
 
     reason = reason_reserved(name)
-    if reason:
+    if reason and what == "param":
         refuse("", f"{name!r} cannot be the name of a param: as an environment variable it {reason}",
                f"choose another name, such as {'my_' + name.lower().strip('_')!r}")  # fmt: skip
     if source.type == "secret":
-        refuse("type", "params of type secret are not available in this version",
+        refuse("type", f"{what}s of type secret are not available in this version",
                "keep the secret in a file that only the task's user may read")  # fmt: skip
         return None
     _check_bounds(source, refuse)

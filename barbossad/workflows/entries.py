@@ -1,20 +1,63 @@
-"""Read the list of tasks of a file: the keys that all have, and the one that names the type."""
+"""Read one task of a file: the keys that all have, the one that names the type, and what stands under it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from barbossad.document import Document, Path
 from barbossad.errors import Fault
+from barbossad.model.definition import ParamDefinition
+from barbossad.model.flow import Branch, Section, TaskKind
 from barbossad.model.names import TASK_ID
 from barbossad.validation import faults_of, kind_of, shown, validate
-from barbossad.workflows.contract import TaskType, Unrendered, code_fields
+from barbossad.workflows import declarations, kinds
+from barbossad.workflows.contract import (
+    GroupShape,
+    Members,
+    TaskType,
+    Unrendered,
+    form_fields,
+    literal_fields,
+    member_fields,
+)
 from barbossad.workflows.expressions import is_expression, leaves
-from barbossad.workflows.source import LATER_IN_TASK, MAX_FAULTS, TASK_KEYS, TaskSource, key_hint
+from barbossad.workflows.source import MAX_FAULTS, RESERVED_IDS, TASK_KEYS, TaskSource
+from barbossad.workflows.words import LATER_IN_TASK, key_hint
+
+NO_SHAPE: Final = GroupShape()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a task stands among the others."""
+
+    section: Section = Section.MAIN
+    prefix: str = ""
+    """What its id begins with."""
+
+    parent: int | None = None
+    branch: Branch | None = None
+    rolls_back: int | None = None
+    in_order: bool = True
+    """Whether it waits for the one before it in its list, unless it says what it waits for."""
+
+    depth: int = 0
+    is_in_loop: bool = False
+    """Whether a group that it stands in has a for_each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What may hold expressions, and what those may look at beyond the tasks before."""
+
+    path: Path
+    value: object
+    sees_itself: bool = False
+    sees_item: bool = True
 
 
 @dataclass(slots=True)
@@ -23,65 +66,66 @@ class Entry:
 
     path: Path
     line: int
+    place: Place
+    name: str
     id: str
+    raw: Mapping[str, object] = field(default_factory=dict)
     depends_on: list[str] | None = None
     """None: not written, so it waits for the one before."""
 
+    previous: int | None = None
+    """The position of the task before it in its list."""
+
+    size: int = 1
     source: TaskSource | None = None
     type: str | None = None
+    kind: TaskKind = TaskKind.PROCESS
     params: Any = None
-    rendered: dict[Path, object] = field(default_factory=dict)
-    """What may hold expressions, by place."""
+    shape: GroupShape = NO_SHAPE
+    rendered: list[Rendered] = field(default_factory=list)
+    members: list[tuple[Path, object, Members]] = field(default_factory=list)
+    """For a group: its lists, each with its place."""
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether it has a for_each."""
+        return "for_each" in self.raw
 
 
-def read(
-    raw_tasks: list[object], task_types: Mapping[str, TaskType], document: Document, faults: list[Fault]
-) -> list[Entry]:
-    """Return an entry for each item of ``tasks``, whatever is wrong with it; add what is to ``faults``."""
-    reader = _Reader(task_types, document, faults)
-    entries = [reader.read(position, raw) for position, raw in enumerate(raw_tasks)]
-    lines: dict[str, int] = {}
-    for entry in entries:
-        if entry.id in lines:
-            message = f"the id {entry.id!r} is taken by the task in line {lines[entry.id]}"
-            faults.append(document.fault((*entry.path, "id"), message, "give each task an id of its own"))
-        lines.setdefault(entry.id, entry.line)
-    return entries
+class EntryReader:
+    """Reads tasks of one file; what is wrong is added to ``faults``."""
 
-
-class _Reader:
     def __init__(self, task_types: Mapping[str, TaskType], document: Document, faults: list[Fault]) -> None:
         self._task_types = task_types
         self._document = document
         self._faults = faults
         self._known = TASK_KEYS | task_types.keys()
-        self._code_fields = {name: code_fields(task_type.Params) for name, task_type in task_types.items()}
+        self._literals = {name: literal_fields(task_type.Params) for name, task_type in task_types.items()}
 
-    def read(self, position: int, raw: object) -> Entry:
-        """Return one item of ``tasks``."""
-        path: Path = ("tasks", position)
-        entry = Entry(path, self._document.place(path)[0] or 0, f"task-{position + 1}")
+    def read(self, path: Path, raw: object, place: Place, number: int, *, name: str | None = None) -> Entry:
+        """Return one task; ``number`` is that in its default id, ``name`` the one it has whatever it says."""
+        line = self._document.place(path)[0] or 0
         if not isinstance(raw, dict):
             hint = 'write a type and its value, such as {shell: "echo hello"}'
             self._refuse(path, f"a task must be a map, not {kind_of(raw)}", hint)
-            return entry
+            name = name or f"task-{number}"
+            return Entry(path, line, place, name, place.prefix + name)
         common = {key: value for key, value in raw.items() if key in TASK_KEYS}
         if "depends_on" in common and common["depends_on"] is None:
             hint = "write [] to start at once, or remove the key to wait for the task before"
             self._refuse((*path, "depends_on"), "'depends_on' has no value", hint)
             del common["depends_on"]
-        entry.source = validate(TaskSource, common, self._document, self._faults, at=path)
-        entry.type = self._type(path, raw)
-        entry.id = _id(raw, entry.type, position)
-        entry.depends_on = _dependencies(raw)
-        for key in ("env", "working_dir"):
-            if key in raw:
-                entry.rendered[(*path, key)] = raw[key]
-        sandbox = raw.get("sandbox")
-        if isinstance(sandbox, dict) and "writable" in sandbox:
-            entry.rendered[(*path, "sandbox", "writable")] = sandbox["writable"]
-        if entry.type is not None:
-            self._params(entry, raw[entry.type])
+        source = validate(TaskSource, common, self._document, self._faults, at=path)
+        task_type = self._type(path, raw)
+        name = name or _name(raw, task_type, number)
+        entry = Entry(path, line, place, name, place.prefix + name, raw, _dependencies(raw), source=source)
+        entry.type = task_type
+        entry.rendered.extend(_rendered(path, raw))
+        if task_type is not None:
+            entry.kind = self._task_types[task_type].kind
+            self._params(entry, raw[task_type])
+            for key, message, hint in kinds.refused(self._task_types[task_type], raw, source, place.section):
+                self._refuse((*path, key), message, hint)
         return entry
 
     def _type(self, path: Path, raw: Mapping[str, object]) -> str | None:
@@ -113,39 +157,70 @@ class _Reader:
             self._refuse(path, *_unusable(entry.type, value, task_type))
             return
         tree: dict[str, Any] = {bare: value} if bare is not None else value  # type: ignore[assignment]
-        code = self._code_fields[entry.type]
+        literals = self._literals[entry.type]
+        is_group = task_type.kind is TaskKind.GROUP
+
+        def below(key: str) -> Path:
+            return (*path, key) if bare is None else path
 
         def place(inner: Path) -> Path | None:
-            if inner and inner[0] not in code and is_expression(_at(tree, inner)):
+            if inner and inner[0] not in literals and not is_group and is_expression(_at(tree, inner)):
                 return None
             return (*path, *(inner[1:] if bare is not None and inner[:1] == (bare,) else inner))
 
-        rendered = {key: item for key, item in tree.items() if key not in code}
-        for key, item in rendered.items():
-            entry.rendered[(*path, key) if bare is None else path] = item
+        rendered = {key: item for key, item in tree.items() if key not in literals}
+        entry.rendered.extend(Rendered(below(key), item) for key, item in rendered.items())
+        for key in form_fields(task_type.Params) & tree.keys():
+            self._form(below(key), tree[key])
         try:
             entry.params = task_type.Params.model_validate(tree)
         except ValidationError as error:
             self._faults.extend(faults_of(error, self._document, task_type.Params, tree, place=place))
-        if any(True for _ in leaves(rendered)):
+        if is_group:
+            entry.shape = entry.params.shape() if entry.params is not None else NO_SHAPE
+            entry.params = None
+            lists = member_fields(task_type.Params)
+            entry.members = [(below(key), tree[key], mark) for key, mark in lists.items() if key in tree]
+        elif any(True for _ in leaves(rendered)):
             entry.params = Unrendered(tree)
+
+    def _form(self, path: Path, fields: object) -> list[ParamDefinition]:
+        return declarations.declare_all(fields, path, self._document, self._faults, what="field")
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> None:
         self._faults.append(self._document.fault(path, message, hint))
 
 
+def _rendered(path: Path, raw: Mapping[str, Any]) -> Iterator[Rendered]:
+    """Yield what may hold expressions among the keys that all tasks have."""
+    for key in ("env", "working_dir", "when", "creates"):
+        if key in raw:
+            yield Rendered((*path, key), raw[key])
+    if "expect" in raw:
+        yield Rendered((*path, "expect"), raw["expect"], sees_itself=True)
+    if "for_each" in raw:
+        yield Rendered((*path, "for_each"), raw["for_each"], sees_item=False)
+    for whole, key in (("repeat", "until"), ("repeat", "while"), ("sandbox", "writable")):
+        holder = raw.get(whole)
+        if isinstance(holder, dict) and key in holder:
+            yield Rendered((*path, whole, key), holder[key], sees_itself=whole == "repeat")
+
+
 def _unusable(name: str, value: object, task_type: TaskType) -> tuple[str, str]:
     if value is None:
         return f"{name!r} has no value", "write one after the colon"
-    kinds = ", ".join(dict.fromkeys(kind_of(kind()) for kind in task_type.bare))
-    return f"{name!r} must be {kinds + ' or ' if kinds else ''}a map, not {kind_of(value)}", ""
+    hint = ""
+    if task_type.kind is TaskKind.GROUP and is_expression(value):
+        hint = "to run a task only where something holds, write when: and this expression beside its type"
+    listed = ", ".join(dict.fromkeys(kind_of(kind()) for kind in task_type.bare))
+    return f"{name!r} must be {listed + ' or ' if listed else ''}a map, not {kind_of(value)}", hint
 
 
-def _id(raw: Mapping[str, object], task_type: str | None, position: int) -> str:
+def _name(raw: Mapping[str, object], task_type: str | None, number: int) -> str:
     given = raw.get("id")
-    if isinstance(given, str) and TASK_ID.fullmatch(given):
+    if isinstance(given, str) and TASK_ID.fullmatch(given) and given not in RESERVED_IDS:
         return given
-    return f"{task_type or 'task'}-{position + 1}"
+    return f"{task_type or 'task'}-{number}"
 
 
 def _dependencies(raw: Mapping[str, object]) -> list[str] | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from barbossad.document import Path
 from barbossad.errors import BarbossaError
 from barbossad.validation import RefusalError, proposal
+from barbossad.workflows.scope import ROOTS, TASK_FIELDS
 
 if TYPE_CHECKING:
     from jinja2 import nodes
@@ -27,9 +28,10 @@ MAX_DEPTH: Final = 100
 MARK: Final = "{{"
 
 _STATEMENT: Final = re.compile(r"\{%[-+]?\s*(?:if|for|set|macro|else|elif|endif|endfor|raw|include|import)\b")
-_TASK_WITH_DASH: Final = re.compile(
-    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![\w.])tasks\.(?P<id>[0-9][\w-]*|\w+-[\w-]*)"""
+_TASK_PATH: Final = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![\w.])tasks(?P<keys>(?:\.[\w][\w-]*)+)""", flags=re.ASCII
 )
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_]\w*", flags=re.ASCII)
 
 
 class ExpressionError(BarbossaError):
@@ -183,13 +185,30 @@ def _prepared(text: str) -> Iterator[str]:
             reason = f"is too long: an expression has at most {MAX_EXPRESSION_CHARACTERS} characters"
             raise ExpressionError(text[start:end], reason)
         yield text[place:start]
-        yield _TASK_WITH_DASH.sub(_with_brackets, text[start:end])
+        yield _TASK_PATH.sub(_with_brackets, text[start:end])
         place = end
     yield text[place:]
 
 
 def _with_brackets(found: re.Match[str]) -> str:
-    return f"tasks[{found['id']!r}]" if found["id"] is not None else found[0]
+    """Write ids that are no names of Python in brackets; what follows a field of the task is left as it is."""
+    if found["keys"] is None:
+        return found[0]
+    keys = found["keys"].split(".")[1:]
+    text = "tasks"
+    for index, key in enumerate(keys):
+        if index and not _is_id(key, keys[index + 1 : index + 2]):
+            return text + "".join(f".{rest}" for rest in keys[index:])
+        text += f".{key}" if _PLAIN_KEY.fullmatch(key) else f"[{key!r}]"
+    return text
+
+
+def _is_id(key: str, following: list[str]) -> bool:
+    """Say whether a key after a task's names a member: ``status-1`` is a field less one, unless a field follows."""
+    first, _, rest = key.partition("-")
+    if first not in TASK_FIELDS:
+        return True
+    return bool(rest) and rest not in ROOTS and following[:1] != [] and following[0].partition("-")[0] in TASK_FIELDS
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from barbossad.validation import kind_of
-from barbossad.workflows.contract import TaskType, code_fields
+from barbossad.workflows.contract import TaskType, literal_fields
 from barbossad.workflows.source import ParamSource, TaskSource, WorkflowSource
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -44,7 +44,7 @@ def _task(task_types: Mapping[str, TaskType], definitions: Schema) -> Schema:
 def _params(task_type: TaskType, definitions: Schema) -> Schema:
     """Return the schema of what stands under a type's key: a map, or one of its bare values."""
     schema = _of(task_type.Params, definitions)
-    code = code_fields(task_type.Params)
+    code = literal_fields(task_type.Params)
     for name, field in schema["properties"].items():
         if name not in code and not _takes_any_text(field):
             description = field.pop("description", "")

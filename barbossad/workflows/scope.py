@@ -9,22 +9,23 @@ from typing import Any, Final
 from barbossad.model.definition import WorkflowDefinition
 
 ROOTS: Final = frozenset({"params", "env", "tasks", "run", "workflow", "host"})
+LOOP_ROOTS: Final = frozenset({"item", "loop"})
+"""Names that there are in a task with ``for_each``, and in the members of a group with it."""
+
 FUNCTIONS: Final = frozenset({"range"})
-LATER_ROOTS: Final = frozenset({"item", "loop", "secrets"})
-"""Names of the published language that this version does not have yet."""
 
 FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "run": frozenset({"id", "trigger", "started_at"}),
+    "run": frozenset({"id", "trigger", "started_at", "failed_tasks", "parent"}),
     "workflow": frozenset({"name", "version", "labels"}),
     "host": frozenset({"name"}),
+    "loop": frozenset({"index", "first", "last", "length"}),
 }
 """What stands under the names whose keys are always the same."""
 
-TASK_FIELDS: Final = frozenset({"status", "exit_code", "outputs", "attempts", "duration", "error"})
-LATER_FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "run": frozenset({"failed_tasks", "parent"}),
-    "tasks": frozenset({"stdout"}),
-}
+END_FIELDS: Final = frozenset({"state", "reason"})
+"""What stands under ``run`` in the tasks that follow its end."""
+
+TASK_FIELDS: Final = frozenset({"status", "exit_code", "stdout", "outputs", "attempts", "duration", "error"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

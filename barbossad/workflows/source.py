@@ -1,84 +1,51 @@
-"""The workflow file as its author writes it: which keys there are, and which come with later versions."""
+"""The workflow file as its author writes it: which keys there are."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from barbossad.model.names import PARAM_NAME, SECRET_NAME, TASK_ID, WORKFLOW_NAME
 from barbossad.units import Duration, PositiveDuration
-from barbossad.validation import RefusalError, proposal, shown
+from barbossad.validation import RefusalError, shown
 from barbossad.variables import Environment, Text, VariableName
+from barbossad.workflows.contract import MOST_MEMBERS
+from barbossad.workflows.flow_keys import (
+    TEXTS,
+    ConcurrencySource,
+    Condition,
+    Items,
+    Locks,
+    Parallel,
+    Paths,
+    Priority,
+    Probe,
+    RepeatSource,
+    RetryKey,
+    TriggerName,
+    distinct,
+    one_or_many,
+)
 from barbossad.workflows.isolation import Confined
 from barbossad.workflows.part import Source
+from barbossad.workflows.words import MEANT_TYPES
 
-MAX_TASKS: Final = 10_000
+MAX_TASKS: Final = MOST_MEMBERS
+"""Of one list."""
+
+MAX_TASKS_IN_ALL: Final = 20_000
+"""Groups, their members, and the tasks that follow the run's end included."""
+
+MAX_GROUP_DEPTH: Final = 8
 MAX_FAULTS: Final = 200
 """More are counted, not listed, and nothing is proposed for them."""
 
 MAX_TEXT_CHARACTERS: Final = 65_536
 
-LATER_IN_WORKFLOW: Final = frozenset(
-    {"concurrency", "schedules", "on_failure", "on_cancel", "on_exit", "priority", "warn_after", "lock"}
-)
-"""Keys of the published language that this version does not have yet."""
-
-LATER_IN_TASK: Final = frozenset(
-    {
-        *("when", "trigger", "retry", "continue_on_error"),
-        *("for_each", "max_parallel", "repeat", "expect", "creates", "unless"),
-        *("lock", "priority", "warn_after", "artifacts", "rollback", "host", "output"),
-        *("file", "service", "git", "http", "health_check", "database", "notify", "condition", "parallel"),
-        *("backup", "workflow", "approval"),
-    }
-)
-"""Keys of a task, and types, of the published language that this version does not have yet."""
-
-LATER_IN_DEFAULTS: Final = frozenset({"retry"})
-
-MEANT: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("run", "command", "cmd", "script", "bash", "sh", "exec"), "shell"),
-    **dict.fromkeys(("needs", "after", "requires", "dependencies", "depends"), "depends_on"),
-    **dict.fromkeys(("cwd", "chdir", "dir", "workdir", "directory"), "working_dir"),
-    **dict.fromkeys(("environment", "vars", "variables"), "env"),
-    **dict.fromkeys(("secret", "credentials", "passwords"), "secrets"),
-    **dict.fromkeys(("steps", "jobs", "stages"), "tasks"),
-    **dict.fromkeys(("inputs", "parameters", "args", "arguments"), "params"),
-    **dict.fromkeys(("code", "py"), "python"),
-    **dict.fromkeys(("sleep", "pause", "delay"), "wait"),
-    **dict.fromkeys(("name", "title"), "id"),
-    **dict.fromkeys(("user", "username", "become_user", "uid"), "run_as"),
-    **dict.fromkeys(("resources", "ulimit", "limit"), "limits"),
-}
-"""What a key of another tool is called here; proposed where that key exists."""
-
-
-def key_hint(key: str, known: Collection[str]) -> str:
-    """Return which known key an unknown one was probably meant to be, or all of them."""
-    meant = MEANT.get(key)
-    return f"did you mean {meant!r}?" if meant in known else proposal(key, known)
-
-
-MEANT_TYPES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("str", "text", "varchar"), "string"),
-    **dict.fromkeys(("int", "long"), "integer"),
-    **dict.fromkeys(("float", "double", "decimal"), "number"),
-    **dict.fromkeys(("bool", "flag"), "boolean"),
-    **dict.fromkeys(("enum", "select", "option"), "choice"),
-    **dict.fromkeys(("file", "folder", "dir", "directory", "filename"), "path"),
-    **dict.fromkeys(("array", "tuple"), "list"),
-    **dict.fromkeys(("dict", "object", "mapping"), "map"),
-    **dict.fromkeys(("time", "timeout", "timedelta"), "duration"),
-    "password": "secret",
-}
-"""What a type of a param is called elsewhere."""
-
-
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+RESERVED_IDS: Final = frozenset({"rollback", "on_success", "on_failure", "on_cancel", "on_exit"})
+"""Each begins the ids of the tasks of a section."""
 
 
 def _slug(name: str) -> str:
@@ -112,6 +79,16 @@ def _task_id(name: str) -> str:
         raise RefusalError(
             f"is not usable: {shown(name)}", f"use up to 63 letters, digits, - and _, such as {_slug(name)}"
         )
+    if name in RESERVED_IDS:
+        raise RefusalError(
+            f"cannot be {name!r}: ids of tasks that follow a run's end begin so", f"choose another, such as my-{name}"
+        )
+    return name
+
+
+def _output_name(name: str) -> str:
+    if not PARAM_NAME.fullmatch(name):
+        raise RefusalError("is no name of an output", "use up to 63 letters, digits and _, and no digit first")
     return name
 
 
@@ -162,15 +139,13 @@ class Defaults(Confined):
     """What holds for every task that does not say otherwise."""
 
     timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
+    retry: RetryKey | None = Field(None, description="How often a task is tried; its own retry wins key by key")
     grace: Duration | None = Field(None, description="From SIGTERM to SIGKILL")
     env: Environment = Field({}, description="Environment variables")
     secrets: Secrets = Field({}, description="Environment variables that get a secret: its name for each")
     working_dir: Annotated[Text, AfterValidator(_folder)] | None = Field(
         None, description="Folder to start in, an absolute path"
     )
-
-
-_ONE_OR_MANY: Final = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
 
 
 class TaskSource(Confined):
@@ -180,11 +155,41 @@ class TaskSource(Confined):
         None, description="Its name; by default type and position, as shell-2"
     )
     description: Prose = Field("", description="What it does")
-    depends_on: Annotated[list[str], BeforeValidator(_one_or_many), _ONE_OR_MANY] = Field(
-        [], description="Tasks that it waits for; without this key the one written before it; [] starts at once"
+    depends_on: Annotated[list[str], AfterValidator(distinct), BeforeValidator(one_or_many), WithJsonSchema(TEXTS)] = (
+        Field([], description="Tasks that it waits for; without this key the one written before it; [] starts at once")
     )
+    trigger: TriggerName | None = Field(
+        None, description="What must have become of the tasks that it waits for; by default all_success"
+    )
+    when: Condition | None = Field(None, description="It runs only if this holds, and is skipped otherwise")
+    for_each: Items | None = Field(
+        None, description="Runs once for each item of a list, or of an expression that gives one; each is item there"
+    )
+    max_parallel: Parallel | None = Field(None, description="With for_each: how many items are worked on at once")
+    fail_fast: bool | None = Field(
+        None, description="With for_each: end the work on the other items when that on one has failed"
+    )
+    creates: Paths | None = Field(None, description="Absolute paths; where all of them are there, it is skipped")
+    unless: Probe | None = Field(None, description="A shell script; where it exits with 0, the task is skipped")
     timeout: PositiveDuration | None = Field(None, description="How long an attempt may take")
+    warn_after: PositiveDuration | None = Field(
+        None, description="When it has taken this long it is told of, and goes on"
+    )
     grace: Duration | None = Field(None, description="From SIGTERM to SIGKILL, 10s by default")
+    retry: RetryKey | None = Field(None, description="How often it is tried, as a number or with delays between")
+    repeat: RepeatSource | None = Field(None, description="Done again after each success, until something holds")
+    expect: Condition | None = Field(None, description="Must hold after it succeeded, or else it has failed")
+    continue_on_error: bool = Field(False, description="Its failure is recorded, and the tasks that wait for it go on")
+    lock: Locks | None = Field(
+        None, description="Names of which each is held by one at a time, over all workflows; it waits for them"
+    )
+    priority: Priority | None = Field(
+        None, description="Of tasks that wait for a slot or a lock the highest goes first; 0 by default"
+    )
+    output: Literal["json"] | None = Field(None, description="json: its outputs are what it prints, one JSON object")
+    rollback: Any = Field(None, description="Tasks that take back what it did, run if the run does not succeed")
+    """One task or a list of them, read by ``outline``."""
+
     env: Environment = Field({}, description="Environment variables")
     secrets: Secrets = Field(
         {}, description="Environment variables that get a secret, beside the workflow's: its name for each"
@@ -203,6 +208,9 @@ class TemplateSource(Source):
     requires: list[str] = Field([], description="Programs and packages that it needs on the host")
 
 
+HookTasks = Annotated[list[Any], Field(max_length=MAX_TASKS)]
+
+
 class WorkflowSource(Source):
     """A whole file."""
 
@@ -217,12 +225,30 @@ class WorkflowSource(Source):
     env: Environment = Field({}, description="Environment variables of every task")
     secrets: Secrets = Field({}, description="Environment variables of every task that get a secret: its name for each")
     timeout: PositiveDuration | None = Field(None, description="How long the whole run may take")
+    warn_after: PositiveDuration | None = Field(
+        None, description="When a run has taken this long it is told of, and goes on"
+    )
+    concurrency: ConcurrencySource | None = Field(None, description="How many of its runs may go on at once")
+    lock: Locks | None = Field(
+        None, description="Names of which each is held by one at a time, over all workflows; a run waits for them"
+    )
+    priority: Priority | None = Field(
+        None, description="Of runs that wait, and of their tasks, the highest goes first; 0 by default"
+    )
     defaults: Defaults = Field(Defaults(), description="What holds for every task that does not say otherwise")
     template: TemplateSource | None = Field(None, description="What makes the file a template")
     tasks: Annotated[list[Any], Field(min_length=1, max_length=MAX_TASKS)] = Field(
         description="What is done, in this order unless depends_on says otherwise"
     )
-    """Each is a ``TaskSource`` and the key of its type, read by ``entries``."""
+    """Each is a ``TaskSource`` and the key of its type, read by ``outline``."""
+
+    on_success: HookTasks = Field([], description="Tasks that follow a run that succeeded")
+    on_failure: HookTasks = Field([], description="Tasks that follow a run that failed or timed out, after rollbacks")
+    on_cancel: HookTasks = Field([], description="Tasks that follow a run that was cancelled, after rollbacks")
+    on_exit: HookTasks = Field([], description="Tasks that follow every run, last of all")
+    outputs: dict[Annotated[str, AfterValidator(_output_name)], Any] = Field(
+        {}, description="What a task that runs this workflow gets as its outputs; expressions are welcome"
+    )
 
 
 TASK_KEYS: Final = frozenset(TaskSource.model_fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 
@@ -97,7 +97,7 @@ def test_a_repeatable_type_may_be_resumed() -> None:
     """``resume`` is for types that say that they can be begun again."""
     shell = _registry.load()["shell"]
     assert not shell.is_repeatable
-    wait = SimpleNamespace(name="shell", Params=shell.Params, bare=shell.bare, is_repeatable=True)
+    wait = replace(shell, is_repeatable=True)
     found = task(Loader({"shell": wait}), ", on_interrupt: resume, on_reboot: resume")
     assert (found.on_interrupt, found.on_reboot) == (OnInterrupt.RESUME, OnInterrupt.RESUME)
 

@@ -36,7 +36,7 @@ tasks:
     depends_on: []
     python: print(params)
   - id: last
-    depends_on: [shell-2, side, side]
+    depends_on: [shell-2, side]
     shell: {script: make, shell: /bin/bash, stop_on_error: false}
 """
 
@@ -69,7 +69,7 @@ def test_a_whole_file_is_read(loader: Loader) -> None:
 
 
 def test_order_follows_position_unless_it_is_said(loader: Loader) -> None:
-    """Without depends_on a task waits for the one before; [] starts at once; a name that stands twice counts once."""
+    """Without depends_on a task waits for the one before; [] starts at once; a list names what it waits for."""
     definition = loader.load(FULL)
     assert [task.depends_on for task in definition.tasks] == [(), ("dump",), (), ("shell-2", "side")]
     assert definition.dependency_counts == (0, 1, 0, 2)

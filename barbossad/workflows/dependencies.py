@@ -1,0 +1,152 @@
+"""Resolve what tasks say that they wait for; refuse what cannot be waited for, and circles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from barbossad.document import Document, Path
+from barbossad.errors import Fault
+from barbossad.model.flow import Section
+from barbossad.validation import RefusalError, proposal, shown
+from barbossad.workflows import graph
+from barbossad.workflows.entries import Entry
+from barbossad.workflows.lookup import Lookup
+from barbossad.workflows.order import Order, order_of
+from barbossad.workflows.source import MAX_FAULTS
+
+
+def resolve(lookup: Lookup, document: Document, faults: list[Fault]) -> Order:
+    """Return who waits for whom; add to ``faults`` what is wrong with that."""
+    resolver = _Resolver(lookup, document, faults)
+    dependencies = [resolver.dependencies(position) for position in range(len(lookup.entries))]
+    order = order_of(lookup.entries, dependencies)
+    resolver.refuse_circles(order)
+    return order
+
+
+@dataclass(slots=True)
+class _Resolver:
+    lookup: Lookup
+    document: Document
+    faults: list[Fault]
+
+    def dependencies(self, position: int) -> list[int]:
+        """Return the positions that a task waits for."""
+        task = self.lookup.entries[position]
+        if task.depends_on is None:
+            return [] if task.previous is None else [task.previous]
+        homes = list(self.lookup.homes(position))
+        found: dict[int, None] = {}
+        for index, name in enumerate(task.depends_on):
+            path = (
+                (*task.path, "depends_on", index)
+                if isinstance(task.raw["depends_on"], list)
+                else (*task.path, "depends_on")
+            )
+            try:
+                keys = name.split(".")
+                named = self.lookup.find(keys, homes)
+                other = named[0] if named and named[1] == len(keys) else self.lookup.by_id(name)
+                if other is None:
+                    self._refuse_unknown(position, name, path)
+                    continue
+                self._check(position, other)
+                found[other] = None
+            except RefusalError as error:
+                self.faults.append(self.document.fault(path, str(error), error.hint))
+        return list(found)
+
+    def _refuse_unknown(self, position: int, name: str, path: Path) -> None:
+        hint = ""
+        if len(self.faults) < MAX_FAULTS:
+            own = self.lookup.entries[position].name
+            names = self.lookup.names(list(self.lookup.homes(position)))
+            hint = proposal(name, [other for other in dict.fromkeys(names) if other != own], noun="other tasks")
+        self.faults.append(self.document.fault(path, f"there is no task {shown(name)}", hint))
+
+    def _check(self, position: int, other: int) -> None:
+        """Refuse a task that cannot be waited for from where another stands. Raise RefusalError."""
+        entries, lookup = self.lookup.entries, self.lookup
+        task, waited_for = entries[position], entries[other]
+        if other == position:
+            raise RefusalError(
+                f"task {task.id!r} waits for itself and could never start", "remove its own name from depends_on"
+            )
+        if lookup.is_within(position, other):
+            raise RefusalError(
+                f"task {task.id!r} is part of {waited_for.id!r}, which ends after it",
+                "remove it from depends_on; what must come before belongs before the group, or beside this task",
+            )
+        if lookup.is_within(other, position):
+            raise RefusalError(
+                f"task {waited_for.id!r} is part of {task.id!r}, which starts before it",
+                "remove it from depends_on; a group waits for its own tasks anyway",
+            )
+        _check_section(task, waited_for)
+        loop = lookup.is_cut_off(position, other)
+        if loop is not None:
+            raise RefusalError(
+                f"task {waited_for.id!r} runs once for each item of {entries[loop].id!r}",
+                f"wait for all of them: depends_on: [{entries[loop].id}]",
+            )
+        self._check_branch(position, other)
+
+    def _check_branch(self, position: int, other: int) -> None:
+        entries, lookup = self.lookup.entries, self.lookup
+        if entries[other].place.parent is None:
+            return
+        own = {
+            entries[step].place.parent: entries[step].place.branch for step in (position, *lookup.ancestors(position))
+        }
+        for step in (other, *lookup.ancestors(other)):
+            place = entries[step].place
+            if place.parent is not None and place.branch != own.get(place.parent, place.branch):
+                condition = entries[place.parent].id
+                raise RefusalError(
+                    f"task {entries[other].id!r} stands in the other branch of {condition!r}, of which one alone runs",
+                    f"wait for it after the condition: there, depends_on: [{condition}]",
+                )
+
+    def refuse_circles(self, order: Order) -> None:
+        """Refuse tasks that wait for each other."""
+        for nodes in graph.cycles(order.edges):
+            edges = list(zip(nodes, nodes[1:] + nodes[:1], strict=True))
+            is_in_group = any(order.is_within_group(node, following) for node, following in edges)
+            circle = list(dict.fromkeys(order.task(node) for node in nodes))
+            self._refuse_circle(circle, is_in_group=is_in_group)
+
+    def _refuse_circle(self, circle: Sequence[int], *, is_in_group: bool) -> None:
+        first = circle.index(min(circle))
+        ordered = [self.lookup.entries[position] for position in (*circle[first:], *circle[:first])]
+        ids = [task.id for task in ordered]
+        names = " -> ".join(ids if len(ids) <= 12 else [*ids[:6], "…", *ids[-5:]])
+        implied = next((task for task in ordered if task.depends_on is None and task.previous is not None), None)
+        hint = "each waits for the next and none can start; remove one of these depends_on"
+        if is_in_group:
+            hint = "a group starts before its tasks and ends after them; remove one of these depends_on"
+        elif implied is not None:
+            hint = f"{implied.id} has no depends_on, so it waits for the task before it; say there what it needs"
+        place = next(task for task in ordered if task.depends_on)
+        self.faults.append(
+            self.document.fault((*place.path, "depends_on"), f"tasks wait for each other: {names} -> {ids[0]}", hint)
+        )
+
+
+def _check_section(task: Entry, waited_for: Entry) -> None:
+    own, others = task.place, waited_for.place
+    if (own.section, own.rolls_back) == (others.section, others.rolls_back):
+        return
+    if own.section is Section.MAIN:
+        raise RefusalError(
+            f"task {waited_for.id!r} runs after the run's end, and this one before", "remove it from depends_on"
+        )
+    if others.section is Section.MAIN:
+        raise RefusalError(
+            f"task {waited_for.id!r} has ended by then: {own.section.value} follows the run",
+            "remove it from depends_on",
+        )
+    raise RefusalError(
+        f"task {waited_for.id!r} stands in another list; here a task waits for those of its own list alone",
+        "remove it from depends_on",
+    )

@@ -1,0 +1,88 @@
+"""What authors write and mean: keys of other tools, keys of later versions, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from barbossad.validation import proposal
+
+LATER_IN_WORKFLOW: Final = frozenset({"schedules"})
+"""Keys of the published language that this version does not have yet."""
+
+LATER_IN_TASK: Final = frozenset(
+    {"artifacts", "host", "file", "service", "git", "http", "health_check", "database", "notify", "backup"}
+)
+"""Keys of a task, and types, of the published language that this version does not have yet."""
+
+MEANT: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("run", "command", "cmd", "script", "bash", "sh", "exec"), ("shell",)),
+    **dict.fromkeys(("needs", "after", "requires", "dependencies", "depends"), ("depends_on",)),
+    **dict.fromkeys(("cwd", "chdir", "dir", "workdir", "directory"), ("working_dir",)),
+    **dict.fromkeys(("environment", "vars", "variables"), ("env",)),
+    **dict.fromkeys(("secret", "credentials", "passwords"), ("secrets",)),
+    **dict.fromkeys(("steps", "jobs", "stages"), ("tasks",)),
+    **dict.fromkeys(("inputs", "parameters", "args", "arguments", "fields"), ("params", "form")),
+    **dict.fromkeys(("code", "py"), ("python",)),
+    **dict.fromkeys(("name", "title"), ("id",)),
+    **dict.fromkeys(("user", "username", "become_user", "uid"), ("run_as",)),
+    **dict.fromkeys(("resources", "ulimit"), ("limits",)),
+    **dict.fromkeys(("if", "only_if", "condition"), ("when", "if")),
+    **dict.fromkeys(("loop", "with_items", "matrix", "foreach", "strategy"), ("for_each",)),
+    **dict.fromkeys(("retries", "max_retries", "retry_policy"), ("retry", "attempts")),
+    **dict.fromkeys(("ignore_errors", "allow_failure", "continue-on-error"), ("continue_on_error",)),
+    **dict.fromkeys(("on_error", "catch", "rescue"), ("on_failure",)),
+    **dict.fromkeys(("finally", "always", "cleanup"), ("on_exit",)),
+    **dict.fromkeys(("undo", "compensate", "revert"), ("rollback",)),
+    **dict.fromkeys(("parallelism", "concurrency", "max_concurrency", "max-parallel"), ("max_parallel", "concurrency")),
+    **dict.fromkeys(("mutex", "locks", "semaphore"), ("lock",)),
+    **dict.fromkeys(("deadline", "timeout_seconds", "timeout-minutes", "max_time"), ("timeout", "deadline")),
+    **dict.fromkeys(("sla", "soft_timeout"), ("warn_after",)),
+    **dict.fromkeys(("trigger_rule", "run_if"), ("trigger",)),
+    **dict.fromkeys(("failed_when", "assert", "verify"), ("expect",)),
+    **dict.fromkeys(("tries", "count", "max_attempts", "limit"), ("attempts", "max", "limits")),
+    **dict.fromkeys(("every", "sleep", "delay", "pause"), ("delay", "interval", "wait")),
+    **dict.fromkeys(("do", "tasks"), ("then",)),
+    "otherwise": ("else",),
+    **dict.fromkeys(("members", "branches"), ("tasks",)),
+    **dict.fromkeys(("approvers", "reviewers"), ("users",)),
+    **dict.fromkeys(("text", "question", "prompt"), ("message",)),
+    **dict.fromkeys(("manual", "confirm", "gate"), ("approval",)),
+    **dict.fromkeys(("call", "uses", "subworkflow"), ("workflow",)),
+}
+"""What a key of another tool is called here: the first of these that exists where it stands is proposed."""
+
+_OF_THE_WORKFLOW: Final = "it is a key of the whole workflow; beside this task, one with trigger: {} does it"
+
+ADVICE: Final[Mapping[str, str]] = {
+    "register": "outputs need no name of their own: later tasks read {{ tasks.ID.outputs.NAME }} with this task's id",
+    "outputs": "a task's outputs are what it writes to $BARBOSSA_OUTPUT; only a workflow has the key",
+    **dict.fromkeys(("on_failure", "on_error", "catch", "rescue"), _OF_THE_WORKFLOW.format("one_failed")),
+    **dict.fromkeys(("on_exit", "finally", "always", "cleanup"), _OF_THE_WORKFLOW.format("all_done")),
+    "on_success": "it is a key of the whole workflow; beside this task, one that depends on it does it",
+    "on_cancel": "it is a key of the whole workflow",
+}
+"""What to do instead of a key that has no like here."""
+
+
+def key_hint(key: str, known: Collection[str]) -> str:
+    """Return which known key an unknown one was probably meant to be, or all of them."""
+    meant = next((name for name in MEANT.get(key, ()) if name in known), None)
+    if meant is not None:
+        return f"did you mean {meant!r}?"
+    return ADVICE.get(key, "") if "depends_on" in known and key in ADVICE else proposal(key, known)
+
+
+MEANT_TYPES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("str", "text", "varchar"), "string"),
+    **dict.fromkeys(("int", "long"), "integer"),
+    **dict.fromkeys(("float", "double", "decimal"), "number"),
+    **dict.fromkeys(("bool", "flag"), "boolean"),
+    **dict.fromkeys(("enum", "select", "option"), "choice"),
+    **dict.fromkeys(("file", "folder", "dir", "directory", "filename"), "path"),
+    **dict.fromkeys(("array", "tuple"), "list"),
+    **dict.fromkeys(("dict", "object", "mapping"), "map"),
+    **dict.fromkeys(("time", "timeout", "timedelta"), "duration"),
+    "password": "secret",
+}
+"""What a type of a param is called elsewhere."""
