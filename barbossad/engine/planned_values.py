@@ -25,7 +25,7 @@ from barbossad.tasks._api import TaskContext, TaskError
 from barbossad.tasks._types import TaskType
 from barbossad.workflows import params as workflow_params
 from barbossad.workflows import scope
-from barbossad.workflows.contract import Unrendered, code_fields
+from barbossad.workflows.contract import Unrendered, literal_fields
 
 THE_SCRIPT: Final = "{script}"
 """Stands in a command for the file that holds the script."""
@@ -144,11 +144,13 @@ class _Making:
     def _params(self, seeing: Knowledge) -> tuple[dict[str, Any], bool]:
         """Return the task's params as far as they are known, by the names under which they are written."""
         params = self.task.params
+        if self.task.kind is TaskKind.GROUP:
+            return {}, True  # its members are tasks of their own
         written: dict[str, Any] = {}
         code: frozenset[str] = frozenset()
         if isinstance(params, Unrendered):
             written = dict(params.tree)
-            code = code_fields(self.surroundings.task_types[self.task.type].Params)
+            code = literal_fields(self.surroundings.task_types[self.task.type].Params)
         elif isinstance(params, BaseModel):
             return params.model_dump(mode="json", by_alias=True, exclude_unset=True), True
         elif dataclasses.is_dataclass(params) and not isinstance(params, type):
