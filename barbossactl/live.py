@@ -16,7 +16,7 @@ from rich.text import Text
 
 from barbossactl import asking, output, report, text, tree
 from barbossactl.pieces import LineJoiner, Source
-from barbossactl.records import TASK_ACTIVE, TASK_ENDED, OutputPiece, Run, Task
+from barbossactl.records import TASK_ACTIVE, TASK_ENDED, TASK_FAILED, OutputPiece, Run, Task
 
 CALM_SECONDS: Final = 0.15
 """A run that ends sooner never gets a moving region: nothing flickers."""
@@ -162,7 +162,7 @@ class LiveView:
         style = output.STATE_STYLES.get(task.state, "")
         mark = _MARKS.get(task.state, "·") if self._has_unicode else "*"
         took = text.seconds_between(task.started_at, task.finished_at, now)
-        why = report.cause(task) if task.state != "succeeded" else ""
+        why = report.cause(task) if task.state != "succeeded" or task.is_kept else ""
         late = "takes longer than it should" if task.is_late and task.state not in TASK_ENDED else ""
         why = "; ".join(words for words in (row.words, why, late) if words)
         return (
@@ -199,7 +199,6 @@ def _choose(run: Run, ended: Sequence[str], rows: int) -> list[tree.Row]:
     if len(all_rows) <= rows:
         return all_rows
     recency = {name: position for position, name in enumerate(ended)}
-    failed = {task.id for task in run.failed_tasks}
     groups = {row.task.parent for row in all_rows}
 
     def weight(row: tree.Row) -> tuple[int, int]:
@@ -207,7 +206,7 @@ def _choose(run: Run, ended: Sequence[str], rows: int) -> list[tree.Row]:
         is_group = task.id in groups and not row.words
         if (task.state in TASK_ACTIVE and not is_group) or task.waits_for == "person":
             return (0, 0)
-        if task.id in failed:
+        if task.state in TASK_FAILED and not is_group:
             return (1, -recency.get(task.id, 0))
         if task.state in {"succeeded", "cancelled"}:
             return (2, -recency.get(task.id, 0))

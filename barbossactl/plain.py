@@ -72,6 +72,11 @@ class PlainView(LogView):
         if self._run is None:
             retried = f", a retry of {run.retry_of}" if run.retry_of else ""
             output.talk(f"run {run.id} of {text.escape_cell(run.workflow)}{retried}")
+            kept = sum(task.is_kept for task in run.tasks)
+            if kept:
+                output.talk(
+                    f"{text.count(kept, 'task')} of that run {'are' if kept > 1 else 'is'} done and not run again"
+                )
         self._run = run
         self._untold = tree.hidden_items(run)
         waiting = report.waiting(run)
@@ -81,7 +86,7 @@ class PlainView(LogView):
 
     def task_changed(self, task: Task) -> None:
         """Tell of a task that started or ended, or waits for a person; of the items of a long loop the failed ones."""
-        if task.id in self._untold and task.state not in TASK_FAILED and task.waits_for != "person":
+        if task.is_kept or (task.id in self._untold and task.state not in TASK_FAILED and task.waits_for != "person"):
             return
         name = text.escape_cell(task.id)
         if task.state == "running":

@@ -32,6 +32,13 @@ class Attempt:
     in_force: Mapping[str, Any] = field(default_factory=dict)
     """User, limits and sandbox that held."""
 
+    log_bytes: int | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has ended without having printed anything."""
+        return self.finished_at is not None and self.log_bytes == 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -51,6 +58,10 @@ class Task:
     is_late: bool = False
     items: int | None = None
     """Of a loop that has begun: how many it has."""
+
+    may_fail: bool = False
+    is_kept: bool = False
+    """Whether the run that this one is a retry of has done it."""
 
     asks: Mapping[str, Any] | None = None
     """What it asks a person, while it waits for one."""
@@ -112,9 +123,9 @@ class Run:
     def failed_tasks(self) -> tuple[Task, ...]:
         """The tasks that explain why it did not succeed, in the order of the workflow.
 
-        A group or loop does only where none of its members or items does.
+        A group or loop does only where none of its members or items does, and what may fail never does.
         """
-        failed = [task for task in self.tasks if task.state in TASK_FAILED]
+        failed = [task for task in self.tasks if task.state in TASK_FAILED and not task.may_fail]
         explained = {task.parent for task in failed}
         return tuple(task for task in failed if task.id not in explained)
 
@@ -178,6 +189,8 @@ def _task_from(value: Mapping[str, Any]) -> Task:
         waits_until=value.get("waits_until"),
         is_late=bool(value.get("late")),
         items=value.get("items"),
+        may_fail=bool(value.get("may_fail")),
+        is_kept=bool(value.get("kept")),
         asks=value.get("asks"),
         began_at=value.get("started_at"),
         ended_at=value.get("finished_at"),
@@ -198,4 +211,5 @@ def _attempt_from(value: Mapping[str, Any]) -> Attempt:
         io_read_bytes=value.get("io_read_bytes"),
         io_write_bytes=value.get("io_write_bytes"),
         in_force=value.get("in_force") or {},
+        log_bytes=value.get("log_bytes"),
     )

@@ -50,7 +50,8 @@ def waiting(run: Run) -> str:
     """Return why a run that has not ended does not go on, or what it is doing at its end."""
     if run.outcome and not run.is_ended:
         why = f": {run.reason}" if run.reason else ""
-        return text.escape_cell(f"it has {ended(run.outcome)}{why}; its rollback and hooks run")
+        what = "hooks run" if run.outcome == "succeeded" else "rollback and hooks run"
+        return text.escape_cell(f"it {ended(run.outcome)}{why}; its {what}")
     return text.escape_cell(run.waiting)
 
 
@@ -62,6 +63,8 @@ def cause(task: Task) -> str:
     words = reason or fact
     if fact and reason and mark not in f"{reason} ":
         words = f"{fact}; {reason}"
+    if task.is_kept:
+        words = f"in the run before{'; ' if words else ''}{words}"
     tries = f" after {len(task.attempts)} attempts" if len(task.attempts) > 1 else ""
     return text.escape_cell(words) + tries
 

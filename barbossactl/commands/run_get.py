@@ -107,7 +107,10 @@ def _fields(run: Run, params: dict[str, Any]) -> list[tuple[Column, object]]:
 
 def _row(row: tree.Row) -> list[object]:
     task, attempt = row.task, row.task.last_attempt
-    words = [row.words if output.is_terminal() else "", report.cause(task) if task.state != "succeeded" else ""]
+    words = [
+        row.words if output.is_terminal() else "",
+        report.cause(task) if task.state != "succeeded" or task.is_kept else "",
+    ]
     words.append("took longer than it should" if task.is_late else "")
     return [
         "  " * row.depth + task.id,

@@ -26,6 +26,8 @@ class Node:
     id: str
     task: TaskDefinition | None
     parent: str | None = None
+    may_fail: bool = False
+    """Whether the run goes on, and may succeed, though it failed: it may itself, or a group that it is in."""
 
 
 def nodes(definition: WorkflowDefinition | None, rows: Mapping[str, TaskRecord]) -> list[Node]:
@@ -47,7 +49,7 @@ def _standing(definition: WorkflowDefinition, rows: Mapping[str, TaskRecord]) ->
         if task.section is not Section.MAIN or (position < in_loop and task.id not in rows):
             continue
         parent = definition.tasks[task.parent].id if task.parent is not None else None
-        yield Node(task.id, task, parent)
+        yield Node(task.id, task, parent, _may_fail(definition, task))
         if task.for_each is not None:
             in_loop = max(in_loop, position + task.size)
 
@@ -64,7 +66,14 @@ def _made(definition: WorkflowDefinition, rows: Mapping[str, TaskRecord], task_i
     is_there = parent in rows or parent in definition.positions
     if task is not None and task.section is not Section.MAIN:
         is_there = parent in rows  # what takes back an item is not in what would take back its loop
-    return Node(task_id, task, parent if is_there else None)
+    may_fail = task is not None and _may_fail(definition, task)
+    return Node(task_id, task, parent if is_there else None, may_fail)
+
+
+def _may_fail(definition: WorkflowDefinition, task: TaskDefinition) -> bool:
+    while not task.continue_on_error and task.parent is not None:
+        task = definition.tasks[task.parent]
+    return task.continue_on_error
 
 
 def _in_order(definition: WorkflowDefinition, rows: Mapping[str, TaskRecord], found: Iterable[Node]) -> list[Node]:

@@ -86,6 +86,12 @@ class TaskView(TypedDict):
     items: int | None
     """Of a loop that has begun: how many items it has."""
 
+    may_fail: bool
+    """Whether the run goes on, and may succeed, though this fails."""
+
+    kept: bool
+    """Whether the run that this one is a retry of has done it."""
+
     asks: AskView | None
     """While it waits for a person: for what answer."""
 
@@ -199,6 +205,7 @@ def run_view(
     that wait for one. Without a ``definition`` (one that
     this version no longer understands) there are only the tasks that have a row.
     """
+    kept = _kept(details)
     return {
         **run_summary(details.run, why.get("")),
         "params": shown_params(definition, details.run.params),
@@ -211,10 +218,20 @@ def run_view(
                 details.attempts.get(node.id, ()),
                 _waiting(progress, node.id, why),
                 asked.get(node.id),
+                is_kept=node.id in kept,
             )
             for node in nodes(definition, details.tasks)
         ],
     }
+
+
+def _kept(details: RunDetails) -> frozenset[str]:
+    """Return the tasks of a retry that ended before it was made."""
+    run = details.run
+    if run.retry_of is None:
+        return frozenset()
+    ended = ((name, record.finished_at_ms) for name, record in details.tasks.items() if name not in details.attempts)
+    return frozenset(name for name, ended_at_ms in ended if ended_at_ms is not None and ended_at_ms < run.created_at_ms)
 
 
 def _waiting(progress: RunProgress | None, task_id: str, why: Mapping[str, str]) -> tuple[str, str | None]:
@@ -231,6 +248,8 @@ def _task_view(
     attempts: tuple[AttemptRecord, ...],
     otherwise: tuple[str, str | None],
     request: ApprovalRequest | None,
+    *,
+    is_kept: bool,
 ) -> TaskView:
     state, reason = otherwise
     if record is not None:
@@ -253,6 +272,8 @@ def _task_view(
         "waits_until": rfc3339(record.waits_until_ms) if record else None,
         "late": record is not None and record.late_at_ms is not None,
         "items": len(record.items) if record is not None and record.items is not None else None,
+        "may_fail": node.may_fail,
+        "kept": is_kept,
         "asks": _ask(request) if request is not None else None,
     }
 
