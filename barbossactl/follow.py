@@ -122,6 +122,9 @@ class Follower:
         self._in_flight: dict[int, Source | None] = {}
         self._told: dict[str, tuple[str, str | None]] = {}
         self._lost_at: float | None = None
+        self._told_at: str | None = None
+        """When what is known of the run was so, by the daemon's clock."""
+
         self._look_at = 0.0
         """When the run is looked at next, by the monotonic clock."""
 
@@ -154,6 +157,8 @@ class Follower:
             params: dict[str, Any] = {"run_id": self._run_id}
             if self._revision is not None:
                 params |= {"after": self._revision, "wait_seconds": LONG_POLL_SECONDS}
+            if self._told_at is not None and self._wanted.task is None:
+                params["since"] = self._told_at
             self._in_flight[self._client.send("run.watch", params)] = None
         while self._turns and len(self._in_flight) <= LOGS_IN_FLIGHT:
             source = self._turns.popleft()
@@ -189,7 +194,8 @@ class Follower:
     def _take_run(self, value: Any) -> None:
         self._run = run = run_from(value["run"])
         self._revision = value["revision"]
-        self._look_at = time.monotonic() + min(len(run.tasks) / TASKS_A_SECOND, LONGEST_PAUSE_SECONDS)
+        self._told_at = value.get("told_at")
+        self._look_at = time.monotonic() + min(run.size / TASKS_A_SECOND, LONGEST_PAUSE_SECONDS)
         if self._lost_at is not None:
             self._lost_at = None
             self._view.note("the daemon is back")

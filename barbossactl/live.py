@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -174,12 +175,10 @@ class LiveView:
         )
 
     def _counts(self, run: Run, now: datetime, *, has_more: bool) -> Text:
-        ended = sum(task.state in TASK_ENDED for task in run.tasks)
-        words = [f"{ended} of {text.count(len(run.tasks), 'task')} ended"]
+        tally = _tally(run)
+        ended = sum(number for state, number in tally.items() if state in TASK_ENDED)
+        words = [f"{ended} of {text.count(tally.total(), 'task')} ended"]
         if has_more:
-            tally: dict[str, int] = {}
-            for task in run.tasks:
-                tally[task.state] = tally.get(task.state, 0) + 1
             words += [f"{number} {state.replace('_', ' ')}" for state, number in tally.items()]
         if not run.is_ended:
             took = text.seconds_between(run.started_at or run.created_at, None, now)
@@ -188,6 +187,15 @@ class LiveView:
             if why:
                 words.append(why)
         return Text(" · ".join(words) if self._has_unicode else ", ".join(words), style="dim", no_wrap=True)
+
+
+def _tally(run: Run) -> Counter[str]:
+    """Count the tasks by state, single items of loops by what the loops say of them."""
+    loops = {task.id for task in run.tasks if task.item_states}
+    found = Counter(task.state for task in run.tasks if task.parent not in loops)
+    for task in run.tasks:
+        found.update(task.item_states)
+    return found
 
 
 def _choose(run: Run, ended: Sequence[str], rows: int) -> list[tree.Row]:

@@ -59,6 +59,9 @@ class Task:
     items: int | None = None
     """Of a loop that has begun: how many it has."""
 
+    item_states: Mapping[str, int] = field(default_factory=dict)
+    """How many of its items are in which state."""
+
     may_fail: bool = False
     is_kept: bool = False
     """Whether the run that this one is a retry of has done it."""
@@ -130,6 +133,11 @@ class Run:
         return tuple(task for task in failed if task.id not in explained)
 
     @property
+    def size(self) -> int:
+        """How many tasks and items it has, those that were not told of too."""
+        return len(self.tasks) + sum(task.items or 0 for task in self.tasks)
+
+    @property
     def asking(self) -> tuple[Task, ...]:
         """The tasks that wait for a person."""
         return tuple(task for task in self.tasks if task.state == "waiting" and task.waits_for == "person")
@@ -189,6 +197,7 @@ def _task_from(value: Mapping[str, Any]) -> Task:
         waits_until=value.get("waits_until"),
         is_late=bool(value.get("late")),
         items=value.get("items"),
+        item_states=value.get("item_states") or {},
         may_fail=bool(value.get("may_fail")),
         is_kept=bool(value.get("kept")),
         asks=value.get("asks"),

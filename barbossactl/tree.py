@@ -66,16 +66,15 @@ def _long_loops(run: Run) -> dict[str, _Loop]:
     for task in run.tasks:
         if task.parent in items:
             items[task.parent].append(task)
-    return {name: _summed(long[name].items or 0, found) for name, found in items.items()}
+    return {name: _summed(long[name], found) for name, found in items.items()}
 
 
-def _summed(total: int, items: list[Task]) -> _Loop:
+def _summed(loop: Task, items: list[Task]) -> _Loop:
     failed = [item.id for item in items if item.state in TASK_FAILED]
     busy = [item.id for item in items if item.state in TASK_ACTIVE or item.waits_for == "person"]
-    counts = Counter(item.state for item in items)
-    counts["pending"] += total - len(items)
-    by_state = ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in counts.most_common() if number)
-    words = f"{text.count(total, 'item')}: {by_state}"
+    counts = Counter(loop.item_states).most_common()
+    by_state = ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in counts)
+    words = f"{text.count(loop.items or 0, 'item')}: {by_state}"
     if len(failed) > NOTABLE_ITEMS:
         words += f"; the first {NOTABLE_ITEMS} that failed are shown"
     return _Loop(frozenset((*failed[:NOTABLE_ITEMS], *busy[:NOTABLE_ITEMS])), words)

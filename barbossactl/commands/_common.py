@@ -75,6 +75,24 @@ def task_argument(command: Command) -> Command:
     return click.argument("task", metavar="[TASK]", required=False, shell_complete=_complete("tasks"))(command)
 
 
+def asking_argument(command: Command) -> Command:
+    """Give a command the argument [TASK], which completes to the tasks that wait in the run before it."""
+    return click.argument("task", metavar="[TASK]", required=False, shell_complete=_complete("asking"))(command)
+
+
+def since_option(command: Command) -> Command:
+    """Give a command ``--from``, which completes to where the run before it can be tried again."""
+    return click.option(
+        "--from",
+        "since",
+        metavar="WHERE",
+        default="failed",
+        show_default=True,
+        shell_complete=_complete("retry_points"),
+        help="failed, start, or the id of a task, which then runs again with all that depends on it.",
+    )(command)
+
+
 def params_option(command: Command) -> Command:
     """Give a command ``-p name=value``, which completes to the params of the workflow before it."""
     return click.option(
@@ -99,6 +117,13 @@ def _complete(what: str) -> Callable[[click.Context, click.Parameter, str], list
     def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
         from barbossactl import completion
 
-        return completion.proposals(what, socket_path(context), context.params, incomplete)
+        return completion.proposals(what, socket_path(context), _given(context), incomplete)
 
     return complete
+
+
+def _given(context: click.Context) -> dict[str, Any]:
+    """Return what stands on the command line; before an option without its value click has not sorted arguments yet."""
+    names = [parameter.name for parameter in context.command.params if isinstance(parameter, click.Argument)]
+    waiting = dict(zip(names, context.args, strict=False))
+    return {**context.params, **{name: value for name, value in waiting.items() if context.params.get(name) is None}}

@@ -9,7 +9,15 @@ import click
 
 from barbossactl import output, text
 from barbossactl.client import Client
-from barbossactl.commands._common import connect, example, json_option, resolve_run, run_argument, task_argument
+from barbossactl.commands._common import (
+    asking_argument,
+    connect,
+    example,
+    json_option,
+    resolve_run,
+    run_argument,
+    since_option,
+)
 from barbossactl.exits import CommandError, Exit
 
 _REASON = click.option("--reason", metavar="TEXT", help="Why; it is kept with the run.")
@@ -55,14 +63,7 @@ def resume(context: click.Context, run: str, reason: str | None, as_json: bool) 
     )
 )
 @run_argument
-@click.option(
-    "--from",
-    "since",
-    metavar="WHERE",
-    default="failed",
-    show_default=True,
-    help="failed, start, or the id of a task, which then runs again with all that depends on it.",
-)
+@since_option
 @click.option("-p", "--param", "pairs", metavar="NAME=VALUE", multiple=True, help="A param that is to differ.")
 @click.option("--params-file", metavar="FILE", help="Such params as a JSON object; - reads stdin. -p goes over them.")
 @click.option("--detach", is_flag=True, help="Print the id of the new run and leave.")
@@ -110,7 +111,7 @@ def retry(
     )
 )
 @run_argument
-@task_argument
+@asking_argument
 @click.option(
     "-v", "--value", "pairs", metavar="NAME=VALUE", multiple=True, help="A field of its form; name:=JSON for a list."
 )
@@ -138,7 +139,7 @@ def approve(
 
 @click.command(epilog=example('barbossactl reject last --comment "not this week"'))
 @run_argument
-@task_argument
+@asking_argument
 @_COMMENT
 @json_option
 @click.pass_context

@@ -48,7 +48,9 @@ def get(context: click.Context, run: str, is_whole: bool, as_json: bool) -> None
     state, processor seconds, most memory, bytes read and written, user, limits and sandbox in force.
     """
     with connect(context) as client:
-        answer: dict[str, Any] = client.call("run.get", {"run_id": resolve_run(client, run)})
+        answer: dict[str, Any] = client.call(
+            "run.get", {"run_id": resolve_run(client, run), "brief": not (is_whole or as_json)}
+        )
     if as_json:
         output.as_json(answer)
         return

@@ -6,6 +6,7 @@ Those of the main part stand as in the file; items of loops, rollback and hooks 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,10 +14,17 @@ from typing import Final
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Section
 from barbossad.model.records import TaskRecord
+from barbossad.model.states import TaskState
 
 _ITEM: Final = re.compile(r"\[(\d+)\]")
 _SECTIONS: Final = {section: number for number, section in enumerate(Section)}
 _UNSTARTED: Final = 1 << 62
+
+
+FEW_ITEMS: Final = 12
+"""A loop of no more items is always told whole."""
+
+_GOOD: Final = frozenset({TaskState.SUCCEEDED, TaskState.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +106,40 @@ def _in_order(definition: WorkflowDefinition, rows: Mapping[str, TaskRecord], fo
         ordered.append(node)
         waiting.extend(reversed(inside.get(node.id, ())))
     return ordered
+
+
+class Loops:
+    """The loops of a run that have begun: how their items do, and which have too many to tell of each."""
+
+    def __init__(self, rows: Mapping[str, TaskRecord]) -> None:
+        totals = {name: len(row.items) for name, row in rows.items() if row.items is not None}
+        self.long = frozenset(name for name, total in totals.items() if total > FEW_ITEMS)
+        self._states: dict[str, Counter[str]] = {name: Counter() for name in totals}
+        if totals:
+            for name, row in rows.items():
+                if name.endswith("]") and (loop := name[: name.rindex("[")]) in totals:
+                    self._states[loop][row.state.value] += 1
+        for name, total in totals.items():
+            left = total - self._states[name].total()
+            if left:
+                self._states[name][TaskState.PENDING.value] += left
+
+    def states(self, loop: str) -> dict[str, int] | None:
+        """Return how many items of a loop are in which state; None for what is no loop, or has not begun."""
+        found = self._states.get(loop)
+        return dict(found) if found is not None else None
+
+    def without_good(self, found: list[Node], rows: Mapping[str, TaskRecord], before_ms: int) -> list[Node]:
+        """Return the nodes without the items of long loops that went well before an instant, and what is in them."""
+        if not self.long:
+            return found
+        left_out: set[str] = set()
+        kept = []
+        for node in found:
+            row = rows.get(node.id)
+            is_old = row is not None and row.state in _GOOD and (row.finished_at_ms or 0) < before_ms
+            if node.parent in left_out or (node.parent in self.long and is_old):
+                left_out.add(node.id)
+            else:
+                kept.append(node)
+        return kept

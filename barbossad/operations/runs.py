@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from barbossad.clock import rfc3339
 from barbossad.errors import TimedOutError
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
 from barbossad.model.states import RUN_ENDED, RunState, TriggerType
 from barbossad.operations import planning, showing
-from barbossad.operations.fields import Limit, Name, RunIdText, RunParams
+from barbossad.operations.fields import Instant, Limit, Name, RunIdText, RunParams, milliseconds
 from barbossad.operations.planning import PlanHash
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
@@ -23,6 +24,9 @@ from barbossad.operations.views import RunSummary, RunView, run_summary
 from barbossad.security.access import Role
 from barbossad.store.runs import RunDetails
 from barbossad.workflows import params as workflow_params
+
+RECORDED_LATE_MS: Final = 10_000
+"""An end may be recorded so much later than it was."""
 
 Seconds = Annotated[float, Field(ge=0, le=3600, description="How long to wait at most")]
 State = Literal["queued", "running", "paused", "succeeded", "failed", "timed_out", "cancelled", "interrupted"]
@@ -41,9 +45,19 @@ class StartParams(Params):
     plan: PlanHash | None = Field(None, description="Refuse if the hash that workflow.plan gave is another one now")
 
 
+BRIEF = Field(False, description="Of loops of many items tell only of those that failed, run or wait for a person")
+
+
+class GetParams(RunParams):
+    """A run, and how much of it."""
+
+    brief: bool = BRIEF
+
+
 class WaitParams(RunParams):
     """A run, and how long to wait for its end (for ever if not said)."""
 
+    brief: bool = BRIEF
     timeout_seconds: Annotated[float, Field(ge=0, description="How long to wait at most")] | None = None
 
 
@@ -52,6 +66,9 @@ class WatchParams(RunParams):
 
     after: int = Field(0, ge=0, le=2**53, description="The revision that the caller knows")
     wait_seconds: Seconds = 30.0
+    since: Instant | None = Field(
+        None, description="Leave out the items of long loops that went well and ended long before this (told_at)"
+    )
 
 
 class ListParams(Params):
@@ -72,10 +89,11 @@ class RunPage(TypedDict):
 
 
 class Watched(TypedDict):
-    """A run and its revision."""
+    """A run and its revision, as they were at ``told_at``."""
 
     run: RunView
     revision: int
+    told_at: str | None
 
 
 @define("run.start", Role.OPERATOR)
@@ -98,9 +116,14 @@ async def start(call: Call, params: StartParams) -> RunView:
 
 
 @define("run.get", Role.VIEWER)
-def get(call: Call, params: RunParams) -> RunView | Awaitable[RunView]:
+def get(call: Call, params: GetParams) -> RunView | Awaitable[RunView]:
     """Show a run with its tasks and their attempts."""
-    return showing.shown_now(call, showing.details(call, RunId(params.run_id)))
+    found = showing.details(call, RunId(params.run_id))
+    return showing.shown_now(call, found, forget_before_ms=_forget_before_ms(call, params))
+
+
+def _forget_before_ms(call: Call, params: GetParams | WaitParams) -> int:
+    return call.services.clock.now_ms() + 1 if params.brief else 0
 
 
 @define("run.list", Role.VIEWER)
@@ -133,7 +156,9 @@ async def wait(call: Call, params: WaitParams) -> RunView:
             ended = await call.services.engine.wait(run_id)
     except TimeoutError:
         raise TimedOutError(f"run {run_id} has not ended after {params.timeout_seconds:g} s; it goes on") from None
-    return await (showing.shown(call, ended) if ended else showing.view(call, run_id))
+    before_ms = _forget_before_ms(call, params)
+    found = ended or showing.details(call, run_id)
+    return await showing.shown(call, found, forget_before_ms=before_ms)
 
 
 @define("run.watch", Role.VIEWER)
@@ -146,13 +171,16 @@ async def watch(call: Call, params: WatchParams) -> Watched:
     deadline = asyncio.get_running_loop().time() + params.wait_seconds
     while True:
         changed = call.services.engine.next_change(run_id)
+        told_at_ms = call.services.clock.now_ms()
         revision = await call.services.runs.revision(run_id)
         details = showing.details(call, run_id)
         is_new = revision > params.after or details.run.state in RUN_ENDED
         if is_new or changed is None or asyncio.get_running_loop().time() >= deadline:
             if changed is not None:
                 changed.cancel()
-            return {"run": await showing.shown(call, details), "revision": revision}
+            before_ms = max(milliseconds(params.since) - RECORDED_LATE_MS, 0) if params.since else 0
+            run = await showing.shown(call, details, forget_before_ms=before_ms)
+            return {"run": run, "revision": revision, "told_at": rfc3339(told_at_ms)}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await changed

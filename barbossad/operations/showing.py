@@ -25,27 +25,29 @@ def details(call: Call, run_id: RunId) -> RunDetails:
     return found
 
 
-async def view(call: Call, run_id: RunId) -> RunView:
+async def view(call: Call, run_id: RunId, *, forget_before_ms: int = 0) -> RunView:
     """Return a run as it is shown. Raise NotFoundError."""
-    return await shown(call, details(call, run_id))
+    return await shown(call, details(call, run_id), forget_before_ms=forget_before_ms)
 
 
-def shown_now(call: Call, found: RunDetails) -> RunView | Awaitable[RunView]:
+def shown_now(call: Call, found: RunDetails, *, forget_before_ms: int = 0) -> RunView | Awaitable[RunView]:
     """Return a run as it is shown: at once where its definition is at hand."""
     ran = call.services.workflows.at_hand(found.run.workflow, found.run.version)
-    return shown(call, found) if ran is None else _shown_as(call, found, ran)
+    if ran is None:
+        return shown(call, found, forget_before_ms=forget_before_ms)
+    return _shown_as(call, found, ran, forget_before_ms)
 
 
-async def shown(call: Call, found: RunDetails) -> RunView:
-    """Return a run as it is shown."""
-    return _shown_as(call, found, await definition(call, found.run))
+async def shown(call: Call, found: RunDetails, *, forget_before_ms: int = 0) -> RunView:
+    """Return a run as it is shown, without the items of long loops that went well before an instant."""
+    return _shown_as(call, found, await definition(call, found.run), forget_before_ms)
 
 
-def _shown_as(call: Call, found: RunDetails, ran: WorkflowDefinition | None) -> RunView:
+def _shown_as(call: Call, found: RunDetails, ran: WorkflowDefinition | None, forget_before_ms: int) -> RunView:
     engine = call.services.engine
     progress = engine.progress(found.run.id)
     asked = _asked(call, found, progress) if progress is not None else {}
-    return run_view(found, ran, progress, engine.why(found.run.id), asked)
+    return run_view(found, ran, progress, engine.why(found.run.id), asked, forget_before_ms=forget_before_ms)
 
 
 def _asked(call: Call, found: RunDetails, progress: RunProgress) -> dict[str, ApprovalRequest]:

@@ -15,7 +15,7 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import ApprovalRequest, Section
 from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
 from barbossad.model.states import TaskState
-from barbossad.operations.nodes import Node, nodes
+from barbossad.operations.nodes import Loops, Node, nodes
 from barbossad.store.runs import RunDetails
 
 
@@ -85,6 +85,9 @@ class TaskView(TypedDict):
 
     items: int | None
     """Of a loop that has begun: how many items it has."""
+
+    item_states: dict[str, int] | None
+    """Of a loop that has begun: how many of its items are in which state."""
 
     may_fail: bool
     """Whether the run goes on, and may succeed, though this fails."""
@@ -198,14 +201,21 @@ def run_view(
     progress: RunProgress | None,
     why: Mapping[str, str],
     asked: Mapping[str, ApprovalRequest],
+    *,
+    forget_before_ms: int = 0,
 ) -> RunView:
     """Return a run with its tasks (``nodes``).
 
     ``progress`` is where an active run stands, ``why`` what keeps it and its tasks, ``asked`` what those ask a person
-    that wait for one. Without a ``definition`` (one that
+    that wait for one. Of loops of many items those are left out that went well and ended before ``forget_before_ms``,
+    and the outputs of such a loop. Without a ``definition`` (one that
     this version no longer understands) there are only the tasks that have a row.
     """
     kept = _kept(details)
+    found = nodes(definition, details.tasks)
+    loops = Loops(details.tasks)
+    if forget_before_ms:
+        found = loops.without_good(found, details.tasks, forget_before_ms)
     return {
         **run_summary(details.run, why.get("")),
         "params": shown_params(definition, details.run.params),
@@ -219,8 +229,10 @@ def run_view(
                 _waiting(progress, node.id, why),
                 asked.get(node.id),
                 is_kept=node.id in kept,
+                item_states=loops.states(node.id),
+                has_outputs=not (forget_before_ms and node.id in loops.long),
             )
-            for node in nodes(definition, details.tasks)
+            for node in found
         ],
     }
 
@@ -250,6 +262,8 @@ def _task_view(
     request: ApprovalRequest | None,
     *,
     is_kept: bool,
+    item_states: dict[str, int] | None,
+    has_outputs: bool,
 ) -> TaskView:
     state, reason = otherwise
     if record is not None:
@@ -261,7 +275,7 @@ def _task_view(
         "type": task.type if task else "unknown",
         "state": state,
         "reason": reason,
-        "outputs": _outputs(record),
+        "outputs": _outputs(record) if has_outputs else {},
         "started_at": rfc3339(record.started_at_ms) if record else None,
         "finished_at": rfc3339(record.finished_at_ms) if record else None,
         "attempts": [_attempt_view(attempt) for attempt in attempts],
@@ -272,6 +286,7 @@ def _task_view(
         "waits_until": rfc3339(record.waits_until_ms) if record else None,
         "late": record is not None and record.late_at_ms is not None,
         "items": len(record.items) if record is not None and record.items is not None else None,
+        "item_states": item_states,
         "may_fail": node.may_fail,
         "kept": is_kept,
         "asks": _ask(request) if request is not None else None,
