@@ -38,6 +38,10 @@ class Engine(Driver):
     def __init__(self, parts: Parts, gate: Gate, *, limit: int) -> None:
         super().__init__(parts, gate, limit=limit)
         self._last_number = 0
+        self.recovered = asyncio.Event()
+        """Not set while runs of an earlier daemon are being found: one that was called may not be among them yet."""
+
+        self.recovered.set()
         self._calls.begin = self._begin_call
         self._calls.wait = self._called_end
         self._calls.cancel = self.cancel
@@ -355,6 +359,7 @@ class Engine(Driver):
 
     async def _called_end(self, run_id: RunId) -> RunDetails:
         """Return a called run when it has ended."""
+        await self.recovered.wait()
         ended = await self.wait(run_id) or self._parts.runs.get(run_id)
         if ended is None:
             raise BarbossaError(f"run {run_id} is not there any more")

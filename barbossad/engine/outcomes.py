@@ -27,7 +27,7 @@ def of_members(progress: RunProgress, group: int) -> tuple[TaskState, str | None
     by_state: dict[TaskState, list[str]] = {}
     for index in members.cells:
         cell = progress.cells[index]
-        if not (cell.record.state in FAILURES and cell.task.continue_on_error):
+        if not (cell.record.state in FAILURES and cell.may_fail):
             by_state.setdefault(cell.record.state, []).append(cell.id)
     for state in (TaskState.INTERRUPTED, TaskState.FAILED, TaskState.TIMED_OUT):
         if state in by_state:

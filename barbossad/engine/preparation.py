@@ -123,7 +123,8 @@ class Preparation:
             base = environments.base(confining.account(run_as, self._user), self._configured)
         start = {**base, **params.environment(run.params)} if run.params else base
         facts = AttemptFacts(run_id=run.id, task_id=cell.id, number=number)
-        environment = environments.build(start, progress.definition, cell.task, facts, names)
+        own = {} if cell.is_loop else cell.task.env  # which is that of its items, and may look at them
+        environment = environments.build(start, progress.definition, own, facts, names)
         if cell.loop is not None:
             environment["BARBOSSA_ITEM"] = text_of(cell.loop.item)
             environment["BARBOSSA_ITEM_INDEX"] = str(cell.loop.index)

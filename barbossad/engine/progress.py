@@ -83,6 +83,17 @@ class Cell:
         return self.record.state in TASK_ENDED
 
     @property
+    def may_fail(self) -> bool:
+        """Whether what it is a member of does not fail with it; an item's loop does, and is what may fail."""
+        return self.task.continue_on_error and not self.is_item
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its work is done: it succeeded, or found that it was done already (``creates``, ``unless``)."""
+        state = self.record.state
+        return state is TaskState.SUCCEEDED or (state is TaskState.SKIPPED and bool(self.attempts))
+
+    @property
     def is_live(self) -> bool:
         """Whether an attempt of it is starting or running."""
         return self.members is None and self.record.state in (TaskState.STARTING, TaskState.RUNNING)

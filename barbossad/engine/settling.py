@@ -130,7 +130,7 @@ class Settling:
             members.entered -= 1
         if group.record.state is not TaskState.RUNNING:
             return
-        has_failed = cell.record.state in progresses.FAILURES and not cell.task.continue_on_error
+        has_failed = cell.record.state in progresses.FAILURES and not cell.may_fail
         if has_failed and group.fails_fast and members.verdict is None:
             members.verdict = outcomes.of_members(self.progress, parent)
             self.end_below(parent, StopCause.FAIL_FAST, f"task {cell.id!r} failed, and {group.id!r} fails fast")

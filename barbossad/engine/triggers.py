@@ -90,9 +90,8 @@ def _is_broken(cell: Cell) -> bool:
 
 
 def _is_good(cell: Cell) -> bool:
-    """Say whether it succeeded, or failed and was allowed to."""
-    record = cell.record
-    return record.state is TaskState.SUCCEEDED or (record.state in FAILURES and cell.task.continue_on_error)
+    """Say whether its work is done, or it failed and was allowed to."""
+    return cell.is_done or (cell.record.state in FAILURES and cell.may_fail)
 
 
 def _ids(cells: Sequence[Cell]) -> str:

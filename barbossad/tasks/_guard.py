@@ -13,17 +13,17 @@ from typing import Final
 SAYS: Final = b'{"barbossa_skipped":'
 
 _PROGRAM: Final = r"""
-done() { printf '{"barbossa_skipped":"%s"}\n' "$1" > "$BARBOSSA_OUTPUT"; exit 0; }
+skip() { printf '{"barbossa_skipped":"%s"}\n' "$1" > "$BARBOSSA_OUTPUT"; exit 0; }
 unless=$1 count=$2
 shift 2
-if [ -n "$unless" ] && (eval "$unless") > /dev/null; then done unless; fi
+if [ -n "$unless" ] && (eval "$unless") > /dev/null; then skip unless; fi
 there=$count
 while [ "$count" -gt 0 ]; do
     if [ -e "$1" ] || [ -L "$1" ]; then there=$((there - 1)); else there=-1; fi
     count=$((count - 1))
     shift
     if [ "$there" -lt 0 ]; then shift "$count"; break; fi
-    if [ "$there" -eq 0 ]; then done creates; fi
+    if [ "$there" -eq 0 ]; then skip creates; fi
 done
 exec "$@"
 """
