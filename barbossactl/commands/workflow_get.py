@@ -70,7 +70,14 @@ def _show_params(params: list[dict[str, Any]]) -> None:
 
 
 def _show_tasks(tasks: list[dict[str, Any]]) -> None:
-    rows = [[task["id"], task["type"], ", ".join(task.get("depends_on") or ())] for task in tasks]
+    depths: dict[str, int] = {}
+    for task in tasks:
+        depths[task["id"]] = depths.get(task.get("parent") or "", -1) + 1
+    margin = "  " if output.is_terminal() else ""
+    rows = [
+        [margin * depths[task["id"]] + task["id"], task["type"], ", ".join(task.get("depends_on") or ())]
+        for task in tasks
+    ]
     _show_rows("task", [Column("task", Kind.NAME), Column("type"), Column("after")], rows)
 
 

@@ -14,10 +14,12 @@ from barbossad.workflows import expressions, scope
 from barbossad.workflows.expressions import ExpressionError
 
 THE_RUN: Final = "the run has started"
+THE_OUTCOME: Final = "the run's outcome is known"
 EACH_ITEM: Final = "its items are known"
 A_SECRET: Final = "the task starts: a secret is not shown"  # noqa: S105 (words)
 THE_START: Final = "the task starts"
 
+_OF_THE_OUTCOME: Final = scope.END_FIELDS | {"failed_tasks"}
 _LATER_ROOTS: Final = {"item": EACH_ITEM, "loop": EACH_ITEM, "host": THE_START, "secrets": A_SECRET}
 
 
@@ -139,7 +141,8 @@ class Knowledge:
         if root == "params":
             is_secret = self.secret_params & set(rest[:1]) if rest else self.secret_params
             return (A_SECRET,) if is_secret else ()
-        return (_LATER_ROOTS.get(root, THE_RUN),)
+        is_about_the_end = root == "run" and bool(rest) and rest[0] in _OF_THE_OUTCOME
+        return (THE_OUTCOME if is_about_the_end else _LATER_ROOTS.get(root, THE_RUN),)
 
     def _env_waits(self, rest: list[str]) -> Iterable[str]:
         if not rest:

@@ -103,7 +103,7 @@ async def start(call: Call, params: StartParams) -> RunView:
     record = services.workflows.record(params.workflow)
     definition = await services.workflows.runnable(record.name)
     bound = workflow_params.bind(definition, params.params)
-    if params.plan is not None:
+    if params.plan is not None and not await _is_started(call, params):
         await planning.require(call, definition, bound, params.plan)
     started = await services.engine.start_run(
         definition,
@@ -113,6 +113,12 @@ async def start(call: Call, params: StartParams) -> RunView:
         idempotency_key=params.idempotency_key,
     )
     return await (showing.shown(call, started) if isinstance(started, RunDetails) else showing.view(call, started))
+
+
+async def _is_started(call: Call, params: StartParams) -> bool:
+    """Say whether an earlier call with the same key has started the run, whatever has changed since."""
+    key = params.idempotency_key
+    return key is not None and await call.services.runs.find_by_key(params.workflow, key) is not None
 
 
 @define("run.get", Role.VIEWER)

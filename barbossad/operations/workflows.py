@@ -95,12 +95,14 @@ class ParamView(TypedDict):
 
 
 class TaskItem(TypedDict):
-    """One task of a definition."""
+    """One task of a definition; ``parent`` is the group that it is in."""
 
     id: str
     type: str
     description: str
     depends_on: list[str]
+    section: str
+    parent: str | None
 
 
 class WorkflowView(TypedDict):
@@ -184,7 +186,14 @@ async def get(call: Call, params: GetParams) -> WorkflowView:
         "labels": dict(definition.labels),
         "params": [_param(param) for param in definition.params],
         "tasks": [
-            {"id": task.id, "type": task.type, "description": task.description, "depends_on": list(task.depends_on)}
+            {
+                "id": task.id,
+                "type": task.type,
+                "description": task.description,
+                "depends_on": list(task.depends_on),
+                "section": task.section.value,
+                "parent": definition.tasks[task.parent].id if task.parent is not None else None,
+            }
             for task in definition.tasks
         ],
         "yaml": version.text,
