@@ -8,7 +8,7 @@ import click
 
 from barbossactl import output
 from barbossactl.commands._common import connect, example, json_option, params_option, workflow_argument
-from barbossactl.exits import CommandError, Exit
+from barbossactl.exits import CommandError, DaemonError, Exit
 
 
 @click.command(
@@ -52,7 +52,12 @@ def plan(
     asked |= {"name": name} if file is None else {"yaml": params.read_text(file)}
     asked |= {} if version is None else {"version": version}
     with connect(context) as client:
-        answer = client.call("workflow.plan", asked)
+        try:
+            answer = client.call("workflow.plan", asked)
+        except DaemonError as error:
+            if file is None or error.kind != "invalid_workflow":
+                raise
+            return _tell_faults(file, error)
     if as_json:
         output.as_json(answer)
     elif output.is_terminal():
@@ -61,6 +66,15 @@ def plan(
     else:
         _print(answer)
     return Exit.FAILED if any(task["problems"] for task in answer["tasks"]) else Exit.SUCCEEDED
+
+
+def _tell_faults(file: str, error: DaemonError) -> int:
+    from barbossactl import faults
+
+    found: Any = error.data.get("faults") or [{"message": str(error)}]
+    for fault in found:
+        output.talk(faults.sentence(fault, file))
+    return Exit.USAGE
 
 
 def _print(answer: dict[str, Any]) -> None:

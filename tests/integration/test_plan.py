@@ -12,6 +12,7 @@ import pytest
 
 from barbossactl import planned
 from tests.helpers import cli_process
+from tests.helpers.cli_process import OnTerminal
 from tests.helpers.daemon import Daemon
 
 TEXT = """name: copy
@@ -122,3 +123,76 @@ def test_a_run_can_be_held_to_its_plan(daemon: Daemon) -> None:
     assert ctl(daemon, "start", "copy", "-p", "target=/tmp", "--plan", known, "--detach").returncode == 1
     daemon.call("workflow.rollback", name="copy", version=version)
     assert ctl(daemon, "start", "copy", "-p", "target=/tmp", "--plan", known, "--detach").returncode == 0
+
+
+WHOLE = """name: whole
+params: {hosts: {type: list, default: [a, b]}, full: {type: boolean, default: false}}
+timeout: 1h
+concurrency: {limit: 2, policy: skip, group: dumps}
+tasks:
+  - id: pick
+    condition:
+      if: "{{ params.full }}"
+      then: [{id: full, shell: make full}]
+      else: [{id: part, shell: make part}]
+  - id: each
+    for_each: "{{ params.hosts }}"
+    max_parallel: 1
+    retry: {attempts: 3, delay: 5s, backoff: exponential, max_delay: 1m}
+    shell: [ping, "{{ item }}"]
+    rollback: {shell: [forget, it]}
+  - id: ok
+    approval: {message: "Ship {{ params.hosts | length }} hosts?", users: [anne]}
+  - id: side
+    parallel:
+      max_parallel: 2
+      tasks:
+        - {id: x, shell: "true", creates: /srv/x}
+        - {id: y, when: "{{ tasks.x.exit_code == 0 }}", depends_on: [x], shell: "true"}
+  - id: call
+    workflow: {name: other, params: {n: "{{ tasks.each.outputs | length }}"}}
+on_failure:
+  - shell: [mail, "{{ run.failed_tasks | join(', ') }}"]
+"""
+
+
+def test_the_whole_language_is_planned(daemon: Daemon, tmp_path: Path) -> None:
+    """Groups, branches, loops, approvals, calls, rollback and hooks stand where they would run, in words."""
+    file = tmp_path / "whole.yaml"
+    file.write_text(WHOLE)
+    told = json.loads(ctl(daemon, "plan", "--file", str(file), "--json").stdout)
+    shown = list(planned.lines(told))
+    for line in (
+        "timeout 1 h 00 min; at most 2 at once in the group dumps; others are skipped",
+        "  - pick.full  (shell, then)",
+        "      the condition does not hold: {{ params.full }}",
+        "  + pick.part  (shell, else)",
+        "    for each of {{ params.hosts }}: 2 items, at most 1 at a time",
+        "  + each[0]  (shell) for a",
+        "      $ ping a",
+        "    message: Ship 2 hosts?",
+        "    at most 2 of its tasks at a time",
+        "      skipped where /srv/x is there already",
+        "  ? side.y  (shell)",
+        "      when {{ tasks.x.exit_code == 0 }} (known when x has ended)",
+        "    as written: params.params.n, known when each has ended",
+        "rollback, the last one first:",
+        "    if the run fails or is cancelled after each succeeded",
+        "on_failure:",
+        "    as written: params.argv[1], known when the run's outcome is known",
+    ):
+        assert line in shown, "\n".join(shown)
+    assert "3 attempts, 5s apart, doubling each time up to 1m, when it failed or timed out" in "\n".join(shown)
+    assert told["counts"] == {"run": 5, "skip": 1, "maybe": 1}
+    with OnTerminal(daemon.socket_path, "plan", "--file", str(file), columns=160) as terminal:
+        assert terminal.end() == 0
+    assert [line.rstrip() for line in terminal.text.splitlines()] == shown
+
+
+def test_every_fault_of_a_file_is_told(daemon: Daemon, tmp_path: Path) -> None:
+    """A file that cannot be planned is refused with each fault in its place."""
+    file = tmp_path / "bad.yaml"
+    file.write_text("name: bad\ntasks:\n  - {id: a, shel: x}\n  - {id: b, shell: x, timeout: soon}\n")
+    done = ctl(daemon, "plan", "--file", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [line.rpartition(f"{file}:")[2].split(":")[0] for line in done.stderr.splitlines()] == ["3", "4"]
