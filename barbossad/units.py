@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from barbossad.validation import RefusalError, shown
+from barbossad.validation import LITERAL_HINT, RefusalError, shown
 
 MAX_DURATION_SECONDS: Final = 100 * 366 * 86_400.0
 """A hundred years: past it a number is a mistake, and timers would overflow."""
@@ -25,6 +25,10 @@ DURATION_HINT: Final = "write seconds, or 90s, 5m, 1h30m, 2d, 250ms"
 SIZE_HINT: Final = "write bytes, or 64K, 512M, 2G (powers of 1024)"
 
 
+def _hint(value: object, usual: str) -> str:
+    return LITERAL_HINT if isinstance(value, str) and "{{" in value else usual
+
+
 def parse_duration(value: object) -> float:
     """Return a duration in seconds; ``value`` is a number of seconds or text. Raise RefusalError if it is none.
 
@@ -32,7 +36,7 @@ def parse_duration(value: object) -> float:
     """
     seconds = _duration(value)
     if seconds is None:
-        raise RefusalError(f"is not a duration: {shown(value)}", DURATION_HINT)
+        raise RefusalError(f"is not a duration: {shown(value)}", _hint(value, DURATION_HINT))
     if not 0 <= seconds <= MAX_DURATION_SECONDS:
         raise RefusalError(f"is not between 0 seconds and 100 years: {shown(value)}", DURATION_HINT)
     return seconds
@@ -73,7 +77,7 @@ def parse_size(value: object) -> int:
     """Return a size in bytes; ``value`` is a number of bytes or text. Raise RefusalError if it is none."""
     size = _size(value)
     if size is None:
-        raise RefusalError(f"is not a size: {shown(value)}", SIZE_HINT)
+        raise RefusalError(f"is not a size: {shown(value)}", _hint(value, SIZE_HINT))
     if not 0 <= size <= MAX_SIZE_BYTES:
         raise RefusalError(f"is not between 0 and 1048576T: {shown(value)}", SIZE_HINT)
     return size

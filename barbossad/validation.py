@@ -18,6 +18,11 @@ if TYPE_CHECKING:  # whoever checks values without a file need not pay for a rea
 
 Model = TypeVar("Model", bound=BaseModel)
 
+HintForKey = Callable[[str, Collection[str]], str]
+
+LITERAL_HINT: Final = "no expressions here; write the value itself"
+"""For an expression where a value must be known before anything runs."""
+
 _SHOWN_CHARACTERS: Final = 60
 _MAX_CANDIDATES: Final = 300
 _MAX_ERRORS: Final = 1000
@@ -70,13 +75,19 @@ class RefusalError(ValueError):
 
 
 def validate(
-    model: type[Model], value: object, document: Document, faults: list[Fault], *, at: Path = ()
+    model: type[Model],
+    value: object,
+    document: Document,
+    faults: list[Fault],
+    *,
+    at: Path = (),
+    hint_for: HintForKey | None = None,
 ) -> Model | None:
     """Return ``value`` as ``model``, or None with what is wrong added to ``faults``; ``at`` is its place."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        faults.extend(faults_of(error, document, model, value, place=lambda path: (*at, *path)))
+        faults.extend(faults_of(error, document, model, value, place=lambda path: (*at, *path), hint_for=hint_for))
         return None
 
 
@@ -87,18 +98,20 @@ def faults_of(
     value: object,
     *,
     place: Callable[[Path], Path | None] = lambda path: path,
+    hint_for: HintForKey | None = None,
 ) -> list[Fault]:
     """Return every fault of ``error`` with its place in ``document``.
 
     ``value`` is what was validated; ``place`` makes of a path in it the path in the document, or None where
-    the fault does not count.
+    the fault does not count; ``hint_for`` says of an unknown key and the known ones what to write, if it is not the
+    nearest of those.
     """
     found: list[Fault] = []
     for item in error.errors(include_url=False)[:_MAX_ERRORS]:
         path = real_path(value, item["loc"])
         full_path = place(path)
         if full_path is not None:
-            message, hint = _explain(item, full_path, known_keys(model, path[:-1]))
+            message, hint = _explain(item, full_path, known_keys(model, path[:-1]), hint_for or proposal)
             found.append(document.fault(full_path, message, hint))
     return found
 
@@ -171,13 +184,13 @@ def subject(path: Path) -> str:
     return f"item {last + 1}" + (f" of {subject(path[:-1])}" if path[:-1] else "")
 
 
-def _explain(item: Any, path: Path, known: Mapping[str, str]) -> tuple[str, str]:
+def _explain(item: Any, path: Path, known: Mapping[str, str], hint_for: HintForKey) -> tuple[str, str]:
     """Return the sentence and the hint for one of pydantic's errors."""
     kind: str = item["type"]
     context: Mapping[str, Any] = item.get("ctx") or {}
     name = subject(path)
     if kind == "extra_forbidden":
-        return f"unknown key {name}", proposal(path[-1] if path else "", known)
+        return f"unknown key {name}", hint_for(str(path[-1]) if path else "", known)
     if kind == "missing":
         description = known.get(str(path[-1]), "")
         return f"the key {name} is missing", f"{description[:1].lower()}{description[1:]}"
@@ -187,6 +200,8 @@ def _explain(item: Any, path: Path, known: Mapping[str, str]) -> tuple[str, str]
         reason = context["error"]
         return f"{name} {reason}", getattr(reason, "hint", "")
     message, hint = _explain_value(kind, item["input"], context) or (f"is refused: {item['msg']}", "")
+    if isinstance(item["input"], str) and "{{" in item["input"]:
+        hint = LITERAL_HINT
     return f"{name} {message}", hint
 
 
@@ -206,7 +221,8 @@ def _explain_value(kind: str, given: object, context: Mapping[str, Any]) -> tupl
     if kind in _WANTED:
         wanted, hint = _WANTED[kind]
         is_scalar = kind == "string_type" and isinstance(given, bool | int | float)
-        result = f"must be {wanted}, not {kind_of(given)}", "put it in quotes" if is_scalar else hint
+        found = shown(given) if isinstance(given, float) and wanted == "a whole number" else kind_of(given)
+        result = f"must be {wanted}, not {found}", "put it in quotes" if is_scalar else hint
     elif kind in _BOUNDS:
         words, key = _BOUNDS[kind]
         result = f"must be {words} {context[key]}, not {shown(given)}", ""

@@ -18,10 +18,15 @@ from barbossactl.cli import cli as barbossactl
 from barbossad import wire
 from barbossad.cli import main as barbossad
 from barbossad.config import RELOADABLE, Config
+from barbossad.model.flow import TaskKind
 from barbossad.operations import registry as operations
 from barbossad.tasks import _registry as tasks
+from barbossad.workflows import kinds, scope
+from barbossad.workflows.flow_keys import ConcurrencySource, RepeatSource, RetrySource
+from barbossad.workflows.isolation import Confined, LimitsSource, RunAsSource, SandboxSource
 from barbossad.workflows.reserved import RESERVED
 from barbossad.workflows.schema import json_schema
+from barbossad.workflows.source import Defaults, ParamSource, TaskSource, TemplateSource, WorkflowSource
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code; change it there. -->\n"
@@ -98,6 +103,90 @@ def tasks_page() -> str:
     return "\n".join(lines)
 
 
+PARTS: dict[str, tuple[type[BaseModel], str]] = {
+    "The file": (WorkflowSource, "Keys at the top level."),
+    "A task": (TaskSource, ""),
+    "`defaults`": (
+        Defaults,
+        "What holds for every task that does not say otherwise, as far as its kind takes the key.",
+    ),
+    "`retry`": (RetrySource, "A number alone is `attempts`."),
+    "`repeat`": (RepeatSource, "One of `until` and `while`."),
+    "`concurrency`": (ConcurrencySource, ""),
+    "`run_as`": (RunAsSource, "A word alone is `user`."),
+    "`limits`": (LimitsSource, ""),
+    "`sandbox`": (SandboxSource, "A word alone is `profile`."),
+    "A param": (ParamSource, "Also a field of an approval's `form`."),
+    "`template`": (TemplateSource, ""),
+}
+KINDS = {TaskKind.PROCESS: "process", TaskKind.GROUP: "group", TaskKind.CALL: "call", TaskKind.APPROVAL: "approval"}
+
+
+def keys_page() -> str:
+    """Return the page of every key of a workflow file, and of every name in its expressions."""
+    lines = [
+        "# Keys of a workflow file",
+        "",
+        NOTE,
+        "[Writing workflows](../workflows.md) tells what they are for; [task types](tasks.md) tells what stands under",
+        "the key of a task's type.",
+        "",
+    ]
+    for title, (model, about) in PARTS.items():
+        lines += [f"## {title}", ""]
+        if model is TaskSource:
+            lines += _task_keys()
+            continue
+        lines += [about, ""] if about else []
+        lines += ["| key | type | default | |", "| --- | --- | --- | --- |"]
+        lines += [f"| {' | '.join(row)} |" for row in _keys(model)]
+        lines.append("")
+    lines += ["## Names in expressions", "", "| name | keys |", "| --- | --- |"]
+    end = ", ".join(f"`{key}`" for key in sorted(scope.END_FIELDS))
+    fields = {**scope.FIELDS, "tasks.ID": scope.TASK_FIELDS}
+    for root in sorted({*scope.ROOTS - {"tasks"}, *scope.LOOP_ROOTS, "tasks.ID"}):
+        keys = ", ".join(f"`{key}`" for key in sorted(fields.get(root, ())))
+        lines.append(f"| `{root}` | {keys}{f'; when the run has ended, {end}' if root == 'run' else ''} |")
+    return "\n".join([*lines, ""])
+
+
+def _task_keys() -> Iterator[str]:
+    yield "Beside the key of its type. Which of them a task takes depends on what carries it out: a process (`shell`,"
+    yield "`python`, `wait`, and types of your own), the tasks of a group (`parallel`, `condition`), a call"
+    yield "(`workflow`), or an `approval`."
+    yield ""
+    yield f"| key | type | default | | {' | '.join(KINDS.values())} |"
+    yield "| --- | --- | --- | --- |" + " --- |" * len(KINDS)
+    rows = dict(zip(TaskSource.model_fields, _keys(TaskSource), strict=True))
+    own = [name for name in rows if name not in Confined.model_fields]
+    for name in (*own, *Confined.model_fields):
+        takes = ["yes" if kinds.takes(kind, name) else "" for kind in KINDS]
+        yield f"| {' | '.join((*rows[name], *takes))} |"
+    yield ""
+
+
+def _keys(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
+    schema = model.model_json_schema()
+    for name, field in schema["properties"].items():
+        value = field.get("default")
+        default = (
+            "required"
+            if name in schema.get("required", [])
+            else _code(None if isinstance(value, dict) else value or None)
+        )
+        yield f"`{name}`", _word(field), default, field.get("description", "")
+
+
+def _word(field: dict[str, Any]) -> str:
+    """Return the type of a key as authors of YAML say it."""
+    notes = [item.get("description", "") for item in field.get("anyOf", [])]
+    for unit in ("duration", "size"):
+        if any(note.startswith(f"A {unit}:") for note in notes):
+            return unit
+    words = {"object": "map", "array": "list", "string": "text", "integer": "number", "number": "number"}
+    return " or ".join(dict.fromkeys(words.get(name, name) for name in _type(field).split(" or ")))
+
+
 def reserved_page() -> str:
     """Return the page of names that no param may have."""
     lines = [
@@ -160,7 +249,9 @@ def _type(field: dict[str, Any]) -> str:
     names = []
     for item in variants:
         choices = item.get("enum")
-        names.append(" or ".join(f"`{choice}`" for choice in choices) if choices else item.get("type", "any"))
+        kind = item.get("type", "object" if "$ref" in item else "any")
+        kind = " or ".join(kind) if isinstance(kind, list) else kind
+        names.append(" or ".join(f"`{choice}`" for choice in choices) if choices else kind)
     return " or ".join(dict.fromkeys(names))
 
 
@@ -179,6 +270,7 @@ PAGES = {
     "settings.md": config_page,
     "tasks.md": tasks_page,
     "commands.md": command_page,
+    "keys.md": keys_page,
     "reserved.md": reserved_page,
     "workflow.schema.json": schema_file,
 }

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from barbossad.engine.progress import RunProgress
-from barbossad.model.records import AttemptRecord
+from barbossad.model.records import AttemptRecord, changed
 from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, ProcessEnd
 from barbossad.tasks._report import Report
@@ -53,7 +52,7 @@ def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> Pr
     if message is not None:
         said = make_mask().feed(message.encode(errors="surrogatepass"), is_last=True)
         message = said.decode(errors="surrogatepass")
-    return replace(end, output=output, message=message)
+    return changed(end, output=output, message=message)
 
 
 def outcome(
@@ -78,7 +77,7 @@ def outcome(
             state, reason = AttemptState.SKIPPED, report.skipped
         elif state is AttemptState.SUCCEEDED:
             outputs = report.outputs
-    ended = replace(
+    ended = changed(
         attempt,
         state=state,
         reason=reason,

@@ -296,6 +296,8 @@ class Driver(Watching):
     def _arm_run(self, active: ActiveRun) -> None:
         """Keep the clocks of the run's own limits."""
         progress = active.progress
+        if progress.definition.timeout_seconds is None and progress.definition.warn_after_seconds is None:
+            return
         deadline_ms, late_ms = timing.run_deadline_ms(progress), timing.run_late_ms(progress)
         if (deadline_ms is None) != (active.timeout is None) or (late_ms is None) != (active.lateness is None):
             active.disarm_run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from barbossad.engine.decision import Decision, Stop
 from barbossad.engine.progress import Evaluate
 from barbossad.engine.transitions import End
 from barbossad.model.definition import TaskDefinition
-from barbossad.model.records import AttemptRecord, LogRecord
+from barbossad.model.records import AttemptRecord, LogRecord, changed
 from barbossad.model.states import AttemptState, OnInterrupt, StopCause
 from barbossad.process.launcher import EndCause, Launcher, Process, ProcessEnd
 
@@ -135,7 +135,7 @@ class LiveAttempts:
         before = active.progress.cells[live.index].attempts[-1]
         if before.state is AttemptState.RUNNING:
             return  # an earlier daemon has recorded it
-        attempt = replace(
+        attempt = changed(
             before,
             state=AttemptState.RUNNING,
             pid=process.pid,
@@ -154,7 +154,7 @@ class LiveAttempts:
         before = active.progress.cells[live.index].attempts[-1]
         if live.process is not None:
             process = live.process
-            before = replace(
+            before = changed(
                 before,
                 pid=process.pid,
                 pid_started_ticks=process.pid_started_ticks,
@@ -184,14 +184,14 @@ class LiveAttempts:
             try:
                 outputs = attempts.json_outputs(stdout, outputs)
             except (ValueError, RecursionError) as error:
-                attempt = replace(attempt, state=AttemptState.FAILED, reason=f"its stdout cannot be read: {error}")
+                attempt = changed(attempt, state=AttemptState.FAILED, reason=f"its stdout cannot be read: {error}")
         return attempt, outputs, stdout
 
     def call_started(self, active: ActiveRun, live: LiveAttempt) -> None:
         """Record that the run exists that an attempt called."""
         before = active.progress.cells[live.index].attempts[-1]
         if active.live.get(live.index) is live and before.state is AttemptState.STARTING:
-            attempt = replace(before, state=AttemptState.RUNNING, started_at_ms=self._clock.now_ms())
+            attempt = changed(before, state=AttemptState.RUNNING, started_at_ms=self._clock.now_ms())
             self._decided(active, transitions.attempt_running(active.progress, live.index, attempt))
             self._go_on()
 
@@ -208,7 +208,7 @@ class LiveAttempts:
         if stopped is not None and state is not AttemptState.SUCCEEDED:
             state, reason = attempts.stopped_state(stopped[0]), stopped[1]
         before = active.progress.cells[live.index].attempts[-1]
-        attempt = replace(before, state=state, reason=reason, finished_at_ms=self._clock.now_ms())
+        attempt = changed(before, state=state, reason=reason, finished_at_ms=self._clock.now_ms())
         then = _task(active, live).on_interrupt
         is_stopped = live.stop_cause in _FOR_THE_RUN
         self._ended(active, live, End(attempt=attempt, outputs=outputs, then=then, is_stopped=is_stopped))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from barbossad.engine import growth, outcomes, triggers
@@ -17,7 +17,7 @@ from barbossad.engine.decision import Decision, Stop
 from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.errors import BarbossaError
 from barbossad.model.flow import Branch, TaskKind, Trigger
-from barbossad.model.records import TaskRecord
+from barbossad.model.records import TaskRecord, changed
 from barbossad.model.states import TASK_MOVES, RunState, StopCause, TaskState
 from barbossad.store import changes
 
@@ -29,7 +29,7 @@ def move(progress: RunProgress, index: int, state: TaskState, **facts: Any) -> T
     """Change a task's state if its moves allow it; count it down when it ends; return its record."""
     cell = progress.cells[index]
     assert state in TASK_MOVES[cell.record.state], f"{cell.id}: {cell.record.state} -> {state}"
-    cell.record = replace(cell.record, state=state, **facts)
+    cell.record = changed(cell.record, state=state, **facts)
     if cell.has_ended:
         progress.unended -= 1
     return cell.record
@@ -280,18 +280,21 @@ class Settling:
         progress = self.progress
         if progress.run.outcome is None:
             outcome, reason, outputs = self._outcome()
-            progress.sections = growth.sections_after(progress, outcome)
             facts: dict[str, Any] = {"outcome": outcome, "outcome_reason": reason, "outputs": outputs}
-            progress.run = replace(progress.run, warnings=progress.warnings(), **facts)
-            if progress.sections:
-                start_run(progress, self.decision, self.now_ms)
-                self.decision.changes.append(changes.RunMoved(progress.run, "run_decided", self.now_ms))
+            facts["warnings"] = progress.warnings()
+            progress.sections = growth.sections_after(progress, outcome)
+            if not progress.sections:
+                self._finish(facts)
+                return False
+            progress.run = changed(progress.run, **facts)
+            start_run(progress, self.decision, self.now_ms)
+            self.decision.changes.append(changes.RunMoved(progress.run, "run_decided", self.now_ms))
         while progress.sections:
             made = growth.grow_section(progress, progress.sections.popleft())
             if made:
                 self.begin(made)
                 return True
-        self._finish()
+        self._finish({})
         return False
 
     def _outcome(self) -> tuple[RunState, str | None, Mapping[str, Any] | None]:
@@ -305,21 +308,17 @@ class Settling:
         except BarbossaError as error:
             return RunState.FAILED, f"its outputs cannot be made: {error}", None
 
-    def _finish(self) -> None:
+    def _finish(self, decided: Mapping[str, Any]) -> None:
+        """End the run; ``decided`` is its outcome where that was not recorded before."""
         run = self.progress.run
-        assert run.outcome is not None
-        self.progress.run = replace(
-            run,
-            state=run.outcome,
-            reason=run.outcome_reason,
-            finished_at_ms=self.now_ms,
-            paused_at_ms=None,
-        )
+        facts = {"outcome": run.outcome, "outcome_reason": run.outcome_reason, **decided}
+        facts |= {"state": facts["outcome"], "reason": facts["outcome_reason"]}
+        self.progress.run = changed(run, finished_at_ms=self.now_ms, paused_at_ms=None, **facts)
         self.decision.changes.append(changes.RunMoved(self.progress.run, "run_finished", self.now_ms))
 
 
 def start_run(progress: RunProgress, decision: Decision, now_ms: int) -> None:
     """Move a queued run to running: its first task leaves the queue."""
     if progress.run.state is RunState.QUEUED:
-        progress.run = replace(progress.run, state=RunState.RUNNING, started_at_ms=now_ms)
+        progress.run = changed(progress.run, state=RunState.RUNNING, started_at_ms=now_ms)
         decision.changes.append(changes.RunMoved(progress.run, "run_started", now_ms))

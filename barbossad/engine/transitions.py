@@ -9,7 +9,7 @@ what is handed in (``Evaluate``), which does no I/O either.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from barbossad.engine import growth, retries, timing, triggers
@@ -19,7 +19,7 @@ from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.engine.settling import Settling, move, start_run
 from barbossad.errors import BarbossaError
 from barbossad.model.flow import RetryCause, Trigger
-from barbossad.model.records import AttemptRecord, TaskRecord
+from barbossad.model.records import AttemptRecord, TaskRecord, changed
 from barbossad.model.states import (
     AttemptState,
     OnInterrupt,
@@ -66,7 +66,7 @@ def begin(progress: RunProgress, evaluate: Evaluate, now_ms: int) -> Decision:
 
 def keep(progress: RunProgress, kept: Mapping[str, TaskRecord], now_ms: int) -> Decision:
     """Take over tasks that an earlier run has done, by id; before the run begins."""
-    own = {task_id: replace(record, run_id=progress.run.id) for task_id, record in kept.items()}
+    own = {task_id: changed(record, run_id=progress.run.id) for task_id, record in kept.items()}
     growth.take_over(progress, 0, RunDetails(run=progress.run, tasks=own, attempts={}))
     decision = Decision()
     records = [cell.record for cell in progress.cells if cell.has_ended]
@@ -77,9 +77,11 @@ def keep(progress: RunProgress, kept: Mapping[str, TaskRecord], now_ms: int) -> 
 
 def attempt_starting(progress: RunProgress, index: int, attempt: AttemptRecord, now_ms: int) -> Decision:
     """Record that a ready task got its slot; the run starts with its first task."""
-    decision = Decision(timed=[index])
+    decision = Decision()
     start_run(progress, decision, now_ms)
     cell = progress.cells[index]
+    if cell.task.warn_after_seconds is not None:
+        decision.timed.append(index)
     started_at_ms = cell.record.started_at_ms or now_ms
     facts = {"waits_for": None, "waits_until_ms": None, "reason": None, "started_at_ms": started_at_ms}
     move(progress, index, TaskState.STARTING, **facts)
@@ -104,8 +106,9 @@ def attempt_ended(progress: RunProgress, index: int, end: End, evaluate: Evaluat
     attempt = cell.attempts[-1] = end.attempt
     assert attempt.finished_at_ms is not None
     settling = Settling(progress, Decision(), evaluate, attempt.finished_at_ms)
-    if attempt.state is AttemptState.SUCCEEDED:
-        cell.record = replace(cell.record, outputs=end.outputs, stdout=end.stdout)
+    looks_back = cell.task.expect is not None or cell.task.repeat is not None
+    if looks_back and attempt.state is AttemptState.SUCCEEDED:
+        cell.record = changed(cell.record, outputs=end.outputs, stdout=end.stdout)
         attempt = cell.attempts[-1] = _as_expected(progress, index, attempt, evaluate)
     waiting = None if end.is_stopped or progress.is_stopping else _what_follows(progress, index, end, evaluate)
     if isinstance(waiting, AttemptRecord):
@@ -152,7 +155,7 @@ def _as_expected(progress: RunProgress, index: int, attempt: AttemptRecord, eval
         reason = f"it exited well, but what is expected does not hold: {expect}"
     except BarbossaError as error:
         reason = f"its 'expect' cannot be decided: {error}"
-    return replace(attempt, state=AttemptState.FAILED, reason=reason)
+    return changed(attempt, state=AttemptState.FAILED, reason=reason)
 
 
 def _what_follows(progress: RunProgress, index: int, end: End, evaluate: Evaluate) -> _Waiting | AttemptRecord | None:
@@ -182,10 +185,10 @@ def _repetition(
         holds = triggers.truth(evaluate(progress, index, repeat.until if repeat.until is not None else repeat.while_))
     except BarbossaError as error:
         reason = f"its 'repeat' cannot be decided: {error}"
-        return replace(attempt, state=AttemptState.FAILED, reason=reason)
+        return changed(attempt, state=AttemptState.FAILED, reason=reason)
     again = retries.after_success(repeat, retries.times_done(cell), holds=holds)
     if isinstance(again, str):
-        return replace(attempt, state=AttemptState.FAILED, reason=again)
+        return changed(attempt, state=AttemptState.FAILED, reason=again)
     return _again(again) if again is not None else None
 
 
@@ -247,7 +250,7 @@ def answered(progress: RunProgress, index: int, answer: Answer, evaluate: Evalua
         state = TaskState.SUCCEEDED if answer.is_approved else TaskState.FAILED
         settling.end_waiting(index, state, answer.words, outputs=answer.outputs)
     elif answer.is_approved:
-        cell.record = replace(cell.record, reason=answer.words, waits_for=WaitsFor.SLOT, waits_until_ms=None)
+        cell.record = changed(cell.record, reason=answer.words, waits_for=WaitsFor.SLOT, waits_until_ms=None)
         settling.decision.moved(cell.record, now_ms, "task_released")
         settling.decision.ready.append(index)
     else:
@@ -264,7 +267,7 @@ def time_passed(progress: RunProgress, index: int, evaluate: Evaluate, now_ms: i
         return settling.decision
     late = timing.late_ms(cell)
     if late is not None and late <= now_ms:
-        cell.record = replace(cell.record, late_at_ms=now_ms)
+        cell.record = changed(cell.record, late_at_ms=now_ms)
         settling.decision.moved(cell.record, now_ms, "task_late")
     deadline = timing.group_deadline_ms(cell)
     if deadline is not None and deadline <= now_ms and cell.members is not None and cell.members.verdict is None:
@@ -283,7 +286,7 @@ def _waited(settling: Settling, index: int) -> None:
     if cell.record.waits_for is WaitsFor.PERSON:
         settling.end_waiting(index, TaskState.TIMED_OUT, "nobody answered before its deadline")
         return
-    cell.record = replace(cell.record, waits_for=WaitsFor.SLOT, waits_until_ms=None)
+    cell.record = changed(cell.record, waits_for=WaitsFor.SLOT, waits_until_ms=None)
     settling.decision.moved(cell.record, settling.now_ms, "task_released")
     settling.decision.ready.append(index)
 
@@ -313,7 +316,7 @@ def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluat
         return settling.decision
     is_again = progress.run.stop_cause is not None or progress.run.outcome is not None
     if progress.run.stop_cause is None:
-        progress.run = replace(progress.run, stop_cause=cause, stop_reason=reason)
+        progress.run = changed(progress.run, stop_cause=cause, stop_reason=reason)
         settling.decision.changes.append(changes.RunStopping(progress.run, now_ms))
     if progress.run.state is RunState.PAUSED:
         _unpause(progress, settling.decision, now_ms)
@@ -341,7 +344,7 @@ def _goes_on(progress: RunProgress, cell: Cell) -> bool:
 def pause(progress: RunProgress, now_ms: int) -> Decision:
     """Let nothing more start; what runs goes on."""
     assert progress.run.state in (RunState.QUEUED, RunState.RUNNING)
-    progress.run = replace(progress.run, state=RunState.PAUSED, paused_at_ms=now_ms)
+    progress.run = changed(progress.run, state=RunState.PAUSED, paused_at_ms=now_ms)
     return Decision(changes=[changes.RunMoved(progress.run, "run_paused", now_ms)])
 
 
@@ -357,19 +360,19 @@ def _unpause(progress: RunProgress, decision: Decision, now_ms: int) -> None:
     state = RunState.RUNNING if run.started_at_ms is not None else RunState.QUEUED
     passed = now_ms - (run.paused_at_ms or now_ms)
     counted = run.paused_ms + passed if run.started_at_ms is not None else run.paused_ms
-    progress.run = replace(run, state=state, paused_at_ms=None, paused_ms=counted)
+    progress.run = changed(run, state=state, paused_at_ms=None, paused_ms=counted)
     decision.changes.append(changes.RunMoved(progress.run, "run_resumed", now_ms))
 
 
 def run_late(progress: RunProgress, now_ms: int) -> Decision:
     """Record that the run takes longer than its ``warn_after``."""
-    progress.run = replace(progress.run, late_at_ms=now_ms)
+    progress.run = changed(progress.run, late_at_ms=now_ms)
     return Decision(changes=[changes.RunMoved(progress.run, "run_late", now_ms)])
 
 
 def attempt_interrupted(attempt: AttemptRecord, reason: str, now_ms: int) -> AttemptRecord:
     """Return an attempt whose end nobody saw."""
-    return replace(attempt, state=AttemptState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
+    return changed(attempt, state=AttemptState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
 
 
 def live_indices(progress: RunProgress) -> Sequence[int]:

@@ -48,7 +48,7 @@ class Params(TaskParams):
     max_parallel: int | None = Field(None, ge=1, le=10_000, description="How many of them run at once; by default all")
     fail_fast: bool = Field(False, description="End the others when one has failed")
     tasks: Annotated[MemberList, AfterValidator(_tasks), Members(in_order=False)] = Field(
-        description="They start at once, those aside that say depends_on"
+        description="The tasks; they start at once, except for those that say depends_on"
     )
 
     def shape(self) -> GroupShape:

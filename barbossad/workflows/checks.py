@@ -8,7 +8,7 @@ from typing import Final
 
 from barbossad.document import Document, Path
 from barbossad.errors import Fault
-from barbossad.model.flow import Section
+from barbossad.model.flow import Section, TaskKind
 from barbossad.validation import RefusalError, proposal
 from barbossad.workflows import scope, secret_names
 from barbossad.workflows.entries import Entry, Rendered
@@ -16,6 +16,13 @@ from barbossad.workflows.expressions import ExpressionError, leaves, references
 from barbossad.workflows.lookup import Home, Lookup
 from barbossad.workflows.order import Order
 
+_OUTPUTS: Final = "look at its outputs, or its status"
+_NO_PROCESS: Final = {
+    TaskKind.GROUP: "is a group",
+    TaskKind.CALL: "runs another workflow",
+    TaskKind.APPROVAL: "waits for a person",
+}
+_INSTEAD: Final = {TaskKind.GROUP: "look at the tasks in it, or at its status"}
 _IN_ALL: Final = "write it at the task that needs it"
 
 
@@ -65,6 +72,7 @@ class Checker:
 
     def check(self, value: object, path: Path, view: View) -> None:
         """Check every expression beneath ``value``."""
+        kind = TaskKind.PROCESS if view.position is None else self.lookup.entries[view.position].kind
         for leaf_path, text in leaves(value, path):
             if len(self.faults) > self.max_faults:
                 return
@@ -76,7 +84,7 @@ class Checker:
                 self.faults.append(self.document.fault(leaf_path, error.message, error.hint))
                 continue
             if any(keys[0] == "secrets" for keys in found):
-                self.faults.append(self.document.fault(leaf_path, *secret_names.refusal(text, leaf_path)))
+                self.faults.append(self.document.fault(leaf_path, *secret_names.refusal(text, leaf_path, kind)))
                 continue
             for keys in found:
                 try:
@@ -94,7 +102,7 @@ class Checker:
             self._check_tasks(rest, view)
         if not rest:
             return
-        if root == "params" and rest[0] not in self.params:
+        if root == "params" and rest[0] not in self.params and rest[0] not in scope.MAP_METHODS:
             raise RefusalError(f"there is no param {rest[0]!r}", proposal(rest[0], self.params, noun="params"))
         if root == "run" and rest[0] in scope.END_FIELDS:
             if not view.sees_end:
@@ -103,7 +111,8 @@ class Checker:
                     "use it in on_success, on_failure, on_cancel, on_exit or a rollback",
                 )
         elif root in scope.FIELDS:
-            _check_field(root, rest[0], scope.FIELDS[root])
+            known = scope.FIELDS[root] | scope.END_FIELDS if root == "run" and view.sees_end else scope.FIELDS[root]
+            _check_field(root, rest[0], known)
 
     def _root_hint(self, root: str, view: View) -> str:
         if root in self.params:
@@ -111,12 +120,14 @@ class Checker:
         if view.sees_tasks and self.lookup.find([root], self._homes(view)):
             return f"write tasks.{root}.outputs, or another of its fields"
         known = scope.ROOTS | scope.LOOP_ROOTS if view.sees_item else scope.ROOTS
-        return proposal(root, known, noun="there are")
+        hint = proposal(root, known, noun="there are")
+        return hint if hint.startswith("did you") else f"text is written in quotes: '{root}'; {hint}"
 
     def _homes(self, view: View) -> list[Home]:
+        """Return the lists whose tasks are seen: those around it; in a rollback, what its task sees; and the run's."""
         homes = list(self.lookup.homes(view.position))
-        main: Home = (Section.MAIN, None)
-        return homes if homes[-1] == main else [*homes, main]
+        taken_back = self.lookup.entries[view.position].place.rolls_back if view.position is not None else None
+        return list(dict.fromkeys([*homes, *self.lookup.homes(taken_back)]))
 
     def _check_tasks(self, keys: Sequence[str], view: View) -> None:
         """Check which task a reference means, and that it has ended where that is evaluated."""
@@ -134,6 +145,7 @@ class Checker:
         if rest and rest[0] not in scope.TASK_FIELDS:
             self._refuse_field(other, ".".join(keys[:count]), rest[0])
         self._check_before(other, view)
+        self._check_field_of(other, rest, view)
         if not rest or rest[0] == "stdout":
             self.stdout_of.update(range(other, other + self.lookup.entries[other].size) if not rest else (other,))
 
@@ -150,6 +162,21 @@ class Checker:
                 f"the group {name!r} has no task and no field {key!r}", proposal(key, known, noun="it has")
             )
         _check_field("tasks", key, scope.TASK_FIELDS, f"an output is tasks.{name}.outputs.{key}")
+
+    def _check_field_of(self, other: int, keys: Sequence[str], view: View) -> None:
+        """Refuse a field that a task of its kind does not have, and outputs that it does not declare."""
+        task = self.lookup.entries[other]
+        is_list = task.is_loop and other != view.position and not self._is_inside(view.position, other)
+        if keys[:1] in (["stdout"], ["exit_code"]) and (is_list or task.kind is not TaskKind.PROCESS):
+            what = "runs once for each item" if is_list else _NO_PROCESS[task.kind]
+            raise RefusalError(f"task {task.id!r} {what} and has no {keys[0]!r}", _INSTEAD.get(task.kind, _OUTPUTS))
+        known = None if is_list or keys[:1] != ["outputs"] else task.outputs
+        for name in keys[1:2]:
+            if known is not None and name not in known and name not in scope.MAP_METHODS:
+                raise RefusalError(f"task {task.id!r} has no output {name!r}", proposal(name, known, noun="it has"))
+
+    def _is_inside(self, position: int | None, other: int) -> bool:
+        return position is not None and self.lookup.is_within(position, other)
 
     def _check_before(self, other: int, view: View) -> None:
         """Refuse a task that may not have ended yet. Raise RefusalError."""
@@ -180,7 +207,17 @@ class Checker:
             raise RefusalError(
                 f"task {own.id!r} is part of {task.id!r}, which has not ended yet", "look at a task before it"
             )
+        condition = lookup.branches_off(position, other)
+        if condition is not None:
+            raise RefusalError(
+                f"task {task.id!r} stands in the other branch of {entries[condition].id!r}, of which one alone runs",
+                "look at a task before the condition, or at this one after it",
+            )
         if not self.order.is_before(other, position):
+            if self.order.is_before(position, other):
+                raise RefusalError(
+                    f"task {task.id!r} comes after this one, which looks at it", "look at a task before it"
+                )
             name = task.name if own.place.parent == task.place.parent else task.id
             raise RefusalError(
                 f"task {task.id!r} may not have run yet: this one does not wait for it", f"add {name} to depends_on"

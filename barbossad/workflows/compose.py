@@ -73,13 +73,24 @@ def _template(source: TemplateSource) -> TemplateDefinition:
 
 def _tasks(file: Checked) -> Iterator[TaskDefinition]:
     everywhere = {**secret_names.all_of(file.source), **secret_names.all_of(file.source.defaults)}
+    priorities: list[int] = []
     for position, entry in enumerate(file.tasks):
+        assert entry.source is not None
+        around = file.source.priority or 0 if entry.place.parent is None else priorities[entry.place.parent]
+        priorities.append(around if entry.source.priority is None else entry.source.priority)
         depends_on = tuple(TaskId(file.tasks[other].id) for other in file.dependencies[position])
-        yield _task(file, entry, depends_on, everywhere, is_read=position in file.stdout_of)
+        is_read = position in file.stdout_of
+        yield _task(file, entry, depends_on, everywhere, priority=priorities[position], is_read=is_read)
 
 
 def _task(
-    file: Checked, entry: Entry, depends_on: tuple[TaskId, ...], secrets: Mapping[str, SecretName], *, is_read: bool
+    file: Checked,
+    entry: Entry,
+    depends_on: tuple[TaskId, ...],
+    secrets: Mapping[str, SecretName],
+    *,
+    priority: int,
+    is_read: bool,
 ) -> TaskDefinition:
     source, defaults, kind = entry.source, file.source.defaults, entry.kind
     assert source is not None
@@ -120,7 +131,7 @@ def _task(
         creates=tuple(source.creates or ()),
         unless=source.unless,
         locks=tuple(source.lock or ()),
-        priority=file.source.priority or 0 if source.priority is None else source.priority,
+        priority=priority,
         warn_after_seconds=source.warn_after,
         is_json_output=source.output == "json",
         keeps_stdout=is_process and (is_read or source.output == "json"),

@@ -37,6 +37,10 @@ class TaskType(Protocol):
         """Whether a task that was interrupted somewhere in its work can be begun again without harm."""
 
     @property
+    def Outputs(self) -> type[BaseModel] | None:  # noqa: N802 (a class)
+        """The model of what it outputs, if it declares that."""
+
+    @property
     def is_worker(self) -> bool:
         """Whether it reports what it did, and is no program of the author's own."""
 

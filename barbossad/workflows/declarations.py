@@ -76,7 +76,8 @@ def declare(name: str, source: ParamSource, report: Report, *, what: str = "para
                f"choose another name, such as {'my_' + name.lower().strip('_')!r}")  # fmt: skip
     if source.type == "secret":
         refuse("type", f"{what}s of type secret are not available in this version",
-               "keep the secret in a file that only the task's user may read")  # fmt: skip
+               "keep the secret in a file that only the task's user may read" if what == "param" else
+               "keep it as a secret of the daemon, which a task names under secrets")  # fmt: skip
         return None
     _check_bounds(source, refuse)
     if not complete:

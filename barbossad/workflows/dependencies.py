@@ -90,23 +90,13 @@ class _Resolver:
                 f"task {waited_for.id!r} runs once for each item of {entries[loop].id!r}",
                 f"wait for all of them: depends_on: [{entries[loop].id}]",
             )
-        self._check_branch(position, other)
-
-    def _check_branch(self, position: int, other: int) -> None:
-        entries, lookup = self.lookup.entries, self.lookup
-        if entries[other].place.parent is None:
-            return
-        own = {
-            entries[step].place.parent: entries[step].place.branch for step in (position, *lookup.ancestors(position))
-        }
-        for step in (other, *lookup.ancestors(other)):
-            place = entries[step].place
-            if place.parent is not None and place.branch != own.get(place.parent, place.branch):
-                condition = entries[place.parent].id
-                raise RefusalError(
-                    f"task {entries[other].id!r} stands in the other branch of {condition!r}, of which one alone runs",
-                    f"wait for it after the condition: there, depends_on: [{condition}]",
-                )
+        condition = lookup.branches_off(position, other)
+        if condition is not None:
+            name = entries[condition].id
+            raise RefusalError(
+                f"task {waited_for.id!r} stands in the other branch of {name!r}, of which one alone runs",
+                f"wait for it after the condition: there, depends_on: [{name}]",
+            )
 
     def refuse_circles(self, order: Order) -> None:
         """Refuse tasks that wait for each other."""

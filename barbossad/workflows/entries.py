@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from barbossad.document import Document, Path
 from barbossad.errors import Fault
-from barbossad.model.definition import ParamDefinition
 from barbossad.model.flow import Branch, Section, TaskKind
 from barbossad.model.names import TASK_ID
 from barbossad.validation import faults_of, kind_of, shown, validate
@@ -46,6 +45,9 @@ class Place:
     """Whether it waits for the one before it in its list, unless it says what it waits for."""
 
     depth: int = 0
+    is_nameless: bool = False
+    """Whether no other task can mean it: the one task of a rollback, whose id is its task's."""
+
     is_in_loop: bool = False
     """Whether a group that it stands in has a for_each."""
 
@@ -83,6 +85,9 @@ class Entry:
     params: Any = None
     shape: GroupShape = NO_SHAPE
     rendered: list[Rendered] = field(default_factory=list)
+    outputs: frozenset[str] | None = None
+    """The names of what it outputs, where they are known."""
+
     members: list[tuple[Path, object, Members]] = field(default_factory=list)
     """For a group: its lists, each with its place."""
 
@@ -111,11 +116,13 @@ class EntryReader:
             name = name or f"task-{number}"
             return Entry(path, line, place, name, place.prefix + name)
         common = {key: value for key, value in raw.items() if key in TASK_KEYS}
-        if "depends_on" in common and common["depends_on"] is None:
-            hint = "write [] to start at once, or remove the key to wait for the task before"
-            self._refuse((*path, "depends_on"), "'depends_on' has no value", hint)
-            del common["depends_on"]
-        source = validate(TaskSource, common, self._document, self._faults, at=path)
+        for key in [key for key, value in common.items() if value is None]:
+            hint = "write one after the colon, or remove the key"
+            if key == "depends_on":
+                hint = "write [] to start at once, or remove the key to wait for the task before"
+            self._refuse((*path, key), f"{key!r} has no value", hint)
+            del common[key]
+        source = validate(TaskSource, common, self._document, self._faults, at=path, hint_for=key_hint)
         task_type = self._type(path, raw)
         name = name or _name(raw, task_type, number)
         entry = Entry(path, line, place, name, place.prefix + name, raw, _dependencies(raw), source=source)
@@ -123,8 +130,10 @@ class EntryReader:
         entry.rendered.extend(_rendered(path, raw))
         if task_type is not None:
             entry.kind = self._task_types[task_type].kind
+            declared = self._task_types[task_type].Outputs
+            entry.outputs = frozenset(declared.model_fields) if declared else None
             self._params(entry, raw[task_type])
-            for key, message, hint in kinds.refused(self._task_types[task_type], raw, source, place.section):
+            for key, message, hint in kinds.refused(self._task_types[task_type], raw, place.section):
                 self._refuse((*path, key), message, hint)
         return entry
 
@@ -171,11 +180,12 @@ class EntryReader:
         rendered = {key: item for key, item in tree.items() if key not in literals}
         entry.rendered.extend(Rendered(below(key), item) for key, item in rendered.items())
         for key in form_fields(task_type.Params) & tree.keys():
-            self._form(below(key), tree[key])
+            declarations.declare_all(tree[key], below(key), self._document, self._faults, what="field")
         try:
             entry.params = task_type.Params.model_validate(tree)
         except ValidationError as error:
-            self._faults.extend(faults_of(error, self._document, task_type.Params, tree, place=place))
+            found = faults_of(error, self._document, task_type.Params, tree, place=place, hint_for=key_hint)
+            self._faults.extend(found)
         if is_group:
             entry.shape = entry.params.shape() if entry.params is not None else NO_SHAPE
             entry.params = None
@@ -183,9 +193,6 @@ class EntryReader:
             entry.members = [(below(key), tree[key], mark) for key, mark in lists.items() if key in tree]
         elif any(True for _ in leaves(rendered)):
             entry.params = Unrendered(tree)
-
-    def _form(self, path: Path, fields: object) -> list[ParamDefinition]:
-        return declarations.declare_all(fields, path, self._document, self._faults, what="field")
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> None:
         self._faults.append(self._document.fault(path, message, hint))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -13,7 +13,7 @@ from barbossad.units import Duration, PositiveDuration
 from barbossad.validation import RefusalError, kind_of, shown
 from barbossad.workflows.contract import IN_SHELL, refuse_expressions
 from barbossad.workflows.expressions import MARK
-from barbossad.workflows.part import Source
+from barbossad.workflows.part import Bare, Source
 
 MAX_ATTEMPTS: Final = 1000
 MAX_REPETITIONS: Final = 1_000_000
@@ -43,14 +43,18 @@ def _condition(value: Any) -> str:
         raise RefusalError(f"must be a condition, not {kind_of(value)}", _CONDITION_HINT)
     if MARK not in value:
         raise RefusalError(f"is text without an expression: {shown(value)}", _condition_hint(value))
-    outside = _EXPRESSION.sub(" ", value)
-    operator = _OPERATOR.search(outside)
+    is_lone = value.count(MARK) == 1 and value.strip().startswith(MARK) and value.strip().endswith("}}")
+    operator = None if is_lone else _OPERATOR.search(_EXPRESSION.sub(" ", value))
     if operator:
         raise RefusalError(
             f"has {operator[0]!r} outside the braces, where it is mere text: {shown(value)}",
-            "put the whole condition inside one pair of braces: {{ a == b }}",
+            f"put all of it inside one pair of braces: {_in_one_pair(value)}",
         )
     return value
+
+
+def _in_one_pair(text: str) -> str:
+    return f"{{{{ {' '.join(text.replace(MARK, ' ').replace('}}', ' ').split())[:80]} }}}}"
 
 
 def _condition_hint(text: str) -> str:
@@ -158,6 +162,24 @@ def _codes(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+Cause = Literal["failed", "timed_out", "interrupted"]
+_CAUSE: Final = {"enum": list(get_args(Cause))}
+_CODE: Final = {"type": "integer", "minimum": 1, "maximum": 255}
+
+Causes = Annotated[
+    list[Cause],
+    Field(min_length=1),
+    BeforeValidator(one_or_many),
+    WithJsonSchema({"anyOf": [_CAUSE, {"type": "array", "items": _CAUSE}]}),
+]
+ExitCodes = Annotated[
+    list[Annotated[int, Field(ge=1, le=255)]],
+    Field(min_length=1),
+    BeforeValidator(_codes),
+    WithJsonSchema({"anyOf": [_CODE, {"type": "array", "items": _CODE}]}),
+]
+
+
 class RetrySource(Source):
     """Whether and when a task is tried again."""
 
@@ -169,34 +191,17 @@ class RetrySource(Source):
         None, description="How the delay grows: not at all (the default), by itself each time, or twofold each time"
     )
     max_delay: PositiveDuration | None = Field(None, description="The longest delay")
-    jitter: Annotated[float, Field(ge=0, le=1, strict=False)] | None = Field(
+    jitter: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Which part of the delay chance may add or take away, 0 to 1"
     )
-    on: (
-        Annotated[
-            list[Literal["failed", "timed_out", "interrupted"]],
-            Field(min_length=1),
-            BeforeValidator(one_or_many),
-        ]
-        | None
-    ) = Field(None, description="After which ends it is tried again; [failed, timed_out] by default")
-    exit_codes: (
-        Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(min_length=1), BeforeValidator(_codes)] | None
-    ) = Field(None, description="Only after these exit codes; by default after any")
+    on: Causes | None = Field(None, description="After which ends it is tried again; [failed, timed_out] by default")
+    exit_codes: ExitCodes | None = Field(None, description="Only after these exit codes; by default after any")
     max_elapsed: PositiveDuration | None = Field(
         None, description="No attempt starts later than this after the first one did"
     )
 
 
-def _attempts(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return {"attempts": value}
-    if isinstance(value, dict | RetrySource) or value is None:
-        return value
-    raise RefusalError(f"must be the number of attempts or a map, not {kind_of(value)}", "write retry: 3")
-
-
-RetryKey = Annotated[RetrySource, BeforeValidator(_attempts)]
+RetryKey = Annotated[RetrySource, Bare("attempts", "the number of attempts", int)]
 """A map, or how many attempts there are."""
 
 
@@ -239,6 +244,13 @@ class RepeatSource(Source):
     def repeat(self) -> Repeat:
         """Return it as the engine reads it."""
         return Repeat(until=self.until, while_=self.while_, max_times=self.max, interval_seconds=self.interval)
+
+
+def check_map(value: Any) -> Any:
+    """Refuse a bare number in place of a map. Raise RefusalError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise RefusalError("must be a map, not a number", f"write {{limit: {value}}}")
+    return value
 
 
 class ConcurrencySource(Source):

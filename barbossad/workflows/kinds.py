@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from barbossad.model.flow import Section, TaskKind
 from barbossad.workflows.contract import TaskType
+from barbossad.workflows.source import TASK_KEYS, Defaults, TaskSource
 
 _ALL: Final = frozenset({"id", "description", "depends_on", "trigger", "when", "continue_on_error", "warn_after"})
 _LOOP: Final = frozenset({"for_each", "max_parallel", "fail_fast"})
@@ -48,14 +49,11 @@ def takes(kind: TaskKind, key: str) -> bool:
     return kind not in KEYS or key in KEYS[kind]
 
 
-def refused(
-    task_type: TaskType, raw: Mapping[str, Any], source: Any, section: Section
-) -> Iterator[tuple[str, str, str]]:
+def refused(task_type: TaskType, raw: Mapping[str, Any], section: Section) -> Iterator[tuple[str, str, str]]:
     """Yield the keys of a task that are of no use to it: the key, a sentence, a hint."""
     kind = task_type.kind
-    common = type(source).model_fields if source is not None else {}
     for key in raw:
-        if key != task_type.name and key in common and not takes(kind, key):
+        if key in TASK_KEYS and not takes(kind, key):
             yield key, f"{_WHAT[kind]} takes no {key!r}", _REMEDIES.get((kind, key), _ELSEWHERE[kind])
     if "for_each" not in raw:
         for key in ("max_parallel", "fail_fast"):
@@ -69,16 +67,16 @@ def refused(
 
 
 def contradictions(
-    raw: Mapping[str, Any], source: Any, workflow: Mapping[str, Any], defaults: Any
+    raw: Mapping[str, Any], source: TaskSource, workflow: Mapping[str, Any], defaults: Defaults
 ) -> Iterator[tuple[str, str, str]]:
     """Yield what a task says that goes against itself, the workflow or the defaults: the key, a sentence, a hint."""
     held = workflow.get("lock")
     held = [held] if isinstance(held, str) else held if isinstance(held, list) else []
-    for name in source.lock or ():
-        if name in held:
+    for lock in source.lock or ():
+        if lock in held:
             yield (
                 "lock",
-                f"the lock {name!r} is held by the whole run, so that this task would wait for ever",
+                f"the lock {lock!r} is held by the whole run, so that this task would wait for ever",
                 "remove it here, or from the workflow",
             )
     attempts = (source.retry and source.retry.attempts) or (defaults.retry and defaults.retry.attempts)

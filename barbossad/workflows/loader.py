@@ -78,7 +78,7 @@ class _Reading:
         value = self.document.value
         if self.faults and not self.document.is_complete:
             return None
-        source = validate(WorkflowSource, self._known(value), self.document, self.faults)
+        source = validate(WorkflowSource, self._known(value), self.document, self.faults, hint_for=key_hint)
         if not isinstance(value, dict):
             return None
         declared = declarations.declare_all(value.get("params"), ("params",), self.document, self.faults)
@@ -112,6 +112,10 @@ class _Reading:
         for key in value:
             if key not in known:
                 self._refuse_key((key,), LATER_IN_WORKFLOW, known)
+        for key in [key for key in kept if kept[key] is None and not WorkflowSource.model_fields[key].is_required()]:
+            hint = "write one after the colon, or remove the key"
+            self.faults.append(self.document.fault((key,), f"{key!r} has no value", hint))
+            del kept[key]
         if isinstance(value.get("defaults"), dict):
             known = set(Defaults.model_fields)
             kept["defaults"] = {key: item for key, item in value["defaults"].items() if key in known}

@@ -24,7 +24,8 @@ class Lookup:
         self._names: dict[Home, dict[str, int]] = {}
         self._ids: dict[str, int] = {}
         for position, entry in enumerate(entries):
-            self._names.setdefault(home_of(entry.place), {}).setdefault(entry.name, position)
+            if not entry.place.is_nameless:
+                self._names.setdefault(home_of(entry.place), {}).setdefault(entry.name, position)
             self._ids.setdefault(entry.id, position)
 
     def by_id(self, task_id: str) -> int | None:
@@ -74,6 +75,21 @@ class Lookup:
     def is_within(self, position: int, group: int) -> bool:
         """Say whether a task stands in a group, at any depth."""
         return group < position < group + self.entries[group].size
+
+    def branches_off(self, position: int, other: int) -> int | None:
+        """Return the condition of which ``other`` stands in another branch than ``position``."""
+        if self.entries[other].place.parent is None:
+            return None
+        own = {self.entries[step].place.parent: self.entries[step].place.branch for step in self._upward(position)}
+        for step in self._upward(other):
+            place = self.entries[step].place
+            if place.parent is not None and place.branch != own.get(place.parent, place.branch):
+                return place.parent
+        return None
+
+    def _upward(self, position: int) -> Iterator[int]:
+        yield position
+        yield from self.ancestors(position)
 
     def is_cut_off(self, position: int, other: int) -> int | None:
         """Return the group with ``for_each`` that ``other`` stands in and ``position`` does not."""

@@ -35,12 +35,14 @@ class Order:
         return node >= len(self.dependencies) or following in self._ends
 
     def is_before(self, other: int, position: int) -> bool:
-        """Say whether ``other`` has ended when ``position`` begins. No circle may be in the graph."""
+        """Say whether ``other`` has ended when ``position`` begins; of a task in a circle, or after one, say yes."""
         waited_for = self.dependencies[position]
         if len(waited_for) <= 100 and other in waited_for:
             return True
         if not self._ancestors:
             self._ancestors = graph.ancestors(self.edges)
+            for node in set(range(len(self.edges))).difference(graph.in_order(self.edges)):
+                self._ancestors[node] = -1  # the circle is told of; what follows from it is not
         return bool(self._ancestors[position] >> self._ends.get(other, other) & 1)
 
 

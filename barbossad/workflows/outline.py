@@ -68,7 +68,7 @@ class _Outline:
         """Add the tasks that take a task back, if it has some."""
         task = self.entries[position]
         raw = task.raw.get("rollback")
-        if "rollback" not in task.raw or task.place.section is not Section.MAIN:
+        if raw is None or task.place.section is not Section.MAIN:
             return
         path = (*task.path, "rollback")
         place = Place(section=Section.ROLLBACK, prefix=f"rollback.{task.id}.", rolls_back=position)
@@ -80,11 +80,10 @@ class _Outline:
             if "id" in raw:
                 message = f"the one task of a rollback is called rollback.{task.id}"
                 self._refuse((*path, "id"), message, "remove the id, or write a list of tasks")
-            self._add(self.reader.read(path, raw, replace(place, prefix="rollback."), 1, name=task.id))
+            place = replace(place, prefix="rollback.", is_nameless=True)
+            self._add(self.reader.read(path, raw, place, 1, name=task.id))
         else:
-            what = f"must be a task or a list of tasks, not {kind_of(raw)}"
-            if not raw and isinstance(raw, list | None):
-                what = "has no value" if raw is None else "must not be empty"
+            what = "must not be empty" if raw == [] else f"must be a task or a list of tasks, not {kind_of(raw)}"
             self._refuse(path, f"'rollback' {what}", "write a type and its value, such as {shell: rm -f /tmp/x}")
 
     def _add(self, entry: Entry) -> None:

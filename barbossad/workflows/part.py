@@ -19,11 +19,13 @@ class Source(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """Marks a model that may be written as one word, which then stands for its field ``field``."""
+    """Marks a model that may be written as one word or number, which then stands for its field ``field``."""
 
     field: str
     words: str
     """What is expected there, for a message: ``the name of a user``."""
+
+    kind: type = str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Fill in the map that a bare word stands for, before the model sees it."""
@@ -38,7 +40,7 @@ class Bare:
         return {"anyOf": [{key: word[key] for key in word if key not in {"default", "title"}}, model]}
 
     def _filled(self, value: Any) -> Any:
-        if isinstance(value, str):
+        if isinstance(value, self.kind) and not isinstance(value, bool):
             return {self.field: value}
         if isinstance(value, dict | BaseModel) or value is None:
             return value

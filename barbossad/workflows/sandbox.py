@@ -23,6 +23,7 @@ from jinja2.visitor import NodeTransformer
 
 from barbossad.validation import nearest
 from barbossad.variables import text_of
+from barbossad.workflows.scope import MAP_METHODS
 
 MAX_RANGE: Final = 10_000
 MAX_RESULT_CHARACTERS: Final = 1024 * 1024
@@ -43,7 +44,6 @@ TEXT_METHODS: Final = frozenset(
         *("rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "title", "upper"),
     }
 )
-MAP_METHODS: Final = frozenset({"get", "items", "keys", "values"})
 
 
 class Missing(StrictUndefined):

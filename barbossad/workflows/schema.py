@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from barbossad.model.flow import TaskKind
 from barbossad.validation import kind_of
-from barbossad.workflows.contract import TaskType, literal_fields
+from barbossad.workflows.contract import TaskType, form_fields, literal_fields, member_fields
+from barbossad.workflows.outline import HOOKS
 from barbossad.workflows.source import ParamSource, TaskSource, WorkflowSource
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -25,7 +27,8 @@ def json_schema(task_types: Mapping[str, TaskType]) -> Schema:
     definitions: Schema = {}
     workflow = _of(WorkflowSource, definitions)
     workflow["properties"]["params"]["additionalProperties"] = _reference("Param")
-    workflow["properties"]["tasks"]["items"] = _reference("Task")
+    for key in ("tasks", *HOOKS):
+        workflow["properties"][key]["items"] = _reference("Task")
     definitions["Param"] = _of(ParamSource, definitions)
     definitions["Task"] = _task(task_types, definitions)
     return {"$schema": DIALECT, **workflow, "title": "Barbossa workflow", "$defs": definitions}
@@ -34,6 +37,8 @@ def json_schema(task_types: Mapping[str, TaskType]) -> Schema:
 def _task(task_types: Mapping[str, TaskType], definitions: Schema) -> Schema:
     """Return the schema of a task: the keys of all, and exactly one that names a type."""
     task = _of(TaskSource, definitions)
+    rollback = task["properties"]["rollback"]
+    rollback["anyOf"] = [_reference("Task"), {"type": "array", "items": _reference("Task"), "minItems": 1}]
     for name, task_type in sorted(task_types.items()):
         definitions[f"type_{name}"] = _params(task_type, definitions)
         task["properties"][name] = _reference(f"type_{name}")
@@ -44,9 +49,13 @@ def _task(task_types: Mapping[str, TaskType], definitions: Schema) -> Schema:
 def _params(task_type: TaskType, definitions: Schema) -> Schema:
     """Return the schema of what stands under a type's key: a map, or one of its bare values."""
     schema = _of(task_type.Params, definitions)
-    code = literal_fields(task_type.Params)
+    literals = literal_fields(task_type.Params)
+    for name in member_fields(task_type.Params):
+        schema["properties"][name]["items"] = _reference("Task")
+    for name in form_fields(task_type.Params):
+        schema["properties"][name]["additionalProperties"] = _reference("Param")
     for name, field in schema["properties"].items():
-        if name not in code and not _takes_any_text(field):
+        if name not in literals and task_type.kind is not TaskKind.GROUP and not _takes_any_text(field):
             description = field.pop("description", "")
             schema["properties"][name] = {"anyOf": [dict(field), dict(EXPRESSION)], "description": description}
     kinds = {kind_of(kind()): field for kind, field in task_type.bare.items()}
@@ -57,7 +66,8 @@ def _params(task_type: TaskType, definitions: Schema) -> Schema:
 def _bare(field: Schema, kind: str) -> Schema:
     """Return the schema of a field for a value of one kind, where it stands bare."""
     wanted = {"text": "string", "a list": "array", "a number": "number"}.get(kind, "object")
-    return {"type": wanted, "description": field.get("description", "")}
+    items = {"items": field["items"]} if wanted == "array" and "items" in field else {}
+    return {"type": wanted, "description": field.get("description", ""), **items}
 
 
 def _takes_any_text(field: Schema) -> bool:

@@ -12,6 +12,9 @@ ROOTS: Final = frozenset({"params", "env", "tasks", "run", "workflow", "host"})
 LOOP_ROOTS: Final = frozenset({"item", "loop"})
 """Names that there are in a task with ``for_each``, and in the members of a group with it."""
 
+MAP_METHODS: Final = frozenset({"get", "items", "keys", "values"})
+"""What an expression may call of a map, beside its keys."""
+
 FUNCTIONS: Final = frozenset({"range"})
 
 FIELDS: Final[Mapping[str, frozenset[str]]] = {

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from barbossad.document import Path
+from barbossad.model.flow import TaskKind
 from barbossad.model.names import SECRET_NAME, SecretName
 
 _LONE: Final = re.compile(
@@ -40,7 +41,7 @@ def without(env: Mapping[str, str]) -> dict[str, str]:
     return {variable: text for variable, text in env.items() if lone(text) is None}
 
 
-def refusal(text: str, path: Path) -> tuple[str, str]:
+def refusal(text: str, path: Path, kind: TaskKind) -> tuple[str, str]:
     """Return what is wrong with an expression that looks at secrets where none may go, and the way to mend it."""
     name = re.search(r"secrets\.([a-z0-9][a-z0-9_-]*)", text)
     written = f"{{{{ secrets.{name[1] if name else 'NAME'} }}}}"
@@ -49,10 +50,13 @@ def refusal(text: str, path: Path) -> tuple[str, str]:
             "a secret is never put together with other text",
             f'write {path[-1]}: "{written}" alone, and put it together in the task',
         )
-    return (
-        "a secret goes to an environment variable alone",
-        f'write env: {{VALUE: "{written}"}} at the task, which finds it in its variable VALUE',
-    )
+    remedy = {
+        TaskKind.CALL: "name it in the workflow that this task runs, under secrets",
+        TaskKind.APPROVAL: "remove it: who is asked would read it",
+        TaskKind.GROUP: f'write env: {{VALUE: "{written}"}} at the task in the group that needs it',
+        TaskKind.PROCESS: f'write env: {{VALUE: "{written}"}} at the task, which finds it in its variable VALUE',
+    }
+    return "a secret goes to an environment variable alone", remedy[kind]
 
 
 def all_of(holder: Any) -> dict[str, SecretName]:

@@ -25,6 +25,7 @@ from barbossad.workflows.flow_keys import (
     RepeatSource,
     RetryKey,
     TriggerName,
+    check_map,
     distinct,
     one_or_many,
 )
@@ -184,7 +185,8 @@ class TaskSource(Confined):
         None, description="Names of which each is held by one at a time, over all workflows; it waits for them"
     )
     priority: Priority | None = Field(
-        None, description="Of tasks that wait for a slot or a lock the highest goes first; 0 by default"
+        None,
+        description="Of tasks that wait for a slot or a lock the highest goes first; by default as the workflow's",
     )
     output: Literal["json"] | None = Field(None, description="json: its outputs are what it prints, one JSON object")
     rollback: Any = Field(None, description="Tasks that take back what it did, run if the run does not succeed")
@@ -228,7 +230,9 @@ class WorkflowSource(Source):
     warn_after: PositiveDuration | None = Field(
         None, description="When a run has taken this long it is told of, and goes on"
     )
-    concurrency: ConcurrencySource | None = Field(None, description="How many of its runs may go on at once")
+    concurrency: Annotated[ConcurrencySource, BeforeValidator(check_map)] | None = Field(
+        None, description="How many of its runs may go on at once"
+    )
     lock: Locks | None = Field(
         None, description="Names of which each is held by one at a time, over all workflows; a run waits for them"
     )

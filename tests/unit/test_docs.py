@@ -31,15 +31,15 @@ def loader() -> Loader:
     return Loader(tasks.discover().types)
 
 
-@pytest.mark.parametrize(("page", "block"), blocks())
-def test_examples_load(page: str, block: str, loader: Loader) -> None:
+def workflows_of_the_pages() -> list[tuple[str, str]]:
+    """Return every example of the pages as a whole workflow, with the page's name."""
+    head = "name: example\nparams: {target: {type: path}, keep_days: {type: integer}}\ntasks:\n"
+    return [(page, block if isinstance(parse(block).value, dict) else head + block) for page, block in blocks()]
+
+
+@pytest.mark.parametrize(("page", "text"), workflows_of_the_pages())
+def test_examples_load(page: str, text: str, loader: Loader) -> None:
     """Every YAML example of the pages is a workflow, or a task of one, that the loader takes as it stands."""
-    value = parse(block).value
-    text = (
-        block
-        if isinstance(value, dict)
-        else "name: example\nparams: {target: {type: path}, keep_days: {type: integer}}\ntasks:\n" + block
-    )
     assert [str(fault) for fault in loader.check(text)] == []
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from barbossad.model.flow import ApprovalRequest, CallRequest, TaskKind
+from barbossad.model.names import WorkflowName
 from barbossad.tasks import _registry
-from barbossad.tasks._api import TaskContext
+from barbossad.tasks._api import TaskContext, TaskError
 from barbossad.tasks._job import Job
 from barbossad.tasks._registry import TaskTypeError, type_of
 from barbossad.tasks._types import TaskType
@@ -146,6 +148,9 @@ def test_every_public_file_of_the_folder_is_a_type(types: dict[str, TaskType]) -
         ("BARE = {str: 'nam'}", "BARE names a param"),
         ("REPEATABLE = 'yes'", "neither True nor False"),
         ("from pydantic import BaseModel\nclass Params(BaseModel): pass", "allow unknown keys"),
+        ("KIND = 'group'", "its KIND is no TaskKind"),
+        ("from barbossad.model.flow import TaskKind\nKIND = TaskKind.GROUP", "which only types of Barbossa's own"),
+        ("from barbossad.model.flow import TaskKind\nKIND = TaskKind.CALL", "which only types of Barbossa's own"),
         ("class Params(TaskParams):\n    x: int = 1", "'x' has no description"),
     ],
 )
@@ -180,3 +185,44 @@ def test_a_type_may_be_a_coroutine(package: Path) -> None:
     job = Job.decode(script)
     assert (job.module, job.params) == ("elsewhere_run", {"name": "x"})
     assert str(package) in job.search_path
+
+
+def test_what_is_no_process_has_no_command() -> None:
+    """Groups, calls and approvals are the engine's own; their params are what it needs."""
+    types_ = _registry.load()
+    kinds = {name: found.kind.value for name, found in types_.items() if found.kind is not TaskKind.PROCESS}
+    assert kinds == {"parallel": "group", "condition": "group", "workflow": "call", "approval": "approval"}
+    for name in kinds:
+        with pytest.raises(TypeError, match="is no process"):
+            types_[name].command(context(types_[name]), None)
+
+
+def test_requests_are_rendered() -> None:
+    """What is asked of a person, and of another workflow, is known once expressions are rendered."""
+    types_ = _registry.load()
+    text = (
+        HEAD
+        + """tasks:
+  - workflow: {name: other, params: {who: "{{ params.who }}", n: "{{ params.n }}"}}
+  - approval: {message: "Greet {{ params.who }}?", users: "{{ params.who }}", deadline: "{{ params.n }}m",
+               form: {minutes: {type: integer, default: 5, maximum: 9}}}
+  - approval: Sure?
+"""
+    )
+    call, approval, plain = Loader(types_).load(text).tasks
+    request = types_["workflow"].resolve(context(types_["workflow"]), call.params).request()
+    assert request == CallRequest(workflow=WorkflowName("other"), params={"who": "you", "n": 2})
+    asked = types_["approval"].resolve(context(types_["approval"]), approval.params).request()
+    assert (asked.message, asked.users, asked.groups, asked.deadline_seconds) == ("Greet you?", ("you",), (), 120.0)
+    ((field,),) = [asked.form]
+    assert (field.name, field.type, field.default, field.maximum) == ("minutes", "integer", 5, 9)
+    simple = types_["approval"].resolve(context(types_["approval"]), plain.params).request()
+    assert simple == ApprovalRequest(message="Sure?")
+
+
+def test_a_request_is_validated_when_it_is_rendered() -> None:
+    """A name that an expression gives is held against what names are."""
+    types_ = _registry.load()
+    task = Loader(types_).load(HEAD + "tasks: [{workflow: 'x {{ params.who }}'}]").tasks[0]
+    with pytest.raises(TaskError, match="is no name of a workflow: 'x you'"):
+        types_["workflow"].resolve(context(types_["workflow"]), task.params)

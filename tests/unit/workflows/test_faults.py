@@ -24,7 +24,7 @@ def test_broken_file_is_explained(case: str, loader: Loader) -> None:
 
 def test_there_are_enough_cases() -> None:
     """The collection keeps its breadth, and no expectation is empty."""
-    assert len(CASES) >= 40
+    assert len(CASES) >= 75
     assert all((FOLDER / f"{case}.expected").read_text().strip() for case in CASES)
 
 

@@ -40,6 +40,24 @@ tasks:
     shell: {script: make, shell: /bin/bash, stop_on_error: false}
 """
 
+MORE = """\
+on_failure: [{parallel: [{shell: x}, {shell: y, depends_on: shell-1}]}]
+concurrency: {limit: 2, policy: skip}
+outputs: {size: "{{ tasks.dump.outputs.size }}"}
+tasks:
+  - id: dump
+    shell: pg_dump shop
+    retry: {attempts: 3, delay: 5s, on: [failed], exit_codes: [1, 75]}
+    rollback: [{shell: undo}, {shell: [undo, "{{ tasks.dump.status }}"]}]
+  - id: sides
+    parallel:
+      max_parallel: 2
+      tasks:
+        - {id: a, shell: [x, "{{ item }}"], for_each: [1, 2], max_parallel: 2}
+        - {id: b, condition: {if: "{{ tasks.dump.status == 'x' }}", then: [{shell: a}], else: [{workflow: other}]}}
+  - {approval: {message: "{{ tasks.sides.a.outputs }}?", form: {n: {type: integer}}}, when: "{{ 1 > 0 }}"}
+"""
+
 
 def test_a_whole_file_is_read(loader: Loader) -> None:
     """Every key ends up in the definition; what a task does not say comes from the defaults."""
@@ -107,6 +125,28 @@ def test_faults_are_counted_past_a_limit(loader: Loader) -> None:
     assert faults[-1].message == f"and {9_000 - MAX_FAULTS} more faults"
 
 
+def test_many_edges_are_read_in_their_number(loader: Loader) -> None:
+    """A fan-out of 10,000 that comes together again, and 100,000 dependencies, take seconds."""
+    fan = "name: a\ntasks:\n  - {id: a, shell: x}\n"
+    fan += "".join(f"  - {{id: t{n}, shell: x, depends_on: a}}\n" for n in range(9_998))
+    fan += "  - {id: z, shell: x, depends_on: [" + ",".join(f"t{n}" for n in range(9_998)) + "]}\n"
+    names = [[f"t{other}" for other in range(max(0, number - 10), number)] for number in range(10_000)]
+    lines = [f"  - {{id: t{n}, shell: x, depends_on: [{','.join(found)}]}}\n" for n, found in enumerate(names)]
+    started = time.process_time()
+    assert loader.load(fan).dependency_counts[-1] == 9_998
+    assert sum(loader.load("name: a\ntasks:\n" + "".join(lines)).dependency_counts) == 99_945
+    assert time.process_time() - started < 20
+
+
+def test_members_and_rollbacks_are_read_in_their_number(loader: Loader) -> None:
+    """Groups and what follows them cost no more than tasks: 15,000 of them take seconds."""
+    group = "{parallel: [{id: x, shell: a, rollback: {shell: b}}, {shell: [c, '{{ tasks.x.stdout }}'], depends_on: x}]}"
+    text = "name: a\ntasks:\n" + f"  - {group}\n" * 3_750
+    started = time.process_time()
+    assert len(loader.load(text).tasks) == 15_000
+    assert time.process_time() - started < 20
+
+
 def test_too_many_tasks_are_refused(loader: Loader) -> None:
     """The number of tasks is bounded."""
     (fault,) = loader.check("name: a\ntasks:\n" + "  - shell: x\n" * 10_001)
@@ -147,6 +187,21 @@ HOSTILE = {
     "open braces": "  - shell: ['" + "{{" * 30_000 + "']\n",
     "circles": "".join(f"  - {{id: t{n}, shell: x, depends_on: [t{n ^ 1}]}}\n" for n in range(9_000)),
     "nesting": "  - " + "[" * 300_000,
+    "taken names": "  - parallel: [" + "{id: x, shell: a}," * 9_000 + "]\n",
+    "names of both branches": "  - condition: {if: true, then: ["
+    + "{id: x, shell: a}," * 4_000
+    + "], else: ["
+    + "{id: x, shell: a}," * 4_000
+    + "]}\n",
+    "circles in groups": "".join(
+        f"  - {{id: t{n}, parallel: [{{shell: x}}], depends_on: [t{n ^ 1}]}}\n" for n in range(9_000)
+    ),
+    "unknown members": "".join(f"  - shell: [a, '{{{{ tasks.t.m{n} }}}}']\n" for n in range(9_000)),
+    "dashes": "  - shell: ['{{ tasks" + ".a-b" * 900 + " }}']\n",
+    "dots": "  - shell: ['{{ tasks." + "a" * 3_900 + " }}']\n" * 20,
+    "braces in conditions": "  - {shell: a, when: '" + "{{ }} == " * 7_000 + "'}\n",
+    "secrets": "  - {shell: a, env: {" + "".join(f"A{n}: '{{{{ secrets.a }}}}', " for n in range(20_000)) + "}}\n",
+    "names twice": "  - {shell: a, depends_on: [" + "a," * 100_000 + "]}\n",
 }
 
 
@@ -162,6 +217,14 @@ PIECES = (
     *("name: a\n", "tasks:\n", "  - shell: make\n", "  - {id: a, depends_on: [a, b], python: x}\n", "params:\n"),
     *("  p: {type: integer, default: x}\n", "{{ params.p }}", "{{", "}}", "[", "]", "{", "}", "- ", ": ", "\n", "  "),
     *("!!python/object:os.system", "&a", "*a", "<<", "null", "~", "1e999", "0x", "'", '"', "|", ">", "\t", "\0", "#"),
+    *(
+        "parallel: [",
+        "condition: {if: true, then: [",
+        "on_exit: [",
+        "rollback: {shell: x}",
+        "for_each: [1]",
+        "tasks.a.b",
+    ),
     *("defaults: {env: {A: [1]}}\n", "env: ", "timeout: ", "labels: ", "template: ", "? ", "é", "\ud800", "%", "---\n"),
 )
 
@@ -176,7 +239,7 @@ def test_garbage_is_answered_with_faults_never_with_a_crash(loader: Loader) -> N
 def test_a_damaged_file_is_answered_with_faults_never_with_a_crash(loader: Loader) -> None:
     """A good file with characters changed, lost or doubled is a definition or faults."""
     for _ in range(1_000):
-        text = FULL
+        text = random.choice((FULL, FULL.partition("tasks:")[0] + MORE))
         for _ in range(random.randint(1, 4)):
             place = random.randrange(len(text))
             piece = random.choice((*PIECES, *string.punctuation, ""))
@@ -206,6 +269,26 @@ def test_any_shape_under_any_key_is_answered(loader: Loader, values: str) -> Non
     common = ("id", "depends_on", "env", "timeout", "grace", "working_dir", "shell", "python", "description")
     for key in (*common, *confined):
         _answered(loader, f"name: a\ntasks: [{{{'' if key == 'shell' else 'shell: make, '}{key}: {values}}}]")
+    flow = ("trigger", "when", "for_each", "max_parallel", "fail_fast", "creates", "unless", "warn_after", "retry")
+    more = ("repeat", "expect", "continue_on_error", "lock", "priority", "output", "rollback")
+    types = ("parallel", "condition", "workflow", "approval")
+    for key in (*flow, *more):
+        _answered(loader, f"name: a\ntasks: [{{shell: make, {key}: {values}}}]")
+    for key in types:
+        _answered(loader, f"name: a\ntasks: [{{{key}: {values}}}]")
+    for key in ("concurrency", "lock", "priority", "warn_after", "outputs", "on_success", "on_failure", "on_cancel"):
+        _answered(loader, f"name: a\ntasks: [{{shell: make}}]\n{key}: {values}")
+    for whole, keys in {
+        "retry": ("attempts", "delay", "backoff", "max_delay", "jitter", "on", "exit_codes", "max_elapsed"),
+        "repeat": ("until", "while", "max", "interval"),
+        "parallel": ("tasks", "max_parallel", "fail_fast"),
+        "condition": ("if", "then", "else"),
+        "workflow": ("name", "params"),
+        "approval": ("message", "users", "groups", "deadline", "form"),
+    }.items():
+        for key in keys:
+            rest = "" if whole in types else "shell: make, "
+            _answered(loader, f"name: a\ntasks: [{{{rest}{whole}: {{{key}: {values}}}}}]")
     for key in ("type", "default", "choices", "pattern", "minimum", "min_length"):
         _answered(loader, f"name: a\nparams: {{p: {{type: string, {key}: {values}}}}}\ntasks: [{{shell: make}}]")
         _answered(loader, f"name: a\nparams: {{p: {values}}}\ntasks: [{{shell: make}}]")

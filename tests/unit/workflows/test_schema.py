@@ -5,12 +5,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 
+from barbossad.document import parse
 from barbossad.tasks import _registry
 from barbossad.units import DURATION_HINT
+from barbossad.workflows.flow_keys import ConcurrencySource, RepeatSource, RetrySource
 from barbossad.workflows.schema import json_schema
 from barbossad.workflows.source import Defaults, ParamSource, TaskSource, WorkflowSource
+from tests.unit.test_docs import workflows_of_the_pages
 
 SCHEMA = json_schema(_registry.load())
 
@@ -39,11 +43,14 @@ def test_every_reference_leads_somewhere() -> None:
         (SCHEMA, WorkflowSource),
         (SCHEMA["$defs"]["Param"], ParamSource),
         (SCHEMA["$defs"]["Defaults"], Defaults),
+        (SCHEMA["$defs"]["RetrySource"], RetrySource),
+        (SCHEMA["$defs"]["RepeatSource"], RepeatSource),
+        (SCHEMA["$defs"]["ConcurrencySource"], ConcurrencySource),
     ],
 )
 def test_the_keys_are_those_of_the_models(schema: dict[str, Any], model: Any) -> None:
     """An editor knows the keys that the loader knows, each described, and no others."""
-    assert schema["properties"].keys() == model.model_fields.keys()
+    assert schema["properties"].keys() == {field.alias or name for name, field in model.model_fields.items()}
     assert schema["additionalProperties"] is False
     assert all(field.get("description") for field in schema["properties"].values())
 
@@ -74,3 +81,42 @@ def test_patterns_are_those_of_the_loader() -> None:
         assert re.search(duration["pattern"], example)
     assert not re.search(duration["pattern"], "soon")
     assert re.search(SCHEMA["properties"]["name"]["pattern"], "nightly-backup")
+
+
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def test_the_schema_is_one() -> None:
+    """It keeps to its dialect."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize(("page", "text"), workflows_of_the_pages())
+def test_examples_are_valid(page: str, text: str) -> None:
+    """What the loader takes an editor does not mark: every example of every page and task type."""
+    assert [error.message for error in VALIDATOR.iter_errors(parse(text).value)] == []
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "{}",
+        "{shell: a, python: b}",
+        "{shell: a, retry: many}",
+        "{shell: a, retry: {on: failed, tries: 2}}",
+        "{shell: a, when: params.x}",
+        "{shell: a, for_each: []}",
+        "{shell: a, trigger: sometimes}",
+        "{shell: a, rollback: undo}",
+        "{parallel: [{shel: a}]}",
+        "{parallel: {tasks: [{shell: a, lock: 5}]}}",
+        "{condition: {then: [{shell: a}]}}",
+        "{approval: {message: a, form: {x: {type: int}}}}",
+        "{workflow: {params: {}}}",
+    ],
+)
+def test_an_editor_marks_what_is_wrong(task: str) -> None:
+    """Also in groups, rollbacks and forms."""
+    value = parse(f"name: a\ntasks: [{task}]").value
+    assert not VALIDATOR.is_valid(value)
+    assert not VALIDATOR.is_valid({**value, "tasks": [{"shell": "a"}], "on_exit": value["tasks"]})
