@@ -94,7 +94,8 @@ class Cell:
     def is_done(self) -> bool:
         """Whether its work is done: it succeeded, or found that it was done already (``creates``, ``unless``)."""
         state = self.record.state
-        return state is TaskState.SUCCEEDED or (state is TaskState.SKIPPED and bool(self.attempts))
+        has_begun = bool(self.attempts) or self.record.started_at_ms is not None  # in an earlier run, where it was kept
+        return state is TaskState.SUCCEEDED or (state is TaskState.SKIPPED and has_begun)
 
     @property
     def is_live(self) -> bool:
