@@ -85,6 +85,7 @@ class _Growth:
             parent=parent,
             loop=loop,
             is_item=is_item,
+            takes_back=progress.index[self.rolled_back.id] if self.rolled_back else None,
         )
         index = self.made[position] = len(progress.cells)
         progress.cells.append(cell)

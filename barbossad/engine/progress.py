@@ -69,6 +69,9 @@ class Cell:
     is_item: bool = False
     """Whether it is one item of a loop, whose ``for_each`` is not to be looked at again."""
 
+    takes_back: int | None = None
+    """For a task of the rollback: the cell that it takes back."""
+
     has_entered: bool = False
     """Whether it is counted among the members of its parent that have begun."""
 

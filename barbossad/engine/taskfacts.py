@@ -20,6 +20,9 @@ class TasksByName(Mapping[str, Mapping[str, Any]]):
     def __init__(self, progress: RunProgress, index: int | None) -> None:
         self._progress = progress
         around = [progress.cells[index], *progress.ancestors(index)] if index is not None else []
+        if around and around[0].takes_back is not None:
+            done = around[0].takes_back
+            around += [progress.cells[done], *progress.ancestors(done)]
         self._items = {cell.task.name: cell for cell in reversed(around) if cell.is_item}
         """Those that the task is, or is in: what they look at under their name is the item, not the loop."""
 
