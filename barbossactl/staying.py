@@ -53,7 +53,7 @@ def stay(client: Client, run_id: str, *, is_quiet: bool, as_json: bool) -> int:
     if as_json:
         output.as_json(client.call("run.get", {"run_id": run_id}))
     elif is_quiet and run.state != "succeeded":
-        ending.tell(client, client.call("run.get", {"run_id": run_id}))
+        ending.tell(client, client.call("run.get", {"run_id": run_id, "brief": True}))
     elif run.state != "succeeded":
         for line in report.explain(run, follower.tails):
             output.talk(line)

@@ -116,7 +116,7 @@ def wait(context: click.Context, run: str, limit: str | None, as_json: bool) -> 
     limit_seconds = None if limit is None else params.seconds(limit)
     with connect(context) as client:
         run_id = resolve_run(client, run)
-        answer = ending.wait(client, run_id, limit_seconds=limit_seconds)
+        answer = ending.wait(client, run_id, limit_seconds=limit_seconds, is_whole=as_json)
         if as_json:
             output.as_json(answer)
         else:
@@ -148,7 +148,7 @@ def cancel(context: click.Context, run: str, reason: str | None, no_wait: bool, 
                 raise
             raise CommandError(str(error), hint=f"see how it ended: barbossactl run get {run_id}") from error
         if not no_wait:
-            answer = ending.wait(client, run_id)
+            answer = ending.wait(client, run_id, is_whole=as_json)
     if as_json:
         output.as_json(answer)
         return Exit.SUCCEEDED if answer["state"] == "cancelled" or no_wait else Exit.FAILED
