@@ -59,6 +59,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "outputs": "a task's outputs are what it writes to $BARBOSSA_OUTPUT; only a workflow has the key",
     **dict.fromkeys(("on_failure", "on_error", "catch", "rescue"), _OF_THE_WORKFLOW.format("one_failed")),
     **dict.fromkeys(("on_exit", "finally", "always", "cleanup"), _OF_THE_WORKFLOW.format("all_done")),
+    "params": "they are the whole workflow's, and every task sees them",
     "on_success": "it is a key of the whole workflow; beside this task, one that depends on it does it",
     "on_cancel": "it is a key of the whole workflow",
 }
