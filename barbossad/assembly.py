@@ -94,6 +94,7 @@ async def open_services(
             launcher=launcher,
             logs=logs,
             preparation=preparation,
+            task_types=task_types,
             pruner=Pruner(clock, database, logs, config.retention, lost_runs=high_water.lost_runs),
             high_water=high_water,
             started_monotonic=clock.monotonic(),

@@ -66,11 +66,11 @@ class Cell:
     attempts: list[AttemptRecord] = field(default_factory=list)
     members: Members | None = None
     loop: LoopFacts | None = None
-    takes_back: Cell | None = None
-    """For one of a rollback: what it takes back."""
-
     is_item: bool = False
     """Whether it is one item of a loop, whose ``for_each`` is not to be looked at again."""
+
+    takes_back: int | None = None
+    """For a task of the rollback: the cell that it takes back."""
 
     has_entered: bool = False
     """Whether it is counted among the members of its parent that have begun."""
@@ -94,7 +94,8 @@ class Cell:
     def is_done(self) -> bool:
         """Whether its work is done: it succeeded, or found that it was done already (``creates``, ``unless``)."""
         state = self.record.state
-        return state is TaskState.SUCCEEDED or (state is TaskState.SKIPPED and bool(self.attempts))
+        has_begun = bool(self.attempts) or self.record.started_at_ms is not None  # in an earlier run, where it was kept
+        return state is TaskState.SUCCEEDED or (state is TaskState.SKIPPED and has_begun)
 
     @property
     def is_live(self) -> bool:

@@ -22,15 +22,17 @@ class TasksByName(Mapping[str, Mapping[str, Any]]):
         self._progress = progress
         around = [progress.cells[index], *progress.ancestors(index)] if index is not None else []
         taken_back = around[0].takes_back if around else None
-        beyond = [taken_back, *progress.ancestors(progress.index[taken_back.id])] if taken_back is not None else []
-        named = [cell for cell in around if taken_back is None or cell.task.id != f"rollback.{taken_back.task.id}"]
+        beyond: list[Cell] = []
+        named = around
+        if taken_back is not None:
+            beyond = [progress.cells[taken_back], *progress.ancestors(taken_back)]
+            named = [cell for cell in around if cell.task.id != f"rollback.{beyond[0].task.id}"]
         self._items = {cell.task.name: cell for cell in reversed([*named, *beyond]) if cell.is_item}
         """Those that the task is, or is in: what they look at under their name is the item, not the loop."""
 
         self._prefixes = [f"{cell.id}." for cell in around[1:]]
-        if taken_back is not None:
-            self._prefixes.append(f"rollback.{taken_back.id}.")
-            self._prefixes += [f"{cell.id}." for cell in beyond[1:]]
+        if beyond:
+            self._prefixes += [f"rollback.{beyond[0].id}.", *(f"{cell.id}." for cell in beyond[1:])]
         elif around and around[0].task.section is not Section.MAIN:
             self._prefixes.append(f"{around[0].task.section}.")
         self._prefixes.append("")

@@ -19,7 +19,7 @@ from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.engine.settling import Settling, move, start_run
 from barbossad.errors import BarbossaError
 from barbossad.model.flow import RetryCause, Trigger
-from barbossad.model.records import AttemptRecord, changed
+from barbossad.model.records import AttemptRecord, TaskRecord, changed
 from barbossad.model.states import (
     AttemptState,
     OnInterrupt,
@@ -64,9 +64,10 @@ def begin(progress: RunProgress, evaluate: Evaluate, now_ms: int) -> Decision:
     return decision
 
 
-def keep(progress: RunProgress, kept: Mapping[str, Any], now_ms: int) -> Decision:
+def keep(progress: RunProgress, kept: Mapping[str, TaskRecord], now_ms: int) -> Decision:
     """Take over tasks that an earlier run has done, by id; before the run begins."""
-    growth.take_over(progress, 0, RunDetails(run=progress.run, tasks=dict(kept), attempts={}))
+    own = {task_id: changed(record, run_id=progress.run.id) for task_id, record in kept.items()}
+    growth.take_over(progress, 0, RunDetails(run=progress.run, tasks=own, attempts={}))
     decision = Decision()
     records = [cell.record for cell in progress.cells if cell.has_ended]
     if records:

@@ -129,13 +129,6 @@ class Checker:
         taken_back = self.lookup.entries[view.position].place.rolls_back if view.position is not None else None
         return list(dict.fromkeys([*homes, *self.lookup.homes(taken_back)]))
 
-    def _stands(self, view: View) -> int:
-        """Return the position from where loops are seen: of a rollback that of its task, as each item has its own."""
-        if view.position is None:
-            return -1
-        taken_back = self.lookup.entries[view.position].place.rolls_back
-        return view.position if taken_back is None else taken_back
-
     def _check_tasks(self, keys: Sequence[str], view: View) -> None:
         """Check which task a reference means, and that it has ended where that is evaluated."""
         if not view.sees_tasks:
@@ -162,9 +155,9 @@ class Checker:
         return proposal(name, list(dict.fromkeys(self.lookup.names(homes))), noun="tasks")
 
     def _refuse_field(self, other: int, name: str, key: str) -> None:
-        members = [self.lookup.names([other])] if self.lookup.entries[other].members else []
-        if members and members[0]:
-            known = [*members[0], *scope.TASK_FIELDS]
+        members = self.lookup.names([other]) if self.lookup.entries[other].members else []
+        if members:
+            known = [*members, *scope.TASK_FIELDS]
             raise RefusalError(
                 f"the group {name!r} has no task and no field {key!r}", proposal(key, known, noun="it has")
             )
@@ -173,8 +166,8 @@ class Checker:
     def _check_field_of(self, other: int, keys: Sequence[str], view: View) -> None:
         """Refuse a field that a task of its kind does not have, and outputs that it does not declare."""
         task = self.lookup.entries[other]
-        own = self._stands(view)
-        is_list = task.is_loop and other != own and not self.lookup.is_within(own, other)
+        seen_from = self._stand_in(view.position)
+        is_list = task.is_loop and other != seen_from and not self._is_inside(seen_from, other)
         if keys[:1] in (["stdout"], ["exit_code"]) and (is_list or task.kind is not TaskKind.PROCESS):
             what = "runs once for each item" if is_list else _NO_PROCESS[task.kind]
             raise RefusalError(f"task {task.id!r} {what} and has no {keys[0]!r}", _INSTEAD.get(task.kind, _OUTPUTS))
@@ -182,6 +175,14 @@ class Checker:
         for name in keys[1:2]:
             if known is not None and name not in known and name not in scope.MAP_METHODS:
                 raise RefusalError(f"task {task.id!r} has no output {name!r}", proposal(name, known, noun="it has"))
+
+    def _stand_in(self, position: int | None) -> int | None:
+        """Return the task that one of the rollback takes back, from whose loop it looks; others look from their own."""
+        rolls_back = self.lookup.entries[position].place.rolls_back if position is not None else None
+        return position if rolls_back is None else rolls_back
+
+    def _is_inside(self, position: int | None, other: int) -> bool:
+        return position is not None and self.lookup.is_within(position, other)
 
     def _check_before(self, other: int, view: View) -> None:
         """Refuse a task that may not have ended yet. Raise RefusalError."""
@@ -200,7 +201,8 @@ class Checker:
                 f"task {task.id!r} looks at itself, before it has run",
                 "look at a task before it; expect and repeat may",
             )
-        loop = lookup.is_cut_off(self._stands(view), other)
+        seen_from = self._stand_in(position)
+        loop = lookup.is_cut_off(seen_from if seen_from is not None else -1, other)
         if loop is not None:
             raise RefusalError(
                 f"task {task.id!r} runs once for each item of {entries[loop].id!r}",

@@ -75,7 +75,7 @@ class _Outline:
             section=Section.ROLLBACK,
             prefix=f"rollback.{task.id}.",
             rolls_back=position,
-            is_in_loop=task.place.is_in_loop or task.is_loop,
+            is_in_loop=task.place.is_in_loop or task.is_loop,  # it takes back one item
         )
         if isinstance(raw, list) and raw:
             self.add_list(path, raw, place)
