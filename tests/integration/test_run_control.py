@@ -352,6 +352,16 @@ def test_groups_are_trees_on_a_terminal(daemon: Daemon, tmp_path: Path) -> None:
             assert any(line.startswith(head) for line in lines), f"{head!r} is not in:\n{shown.text}"
 
 
+def test_a_long_reason_cuts_no_name(daemon: Daemon) -> None:
+    """On a narrow terminal the reason gives way, not the name of a task or its state."""
+    daemon.apply(
+        f'name: wordy\ntasks:\n  - {{id: {"a" * 24}, when: "{{{{ {"1 == 2 or " * 20} false }}}}", shell: ls}}\n'
+    )
+    with OnTerminal(daemon.socket_path, "start", "wordy", columns=60, NO_COLOR="1") as shown:
+        assert shown.end() == 0
+    assert f"{'a' * 24}  skipped" in re.sub("\x1b\\[[0-9;]*m", "", shown.text)
+
+
 def test_a_run_that_waits_for_its_group_says_so(daemon: Daemon) -> None:
     """A queued run tells in words which others it waits for."""
     daemon.apply("name: narrow\nconcurrency: {limit: 1}\ntasks: [{id: ok, approval: 'Go on?'}]\n")
