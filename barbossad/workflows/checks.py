@@ -155,9 +155,9 @@ class Checker:
         return proposal(name, list(dict.fromkeys(self.lookup.names(homes))), noun="tasks")
 
     def _refuse_field(self, other: int, name: str, key: str) -> None:
-        members = [self.lookup.names([other])] if self.lookup.entries[other].members else []
-        if members and members[0]:
-            known = [*members[0], *scope.TASK_FIELDS]
+        members = self.lookup.names([other]) if self.lookup.entries[other].members else []
+        if members:
+            known = [*members, *scope.TASK_FIELDS]
             raise RefusalError(
                 f"the group {name!r} has no task and no field {key!r}", proposal(key, known, noun="it has")
             )

@@ -16,6 +16,7 @@ from barbossad.workflows import values
 from barbossad.workflows.expressions import is_expression
 from barbossad.workflows.reserved import reason_reserved
 from barbossad.workflows.source import ParamSource
+from barbossad.workflows.words import key_hint
 
 _BOUNDS_OF: Final[Mapping[str, frozenset[str]]] = {
     "string": frozenset({"pattern", "min_length", "max_length"}),
@@ -45,7 +46,7 @@ def declare_all(
             message = f"{name!r} must be a map, not text"
             faults.append(document.fault(place, message, "write {type: string}, or another type"))
             continue
-        source = validate(ParamSource, item, document, faults, at=place)
+        source = validate(ParamSource, item, document, faults, at=place, hint_for=key_hint)
         if source is None:
             continue
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from barbossad.document import Document, Path
 from barbossad.errors import Fault
 from barbossad.model.flow import Section
-from barbossad.validation import RefusalError, proposal, shown
+from barbossad.validation import LITERAL_HINT, RefusalError, proposal, shown
 from barbossad.workflows import graph
 from barbossad.workflows.entries import Entry
 from barbossad.workflows.lookup import Lookup
@@ -58,8 +58,8 @@ class _Resolver:
         return list(found)
 
     def _refuse_unknown(self, position: int, name: str, path: Path) -> None:
-        hint = ""
-        if len(self.faults) < MAX_FAULTS:
+        hint = LITERAL_HINT if "{{" in name else ""
+        if not hint and len(self.faults) < MAX_FAULTS:
             own = self.lookup.entries[position].name
             names = self.lookup.names(list(self.lookup.homes(position)))
             hint = proposal(name, [other for other in dict.fromkeys(names) if other != own], noun="other tasks")

@@ -105,6 +105,10 @@ class EntryReader:
         self._document = document
         self._faults = faults
         self._known = TASK_KEYS | task_types.keys()
+        self._params_of = {
+            name: {field.alias or key for key, field in task_type.Params.model_fields.items()}
+            for name, task_type in task_types.items()
+        }
         self._literals = {name: literal_fields(task_type.Params) for name, task_type in task_types.items()}
 
     def read(self, path: Path, raw: object, place: Place, number: int, *, name: str | None = None) -> Entry:
@@ -145,9 +149,7 @@ class EntryReader:
             if key in LATER_IN_TASK:
                 self._refuse((*path, key), f"{key!r} is not available in this version", "remove the key")
             else:
-                is_told = len(self._faults) < MAX_FAULTS
-                hint = key_hint(key, [name for name in self._known if name not in raw]) if is_told else ""
-                self._refuse((*path, key), f"unknown key {shown(key)}", hint)
+                self._refuse((*path, key), f"unknown key {shown(key)}", self._key_hint(key, raw, types))
         if len(types) > 1:
             message = f"a task has one type, and this one has {len(types)}: {', '.join(types)}"
             self._refuse(path, message, "make a task of each")
@@ -155,6 +157,16 @@ class EntryReader:
             known = ", ".join(sorted(self._task_types))
             self._refuse(path, "this task does nothing: no type is named", f"add one of: {known}")
         return types[0] if len(types) == 1 else None
+
+    def _key_hint(self, key: str, raw: Mapping[str, object], types: list[str]) -> str:
+        """Return what to write instead of an unknown key."""
+        if len(self._faults) >= MAX_FAULTS:
+            return ""
+        inside = next((name for name in types if key in self._params_of[name]), None)
+        if inside is not None:
+            bare = self._task_types[inside].bare.get(type(raw[inside]))
+            return f"it belongs inside: {{{inside}: {{{f'{bare}: …, ' if bare else ''}{key}: …}}}}"
+        return key_hint(key, [name for name in self._known if name not in raw])
 
     def _params(self, entry: Entry, value: object) -> None:
         """Validate what stands under the type's key; what has expressions is validated again when rendered."""

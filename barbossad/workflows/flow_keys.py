@@ -128,19 +128,17 @@ Items = Annotated[
 """A list, or an expression that gives one."""
 
 
-def _made(paths: list[str]) -> list[str]:
-    for path in paths:
-        if MARK not in path and not path.startswith("/"):
-            raise RefusalError(f"is not an absolute path: {shown(path)}", "write it from / on; ~ is not expanded")
-        if "\0" in path:
-            raise RefusalError("holds a NUL character, which no path can")
-    return paths
+def _made(path: str) -> str:
+    if MARK not in path and not path.startswith("/"):
+        raise RefusalError(f"is not an absolute path: {shown(path)}", "write it from / on; ~ is not expanded")
+    if "\0" in path:
+        raise RefusalError("holds a NUL character, which no path can")
+    return path
 
 
 Paths = Annotated[
-    list[str],
+    list[Annotated[str, AfterValidator(_made)]],
     Field(min_length=1, max_length=MOST_NAMES),
-    AfterValidator(_made),
     BeforeValidator(one_or_many),
     WithJsonSchema(TEXTS),
 ]
@@ -247,9 +245,10 @@ class RepeatSource(Source):
 
 
 def check_map(value: Any) -> Any:
-    """Refuse a bare number in place of a map. Raise RefusalError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise RefusalError("must be a map, not a number", f"write {{limit: {value}}}")
+    """Refuse a number or a word in place of a map. Raise RefusalError with the map that was probably meant."""
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        meant = f"{{limit: 1, group: {value}}}" if isinstance(value, str) else f"{{limit: {value}}}"
+        raise RefusalError(f"must be a map, not {kind_of(value)}", f"write {meant}")
     return value
 
 

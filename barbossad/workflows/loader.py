@@ -21,7 +21,7 @@ from barbossad.workflows.contract import TaskType
 from barbossad.workflows.entries import Entry
 from barbossad.workflows.lookup import Lookup
 from barbossad.workflows.order import Order
-from barbossad.workflows.source import MAX_FAULTS, Defaults, WorkflowSource
+from barbossad.workflows.source import MAX_FAULTS, TASK_KEYS, Defaults, WorkflowSource
 from barbossad.workflows.words import LATER_IN_WORKFLOW, key_hint
 
 
@@ -129,9 +129,22 @@ class _Reading:
         if key in later:
             fault = self.document.fault(path, f"{key!r} is not available in this version", "remove the key")
         else:
-            hint = key_hint(key, known) if len(self.faults) < MAX_FAULTS else ""
+            hint = self._key_hint(path, known) if len(self.faults) < MAX_FAULTS else ""
             fault = self.document.fault(path, f"unknown key {key!r}", hint)
         self.faults.append(fault)
+
+    def _key_hint(self, path: tuple[str, ...], known: set[str]) -> str:
+        """Return what to write instead of an unknown key of the file or its defaults."""
+        key = path[-1]
+        if path[:-1] and key in TASK_KEYS:
+            return "it has no default; write it at each task that needs it"
+        if key in Defaults.model_fields:
+            return "it is a key of tasks; for all of them write it under defaults"
+        if key in TASK_KEYS:
+            return "it is a key of tasks; write it at each task that needs it"
+        if key in self.task_types:
+            return "it is a type of task; write it in the list under tasks"
+        return key_hint(key, known)
 
     def _check_keys(self, value: Mapping[str, Any], tasks: list[Entry], defaults: Defaults) -> None:
         """Refuse what tasks say that does not go together, defaults and what the workflow holds included."""

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
-from barbossad.validation import RefusalError, kind_of
+from barbossad.validation import LITERAL_HINT, RefusalError, kind_of
 
 
 class Source(BaseModel):
@@ -44,4 +44,5 @@ class Bare:
             return {self.field: value}
         if isinstance(value, dict | BaseModel) or value is None:
             return value
-        raise RefusalError(f"must be {self.words} or a map, not {kind_of(value)}")
+        hint = LITERAL_HINT if isinstance(value, str) and "{{" in value else ""
+        raise RefusalError(f"must be {self.words} or a map, not {kind_of(value)}", hint)

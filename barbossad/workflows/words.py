@@ -40,8 +40,10 @@ MEANT: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("sla", "soft_timeout"), ("warn_after",)),
     **dict.fromkeys(("trigger_rule", "run_if"), ("trigger",)),
     **dict.fromkeys(("failed_when", "assert", "verify"), ("expect",)),
-    **dict.fromkeys(("tries", "count", "max_attempts", "limit"), ("attempts", "max", "limits")),
-    **dict.fromkeys(("every", "sleep", "delay", "pause"), ("delay", "interval", "wait")),
+    **dict.fromkeys(("tries", "count", "max_attempts", "limit", "max"), ("attempts", "max", "limits")),
+    **dict.fromkeys(("every", "sleep", "delay", "pause", "wait"), ("delay", "interval", "wait")),
+    "when": ("if",),
+    "timeout": ("deadline",),
     **dict.fromkeys(("do", "tasks"), ("then",)),
     "otherwise": ("else",),
     **dict.fromkeys(("members", "branches"), ("tasks",)),
@@ -53,24 +55,38 @@ MEANT: Final[Mapping[str, tuple[str, ...]]] = {
 """What a key of another tool is called here: the first of these that exists where it stands is proposed."""
 
 _OF_THE_WORKFLOW: Final = "it is a key of the whole workflow; beside this task, one with trigger: {} does it"
+_NO_SCHEDULE: Final = "schedules are not available in this version; cron or a systemd timer may run barbossactl start"
 
-ADVICE: Final[Mapping[str, str]] = {
+ADVICE_FOR_TASKS: Final[Mapping[str, str]] = {
     "register": "outputs need no name of their own: later tasks read {{ tasks.ID.outputs.NAME }} with this task's id",
     "outputs": "a task's outputs are what it writes to $BARBOSSA_OUTPUT; only a workflow has the key",
+    "params": "they are the whole workflow's, and every task sees them",
     **dict.fromkeys(("on_failure", "on_error", "catch", "rescue"), _OF_THE_WORKFLOW.format("one_failed")),
     **dict.fromkeys(("on_exit", "finally", "always", "cleanup"), _OF_THE_WORKFLOW.format("all_done")),
     "on_success": "it is a key of the whole workflow; beside this task, one that depends on it does it",
     "on_cancel": "it is a key of the whole workflow",
 }
-"""What to do instead of a key that has no like here."""
+ADVICE_FOR_WORKFLOWS: Final[Mapping[str, str]] = dict.fromkeys(("on", "schedule", "cron", "triggers"), _NO_SCHEDULE)
+ADVICE_FOR_PARAMS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("required", "mandatory"), "a param without a default must be given anyway; remove the key"),
+    "optional": "a param with a default need not be given; write default",
+}
+
+ADVICE: Final[Mapping[str, Mapping[str, str]]] = {
+    "depends_on": ADVICE_FOR_TASKS,
+    "tasks": ADVICE_FOR_WORKFLOWS,
+    "choices": ADVICE_FOR_PARAMS,
+}
+"""What to do instead of a key that has no like here, by a key that tells where it stands."""
 
 
 def key_hint(key: str, known: Collection[str]) -> str:
-    """Return which known key an unknown one was probably meant to be, or all of them."""
+    """Return which known key an unknown one was probably meant to be, what to do instead, or all that are known."""
     meant = next((name for name in MEANT.get(key, ()) if name in known), None)
     if meant is not None:
         return f"did you mean {meant!r}?"
-    return ADVICE.get(key, "") if "depends_on" in known and key in ADVICE else proposal(key, known)
+    advice = next((advice[key] for mark, advice in ADVICE.items() if mark in known and key in advice), "")
+    return advice or proposal(key, known)
 
 
 MEANT_TYPES: Final[Mapping[str, str]] = {
