@@ -108,6 +108,15 @@ def test_a_file_that_is_not_applied_can_be_planned(daemon: Daemon, tmp_path: Pat
     assert ctl(daemon, "plan").returncode == 2
 
 
+def test_an_older_version_can_be_planned(daemon: Daemon) -> None:
+    """A version that is named is planned, whatever is in force."""
+    first = daemon.call("workflow.apply", yaml="name: versions\ntasks: [{id: old, shell: ls}]\n")["version"]
+    daemon.apply("name: versions\ntasks: [{id: new, shell: ls}]\n")
+    lines = ctl(daemon, "plan", "versions", "--version", first).stdout.splitlines()
+    assert f"version\t{first}" in lines
+    assert [line.split("\t")[1] for line in lines if line.startswith("task\t")] == ["old"]
+
+
 def test_a_run_can_be_held_to_its_plan(daemon: Daemon) -> None:
     """A start with the hash of a plan starts just that, and is refused when anything of it has changed."""
     known = plan(daemon, target="/tmp")["hash"]
