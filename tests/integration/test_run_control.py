@@ -15,6 +15,7 @@ import pytest
 from tests.helpers import cli_process
 from tests.helpers.cli_process import OnTerminal
 from tests.helpers.daemon import Daemon
+from tests.helpers.rpc_client import RpcError
 
 FLAKY = """name: flaky
 params: {mark: {type: path}, word: {type: string, default: one}}
@@ -339,6 +340,39 @@ def test_long_loops_take_a_few_lines(daemon: Daemon) -> None:
     with OnTerminal(daemon.socket_path, "run", "get", "last") as shown:
         assert shown.end() == 0
     assert "200 items: 199 succeeded, 1 failed" in " ".join(shown.text.split())
+
+
+def test_the_output_of_items_is_read_by_their_ids(daemon: Daemon) -> None:
+    """What items print is followed, and read afterwards all together or of one; an item that is not there is not."""
+    daemon.apply('name: loud\ntasks:\n  - {id: each, for_each: [x, y], shell: echo "item $BARBOSSA_ITEM"}\n')
+    lines = ["each[0] | item x", "each[1] | item y"]
+    assert sorted(ctl(daemon, "start", "loud").stdout.splitlines()) == lines
+    assert sorted(ctl(daemon, "logs", "last").stdout.splitlines()) == lines
+    assert ctl(daemon, "logs", "last", "each[1]").stdout == "item y\n"
+    assert ctl(daemon, "logs", "last", "each[1]", "-f").stdout == "item y\n"
+    run_id = daemon.call("run.list", workflow="loud")["items"][0]["id"]
+    with pytest.raises(RpcError, match="did you mean 'each"):
+        daemon.call("run.logs", run_id=run_id, task="each[2]")
+
+
+def test_no_output_of_a_long_loop_is_lost(daemon: Daemon) -> None:
+    """Though old news of a long loop is left out, whoever follows it gets what every item printed."""
+    daemon.apply(
+        "name: talkative\ntasks:\n  - id: each\n    for_each: '{{ range(400) | list }}'\n    max_parallel: 8\n"
+        '    shell: echo "item $BARBOSSA_ITEM"\n'
+    )
+    lines = sorted(f"each[{number}] | item {number}" for number in range(400))
+    assert sorted(ctl(daemon, "start", "talkative").stdout.splitlines()) == lines
+    assert sorted(ctl(daemon, "logs", "last").stdout.splitlines()) == lines
+
+
+def test_last_is_the_run_that_somebody_started(daemon: Daemon) -> None:
+    """A run that another one called is newer, and not what a person means."""
+    daemon.apply("name: inner\ntasks: [{shell: ls}]\n")
+    daemon.apply("name: outer\ntasks: [{id: call, workflow: inner}]\n")
+    run_id = ended(daemon, "outer")["id"]
+    assert daemon.call("run.list")["items"][0]["workflow"] == "inner"
+    assert ctl(daemon, "run", "get", "last").stdout.splitlines()[0] == f"run\t{run_id}"
 
 
 def test_groups_are_trees_on_a_terminal(daemon: Daemon, tmp_path: Path) -> None:
