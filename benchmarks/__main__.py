@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks import (
     clients,
+    engine,
     flood,
-    language,
     memory,
     report,
     units,
@@ -49,7 +49,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "worker": worker.run,
     "flood": flood.run,
     "units": units.run,
-    "language": language.run,
+    "engine": engine.run,
 }
 
 

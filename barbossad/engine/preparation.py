@@ -5,6 +5,7 @@ No I/O but looking up the accounts that tasks run as, and reading the secrets of
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ from barbossad.tasks import _guard
 from barbossad.tasks._api import TaskContext, TaskError
 from barbossad.tasks._environment import AttemptFacts
 from barbossad.tasks._types import TaskType
-from barbossad.validation import shown
+from barbossad.validation import RefusalError, shown
 from barbossad.variables import check_travels, text_of
 from barbossad.workflows import expressions, params, scope
 
@@ -126,7 +127,8 @@ class Preparation:
         own = {} if cell.is_loop else cell.task.env  # which is that of its items, and may look at them
         environment = environments.build(start, progress.definition, own, facts, names)
         if cell.loop is not None:
-            environment["BARBOSSA_ITEM"] = text_of(cell.loop.item)
+            with contextlib.suppress(RefusalError):  # an item that no variable can carry is left to its expressions
+                environment["BARBOSSA_ITEM"] = check_travels(text_of(cell.loop.item))
             environment["BARBOSSA_ITEM_INDEX"] = str(cell.loop.index)
         return TaskContext(
             run_id=run.id,

@@ -1,4 +1,4 @@
-"""language: what the engine itself takes for a task, and whether large workflows cost in proportion to their size.
+"""engine: what the engine itself takes for a task, and whether large workflows cost in proportion to their size.
 
 The engine works in this process, on a real state file, with a launcher whose processes have ended before they began.
 """
@@ -100,7 +100,7 @@ def run(bench: Bench) -> list[Figure]:
     commit = _commit_seconds(bench.folder)
     figures = [
         Figure(
-            workload="language",
+            workload="engine",
             what="a task of a chain of 10,000, beyond its process and a bare commit",
             value=(chain.run_seconds / TASKS - commit) * 1000,
             unit="ms",
@@ -117,7 +117,7 @@ def run(bench: Bench) -> list[Figure]:
         note += f", {large.grown_mb:.0f} MB"
         figures.append(
             Figure(
-                workload="language",
+                workload="engine",
                 what=f"{name}: a task of 10,000 against one of 1,000",
                 value=growth,
                 unit="x",
@@ -128,7 +128,7 @@ def run(bench: Bench) -> list[Figure]:
     dense = {edges: _load_seconds(_dense(1_000, edges)) for edges in (10_000, 100_000)}
     figures.append(
         Figure(
-            workload="language",
+            workload="engine",
             what="load an edge of 100,000 against one of 10,000",
             value=dense[100_000] / dense[10_000] / 10,
             unit="x",
