@@ -74,7 +74,12 @@ def version_argument(name: str, metavar: str, *, required: bool) -> Callable[[Co
 
 def run_argument(command: Command) -> Command:
     """Give a command the argument RUN, which completes to the newest runs."""
-    return click.argument("run", metavar="RUN", shell_complete=_complete("runs"))(command)
+    return run_argument_named("run", "RUN")(command)
+
+
+def run_argument_named(name: str, metavar: str) -> Callable[[Command], Command]:
+    """Give a command an argument that is a run, where it takes more than one."""
+    return click.argument(name, metavar=metavar, shell_complete=_complete("runs"))
 
 
 def task_argument(command: Command) -> Command:

@@ -158,7 +158,13 @@ tasks:
       tasks:
         - {id: x, shell: "true", creates: /srv/x}
         - {id: y, when: "{{ tasks.x.exit_code == 0 }}", depends_on: [x], shell: "true"}
+  - id: mend
+    depends_on: [side]
+    trigger: one_failed
+    shell: "true"
   - id: call
+    when: "{{ params.hosts }}"
+    depends_on: [side]
     workflow: {name: other, params: {n: "{{ tasks.each.outputs | length }}"}}
 on_failure:
   - shell: [mail, "{{ run.failed_tasks | join(', ') }}"]
@@ -184,6 +190,7 @@ def test_the_whole_language_is_planned(daemon: Daemon, tmp_path: Path) -> None:
         "      skipped where /srv/x is there already",
         "  ? side.y  (shell)",
         "      when {{ tasks.x.exit_code == 0 }} (known when x has ended)",
+        "    its when holds: {{ params.hosts }}",
         "    as written: params.params.n, known when each has ended",
         "rollback, the last one first:",
         "    if the run fails or is cancelled after each succeeded",
@@ -192,7 +199,8 @@ def test_the_whole_language_is_planned(daemon: Daemon, tmp_path: Path) -> None:
     ):
         assert line in shown, "\n".join(shown)
     assert "3 attempts, 5s apart, doubling each time up to 1m, when it failed or timed out" in "\n".join(shown)
-    assert told["counts"] == {"run": 5, "skip": 1, "maybe": 1}
+    assert shown.count("    if side failed") == 1
+    assert told["counts"] == {"run": 5, "skip": 1, "maybe": 2}
     with OnTerminal(daemon.socket_path, "plan", "--file", str(file), columns=160) as terminal:
         assert terminal.end() == 0
     assert [line.rstrip() for line in terminal.text.splitlines()] == shown
