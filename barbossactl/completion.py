@@ -16,7 +16,7 @@ PROPOSED_RUNS: Final = 20
 
 
 def proposals(what: str, path: Path, given: Mapping[str, Any], incomplete: str) -> list[CompletionItem]:
-    """Return the ``what`` (workflows, runs, tasks, params) that begin with ``incomplete``.
+    """Return the ``what`` (a key of ``_SOURCES``) that begin with ``incomplete``.
 
     ``given`` are the arguments that stand before it.
     """
@@ -47,10 +47,26 @@ def _tasks(client: Client, given: Mapping[str, Any]) -> Iterable[CompletionItem]
         yield CompletionItem(task["id"], help=task["state"])
 
 
+def _retry_points(client: Client, given: Mapping[str, Any]) -> Iterable[CompletionItem]:
+    yield CompletionItem("failed", help="what had not succeeded")
+    yield CompletionItem("start", help="all of it")
+    yield from (item for item in _tasks(client, given) if "[" not in item.value)
+
+
+def _asking(client: Client, given: Mapping[str, Any]) -> Iterable[CompletionItem]:
+    yield from (item for item in _tasks(client, given) if item.help == "waiting")
+
+
 def _params(client: Client, given: Mapping[str, Any]) -> Iterable[CompletionItem]:
     workflow = client.call("workflow.get", {"name": given["name"]}, timeout=TIMEOUT_SECONDS)
     for param in workflow["params"]:
         yield CompletionItem(f"{param['name']}=", help=_first_line(param.get("description")) or param["type"])
+
+
+def _versions(client: Client, given: Mapping[str, Any]) -> Iterable[CompletionItem]:
+    asked = {"name": given["name"], "limit": 100}
+    for item in client.call("workflow.versions", asked, timeout=TIMEOUT_SECONDS)["items"]:
+        yield CompletionItem(item["version"], help="in force" if item["current"] else str(item["applied_at"]))
 
 
 def _first_line(words: str | None) -> str:
@@ -61,5 +77,8 @@ _SOURCES: Final[dict[str, Callable[[Client, Mapping[str, Any]], Iterable[Complet
     "workflows": _workflows,
     "runs": _runs,
     "tasks": _tasks,
+    "retry_points": _retry_points,
+    "asking": _asking,
     "params": _params,
+    "versions": _versions,
 }

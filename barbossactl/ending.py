@@ -21,8 +21,8 @@ TAIL_SECONDS: Final = 5.0
 """How long to read through logs for their last lines."""
 
 
-def wait(client: Client, run_id: str, *, limit_seconds: float | None = None) -> dict[str, Any]:
-    """Return the run once it has ended, through restarts of the daemon.
+def wait(client: Client, run_id: str, *, limit_seconds: float | None = None, is_whole: bool = False) -> dict[str, Any]:
+    """Return the run once it has ended, through restarts of the daemon; of long loops in brief, or ``is_whole``.
 
     Raise ``CommandError`` with exit code 6 if it has not after ``limit_seconds``.
     """
@@ -32,7 +32,7 @@ def wait(client: Client, run_id: str, *, limit_seconds: float | None = None) -> 
         try:
             answer: dict[str, Any] = client.call_patiently(
                 "run.wait",
-                {"run_id": run_id, "timeout_seconds": left},
+                {"run_id": run_id, "timeout_seconds": left, "brief": not is_whole},
                 timeout=left + MARGIN_SECONDS,
                 on_loss=lambda: output.talk("the daemon has gone; waiting for it to come back (Ctrl-C to leave)"),
             )

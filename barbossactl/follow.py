@@ -25,6 +25,11 @@ SHORT_POLL_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 0.5
 """How long to wait before asking again a daemon that is there but stops."""
 
+TASKS_A_SECOND: Final = 2000
+"""A run of so many tasks and items is looked at once a second, a larger one less often: to tell of it is work too."""
+
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
 LOGS_IN_FLIGHT: Final = 24
 PIECES_A_CALL: Final = 1000
 
@@ -115,8 +120,13 @@ class Follower:
         self._logs: dict[Source, _Log] = {}
         self._turns: deque[Source] = deque()
         self._in_flight: dict[int, Source | None] = {}
-        self._told: dict[str, str] = {}
+        self._told: dict[str, tuple[str, str | None]] = {}
         self._lost_at: float | None = None
+        self._told_at: str | None = None
+        """When what is known of the run was so, by the daemon's clock."""
+
+        self._look_at = 0.0
+        """When the run is looked at next, by the monotonic clock."""
 
     def follow(self) -> Run:
         """Return the run as it ended. Raise what the daemon refuses, or what ``on_interrupt`` raises."""
@@ -130,7 +140,7 @@ class Follower:
 
     def _step(self) -> None:
         self._ask()
-        answer = self._client.receive(self._view.tick_seconds, self._interrupts.fileno())
+        answer = self._client.receive(self._patience(), self._interrupts.fileno())
         if self._interrupts.take():
             self._on_interrupt()
         if answer is None:
@@ -143,15 +153,28 @@ class Follower:
                 self._take_output(source, answer)
 
     def _ask(self) -> None:
-        if None not in self._in_flight.values() and (self._run is None or not self._run.is_ended):
+        if self._is_to_look() and self._look_at <= time.monotonic():
             params: dict[str, Any] = {"run_id": self._run_id}
             if self._revision is not None:
                 params |= {"after": self._revision, "wait_seconds": LONG_POLL_SECONDS}
+            if self._told_at is not None and self._wanted.task is None:
+                params["since"] = self._told_at
             self._in_flight[self._client.send("run.watch", params)] = None
         while self._turns and len(self._in_flight) <= LOGS_IN_FLIGHT:
             source = self._turns.popleft()
             identity = self._client.send("run.logs", self._log_params(source))
             self._in_flight[identity] = source
+
+    def _is_to_look(self) -> bool:
+        return None not in self._in_flight.values() and (self._run is None or not self._run.is_ended)
+
+    def _patience(self) -> float | None:
+        """Return how long to wait for an answer before something else is due."""
+        tick = self._view.tick_seconds
+        if not self._is_to_look():
+            return tick
+        left = max(0.0, self._look_at - time.monotonic())
+        return left if tick is None else min(left, tick)
 
     def _log_params(self, source: Source) -> dict[str, Any]:
         is_crowded = len(self._in_flight) + len(self._turns) > LOGS_IN_FLIGHT
@@ -171,6 +194,8 @@ class Follower:
     def _take_run(self, value: Any) -> None:
         self._run = run = run_from(value["run"])
         self._revision = value["revision"]
+        self._told_at = value.get("told_at")
+        self._look_at = time.monotonic() + min(run.size / TASKS_A_SECOND, LONGEST_PAUSE_SECONDS)
         if self._lost_at is not None:
             self._lost_at = None
             self._view.note("the daemon is back")
@@ -181,8 +206,9 @@ class Follower:
             for attempt in task.attempts:
                 source = Source(task.id, attempt.number)
                 if source not in self._logs and self._wanted.covers(source):
-                    self._logs[source] = _Log()
-                    self._turns.append(source)
+                    self._logs[source] = _Log(is_finished=attempt.is_silent)
+                    if not attempt.is_silent:
+                        self._turns.append(source)
         self._view.show(run)
         self._tell()
 
@@ -211,11 +237,12 @@ class Follower:
     def _tell(self) -> None:
         """Tell of each task whose state is new, of one that has ended once its output is out."""
         for task in self._run.tasks if self._run else ():
-            if self._told.get(task.id) == task.state:
+            news = (task.state, task.waits_for)
+            if self._told.get(task.id) == news:
                 continue
             if task.state in TASK_ENDED and self._has_more_output(task):
                 continue
-            self._told[task.id] = task.state
+            self._told[task.id] = news
             self._view.task_changed(task)
 
     def _has_more_output(self, task: Task) -> bool:

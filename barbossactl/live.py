@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,9 +15,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from barbossactl import output, report, text
+from barbossactl import asking, output, report, text, tree
 from barbossactl.pieces import LineJoiner, Source
-from barbossactl.records import TASK_ACTIVE, TASK_ENDED, OutputPiece, Run, Task
+from barbossactl.records import TASK_ACTIVE, TASK_ENDED, TASK_FAILED, OutputPiece, Run, Task
 
 CALM_SECONDS: Final = 0.15
 """A run that ends sooner never gets a moving region: nothing flickers."""
@@ -38,6 +39,7 @@ _MARKS: Final = {
     "upstream_failed": "○",
     "running": "▶",
     "starting": "▶",
+    "waiting": "…",
 }
 
 
@@ -72,7 +74,10 @@ class LiveView:
         self._draw()
 
     def task_changed(self, task: Task) -> None:
-        """Take no notice: the region below shows it."""
+        """Print what a task asks a person, so that it stays; the region below shows the rest."""
+        if task.state == "waiting" and task.waits_for == "person" and self._run is not None:
+            for line in asking.question(self._run.id, task):
+                self._console.print(Text(line, style="yellow"))
 
     def output(self, source: Source, pieces: Sequence[OutputPiece]) -> None:
         """Print the lines above the region, each with its task."""
@@ -144,60 +149,92 @@ class LiveView:
 
     def _region(self, run: Run, rows: int) -> Group:
         shown = _choose(run, list(self._ended), rows)
+        whole = sum(1 for _ in tree.rows(run))
         grid = Table.grid(padding=(0, 2, 0, 0))
         for is_whole in (True, True, True, True, False):
             grid.add_column(no_wrap=True, overflow="ellipsis" if not is_whole else "fold")
         now = datetime.now(UTC)
-        for task in shown:
-            grid.add_row(*self._row(task, now))
-        return Group(grid, self._counts(run, len(shown), now))
+        for row in shown:
+            grid.add_row(*self._row(row, now))
+        return Group(grid, self._counts(run, now, has_more=len(shown) < whole))
 
-    def _row(self, task: Task, now: datetime) -> tuple[Text, Text, Text, Text, Text]:
+    def _row(self, row: tree.Row, now: datetime) -> tuple[Text, Text, Text, Text, Text]:
+        task = row.task
         style = output.STATE_STYLES.get(task.state, "")
         mark = _MARKS.get(task.state, "·") if self._has_unicode else "*"
         took = text.seconds_between(task.started_at, task.finished_at, now)
-        why = report.cause(task) if task.state != "succeeded" else ""
+        why = report.cause(task) if task.state != "succeeded" or task.is_kept else ""
+        late = "takes longer than it should" if task.is_late and task.state not in TASK_ENDED else ""
+        why = "; ".join(words for words in (row.words, why, late) if words)
         return (
             Text(mark, style=style),
-            Text(_shorten(text.escape_cell(task.id))),
+            Text("  " * row.depth + _shorten(text.escape_cell(task.id))),
             Text(task.state.replace("_", " "), style=style),
             Text("" if took is None else text.duration(took), style="dim"),
             Text(why, style=style),
         )
 
-    def _counts(self, run: Run, shown: int, now: datetime) -> Text:
-        ended = sum(task.state in TASK_ENDED for task in run.tasks)
-        words = [f"{ended} of {text.count(len(run.tasks), 'task')} ended"]
-        if shown < len(run.tasks):
-            tally: dict[str, int] = {}
-            for task in run.tasks:
-                tally[task.state] = tally.get(task.state, 0) + 1
+    def _counts(self, run: Run, now: datetime, *, has_more: bool) -> Text:
+        tally = _tally(run)
+        ended = sum(number for state, number in tally.items() if state in TASK_ENDED)
+        words = [f"{ended} of {text.count(tally.total(), 'task')} ended"]
+        if has_more:
             words += [f"{number} {state.replace('_', ' ')}" for state, number in tally.items()]
         if not run.is_ended:
             took = text.seconds_between(run.started_at or run.created_at, None, now)
             words.append(run.state if took is None else f"{run.state} for {text.duration(took)}")
-            if run.reason:
-                words.append(text.escape_cell(run.reason))
+            why = report.waiting(run) or text.escape_cell(run.reason)
+            if why:
+                words.append(why)
         return Text(" · ".join(words) if self._has_unicode else ", ".join(words), style="dim", no_wrap=True)
 
 
-def _choose(run: Run, ended: Sequence[str], rows: int) -> list[Task]:
-    """Return the tasks that matter most, at most ``rows``: running, failed, last ended, then the next to come."""
-    if len(run.tasks) <= rows:
-        return list(run.tasks)
-    recency = {name: position for position, name in enumerate(ended)}
+def _tally(run: Run) -> Counter[str]:
+    """Count the tasks by state, single items of loops by what the loops say of them."""
+    loops = {task.id for task in run.tasks if task.item_states}
+    found = Counter(task.state for task in run.tasks if task.parent not in loops)
+    for task in run.tasks:
+        found.update(task.item_states)
+    return found
 
-    def weight(task: Task) -> tuple[int, int]:
-        if task.state in TASK_ACTIVE:
+
+def _choose(run: Run, ended: Sequence[str], rows: int) -> list[tree.Row]:
+    """Return the rows that matter most, at most so many: running, asking, failed, last ended, then the next to come.
+
+    A row brings the groups that it is in, as far as there is room.
+    """
+    all_rows = list(tree.rows(run))
+    if len(all_rows) <= rows:
+        return all_rows
+    recency = {name: position for position, name in enumerate(ended)}
+    groups = {row.task.parent for row in all_rows}
+
+    def weight(row: tree.Row) -> tuple[int, int]:
+        task = row.task
+        is_group = task.id in groups and not row.words
+        if (task.state in TASK_ACTIVE and not is_group) or task.waits_for == "person":
             return (0, 0)
-        if task in run.failed_tasks:
+        if task.state in TASK_FAILED and not is_group:
             return (1, -recency.get(task.id, 0))
         if task.state in {"succeeded", "cancelled"}:
             return (2, -recency.get(task.id, 0))
         return (3, 0)
 
-    chosen = {task.id for task in sorted(run.tasks, key=weight)[:rows]}
-    return [task for task in run.tasks if task.id in chosen]
+    by_id = {row.task.id: row for row in all_rows}
+    chosen: set[str] = set()
+    for row in sorted(all_rows, key=weight):
+        wanted = [name for name in _with_groups(row, by_id) if name not in chosen]
+        if len(chosen) + len(wanted) <= rows:
+            chosen.update(wanted)
+    return [row for row in all_rows if row.task.id in chosen]
+
+
+def _with_groups(row: tree.Row, by_id: Mapping[str, tree.Row]) -> Iterator[str]:
+    yield row.task.id
+    parent = by_id.get(row.task.parent or "")
+    while parent is not None:
+        yield parent.task.id
+        parent = by_id.get(parent.task.parent or "")
 
 
 def _shorten(name: str) -> str:

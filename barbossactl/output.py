@@ -71,6 +71,11 @@ def line(words: str = "") -> None:
     sys.stdout.write(words + "\n")
 
 
+def document(words: str) -> None:
+    """Print a text of several lines: as it is in a pipe, with nothing that acts on a terminal there."""
+    sys.stdout.write(text.escape_document(words) if is_terminal() else words)
+
+
 def talk(words: str) -> None:
     """Print one line for people, which is no data: on stderr, after what is on stdout already."""
     sys.stdout.flush()
@@ -144,6 +149,17 @@ def plain(value: object) -> str:
     if isinstance(value, list | dict):
         return json_line(value)
     return text.escape_cell(str(value))
+
+
+def words(value: object) -> str:
+    """Return a plain value as a sentence has it: lists and maps without their brackets."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {words(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
 
 
 def cell(kind: Kind, value: Any) -> Text:

@@ -14,7 +14,7 @@ from barbossactl.exits import CommandError, Exit
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
-def gather(pairs: Iterable[str], file: str | None) -> dict[str, Any]:
+def gather(pairs: Iterable[str], file: str | None, option: str = "-p") -> dict[str, Any]:
     """Return the params: those of the JSON ``file`` (``-``: stdin), then those of ``pairs`` over them.
 
     A value goes as the string it is, since the workflow says which type it has; ``name:=JSON`` sends
@@ -23,7 +23,7 @@ def gather(pairs: Iterable[str], file: str | None) -> dict[str, Any]:
     found = _read_file(file) if file is not None else {}
     named: set[str] = set()
     for pair in pairs:
-        name, value = _split(pair)
+        name, value = _split(pair, option)
         if name in named:
             raise CommandError(f"the parameter {name!r} is given twice", exit_code=Exit.USAGE)
         named.add(name)
@@ -57,17 +57,17 @@ def read_text(file: str) -> str:
         raise CommandError(f"{file} is not UTF-8 (byte {error.start})", exit_code=Exit.USAGE) from error
 
 
-def _split(pair: str) -> tuple[str, Any]:
+def _split(pair: str, option: str) -> tuple[str, Any]:
     name, equals, value = pair.partition("=")
     is_json = name.endswith(":")
     name = name.removesuffix(":")
     if not equals or not name:
         raise CommandError(
-            f"-p takes name=value or name:=JSON, not {pair!r}",
-            hint="for example: -p keep_days=3",
+            f"{option} takes name=value or name:=JSON, not {pair!r}",
+            hint=f"for example: {option} keep_days=3",
             exit_code=Exit.USAGE,
         )
-    return name, _parse_json(value, f"the value of -p {name}") if is_json else value
+    return name, _parse_json(value, f"the value of {option} {name}") if is_json else value
 
 
 def _read_file(file: str) -> dict[str, Any]:

@@ -31,11 +31,28 @@ def summary(run: Run) -> str:
     """Return one line on how a run ended: ``run 3f… succeeded in 2.3 s``."""
     took = text.seconds_between(run.started_at or run.created_at, run.finished_at)
     sentence = f"run {run.id} {ended(run.state)}" + ("" if took is None else f" in {text.duration(took)}")
-    if run.state == "succeeded" and run.failed_tasks:
-        return f"{sentence}, with {text.count(len(run.failed_tasks), 'failed task')} that it allows"
+    if run.state == "succeeded":
+        return sentence + _though(run)
     if run.state != "succeeded" and run.reason:
         return f"{sentence}: {text.escape_cell(run.reason)}"
     return sentence
+
+
+def _though(run: Run) -> str:
+    """Return what went wrong in a run that succeeded: tasks that may fail, and those that come at the end."""
+    at_end = sum(task.section != "main" for task in run.failed_tasks)
+    allowed = run.warnings or len(run.failed_tasks) - at_end
+    words = f", with {text.count(allowed, 'failed task')} that it allows" if allowed else ""
+    return words + (f", and {text.count(at_end, 'failed task')} after its end" if at_end else "")
+
+
+def waiting(run: Run) -> str:
+    """Return why a run that has not ended does not go on, or what it is doing at its end."""
+    if run.outcome and not run.is_ended:
+        why = f": {run.reason}" if run.reason else ""
+        what = "hooks run" if run.outcome == "succeeded" else "rollback and hooks run"
+        return text.escape_cell(f"it {ended(run.outcome)}{why}; its {what}")
+    return text.escape_cell(run.waiting)
 
 
 def cause(task: Task) -> str:
@@ -46,6 +63,8 @@ def cause(task: Task) -> str:
     words = reason or fact
     if fact and reason and mark not in f"{reason} ":
         words = f"{fact}; {reason}"
+    if task.is_kept:
+        words = f"in the run before{'; ' if words else ''}{words}"
     tries = f" after {len(task.attempts)} attempts" if len(task.attempts) > 1 else ""
     return text.escape_cell(words) + tries
 

@@ -6,21 +6,25 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from barbossad.clock import Clock
 from barbossad.config import Config
 from barbossad.engine import recovery
-from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.driver import Parts
+from barbossad.engine.engine import Engine
 from barbossad.engine.gate import Gate
 from barbossad.engine.preparation import Preparation
 from barbossad.errors import StoreError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import WorkflowName
 from barbossad.operations.services import Reloaded, Services
 from barbossad.process import choice, procfs
 from barbossad.process.launcher import Launcher
-from barbossad.process.logs import LogFolder
+from barbossad.process.logs import LogFolder, stdout_of
 from barbossad.retention.pruner import Pruner
 from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
@@ -73,19 +77,11 @@ async def open_services(
         gate = Gate()
         stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
         preparation = _preparation(config, task_types, launcher)
-        parts = Parts(
-            clock=clock,
-            database=database,
-            runs=runs,
-            launcher=launcher,
-            prepare=preparation.launch_spec,
-            parse_outputs=outputs.reader(task_types),
-            boot_id=procfs.boot_id(),
-            discard_log=logs.discard,
-        )
+        parts = parts_of(clock, database, runs, launcher, preparation, task_types, logs, workflows.runnable)
         engine = Engine(parts, gate, limit=config.tasks.limit)
         database.on_fault(gate.store_fault)
         launcher.on_fault = engine.fail
+        stack.push_async_callback(engine.close)
         await recovery.recover(engine, parts, workflows.definition, logs.recover)
         yield Services(
             clock=clock,
@@ -98,11 +94,40 @@ async def open_services(
             launcher=launcher,
             logs=logs,
             preparation=preparation,
+            task_types=task_types,
             pruner=Pruner(clock, database, logs, config.retention, lost_runs=high_water.lost_runs),
             high_water=high_water,
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )
+
+
+def parts_of(  # noqa: PLR0917 (the one place where they come together)
+    clock: Clock,
+    database: Database,
+    runs: RunStore,
+    launcher: Launcher,
+    preparation: Preparation,
+    task_types: Mapping[str, TaskType],
+    logs: LogFolder,
+    find: Callable[[WorkflowName], Awaitable[WorkflowDefinition]],
+) -> Parts:
+    """Return what the engine stands on."""
+    return Parts(
+        clock=clock,
+        database=database,
+        runs=runs,
+        launcher=launcher,
+        prepare=preparation.launch_spec,
+        evaluate=preparation.value,
+        prepare_approval=preparation.approval,
+        prepare_call=preparation.call,
+        find=find,
+        parse_outputs=outputs.reader(task_types),
+        read_stdout=partial(stdout_of, logs),
+        boot_id=procfs.boot_id(),
+        discard_log=logs.discard,
+    )
 
 
 async def _open_store(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> tuple[Database, HighWater]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 from pathlib import Path
@@ -39,6 +40,8 @@ def main(context: click.Context, config_path: Path | None, *, is_user: bool) -> 
     barbossad --user            a daemon of your own
     barbossad                   the system's (systemctl start barbossad does this)
     barbossad check-config      tell every fault of the config file
+    barbossad check FILE...     tell every fault of workflow files
+    barbossad schema            print the JSON Schema of workflow files
     """  # noqa: D301 (\b is click's mark for lines that stay as they are)
     context.obj = (config_path, is_user)
     if context.invoked_subcommand is not None:
@@ -76,6 +79,36 @@ def check_config(context: click.Context, config_path: Path | None, *, is_user: b
         sys.exit(2)
     named = path or configs.default_path(user=is_user)
     click.echo(f"{named}: {'good' if named.exists() else 'not there; the defaults are in force'}")
+
+
+@main.command("check")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, each fault with the line of the file it is in.")
+def check(files: tuple[str, ...], *, as_json: bool) -> None:
+    """Read workflow files, - being stdin, and tell every fault with its place; exit 2 if there is one.
+
+    Needs no running daemon. barbossactl validate does this, and shows the places.
+    """
+    from barbossad import checking  # noqa: PLC0415 (see above)
+
+    checked = checking.check(files)
+    if as_json:
+        click.echo(json.dumps({"items": [one.as_dict() for one in checked]}))
+    else:
+        for one in checked:
+            for fault in one.faults:
+                click.echo(_line(one.file, fault))
+            if not one.faults:
+                click.echo(f"{one.file}: valid")
+    sys.exit(2 if any(one.faults for one in checked) else 0)
+
+
+@main.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of workflow files, for editors that complete and check YAML."""
+    from barbossad import checking  # noqa: PLC0415 (see above)
+
+    click.echo(json.dumps(checking.schema(), indent=2))
 
 
 def _line(file: str, fault: Fault) -> str:

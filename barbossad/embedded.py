@@ -1,4 +1,4 @@
-"""Barbossa in a script of your own: the same engine and store, without a daemon or a socket.
+"""Barbossa in a script of your own: the same engine, store and operations, without a daemon or a socket.
 
 ::
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -20,12 +21,17 @@ from typing import Any, Final
 from barbossad import config as configs
 from barbossad.assembly import open_services
 from barbossad.clock import SystemClock
+from barbossad.engine.plan import Plan
+from barbossad.errors import Fault, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
-from barbossad.model.names import TaskId
+from barbossad.model.names import RunId, TaskId, WorkflowName
+from barbossad.model.records import Page, RunRecord
 from barbossad.model.states import TriggerType
-from barbossad.operations.services import Services
+from barbossad.operations import planning, run_control, runs
+from barbossad.operations.services import Call, Services
 from barbossad.process import logs
 from barbossad.process.logs import LogEntry
+from barbossad.security.access import Caller, Role
 from barbossad.store.runs import RunDetails
 from barbossad.workflows import params as workflow_params
 from barbossad.workflows.templates import Templates
@@ -34,11 +40,19 @@ LINES_A_PAGE: Final = 10_000
 
 
 class EmbeddedEngine:
-    """Makes workflows and runs them."""
+    """Makes workflows, runs them and steers their runs.
+
+    A run is a ``RunDetails``: its record, and those of its tasks and their attempts by task id. A run that fails is no
+    exception. What is refused is one of ``barbossad.errors``, with a sentence that says what to do.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._templates = Templates()
+        caller = Caller(uid=os.geteuid(), name=getpass.getuser(), role=Role.ADMIN, groups=frozenset(os.getgroups()))
+        self._call = Call(services, caller)
+
+    # -- workflows -----------------------------------------------------------------------------------------
 
     def create_workflow(self, text: str) -> WorkflowDefinition:
         """Return the text of a workflow file as a workflow. Raise InvalidWorkflowError with every fault."""
@@ -51,22 +65,121 @@ class EmbeddedEngine:
         """
         return self.create_workflow(self._templates.create_workflow(name, params))
 
+    async def validate(self, text: str) -> list[Fault]:
+        """Return everything that is wrong with the text of a workflow file; nothing where it can be loaded."""
+        return await self._services.workflows.check(text)
+
+    async def apply_workflow(self, workflow: WorkflowDefinition) -> bool:
+        """Put a workflow in force, so that tasks of others may call it; return whether that changed anything."""
+        _, has_changed = await self._services.workflows.apply(workflow.text, by=self._call.caller.name)
+        return has_changed
+
+    async def plan(self, workflow: WorkflowDefinition, params: Mapping[str, Any] | None = None) -> Plan:
+        """Return what a run would do, without doing any of it. Raise InvalidParamsError."""
+        return await planning.make(self._call, workflow, workflow_params.bind(workflow, params or {}))
+
+    # -- runs ----------------------------------------------------------------------------------------------
+
     async def execute_workflow(
         self, workflow: WorkflowDefinition, trigger: TriggerType, params: Mapping[str, Any] | None = None
     ) -> RunDetails:
         """Put the workflow in force, run it, and return the run with its tasks and attempts when it has ended.
 
-        Raise InvalidParamsError if a parameter is missing or not acceptable; a run that fails is no exception.
+        Raise InvalidParamsError if a parameter is missing or not acceptable.
         """
-        await self._services.workflows.apply(workflow.text, by=getpass.getuser())
+        started = await self.start_workflow(workflow, trigger, params)
+        return await self._services.engine.wait(started.run.id) or self.run(started.run.id)
+
+    async def start_workflow(
+        self, workflow: WorkflowDefinition, trigger: TriggerType, params: Mapping[str, Any] | None = None
+    ) -> RunDetails:
+        """Put the workflow in force and start a run; return it when it is recorded, while its tasks begin.
+
+        Raise InvalidParamsError, or ConflictError if its concurrency group is full and its policy is ``skip``.
+        """
+        await self.apply_workflow(workflow)
         started = await self._services.engine.start_run(
             workflow,
             params=workflow_params.bind(workflow, params or {}),
             trigger=trigger,
-            requested_by=getpass.getuser(),
+            requested_by=self._call.caller.name,
         )
         assert isinstance(started, RunDetails)  # without a key a run is always a new one
-        return await self._services.engine.wait(started.run.id) or started
+        return started
+
+    def run(self, run_id: RunId) -> RunDetails:
+        """Return a run as it is recorded. Raise NotFoundError."""
+        details = self._services.runs.get(run_id)
+        if details is None:
+            raise NotFoundError("run", run_id)
+        return details
+
+    async def runs(
+        self, workflow: WorkflowName | None = None, *, before: RunId | None = None, limit: int = 50
+    ) -> Page[RunRecord]:
+        """Return runs, the newest first; ``before`` is the ``next_cursor`` of the page before."""
+        return await self._services.runs.page(workflow=workflow, before=before, limit=limit)
+
+    async def wait(self, run_id: RunId, timeout_seconds: float | None = None) -> RunDetails:
+        """Return a run when it has ended and that is recorded. Raise NotFoundError, or TimedOutError: it goes on."""
+        params = runs.WaitParams(run_id=run_id, timeout_seconds=timeout_seconds)
+        await runs.wait(self._call, params)
+        return self.run(run_id)
+
+    def why(self, run_id: RunId) -> Mapping[str, str]:
+        """Return why tasks of a run wait, in words, by id, and under the empty id why the run itself does."""
+        return self._services.engine.why(run_id)
+
+    # -- steering ------------------------------------------------------------------------------------------
+
+    async def cancel(self, run_id: RunId, reason: str | None = None) -> RunDetails:
+        """Cancel a run; ``wait`` tells when it has ended. Raise NotFoundError, or ConflictError if it has ended."""
+        await run_control.cancel(self._call, run_control.ReasonParams(run_id=run_id, reason=reason))
+        return self.run(run_id)
+
+    async def pause(self, run_id: RunId) -> RunDetails:
+        """Let nothing more of a run start. Raise NotFoundError, or ConflictError if it cannot be paused."""
+        await run_control.pause(self._call, run_control.ReasonParams(run_id=run_id))
+        return self.run(run_id)
+
+    async def resume(self, run_id: RunId) -> RunDetails:
+        """Go on with a paused run. Raise NotFoundError, or ConflictError if it is not paused."""
+        await run_control.resume(self._call, run_control.ReasonParams(run_id=run_id))
+        return self.run(run_id)
+
+    async def approve(
+        self,
+        run_id: RunId,
+        task_id: TaskId,
+        *,
+        values: Mapping[str, Any] | None = None,
+        comment: str | None = None,
+    ) -> RunDetails:
+        """Say yes to a task that waits for a person, with the values of its form.
+
+        Raise NotFoundError, ConflictError if it waits for nobody, InvalidParamsError for the values, or
+        PermissionDeniedError if others were asked.
+        """
+        return await self._answer(run_id, task_id, approve=True, values=dict(values or {}), comment=comment)
+
+    async def reject(self, run_id: RunId, task_id: TaskId, *, comment: str | None = None) -> RunDetails:
+        """Say no to a task that waits for a person; raises as ``approve`` does."""
+        return await self._answer(run_id, task_id, approve=False, comment=comment)
+
+    async def _answer(self, run_id: RunId, task_id: TaskId, **said: Any) -> RunDetails:
+        params = run_control.ApproveParams(run_id=run_id, task=task_id, **said)
+        await run_control.approve(self._call, params)
+        return self.run(run_id)
+
+    async def retry(self, run_id: RunId, since: str = "failed", params: Mapping[str, Any] | None = None) -> RunDetails:
+        """Try a run again that has ended, from ``failed``, ``start`` or a task on; return the new run.
+
+        ``params`` are values that differ from those of the run. Raise NotFoundError, ConflictError if it goes on or
+        there is nothing to retry, InvalidParamsError.
+        """
+        wanted = {"run_id": run_id, "from": since, "params": dict(params or {})}
+        view = await run_control.retry(self._call, run_control.RetryParams.model_validate(wanted))
+        return self.run(RunId(view["id"]))
 
     async def output(self, result: RunDetails, task_id: str) -> list[LogEntry]:
         """Return what the last attempt of a task printed, record by record."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import (
     clients,
     flood,
+    language,
     memory,
     report,
     units,
@@ -48,6 +49,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "worker": worker.run,
     "flood": flood.run,
     "units": units.run,
+    "language": language.run,
 }
 
 

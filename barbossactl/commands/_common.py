@@ -54,9 +54,15 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def workflow_argument(command: Command) -> Command:
+def workflow_argument(*, required: bool = True) -> Callable[[Command], Command]:
     """Give a command the argument NAME, which completes to the workflows of the daemon."""
-    return click.argument("name", shell_complete=_complete("workflows"))(command)
+    metavar = "NAME" if required else "[NAME]"
+    return click.argument("name", metavar=metavar, required=required, shell_complete=_complete("workflows"))
+
+
+def version_argument(name: str, metavar: str, *, required: bool) -> Callable[[Command], Command]:
+    """Give a command a version, which completes to those of the workflow before it."""
+    return click.argument(name, metavar=metavar, required=required, shell_complete=_complete("versions"))
 
 
 def run_argument(command: Command) -> Command:
@@ -67,6 +73,24 @@ def run_argument(command: Command) -> Command:
 def task_argument(command: Command) -> Command:
     """Give a command the argument [TASK], which completes to the tasks of the run before it."""
     return click.argument("task", metavar="[TASK]", required=False, shell_complete=_complete("tasks"))(command)
+
+
+def asking_argument(command: Command) -> Command:
+    """Give a command the argument [TASK], which completes to the tasks that wait in the run before it."""
+    return click.argument("task", metavar="[TASK]", required=False, shell_complete=_complete("asking"))(command)
+
+
+def since_option(command: Command) -> Command:
+    """Give a command ``--from``, which completes to where the run before it can be tried again."""
+    return click.option(
+        "--from",
+        "since",
+        metavar="WHERE",
+        default="failed",
+        show_default=True,
+        shell_complete=_complete("retry_points"),
+        help="failed, start, or the id of a task, which then runs again with all that depends on it.",
+    )(command)
 
 
 def params_option(command: Command) -> Command:
@@ -93,6 +117,13 @@ def _complete(what: str) -> Callable[[click.Context, click.Parameter, str], list
     def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
         from barbossactl import completion
 
-        return completion.proposals(what, socket_path(context), context.params, incomplete)
+        return completion.proposals(what, socket_path(context), _given(context), incomplete)
 
     return complete
+
+
+def _given(context: click.Context) -> dict[str, Any]:
+    """Return what stands on the command line; before an option without its value click has not sorted arguments yet."""
+    names = [parameter.name for parameter in context.command.params if isinstance(parameter, click.Argument)]
+    waiting = dict(zip(names, context.args, strict=False))
+    return {**context.params, **{name: value for name, value in waiting.items() if context.params.get(name) is None}}

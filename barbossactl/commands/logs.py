@@ -58,8 +58,10 @@ def logs(
         if follow:
             _follow(client, run_id, style, task=task, attempt=attempt, stream=stream)
         else:
-            sources = _sources(run_from(client.call("run.get", {"run_id": run_id})), task, attempt)
-            _print(client, run_id, sources, style, stream=stream, tail=tail)
+            found = run_from(client.call("run.get", {"run_id": run_id}))
+            _print(client, run_id, _sources(found, task, attempt), style, stream=stream, tail=tail)
+            if not any(one.attempts for one in found.tasks if task in {None, one.id}):
+                output.talk(f"run {run_id} has no output yet; barbossactl logs {run_id} --follow waits for it")
     return Exit.SUCCEEDED
 
 
@@ -87,7 +89,7 @@ def _sources(run: Run, task: str | None, attempt: int | None) -> list[Source]:
     if not found:
         names = ", ".join(one.id for one in run.tasks[:10])
         raise CommandError(f"run {run.id} has no task {task!r}", hint=f"it has: {names}")
-    sources = [Source(one.id, tried.number) for one in found for tried in one.attempts[-1:]]
+    sources = [Source(one.id, tried.number) for one in found for tried in one.attempts[-1:] if not tried.is_silent]
     if attempt is None:
         return sources
     numbers = [tried.number for tried in found[0].attempts]
@@ -109,8 +111,6 @@ def _print(
     for source, piece in merged:
         printer.print(source, [piece])
     printer.finish()
-    if not sources:
-        output.talk(f"run {run_id} has no output yet; barbossactl logs {run_id} --follow waits for it")
 
 
 def _pieces(client: Client, run_id: str, source: Source, stream: str | None) -> Iterator[tuple[Source, OutputPiece]]:

@@ -25,15 +25,21 @@ _COMMANDS = {
     "start": "start:start",
     "get": "run_get:get",
     "show": "run_get:get",
+    "definition": "run_diff:definition",
+    "diff": "run_diff:diff",
     "list": "run:list_runs",
     "wait": "run:wait",
     "logs": "logs:logs",
     "cancel": "run:cancel",
-    "approve": "run:approve",
+    "pause": "run_control:pause",
+    "resume": "run_control:resume",
+    "retry": "run_control:retry",
+    "approve": "run_control:approve",
+    "reject": "run_control:reject",
     "delete": "run:delete",
 }
 
-_STATES = ("queued", "running", "succeeded", "failed", "timed_out", "cancelled", "interrupted")
+_STATES = ("queued", "running", "paused", "succeeded", "failed", "timed_out", "cancelled", "interrupted")
 
 _COLUMNS = [
     Column("id", Kind.NAME),
@@ -110,7 +116,7 @@ def wait(context: click.Context, run: str, limit: str | None, as_json: bool) -> 
     limit_seconds = None if limit is None else params.seconds(limit)
     with connect(context) as client:
         run_id = resolve_run(client, run)
-        answer = ending.wait(client, run_id, limit_seconds=limit_seconds)
+        answer = ending.wait(client, run_id, limit_seconds=limit_seconds, is_whole=as_json)
         if as_json:
             output.as_json(answer)
         else:
@@ -142,7 +148,7 @@ def cancel(context: click.Context, run: str, reason: str | None, no_wait: bool, 
                 raise
             raise CommandError(str(error), hint=f"see how it ended: barbossactl run get {run_id}") from error
         if not no_wait:
-            answer = ending.wait(client, run_id)
+            answer = ending.wait(client, run_id, is_whole=as_json)
     if as_json:
         output.as_json(answer)
         return Exit.SUCCEEDED if answer["state"] == "cancelled" or no_wait else Exit.FAILED
@@ -152,31 +158,6 @@ def cancel(context: click.Context, run: str, reason: str | None, no_wait: bool, 
         return Exit.SUCCEEDED
     output.talk(report.summary(ended))
     return Exit.SUCCEEDED if ended.state == "cancelled" else Exit.FAILED
-
-
-@click.command(epilog=example("barbossactl run approve last migrate", "barbossactl run approve last migrate --reject"))
-@run_argument
-@click.argument("task")
-@click.option("--reject", is_flag=True, help="Say no: the task ends as interrupted.")
-@click.option("--comment", metavar="TEXT", help="Why; it is kept with the run.")
-@json_option
-@click.pass_context
-def approve(  # noqa: PLR0917 (click passes its options by name)
-    context: click.Context, run: str, task: str, reject: bool, comment: str | None, as_json: bool
-) -> None:
-    """Answer a task that waits for a person.
-
-    A task with on_interrupt: ask, or on_reboot: ask, waits after an interruption until somebody says whether it is to
-    be tried again.
-    """
-    with connect(context) as client:
-        run_id = resolve_run(client, run)
-        asked: dict[str, Any] = {"run_id": run_id, "task": task, "approve": not reject}
-        answer = client.call("run.approve", asked if comment is None else {**asked, "comment": comment})
-    if as_json:
-        output.as_json(answer)
-    else:
-        output.talk(f"task {task} of run {run_id} {'ends' if reject else 'is tried again'}")
 
 
 @click.command(epilog=example("barbossactl run delete 01m84g5xkc"))
@@ -221,5 +202,17 @@ def _row(item: dict[str, Any]) -> list[object]:
         item.get("started_at"),
         None if took is None else round(took, 3),
         item.get("trigger"),
-        item.get("reason"),
+        _why(item),
     ]
+
+
+def _why(item: dict[str, Any]) -> str:
+    """Return why a run waits, or ended as it did, and how many of its tasks failed that were allowed to."""
+    from barbossactl import text
+
+    words = [str(item.get("waiting") or item.get("reason") or "")]
+    if item.get("outcome") and item["state"] not in RUN_EXITS:
+        words.insert(0, f"{item['outcome']}, cleaning up")
+    if item.get("warnings"):
+        words.append(text.count(int(item["warnings"]), "warning"))
+    return "; ".join(word for word in words if word)

@@ -16,10 +16,13 @@ from barbossactl.output import Column, Kind
 
 _COMMANDS = {
     "apply": "workflow:apply",
-    "validate": "workflow:validate",
+    "validate": "validate:validate",
+    "plan": "plan:plan",
     "list": "workflow:list_workflows",
     "get": "workflow_get:get",
-    "versions": "workflow:versions",
+    "versions": "workflow_versions:versions",
+    "diff": "workflow_versions:diff",
+    "rollback": "workflow_versions:rollback",
     "delete": "workflow:delete",
     "enable": "workflow:enable",
     "disable": "workflow:disable",
@@ -52,30 +55,6 @@ def apply(context: click.Context, files: tuple[str, ...], as_json: bool) -> int:
     return Exit.USAGE if any("faults" in one for one in told) else Exit.SUCCEEDED
 
 
-@click.command(epilog=example("barbossactl validate *.yaml"))
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
-@json_option
-@click.pass_context
-def validate(context: click.Context, files: tuple[str, ...], as_json: bool) -> int:
-    """Check workflow files and change nothing; - reads stdin.
-
-    Every fault is a line FILE:LINE:COLUMN: message; the exit code is 2 if there is one.
-    """
-    from barbossactl import faults
-
-    told: list[dict[str, Any]] = []
-    with connect(context) as client:
-        for file in files:
-            told.append({"file": file, **_validate(client, file)})
-            if not as_json:
-                lines = [faults.sentence(fault, file) for fault in told[-1]["faults"]]
-                for line in lines or [f"{output.plain(file)}: valid"]:
-                    output.line(line)
-    if as_json:
-        output.listing_as_json(told)
-    return Exit.SUCCEEDED if all(one["valid"] for one in told) else Exit.USAGE
-
-
 @click.command("list", epilog=example("barbossactl ls"))
 @json_option
 @click.pass_context
@@ -99,26 +78,8 @@ def list_workflows(context: click.Context, as_json: bool) -> None:
         listing.show(found, columns, _row, as_json=as_json, empty="there is no workflow; barbossactl apply FILE")
 
 
-@click.command(epilog=example("barbossactl workflow versions nightly-backup"))
-@workflow_argument
-@json_option
-@click.pass_context
-def versions(context: click.Context, name: str, as_json: bool) -> None:
-    """List every version that a workflow has had, the newest first.
-
-    Columns: version, whether it is the one in force, when it was applied, by whom.
-    """
-    from barbossactl import listing
-
-    columns = [Column("version", Kind.NAME), Column("current"), Column("applied", Kind.INSTANT), Column("by")]
-    keys = ("version", "current", "applied_at", "applied_by")
-    with connect(context) as client:
-        found = listing.items(client, "workflow.versions", {"name": name}, limit=None)
-        listing.show(found, columns, lambda item: [item[key] for key in keys], as_json=as_json, empty="none")
-
-
 @click.command(epilog=example("barbossactl workflow delete nightly-backup"))
-@workflow_argument
+@workflow_argument()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def delete(context: click.Context, name: str, yes: bool) -> int:
@@ -134,7 +95,7 @@ def delete(context: click.Context, name: str, yes: bool) -> int:
 
 
 @click.command(epilog=example("barbossactl workflow enable nightly-backup"))
-@workflow_argument
+@workflow_argument()
 @click.pass_context
 def enable(context: click.Context, name: str) -> None:
     """Let a workflow start again."""
@@ -144,7 +105,7 @@ def enable(context: click.Context, name: str) -> None:
 
 
 @click.command(epilog=example("barbossactl workflow disable nightly-backup"))
-@workflow_argument
+@workflow_argument()
 @click.pass_context
 def disable(context: click.Context, name: str) -> None:
     """Keep a workflow from starting; runs that are under way go on."""
@@ -167,17 +128,6 @@ def _apply(client: Client, file: str) -> dict[str, Any]:
         if error.kind != "invalid_workflow":
             raise
         return {"faults": error.data.get("faults") or [{"message": str(error)}]}
-    return answer
-
-
-def _validate(client: Client, file: str) -> dict[str, Any]:
-    from barbossactl import params
-
-    try:
-        document = params.read_text(file)
-    except CommandError as error:
-        return {"valid": False, "faults": [{"message": str(error)}]}
-    answer: dict[str, Any] = client.call("workflow.validate", {"yaml": document})
     return answer
 
 

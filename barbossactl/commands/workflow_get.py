@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
-from barbossactl import output, text
+from barbossactl import output
 from barbossactl.commands._common import connect, example, json_option, workflow_argument
 from barbossactl.output import Column, Kind
 
@@ -18,7 +17,7 @@ from barbossactl.output import Column, Kind
         "barbossactl workflow get nightly-backup --yaml > nightly-backup.yaml",
     )
 )
-@workflow_argument
+@workflow_argument()
 @click.option("--version", metavar="VERSION", help="This version rather than the one in force.")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the file it was applied from.")
 @json_option
@@ -35,8 +34,7 @@ def get(context: click.Context, name: str, version: str | None, as_yaml: bool, a
     if as_json:
         output.as_json(answer)
     elif as_yaml:
-        document = answer["yaml"]
-        sys.stdout.write(text.escape_document(document) if output.is_terminal() else document)
+        output.document(answer["yaml"])
     else:
         output.fields(_fields(answer))
         _show_params(answer["params"])
@@ -72,7 +70,14 @@ def _show_params(params: list[dict[str, Any]]) -> None:
 
 
 def _show_tasks(tasks: list[dict[str, Any]]) -> None:
-    rows = [[task["id"], task["type"], ", ".join(task.get("depends_on") or ())] for task in tasks]
+    depths: dict[str, int] = {}
+    for task in tasks:
+        depths[task["id"]] = depths.get(task.get("parent") or "", -1) + 1
+    margin = "  " if output.is_terminal() else ""
+    rows = [
+        [margin * depths[task["id"]] + task["id"], task["type"], ", ".join(task.get("depends_on") or ())]
+        for task in tasks
+    ]
     _show_rows("task", [Column("task", Kind.NAME), Column("type"), Column("after")], rows)
 
 

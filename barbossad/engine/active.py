@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from barbossad.engine import progress as progresses
+from barbossad.engine.locks import Lineage
 from barbossad.engine.progress import RunProgress
+from barbossad.model.flow import CallRequest
 from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
 from barbossad.model.states import OnInterrupt, StopCause
@@ -23,12 +25,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class LiveAttempt:
-    """The latest attempt of a task, from its ``starting`` to its end."""
+    """The latest attempt of a task, from its ``starting`` to its end: a process, or the run that a task called."""
 
-    position: int
-    spec: LaunchSpec
+    index: int
+    spec: LaunchSpec | None = None
+    call: CallRequest | None = None
+    child: RunId | None = None
+    """The run that was called, once there is one."""
+
     process: Process | None = None
     stop_cause: StopCause | None = None
+    stop_reason: str = ""
     timeout: asyncio.TimerHandle | None = None
 
 
@@ -37,6 +44,10 @@ class ActiveRun:
     """One run: its progress, what is to be recorded of it, its live attempts, and who waits for it."""
 
     progress: RunProgress
+    lineage: Lineage = frozenset()
+    is_admitted: bool = False
+    """Whether it has its place in its concurrency group, and its workflow's locks."""
+
     is_created: bool = True
     """False until its first commit, the only one that may be refused to the caller."""
 
@@ -53,6 +64,10 @@ class ActiveRun:
 
     live: dict[int, LiveAttempt] = field(default_factory=dict)
     timeout: asyncio.TimerHandle | None = None
+    lateness: asyncio.TimerHandle | None = None
+    timers: dict[tuple[int, int], asyncio.TimerHandle] = field(default_factory=dict)
+    """By cell and instant: when something happens to a task by itself."""
+
     recording: asyncio.Future[None] | None = None
     """The last commit that was asked for; done when all that was decided before it is recorded."""
 
@@ -68,9 +83,18 @@ class ActiveRun:
             await asyncio.shield(self.recording)
 
     def disarm(self) -> None:
-        """Let the run's own timeout not come any more."""
-        if self.timeout is not None:
-            self.timeout.cancel()
+        """Let nothing happen to it by itself any more."""
+        self.disarm_run()
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
+
+    def disarm_run(self) -> None:
+        """Let the run's own limits not come any more, as long as they are not armed anew."""
+        for timer in (self.timeout, self.lateness):
+            if timer is not None:
+                timer.cancel()
+        self.timeout = self.lateness = None
 
     def tell_change(self) -> None:
         """Wake those who wait for a change."""
@@ -104,7 +128,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Left:
-    """What an earlier daemon left of a run's live attempts, by the position of their tasks."""
+    """What an earlier daemon left of a run's live attempts, by the cells of their tasks."""
 
     live: dict[int, LaunchSpec] = field(default_factory=dict)
     """They go on, or have ended with everything kept."""
@@ -114,6 +138,9 @@ class Left:
 
     interrupted: dict[int, tuple[AttemptRecord, OnInterrupt]] = field(default_factory=dict)
     """Nobody knows how they ended; and what follows from that."""
+
+    calls: list[int] = field(default_factory=list)
+    """They called other runs, which are looked for."""
 
 
 class Watching:
@@ -154,7 +181,7 @@ class Watching:
         if active is None:
             return None
         for live in active.live.values():
-            if live.spec.key.task_id == task_id:
+            if live.spec is not None and live.spec.key.task_id == task_id:
                 return live.process
         return None
 

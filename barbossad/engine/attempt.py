@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from barbossad.engine.progress import RunProgress
-from barbossad.model.records import AttemptRecord
+from barbossad.model.records import AttemptRecord, changed
 from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, ProcessEnd
 from barbossad.tasks._report import Report
+from barbossad.units import format_duration
 
 Prepare = Callable[[RunProgress, int, int], LaunchSpec]
-"""From a run, a task's position and the attempt's number to what is launched. Raises BarbossaError."""
+"""From a run, a task's cell and the attempt's number to what is launched. Raises BarbossaError."""
+
+InForce = Mapping[str, Any] | None
+"""What a launcher enforces for an attempt, in words."""
 
 ParseOutputs = Callable[[str, ProcessEnd], Report]
 """From a task's type and the end of its process, which exited, to what it said in ``BARBOSSA_OUTPUT``."""
@@ -23,9 +27,16 @@ _STOPPED_STATE = {
     StopCause.CANCEL: AttemptState.CANCELLED,
     StopCause.RUN_TIMEOUT: AttemptState.TIMED_OUT,
     StopCause.TASK_TIMEOUT: AttemptState.TIMED_OUT,
+    StopCause.GROUP_TIMEOUT: AttemptState.CANCELLED,
+    StopCause.FAIL_FAST: AttemptState.CANCELLED,
     StopCause.SHUTDOWN: AttemptState.INTERRUPTED,
     StopCause.HOST_DOWN: AttemptState.INTERRUPTED,
 }
+
+
+def stopped_state(cause: StopCause) -> AttemptState:
+    """Return how an attempt ends that is ended for a cause."""
+    return _STOPPED_STATE[cause]
 
 
 def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> ProcessEnd:
@@ -41,7 +52,7 @@ def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> Pr
     if message is not None:
         said = make_mask().feed(message.encode(errors="surrogatepass"), is_last=True)
         message = said.decode(errors="surrogatepass")
-    return replace(end, output=output, message=message)
+    return changed(end, output=output, message=message)
 
 
 def outcome(
@@ -62,9 +73,11 @@ def outcome(
         report = parse_outputs(end)
         if report.failure is not None:
             state, reason = AttemptState.FAILED, report.failure
+        elif report.skipped is not None:
+            state, reason = AttemptState.SKIPPED, report.skipped
         elif state is AttemptState.SUCCEEDED:
             outputs = report.outputs
-    ended = replace(
+    ended = changed(
         attempt,
         state=state,
         reason=reason,
@@ -81,9 +94,24 @@ def outcome(
     return ended, outputs
 
 
+def json_outputs(stdout: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the outputs of a task with ``output: json``: what it printed, over what it wrote. Raise ValueError.
+
+    Anything but an object is the output ``value``.
+    """
+    if len(stdout) > OUTPUT_LIMIT:
+        raise ValueError(f"it is longer than {OUTPUT_LIMIT} characters")
+    found = json.loads(stdout, parse_constant=_no_constant)
+    return {**(given or {}), **(found if isinstance(found, dict) else {"value": found})}
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
 def timeout_reason(seconds: float) -> str:
     """Say that a task took longer than it may."""
-    return f"it did not end within its timeout of {seconds:g} s"
+    return f"it did not end within its timeout of {format_duration(seconds)}"
 
 
 def _verdict(end: ProcessEnd) -> tuple[AttemptState, str | None]:

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from barbossad import crashpoints
 from barbossad.clock import Clock
 from barbossad.engine import attempt as attempts
 from barbossad.engine import transitions
 from barbossad.engine.active import ActiveRun, LiveAttempt
-from barbossad.engine.transitions import Decision
-from barbossad.model.records import AttemptRecord, LogRecord
+from barbossad.engine.calls import Calls
+from barbossad.engine.decision import Decision, Stop
+from barbossad.engine.progress import Evaluate
+from barbossad.engine.transitions import End
+from barbossad.model.definition import TaskDefinition
+from barbossad.model.records import AttemptRecord, LogRecord, changed
 from barbossad.model.states import AttemptState, OnInterrupt, StopCause
 from barbossad.process.launcher import EndCause, Launcher, Process, ProcessEnd
 
 RECORD_RUNNING_SECONDS: Final = 0.01
 """A process that ends sooner is recorded as ended at once, without a commit for ``running`` in between."""
 
+_FOR_THE_RUN: Final = frozenset({StopCause.CANCEL, StopCause.RUN_TIMEOUT, StopCause.GROUP_TIMEOUT, StopCause.FAIL_FAST})
+"""Why an attempt is ended when no other may follow it."""
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What the attempts in flight need of others."""
+
+    launcher: Launcher
+    clock: Clock
+    calls: Calls
+    evaluate: Evaluate
+    parse_outputs: attempts.ParseOutputs
+    read_stdout: Callable[[LogRecord], str]
 
 
 class LiveAttempts:
@@ -30,61 +49,82 @@ class LiveAttempts:
 
     def __init__(
         self,
-        launcher: Launcher,
-        clock: Clock,
-        parse_outputs: attempts.ParseOutputs,
+        means: Means,
         *,
         decided: Callable[[ActiveRun, Decision], None],
+        released: Callable[[ActiveRun, int], None],
         go_on: Callable[[], None],
         crashed: Callable[[Exception], None],
     ) -> None:
-        self._launcher = launcher
-        self._clock = clock
-        self._parse_outputs = parse_outputs
+        self._means = means
+        self._launcher = means.launcher
+        self._clock = means.clock
         self._decided = decided
+        self._released = released
         self._go_on = go_on
         self.crashed = crashed
         """Is told when the end of an attempt could not be dealt with: without it, its run would stay live for ever."""
 
+        means.calls.ended = self.call_ended
         self._spawned: list[tuple[ActiveRun, LiveAttempt, AttemptRecord]] = []
         self._idle: list[asyncio.Future[None]] = []
         self.count = 0
-        """How many there are, from the decision to start one to its end; each holds a slot."""
+        """How many processes there are, from the decision to start one to its end; each holds a slot."""
 
     def launch(self, active: ActiveRun, live: LiveAttempt) -> None:
-        """Start the process of an attempt that is recorded as starting."""
+        """Start the process, or the run, of an attempt that is recorded as starting."""
         if live.stop_cause is not None:  # it was stopped between the decision and the commit
-            self.process_ended(active, live, _never_started(self._clock.now_ms()))
+            if live.spec is None:
+                self.call_ended(active, live, AttemptState.CANCELLED, live.stop_reason, {})
+            else:
+                self.process_ended(active, live, _never_started(self._clock.now_ms()))
             return
-        crashpoints.reach("starting-recorded")
-        live.process = self._launcher.launch(live.spec, _Watcher(self, active, live))
+        if live.spec is None:
+            self._means.calls.start(active, live)
+        else:
+            crashpoints.reach("starting-recorded")
+            live.process = self._launcher.launch(live.spec, _Watcher(self, active, live))
         self._arm_timeout(active, live, passed_seconds=0)
 
     def adopt(self, active: ActiveRun, live: LiveAttempt) -> None:
         """Go on with an attempt that an earlier daemon launched; its timeout goes on too."""
-        live.process = self._launcher.adopt(live.spec, _Watcher(self, active, live))
-        started_at_ms = active.progress.tasks[live.position].record.started_at_ms or self._clock.now_ms()
+        if live.spec is None:
+            self._means.calls.start(active, live)
+        else:
+            live.process = self._launcher.adopt(live.spec, _Watcher(self, active, live))
+        started_at_ms = active.progress.cells[live.index].attempts[-1].started_at_ms or self._clock.now_ms()
         self._arm_timeout(active, live, passed_seconds=(self._clock.now_ms() - started_at_ms) / 1000)
 
     def _arm_timeout(self, active: ActiveRun, live: LiveAttempt, *, passed_seconds: float) -> None:
-        seconds = active.progress.definition.tasks[live.position].timeout_seconds
+        seconds = _task(active, live).timeout_seconds
         if seconds is not None:
             left = max(seconds - passed_seconds, 0)
             loop = asyncio.get_running_loop()
             live.timeout = loop.call_later(left, self.stop, active, live, StopCause.TASK_TIMEOUT)
 
+    def stop_as(self, active: ActiveRun, stop: Stop) -> None:
+        """End an attempt, if it is live, as was decided."""
+        live = active.live.get(stop.index)
+        if live is not None:
+            live.stop_reason = live.stop_reason or stop.reason
+            self.stop(active, live, stop.cause)
+
     def stop(self, active: ActiveRun, live: LiveAttempt, cause: StopCause, limit_seconds: float | None = None) -> None:
         """End an attempt with its task's grace; the first cause given is the one that is told."""
         if live.stop_cause is None:
             live.stop_cause = cause
-        grace = active.progress.definition.tasks[live.position].grace_seconds
+        if live.spec is None:
+            if cause not in (StopCause.SHUTDOWN, StopCause.HOST_DOWN):  # then the called run goes on with this one
+                self._means.calls.stop(live, self._stopped(active, live))
+            return
+        grace = _task(active, live).grace_seconds
         if limit_seconds is not None:
             grace = min(grace, limit_seconds)
         if live.process is not None:
             live.process.stop(grace)
 
     async def all_ended(self) -> None:
-        """Return when none is left."""
+        """Return when no process is left."""
         if self.count:
             idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(idle)
@@ -92,10 +132,10 @@ class LiveAttempts:
 
     def process_started(self, active: ActiveRun, live: LiveAttempt, process: Process, started_at_ms: int) -> None:
         """Note that a process exists; recorded a moment later, if it still does."""
-        before = active.progress.tasks[live.position].attempts[-1]
+        before = active.progress.cells[live.index].attempts[-1]
         if before.state is AttemptState.RUNNING:
             return  # an earlier daemon has recorded it
-        attempt = replace(
+        attempt = changed(
             before,
             state=AttemptState.RUNNING,
             pid=process.pid,
@@ -109,15 +149,12 @@ class LiveAttempts:
 
     def process_ended(self, active: ActiveRun, live: LiveAttempt, end: ProcessEnd) -> None:
         """Record the end of an attempt and what follows from it; its slot is free."""
-        if live.timeout is not None:
-            live.timeout.cancel()
-        del active.live[live.position]
+        assert live.spec is not None
         self.count -= 1
-        progress = active.progress
-        before = progress.tasks[live.position].attempts[-1]
+        before = active.progress.cells[live.index].attempts[-1]
         if live.process is not None:
             process = live.process
-            before = replace(
+            before = changed(
                 before,
                 pid=process.pid,
                 pid_started_ticks=process.pid_started_ticks,
@@ -126,25 +163,75 @@ class LiveAttempts:
             active.ended.append(process)
             live.process = None  # it holds the watcher, which holds this: they would wait for the garbage collector
         end = attempts.without_secrets(end, live.spec.make_mask)
-        read = partial(self._parse_outputs, progress.definition.tasks[live.position].type)
+        task = _task(active, live)
+        read = partial(self._means.parse_outputs, task.type)
         attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), read)
-        tell_end(attempt, progress.run.workflow)
+        attempt, outputs, stdout = self._with_stdout(task, attempt, outputs)
         active.ended_logs.append(end.log)
         then = self._after_interruption(active, live, end)
-        self._decided(active, transitions.attempt_ended(progress, live.position, attempt, outputs, then))
-        self._go_on()
+        self._ended(active, live, End(attempt=attempt, outputs=outputs, stdout=stdout, then=then,
+                                      is_stopped=live.stop_cause in _FOR_THE_RUN))  # fmt: skip
         self._tell_if_idle()
+
+    def _with_stdout(
+        self, task: TaskDefinition, attempt: AttemptRecord, outputs: Mapping[str, Any] | None
+    ) -> tuple[AttemptRecord, Mapping[str, Any] | None, str | None]:
+        """Return an attempt with what it printed, where that is asked for."""
+        if not task.keeps_stdout or attempt.log is None:
+            return attempt, outputs, None
+        stdout = self._means.read_stdout(attempt.log)
+        if task.is_json_output and attempt.state is AttemptState.SUCCEEDED:
+            try:
+                outputs = attempts.json_outputs(stdout, outputs)
+            except (ValueError, RecursionError) as error:
+                attempt = changed(attempt, state=AttemptState.FAILED, reason=f"its stdout cannot be read: {error}")
+        return attempt, outputs, stdout
+
+    def call_started(self, active: ActiveRun, live: LiveAttempt) -> None:
+        """Record that the run exists that an attempt called."""
+        before = active.progress.cells[live.index].attempts[-1]
+        if active.live.get(live.index) is live and before.state is AttemptState.STARTING:
+            attempt = changed(before, state=AttemptState.RUNNING, started_at_ms=self._clock.now_ms())
+            self._decided(active, transitions.attempt_running(active.progress, live.index, attempt))
+            self._go_on()
+
+    def call_ended(
+        self,
+        active: ActiveRun,
+        live: LiveAttempt,
+        state: AttemptState,
+        reason: str | None,
+        outputs: Mapping[str, Any],
+    ) -> None:
+        """Record what became of a call: how the run ended that was called, or why there was none."""
+        stopped = self._stopped(active, live)
+        if stopped is not None and state is not AttemptState.SUCCEEDED:
+            state, reason = attempts.stopped_state(stopped[0]), stopped[1]
+        before = active.progress.cells[live.index].attempts[-1]
+        attempt = changed(before, state=state, reason=reason, finished_at_ms=self._clock.now_ms())
+        then = _task(active, live).on_interrupt
+        is_stopped = live.stop_cause in _FOR_THE_RUN
+        self._ended(active, live, End(attempt=attempt, outputs=outputs, then=then, is_stopped=is_stopped))
+
+    def _ended(self, active: ActiveRun, live: LiveAttempt, end: End) -> None:
+        if live.timeout is not None:
+            live.timeout.cancel()
+        del active.live[live.index]
+        tell_end(end.attempt, active.progress.run.workflow)
+        self._released(active, live.index)
+        self._decided(active, transitions.attempt_ended(active.progress, live.index, end, self._means.evaluate))
+        self._go_on()
 
     def _after_interruption(self, active: ActiveRun, live: LiveAttempt, end: ProcessEnd) -> OnInterrupt:
         """Return what follows if this end is an interruption; who stopped a unit by hand does not want it again."""
-        task = active.progress.definition.tasks[live.position]
+        task = _task(active, live)
         if live.stop_cause is StopCause.HOST_DOWN:
             return task.on_reboot
         return OnInterrupt.FAIL if end.cause is EndCause.REMOVED else task.on_interrupt
 
     def forget(self, active: ActiveRun) -> None:
         """Give back the slots of a run that could not be created; nothing of it was launched."""
-        self.count -= len(active.live)
+        self.count -= sum(1 for live in active.live.values() if live.spec is not None)
         active.live.clear()
         self._tell_if_idle()
 
@@ -158,8 +245,8 @@ class LiveAttempts:
     def _record_running(self) -> None:
         spawned, self._spawned = self._spawned, []
         for active, live, attempt in spawned:
-            if active.live.get(live.position) is live:
-                self._decided(active, transitions.attempt_running(active.progress, live.position, attempt))
+            if active.live.get(live.index) is live:
+                self._decided(active, transitions.attempt_running(active.progress, live.index, attempt))
                 active.announced = True
         self._go_on()
 
@@ -173,9 +260,12 @@ class LiveAttempts:
         if cause is StopCause.HOST_DOWN:
             return cause, "the host was shut down while it ran"
         if cause is StopCause.TASK_TIMEOUT:
-            seconds = active.progress.definition.tasks[live.position].timeout_seconds or 0
-            return cause, attempts.timeout_reason(seconds)
-        return cause, active.progress.run.stop_reason or cause.value
+            return cause, attempts.timeout_reason(_task(active, live).timeout_seconds or 0)
+        return cause, live.stop_reason or active.progress.run.stop_reason or cause.value
+
+
+def _task(active: ActiveRun, live: LiveAttempt) -> TaskDefinition:
+    return active.progress.cells[live.index].task
 
 
 class _Watcher:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from barbossad.clock import rfc3339
 from barbossad.config import Tasks
 from barbossad.engine import confining
-from barbossad.engine.progress import RunProgress, TaskProgress
+from barbossad.engine.progress import RunProgress
+from barbossad.engine.taskfacts import TasksByName
 from barbossad.model.definition import TaskDefinition
+from barbossad.model.flow import ApprovalRequest, CallRequest
 from barbossad.model.isolation import SAME_USER
 from barbossad.model.names import SecretName
 from barbossad.model.records import AttemptRecord
@@ -22,10 +25,13 @@ from barbossad.process import procfs
 from barbossad.process.launcher import AttemptKey, LaunchSpec, Mask
 from barbossad.security.masking import make_mask_of
 from barbossad.tasks import _environment as environments
-from barbossad.tasks._api import TaskContext
+from barbossad.tasks import _guard
+from barbossad.tasks._api import TaskContext, TaskError
 from barbossad.tasks._environment import AttemptFacts
 from barbossad.tasks._types import TaskType
-from barbossad.workflows import params, scope
+from barbossad.validation import shown
+from barbossad.variables import check_travels, text_of
+from barbossad.workflows import expressions, params, scope
 
 
 class Preparation:
@@ -56,51 +62,105 @@ class Preparation:
         self._base = environments.base(self._user, settings.environment)
         self._confining = confining.Confining.of(settings, has_default_profile=self._has_default_profile)
 
-    def launch_spec(self, progress: RunProgress, position: int, number: int) -> LaunchSpec:
+    def launch_spec(self, progress: RunProgress, index: int, number: int) -> LaunchSpec:
         """Return what to launch for attempt ``number`` of a task.
 
         Raise BarbossaError if an expression or a secret of it has no value, or one that cannot be used.
         """
-        run, definition = progress.run, progress.definition
-        task = definition.tasks[position]
-        names = scope.make(
-            definition,
-            params=run.params,
-            tasks=_TasksByName(progress),
-            run_id=run.id,
-            trigger=run.trigger.value,
-            started_at=rfc3339(run.started_at_ms),
-            host_name=self._host_name,
-        )
-        base = self._base
-        run_as = self._confining.run_as(task.isolation)
-        if run_as is not SAME_USER:
-            base = environments.base(confining.account(run_as, self._user), self._configured)
-        start = {**base, **params.environment(run.params)} if run.params else base
-        environment = environments.build(start, definition, task, AttemptFacts(run_id=run.id, number=number), names)
-        if number > 1 and (resumed := _resumed(progress.tasks[position].attempts[number - 2])):
+        cell = progress.cells[index]
+        task = cell.task
+        context = self._context(progress, index, number)
+        environment: dict[str, str] = context.scope["env"]
+        if number > 1 and (resumed := _resumed(cell.attempts[number - 2])):
             environment["BARBOSSA_RESUMED"] = resumed
-        context = TaskContext(
-            run_id=run.id,
-            task_id=task.id,
-            attempt=number,
-            params=run.params,
-            scope={**names, "env": environment},
-        )
         command = self._task_types[task.type].command(context, task.params)
         secrets = environments.secrets(task, self._get_secret)
+        creates = [self._path(path, context.scope) for path in task.creates]
         return LaunchSpec(
-            key=AttemptKey(run.id, task.id, number),
-            argv=command.argv,
+            key=AttemptKey(progress.run.id, cell.id, number),
+            argv=_guard.wrap(command.argv, creates, task.unless),
             script=command.script,
             env={**environment, **secrets, **command.env} if secrets or command.env else environment,
-            working_dir=environments.working_dir(task, environment, names),
-            isolation=self._confining.isolation(task.isolation, {**names, "env": environment}),
+            working_dir=environments.working_dir(task, environment, context.scope),
+            isolation=self._confining.isolation(task.isolation, context.scope),
             timeout_seconds=task.timeout_seconds,
             grace_seconds=task.grace_seconds,
             detach=task.detach,
             make_mask=make_mask_of(secrets.values()),
         )
+
+    def value(self, progress: RunProgress, index: int | None, value: Any) -> Any:
+        """Return a value with its expressions replaced, as a task sees them, or the run itself. Raise BarbossaError."""
+        if index is None:
+            env = {**self._base, **progress.definition.env}
+            return expressions.render(value, {**self._names(progress, None), "env": env})
+        if not any(True for _ in expressions.leaves(value)):
+            return value
+        return expressions.render(value, self._context(progress, index, 0).scope)
+
+    def approval(self, progress: RunProgress, index: int) -> ApprovalRequest:
+        """Return what a person is asked. Raise BarbossaError."""
+        params: Any = self._resolved(progress, index)
+        return params.request()  # type: ignore[no-any-return]
+
+    def call(self, progress: RunProgress, index: int) -> CallRequest:
+        """Return which workflow a task runs, and with which params. Raise BarbossaError."""
+        params: Any = self._resolved(progress, index)
+        return params.request()  # type: ignore[no-any-return]
+
+    def _resolved(self, progress: RunProgress, index: int) -> Any:
+        cell = progress.cells[index]
+        context = self._context(progress, index, len(cell.attempts) + 1)
+        return self._task_types[cell.task.type].resolve(context, cell.task.params)
+
+    def _context(self, progress: RunProgress, index: int, number: int) -> TaskContext:
+        """Return what a task is told, its environment with it, rendered."""
+        run, cell = progress.run, progress.cells[index]
+        names = self._names(progress, index)
+        base = self._base
+        run_as = self._confining.run_as(cell.task.isolation)
+        if run_as is not SAME_USER:
+            base = environments.base(confining.account(run_as, self._user), self._configured)
+        start = {**base, **params.environment(run.params)} if run.params else base
+        facts = AttemptFacts(run_id=run.id, task_id=cell.id, number=number)
+        own = {} if cell.is_loop else cell.task.env  # which is that of its items, and may look at them
+        environment = environments.build(start, progress.definition, own, facts, names)
+        if cell.loop is not None:
+            environment["BARBOSSA_ITEM"] = text_of(cell.loop.item)
+            environment["BARBOSSA_ITEM_INDEX"] = str(cell.loop.index)
+        return TaskContext(
+            run_id=run.id,
+            task_id=cell.id,
+            attempt=number,
+            params=run.params,
+            scope={**names, "env": environment},
+        )
+
+    def _names(self, progress: RunProgress, index: int | None) -> dict[str, Any]:
+        """Return what expressions see, but for ``env``."""
+        run = progress.run
+        facts = scope.RunFacts(
+            id=run.id,
+            trigger=run.trigger.value,
+            started_at=rfc3339(run.started_at_ms),
+            parent=run.parent_run,
+            state=(run.outcome or run.state).value,
+            reason=run.outcome_reason,
+            failed_tasks=[progress.cells[failed].id for failed in progress.failed()] if run.outcome else [],
+        )
+        tasks = TasksByName(progress, index)
+        names = scope.make(progress.definition, params=run.params, tasks=tasks, run=facts, host_name=self._host_name)
+        loop = progress.cells[index].loop if index is not None else None
+        if loop is not None:
+            names |= scope.loop_facts(loop.item, loop.index, loop.length)
+        return names
+
+    @staticmethod
+    def _path(text: str, names: Mapping[str, Any]) -> str:
+        path = check_travels(expressions.render_text(text, names))
+        if not path.startswith("/"):
+            raise TaskError(f"'creates' must be an absolute path, not {shown(path)}")
+        return path
 
     def make_mask(self, task: TaskDefinition) -> Callable[[], Mask] | None:
         """Return what makes the masks of an attempt that an earlier daemon started, as ``launch_spec`` did then.
@@ -115,38 +175,3 @@ def _resumed(before: AttemptRecord) -> str | None:
     if before.state is not AttemptState.INTERRUPTED:
         return None
     return "daemon" if before.boot_id == procfs.boot_id() else "host"
-
-
-class _TasksByName(Mapping[str, Mapping[str, object]]):
-    """What expressions see of tasks, made when they ask: most tasks have no expression at all."""
-
-    def __init__(self, progress: RunProgress) -> None:
-        self._progress = progress
-        self._made: dict[str, Mapping[str, object]] = {}
-
-    def __getitem__(self, task_id: str) -> Mapping[str, object]:
-        if task_id not in self._made:
-            self._made[task_id] = _facts(self._progress.tasks[self._progress.definition.positions[task_id]])
-        return self._made[task_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._progress.definition.positions)
-
-    def __len__(self) -> int:
-        return len(self._progress.definition.positions)
-
-
-def _facts(cell: TaskProgress) -> Mapping[str, object]:
-    record = cell.record
-    last = cell.attempts[-1] if cell.attempts else None
-    seconds = None
-    if record.started_at_ms is not None and record.finished_at_ms is not None:
-        seconds = (record.finished_at_ms - record.started_at_ms) / 1000
-    return scope.task_facts(
-        status=record.state.value,
-        exit_code=last.exit_code if last else None,
-        outputs=record.outputs,
-        attempts=len(cell.attempts),
-        duration_seconds=seconds,
-        error=record.reason,
-    )

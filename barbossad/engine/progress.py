@@ -1,22 +1,84 @@
-"""Where a run stands, in memory: its definition, its record and a cell for each task."""
+"""Where a run stands, in memory: its definition, its record and a cell for each task, loop item and group.
+
+Cells are made by ``growth``: for the tasks of the file's main part when the run begins, for those of a loop's items, of
+rollbacks and of hooks when it is known that they are needed.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
-from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.definition import TaskDefinition, WorkflowDefinition
+from barbossad.model.flow import Section, TaskKind
+from barbossad.model.names import TaskId
 from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
 from barbossad.model.states import RUN_ENDED, TASK_ENDED, AttemptState, TaskState
 from barbossad.store.runs import RunDetails
 
+Evaluate = Callable[["RunProgress", int | None, Any], Any]
+"""From a run, a cell (None: the run itself) and a value that may hold expressions to what it stands for.
+
+Raises BarbossaError.
+"""
+
+FAILURES: Final = frozenset({TaskState.FAILED, TaskState.TIMED_OUT, TaskState.INTERRUPTED})
+"""How a task ends that ran and did not do its work."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopFacts:
+    """What expressions see of a loop: its item, which one that is, counted from 0, and how many there are."""
+
+    item: Any
+    index: int
+    length: int
+
 
 @dataclass(slots=True)
-class TaskProgress:
+class Members:
+    """The cells right below a group or loop that has begun, or may begin."""
+
+    cells: list[int] = field(default_factory=list)
+    unended: int = 0
+    entered: int = 0
+    """How many have begun and not ended: no more than ``max_parallel``."""
+
+    queue: deque[int] = field(default_factory=deque)
+    """Those that could begin but for that."""
+
+    verdict: tuple[TaskState, str | None] | None = None
+    """How it ends and why, where that was decided before its members ended."""
+
+
+@dataclass(slots=True)
+class Cell:
     """One task: its record, its attempts so far, and how many dependencies have not ended yet."""
 
     record: TaskRecord
-    waits_for: int
+    task: TaskDefinition
+    waits_for: int = 0
+    parent: int | None = None
+    depends_on: Sequence[int] = ()
+    dependants: list[int] = field(default_factory=list)
     attempts: list[AttemptRecord] = field(default_factory=list)
+    members: Members | None = None
+    loop: LoopFacts | None = None
+    is_item: bool = False
+    """Whether it is one item of a loop, whose ``for_each`` is not to be looked at again."""
+
+    takes_back: int | None = None
+    """For a task of the rollback: the cell that it takes back."""
+
+    has_entered: bool = False
+    """Whether it is counted among the members of its parent that have begun."""
+
+    @property
+    def id(self) -> TaskId:
+        """The id of the task, of the item, of the member."""
+        return self.record.task_id
 
     @property
     def has_ended(self) -> bool:
@@ -24,64 +86,118 @@ class TaskProgress:
         return self.record.state in TASK_ENDED
 
     @property
+    def may_fail(self) -> bool:
+        """Whether what it is a member of does not fail with it; an item's loop does, and is what may fail."""
+        return self.task.continue_on_error and not self.is_item
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its work is done: it succeeded, or found that it was done already (``creates``, ``unless``)."""
+        state = self.record.state
+        has_begun = bool(self.attempts) or self.record.started_at_ms is not None  # in an earlier run, where it was kept
+        return state is TaskState.SUCCEEDED or (state is TaskState.SKIPPED and has_begun)
+
+    @property
     def is_live(self) -> bool:
         """Whether an attempt of it is starting or running."""
-        return self.record.state in (TaskState.STARTING, TaskState.RUNNING)
+        return self.members is None and self.record.state in (TaskState.STARTING, TaskState.RUNNING)
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether its members are the items of a loop."""
+        return self.task.for_each is not None and not self.is_item
+
+    @property
+    def max_parallel(self) -> int | None:
+        """How many of its members may run at once."""
+        return self.task.for_each.max_parallel if self.is_loop and self.task.for_each else self.task.max_parallel
+
+    @property
+    def fails_fast(self) -> bool:
+        """Whether its other members are ended when one has failed."""
+        return self.task.for_each.fail_fast if self.is_loop and self.task.for_each else self.task.fail_fast
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is carried out by members: those of a group, or the items of a loop."""
+        return self.is_loop or self.task.kind is TaskKind.GROUP
 
 
 @dataclass(slots=True)
 class RunProgress:
-    """One run. Only ``transitions`` changes it."""
+    """One run. Only ``transitions`` and what it stands on change it."""
 
     definition: WorkflowDefinition
     run: RunRecord
-    tasks: list[TaskProgress]
-    unended: int
-    """How many tasks have not ended."""
+    cells: list[Cell] = field(default_factory=list)
+    index: dict[str, int] = field(default_factory=dict)
+    """The place of each cell by its id."""
+
+    unended: int = 0
+    """How many cells have not ended."""
+
+    sections: deque[Section] = field(default_factory=deque)
+    """What is still to come, once the outcome is known."""
 
     @property
     def has_ended(self) -> bool:
         """Whether the run's state is final."""
         return self.run.state in RUN_ENDED
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether its main part is being ended before its time."""
+        return self.run.stop_cause is not None and self.run.outcome is None
+
+    def ancestors(self, index: int) -> Iterable[Cell]:
+        """Yield the groups and loops that a cell is in, the innermost first."""
+        parent = self.cells[index].parent
+        while parent is not None:
+            cell = self.cells[parent]
+            yield cell
+            parent = cell.parent
+
+    def is_allowed_to_fail(self, index: int) -> bool:
+        """Say whether the run goes on, and may succeed, though this cell failed."""
+        return self.cells[index].task.continue_on_error or any(
+            cell.task.continue_on_error for cell in self.ancestors(index)
+        )
+
+    def failed(self) -> list[int]:
+        """Return the cells of the main part that failed and were not allowed to, but for groups and loops."""
+        return [index for index in self._failures() if not self.is_allowed_to_fail(index)]
+
+    def warnings(self) -> int:
+        """Count the tasks that failed and were allowed to."""
+        return sum(1 for index in self._failures() if self.is_allowed_to_fail(index))
+
+    def _failures(self) -> Iterable[int]:
+        return (
+            index
+            for index, cell in enumerate(self.cells)
+            if cell.record.state in FAILURES and cell.task.section is Section.MAIN and not _is_by_members(self, cell)
+        )
+
+
+def _is_by_members(progress: RunProgress, cell: Cell) -> bool:
+    """Say whether a group failed because a member did, which is told of instead."""
+    return cell.members is not None and any(
+        progress.cells[member].record.state in FAILURES for member in cell.members.cells
+    )
+
 
 def details(progress: RunProgress) -> RunDetails:
     """Return a run as the store would, were all of its progress recorded."""
     return RunDetails(
         run=progress.run,
-        tasks={c.record.task_id: c.record for c in progress.tasks if c.record.state is not TaskState.PENDING},
-        attempts={c.record.task_id: tuple(c.attempts) for c in progress.tasks if c.attempts},
+        tasks={c.id: c.record for c in progress.cells if c.record.state is not TaskState.PENDING},
+        attempts={c.id: tuple(c.attempts) for c in progress.cells if c.attempts},
     )
-
-
-def create(definition: WorkflowDefinition, run: RunRecord) -> RunProgress:
-    """Return the progress of a run none of whose tasks has started."""
-    cells = [
-        TaskProgress(TaskRecord(run_id=run.id, task_id=task.id, state=TaskState.PENDING), count)
-        for task, count in zip(definition.tasks, definition.dependency_counts, strict=True)
-    ]
-    return RunProgress(definition, run, cells, len(cells))
-
-
-def restore(definition: WorkflowDefinition, details: RunDetails) -> RunProgress:
-    """Return the progress of a run as the store knows it."""
-    progress = create(definition, details.run)
-    for position, task in enumerate(definition.tasks):
-        record = details.tasks.get(task.id)
-        if record is None:
-            continue
-        cell = progress.tasks[position]
-        cell.record = record
-        cell.attempts = list(details.attempts.get(task.id, ()))
-        if cell.has_ended:
-            progress.unended -= 1
-            for dependant in definition.dependants[position]:
-                progress.tasks[dependant].waits_for -= 1
-    return progress
 
 
 TASK_STATE_AFTER = {
     AttemptState.SUCCEEDED: TaskState.SUCCEEDED,
+    AttemptState.SKIPPED: TaskState.SKIPPED,
     AttemptState.FAILED: TaskState.FAILED,
     AttemptState.TIMED_OUT: TaskState.TIMED_OUT,
     AttemptState.CANCELLED: TaskState.CANCELLED,

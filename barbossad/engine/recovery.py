@@ -6,10 +6,12 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from barbossad.engine import growth, transitions
 from barbossad.engine import progress as progresses
-from barbossad.engine import transitions
 from barbossad.engine.active import Left
-from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.calls import LAUNCHER
+from barbossad.engine.driver import Parts
+from barbossad.engine.engine import Engine
 from barbossad.engine.live import tell_end
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError
@@ -36,8 +38,13 @@ class _Left:
     definition: WorkflowDefinition | None
 
     @property
-    def live(self) -> list[AttemptRecord]:
+    def unended(self) -> list[AttemptRecord]:
         return [tries[-1] for tries in self.details.attempts.values() if tries[-1].state not in ATTEMPT_ENDED]
+
+    @property
+    def live(self) -> list[AttemptRecord]:
+        """Those of processes."""
+        return [attempt for attempt in self.unended if attempt.launcher != LAUNCHER]
 
 
 async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_log: RecoverLog) -> None:
@@ -47,6 +54,7 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
     then the attempts are adopted, launched or recorded as interrupted, and only then does anything new start. Raise
     UnavailableError if a process will not die: a second one of the same task must never run beside it.
     """
+    engine.recovered.clear()
     engine.seed_ids(await parts.runs.newest_number())
     left = [await _look_up(parts, record.id, find) for record in await parts.runs.unended()]
     of_this_boot = [attempt for run in left for attempt in run.live if attempt.boot_id == parts.boot_id]
@@ -56,10 +64,13 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
     for run in left:
         if run.definition is None:
             workflow = run.details.run.workflow
-            await _give_up(parts, run.details, [settle.interrupted(attempt, workflow) for attempt in run.live])
+            await _give_up(parts, run.details, [settle.interrupted(attempt, workflow) for attempt in run.unended])
         else:
-            progress = progresses.restore(run.definition, run.details)
-            engine.resume(progress, settle.left(progress, run.live))
+            progress = growth.restore(run.definition, run.details)
+            left_of_it = settle.left(progress, run.live)
+            left_of_it.calls += [progress.index[attempt.task_id] for attempt in run.unended if attempt not in run.live]
+            engine.resume(progress, left_of_it)
+    engine.recovered.set()
     if left:
         log.warning(
             "%d unfinished runs found; %d tasks go on, %d were interrupted", len(left), settle.adopted,
@@ -81,18 +92,18 @@ class _Settlement:
         """Return what becomes of a run's live attempts."""
         left = Left()
         for attempt in attempts:
-            position = progress.definition.positions[attempt.task_id]
+            index = progress.index[attempt.task_id]
             verdict = self._finding(attempt).verdict
             if verdict is Verdict.GONE:
-                left.interrupted[position] = (
+                left.interrupted[index] = (
                     self.interrupted(attempt, progress.definition.name),
-                    self._then(progress, position, attempt),
+                    self._then(progress, index, attempt),
                 )
             elif verdict is Verdict.LIVE:
-                left.live[position] = self._spec(progress, position, attempt)
+                left.live[index] = self._spec(progress, index, attempt)
                 self.adopted += 1
             else:
-                left.unstarted[position] = self._spec(progress, position, attempt)
+                left.unstarted[index] = self._spec(progress, index, attempt)
         return left
 
     def interrupted(self, attempt: AttemptRecord, workflow: WorkflowName) -> AttemptRecord:
@@ -106,22 +117,24 @@ class _Settlement:
         return ended
 
     def _finding(self, attempt: AttemptRecord) -> Finding:
+        if attempt.launcher == LAUNCHER:
+            return Finding(Verdict.GONE)
         if attempt.boot_id != self._parts.boot_id:
             return Finding(Verdict.GONE, "the host was restarted while it ran")
         return self._findings[_key(attempt)]
 
-    def _then(self, progress: RunProgress, position: int, attempt: AttemptRecord) -> OnInterrupt:
-        task = progress.definition.tasks[position]
+    def _then(self, progress: RunProgress, index: int, attempt: AttemptRecord) -> OnInterrupt:
+        task = progress.cells[index].task
         return task.on_interrupt if attempt.boot_id == self._parts.boot_id else task.on_reboot
 
-    def _spec(self, progress: RunProgress, position: int, attempt: AttemptRecord) -> LaunchSpec:
+    def _spec(self, progress: RunProgress, index: int, attempt: AttemptRecord) -> LaunchSpec:
         """Return what was launched, or is to be; where that cannot be said any more, as much as it takes to go on."""
         try:
-            return self._parts.prepare(progress, position, attempt.number)
+            return self._parts.prepare(progress, index, attempt.number)
         except BarbossaError as error:
             log.warning("run %s task %s goes on, though it could not be started again: %s", *_key(attempt)[:2], error,
                         extra={"action": "unprepared", "run_id": attempt.run_id, "task": attempt.task_id})  # fmt: skip
-            mask = _Blackout if progress.definition.tasks[position].secrets else None
+            mask = _Blackout if progress.cells[index].task.secrets else None
             return LaunchSpec(key=_key(attempt), argv=(), env={}, working_dir="/", make_mask=mask)
 
 
@@ -185,7 +198,7 @@ async def _give_up(parts: Parts, details: RunDetails, interrupted: list[AttemptR
     ]
     reason = "this version of Barbossa does not understand its workflow; apply the workflow again and start anew"
     ended = replace(details.run, state=RunState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
-    await parts.database.record([*steps, changes.RunMoved(ended)], is_fact=True)
+    await parts.database.record([*steps, changes.RunMoved(ended, "run_finished", now_ms)], is_fact=True)
     for attempt in interrupted:
         if attempt.log is not None:
             parts.discard_log(attempt.log)

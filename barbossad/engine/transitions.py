@@ -2,266 +2,379 @@
 
 Each takes a ``RunProgress``, changes it to what it becomes, and returns a ``Decision``: the changes to record (in
 one transaction, with their events), the tasks that are ready for a slot, and the attempts to stop. The same facts
-in the same order always give the same states, so that a run can be rebuilt from its rows.
+in the same order always give the same states, so that a run can be rebuilt from its rows. Expressions are evaluated by
+what is handed in (``Evaluate``), which does no I/O either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+from barbossad.engine import growth, retries, timing, triggers
 from barbossad.engine import progress as progresses
-from barbossad.engine.progress import RunProgress, TaskProgress
-from barbossad.model.records import AttemptRecord, TaskRecord
-from barbossad.model.states import TASK_MOVES, AttemptState, OnInterrupt, RunState, StopCause, TaskState, WaitsFor
+from barbossad.engine.decision import Decision
+from barbossad.engine.progress import Cell, Evaluate, RunProgress
+from barbossad.engine.settling import Settling, move, start_run
+from barbossad.errors import BarbossaError
+from barbossad.model.flow import RetryCause, Trigger
+from barbossad.model.records import AttemptRecord, TaskRecord, changed
+from barbossad.model.states import (
+    AttemptState,
+    OnInterrupt,
+    RunState,
+    StopCause,
+    TaskState,
+    WaitsFor,
+)
 from barbossad.store import changes
-from barbossad.store.changes import Change
+from barbossad.store.runs import RunDetails
+from barbossad.units import format_duration
 
 MOST_INTERRUPTIONS: Final = 5
 """How often a task under ``on_interrupt: retry`` is interrupted before it is given up: it may be what kills us."""
 
 
-@dataclass(slots=True)
-class Decision:
-    """What follows from a fact. Tasks are named by their position in the definition."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How an attempt ended, and what it left."""
 
-    changes: list[Change] = field(default_factory=list)
-    ready: list[int] = field(default_factory=list)
-    stop: list[int] = field(default_factory=list)
+    attempt: AttemptRecord
+    outputs: Mapping[str, Any] | None = None
+    stdout: str | None = None
+    then: OnInterrupt = OnInterrupt.FAIL
+    """What follows if it was interrupted and is not being ended."""
+
+    is_stopped: bool = False
+    """Whether it was being ended for the run's or a group's sake: then there is no other attempt."""
 
 
-def begin(progress: RunProgress) -> Decision:
+def begin(progress: RunProgress, evaluate: Evaluate, now_ms: int) -> Decision:
     """Decide what a new or restored run starts with: every task that waits for nothing but a slot."""
-    ready = [
-        position
-        for position, cell in enumerate(progress.tasks)
-        if (cell.record.state is TaskState.PENDING and cell.waits_for == 0) or cell.record.waits_for is WaitsFor.SLOT
-    ]
-    return Decision(ready=ready)
+    settling = Settling(progress, Decision(), evaluate, now_ms)
+    decision = settling.decision
+    for index, cell in enumerate(progress.cells):
+        if cell.record.waits_for is WaitsFor.SLOT:
+            decision.ready.append(index)
+        if not cell.has_ended and cell.record.state is not TaskState.PENDING:
+            decision.timed.append(index)
+    settling.begin(range(len(progress.cells)))
+    settling.settle()
+    return decision
 
 
-def attempt_starting(progress: RunProgress, position: int, attempt: AttemptRecord, now_ms: int) -> Decision:
+def keep(progress: RunProgress, kept: Mapping[str, TaskRecord], now_ms: int) -> Decision:
+    """Take over tasks that an earlier run has done, by id; before the run begins."""
+    own = {task_id: changed(record, run_id=progress.run.id) for task_id, record in kept.items()}
+    growth.take_over(progress, 0, RunDetails(run=progress.run, tasks=own, attempts={}))
+    decision = Decision()
+    records = [cell.record for cell in progress.cells if cell.has_ended]
+    if records:
+        decision.changes.append(changes.TasksEntered(records, now_ms, "task_kept"))
+    return decision
+
+
+def attempt_starting(progress: RunProgress, index: int, attempt: AttemptRecord, now_ms: int) -> Decision:
     """Record that a ready task got its slot; the run starts with its first task."""
     decision = Decision()
-    _start_run(progress, decision, now_ms)
-    cell = progress.tasks[position]
-    _move_task(progress, position, TaskState.STARTING, started_at_ms=now_ms, waits_for=None, reason=None)
+    start_run(progress, decision, now_ms)
+    cell = progress.cells[index]
+    if cell.task.warn_after_seconds is not None:
+        decision.timed.append(index)
+    started_at_ms = cell.record.started_at_ms or now_ms
+    facts = {"waits_for": None, "waits_until_ms": None, "reason": None, "started_at_ms": started_at_ms}
+    move(progress, index, TaskState.STARTING, **facts)
     cell.attempts.append(attempt)
     decision.changes.append(changes.AttemptStarting(cell.record, attempt))
     return decision
 
 
-def attempt_running(progress: RunProgress, position: int, attempt: AttemptRecord) -> Decision:
+def attempt_running(progress: RunProgress, index: int, attempt: AttemptRecord) -> Decision:
     """Record that the process of a task's attempt exists."""
-    cell = progress.tasks[position]
-    _move_task(progress, position, TaskState.RUNNING, started_at_ms=attempt.started_at_ms)
+    cell = progress.cells[index]
+    is_first = len(cell.attempts) == 1
+    started_at_ms = attempt.started_at_ms if is_first else cell.record.started_at_ms
+    move(progress, index, TaskState.RUNNING, started_at_ms=started_at_ms)
     cell.attempts[-1] = attempt
     return Decision(changes=[changes.AttemptRunning(cell.record, attempt)])
 
 
-def attempt_ended(
-    progress: RunProgress,
-    position: int,
-    attempt: AttemptRecord,
-    outputs: Mapping[str, Any] | None,
-    then: OnInterrupt = OnInterrupt.FAIL,
-) -> Decision:
-    """Record an attempt's end and, if there is no further one, its task's; then see who waited for it.
-
-    ``then`` says what follows if it was interrupted and the run is not being ended.
-    """
-    cell = progress.tasks[position]
-    if attempt.state is AttemptState.INTERRUPTED and progress.run.stop_cause is None:
-        waiting = _after_interruption(cell, attempt, then)
-        if waiting is not None:
-            return _wait(progress, position, attempt, *waiting)
-    _move_task(
+def attempt_ended(progress: RunProgress, index: int, end: End, evaluate: Evaluate) -> Decision:
+    """Record an attempt's end and, if there is no further one, its task's; then see who waited for it."""
+    cell = progress.cells[index]
+    attempt = cell.attempts[-1] = end.attempt
+    assert attempt.finished_at_ms is not None
+    settling = Settling(progress, Decision(), evaluate, attempt.finished_at_ms)
+    looks_back = cell.task.expect is not None or cell.task.repeat is not None
+    if looks_back and attempt.state is AttemptState.SUCCEEDED:
+        cell.record = changed(cell.record, outputs=end.outputs, stdout=end.stdout)
+        attempt = cell.attempts[-1] = _as_expected(progress, index, attempt, evaluate)
+    waiting = None if end.is_stopped or progress.is_stopping else _what_follows(progress, index, end, evaluate)
+    if isinstance(waiting, AttemptRecord):
+        attempt, waiting = waiting, None
+        cell.attempts[-1] = attempt
+    if waiting is not None:
+        _wait(settling, index, attempt, waiting)
+        return settling.decision
+    is_good = attempt.state is AttemptState.SUCCEEDED
+    is_first = len(cell.attempts) == 1
+    move(
         progress,
-        position,
+        index,
         progresses.TASK_STATE_AFTER[attempt.state],
         reason=attempt.reason,
-        outputs=outputs,
-        started_at_ms=attempt.started_at_ms or cell.record.started_at_ms,
+        outputs=end.outputs if is_good else None,
+        stdout=end.stdout,
+        started_at_ms=(attempt.started_at_ms if is_first else None) or cell.record.started_at_ms,
         finished_at_ms=attempt.finished_at_ms,
     )
-    cell.attempts[-1] = attempt
-    decision = Decision(changes=[changes.AttemptEnded(cell.record, attempt)])
+    settling.decision.changes.append(changes.AttemptEnded(cell.record, attempt))
+    settling.ended.append(index)
+    settling.settle()
+    return settling.decision
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What a task waits for between two attempts, why, and how long."""
+
+    waits_for: WaitsFor
+    reason: str
+    delay_ms: int = 0
+
+
+def _as_expected(progress: RunProgress, index: int, attempt: AttemptRecord, evaluate: Evaluate) -> AttemptRecord:
+    """Return the attempt as it stands after a look at what its task is expected to have brought about."""
+    expect = progress.cells[index].task.expect
+    if expect is None:
+        return attempt
+    try:
+        if triggers.truth(evaluate(progress, index, expect)):
+            return attempt
+        reason = f"it exited well, but what is expected does not hold: {expect}"
+    except BarbossaError as error:
+        reason = f"its 'expect' cannot be decided: {error}"
+    return changed(attempt, state=AttemptState.FAILED, reason=reason)
+
+
+def _what_follows(progress: RunProgress, index: int, end: End, evaluate: Evaluate) -> _Waiting | AttemptRecord | None:
+    """Return what a task waits for after an attempt; None if it ends, or the attempt as it must be told then."""
+    cell = progress.cells[index]
+    attempt = cell.attempts[-1]
+    if attempt.state is AttemptState.SUCCEEDED:
+        return _repetition(progress, index, attempt, evaluate)
+    if attempt.state is AttemptState.INTERRUPTED:
+        waiting = _after_interruption(cell, attempt, end.then)
+        if waiting is not None or RetryCause.INTERRUPTED not in cell.task.retry.on:
+            return waiting
     assert attempt.finished_at_ms is not None
-    _settle(progress, [position], decision, attempt.finished_at_ms)
-    return decision
+    again = retries.after_failure(cell, attempt, attempt.finished_at_ms)
+    return _again(again) if again is not None else None
 
 
-def _after_interruption(cell: TaskProgress, attempt: AttemptRecord, then: OnInterrupt) -> tuple[WaitsFor, str] | None:
+def _repetition(
+    progress: RunProgress, index: int, attempt: AttemptRecord, evaluate: Evaluate
+) -> _Waiting | AttemptRecord | None:
+    """Return whether a task that was done is done again; the attempt as failed if it never came to its end."""
+    cell = progress.cells[index]
+    repeat = cell.task.repeat
+    if repeat is None:
+        return None
+    try:
+        holds = triggers.truth(evaluate(progress, index, repeat.until if repeat.until is not None else repeat.while_))
+    except BarbossaError as error:
+        reason = f"its 'repeat' cannot be decided: {error}"
+        return changed(attempt, state=AttemptState.FAILED, reason=reason)
+    again = retries.after_success(repeat, retries.times_done(cell), holds=holds)
+    if isinstance(again, str):
+        return changed(attempt, state=AttemptState.FAILED, reason=again)
+    return _again(again) if again is not None else None
+
+
+def _again(again: retries.Again) -> _Waiting:
+    return _Waiting(WaitsFor.DELAY if again.delay_ms else WaitsFor.SLOT, again.reason, again.delay_ms)
+
+
+def _after_interruption(cell: Cell, attempt: AttemptRecord, then: OnInterrupt) -> _Waiting | None:
     """Return what an interrupted task waits for, and why; None if it ends."""
     if then is OnInterrupt.ASK:
-        return WaitsFor.PERSON, f"{attempt.reason}; it waits for a person to approve another attempt, or to reject it"
+        reason = f"{attempt.reason}; it waits for a person to approve another attempt, or to reject it"
+        return _Waiting(WaitsFor.PERSON, reason)
     if then is OnInterrupt.RESUME:
-        return WaitsFor.SLOT, f"{attempt.reason}; it is resumed"
-    interruptions = 1 + sum(1 for past in cell.attempts[:-1] if past.state is AttemptState.INTERRUPTED)
+        return _Waiting(WaitsFor.SLOT, f"{attempt.reason}; it is resumed")
+    interruptions = sum(1 for past in cell.attempts if past.state is AttemptState.INTERRUPTED)
     if then is OnInterrupt.RETRY and interruptions < MOST_INTERRUPTIONS:
-        return WaitsFor.SLOT, f"{attempt.reason}; it is tried again"
+        return _Waiting(WaitsFor.SLOT, f"{attempt.reason}; it is tried again")
     return None
 
 
-def _wait(progress: RunProgress, position: int, attempt: AttemptRecord, waits_for: WaitsFor, reason: str) -> Decision:
-    cell = progress.tasks[position]
-    _move_task(progress, position, TaskState.WAITING, reason=reason, waits_for=waits_for)
-    cell.attempts[-1] = attempt
-    ready = [position] if waits_for is WaitsFor.SLOT else []
-    return Decision(changes=[changes.AttemptEnded(cell.record, attempt)], ready=ready)
+def _wait(settling: Settling, index: int, attempt: AttemptRecord, waiting: _Waiting) -> None:
+    cell = settling.progress.cells[index]
+    until_ms = settling.now_ms + waiting.delay_ms if waiting.waits_for is WaitsFor.DELAY else None
+    facts = {"reason": waiting.reason, "waits_for": waiting.waits_for, "waits_until_ms": until_ms}
+    move(settling.progress, index, TaskState.WAITING, **facts)
+    settling.decision.changes.append(changes.AttemptEnded(cell.record, attempt))
+    if waiting.waits_for is WaitsFor.SLOT:
+        settling.decision.ready.append(index)
+    settling.decision.timed.append(index)
 
 
-def answered(progress: RunProgress, position: int, *, is_approved: bool, words: str, now_ms: int) -> Decision:
-    """Record what a person said to a task that waits for one: another attempt, or its end."""
-    cell = progress.tasks[position]
+# -- people and time -------------------------------------------------------------------------------------------
+
+
+def approval_asked(progress: RunProgress, index: int, reason: str, deadline_ms: int | None, now_ms: int) -> Decision:
+    """Have a task wait for a person."""
+    decision = Decision(timed=[index])
+    start_run(progress, decision, now_ms)
+    facts = {"reason": reason, "waits_for": WaitsFor.PERSON, "waits_until_ms": deadline_ms, "started_at_ms": now_ms}
+    decision.entered(move(progress, index, TaskState.WAITING, **facts), now_ms, "task_waiting")
+    return decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a person said; ``outputs`` are those of an approval."""
+
+    is_approved: bool
+    words: str
+    outputs: Mapping[str, Any]
+
+
+def answered(progress: RunProgress, index: int, answer: Answer, evaluate: Evaluate, now_ms: int) -> Decision:
+    """Record what a person said to a task that waits for one: that is its end, or another attempt follows."""
+    cell = progress.cells[index]
     assert cell.record.waits_for is WaitsFor.PERSON
-    if is_approved:
-        cell.record = replace(cell.record, reason=words, waits_for=WaitsFor.SLOT)
-        return Decision(changes=[changes.WaitingTask(cell.record, now_ms)], ready=[position])
-    _move_task(progress, position, TaskState.INTERRUPTED, reason=words, waits_for=None, finished_at_ms=now_ms)
-    decision = Decision(changes=[changes.WaitingTask(cell.record, now_ms)])
-    _settle(progress, [position], decision, now_ms)
-    return decision
+    settling = Settling(progress, Decision(), evaluate, now_ms)
+    if not cell.attempts:
+        state = TaskState.SUCCEEDED if answer.is_approved else TaskState.FAILED
+        settling.end_waiting(index, state, answer.words, outputs=answer.outputs)
+    elif answer.is_approved:
+        cell.record = changed(cell.record, reason=answer.words, waits_for=WaitsFor.SLOT, waits_until_ms=None)
+        settling.decision.moved(cell.record, now_ms, "task_released")
+        settling.decision.ready.append(index)
+    else:
+        settling.end_waiting(index, TaskState.INTERRUPTED, answer.words)
+    settling.settle()
+    return settling.decision
 
 
-def task_unstartable(progress: RunProgress, position: int, reason: str, now_ms: int) -> Decision:
-    """Record that a ready task failed before an attempt could be made of it."""
-    decision = Decision()
-    _start_run(progress, decision, now_ms)
-    was_waiting = progress.tasks[position].record.state is TaskState.WAITING
-    _move_task(progress, position, TaskState.FAILED, reason=reason, waits_for=None, finished_at_ms=now_ms)
-    record = progress.tasks[position].record
-    decision.changes.append(
-        changes.WaitingTask(record, now_ms) if was_waiting else changes.TasksEndedUnstarted([record])
-    )
-    _settle(progress, [position], decision, now_ms)
-    return decision
-
-
-def stop(progress: RunProgress, cause: StopCause, reason: str, now_ms: int) -> Decision:
-    """End the run: what is pending is cancelled, what is live is stopped. A run that is being ended stays so."""
-    decision = Decision()
-    if progress.has_ended:
-        return decision
-    if progress.run.stop_cause is None:
-        progress.run = replace(progress.run, stop_cause=cause, stop_reason=reason)
-        decision.changes.append(changes.RunStopping(progress.run, now_ms))
-    decision.stop = [position for position, cell in enumerate(progress.tasks) if cell.is_live]
-    ended = []
-    for position, cell in enumerate(progress.tasks):
-        if cell.record.state is TaskState.PENDING:
-            _move_task(progress, position, TaskState.CANCELLED, reason=progress.run.stop_reason, finished_at_ms=now_ms)
-            ended.append(cell.record)
-        elif cell.record.state is TaskState.WAITING:
-            facts = {"reason": progress.run.stop_reason, "waits_for": None, "finished_at_ms": now_ms}
-            _move_task(progress, position, TaskState.CANCELLED, **facts)
-            decision.changes.append(changes.WaitingTask(cell.record, now_ms))
-    if ended:
-        decision.changes.append(changes.TasksEndedUnstarted(ended))
-    _finish_if_done(progress, decision, now_ms)
-    return decision
-
-
-def _start_run(progress: RunProgress, decision: Decision, now_ms: int) -> None:
-    """Move a queued run to running: its first task leaves the queue."""
-    if progress.run.state is RunState.QUEUED:
-        progress.run = replace(progress.run, state=RunState.RUNNING, started_at_ms=now_ms)
-        decision.changes.append(changes.RunMoved(progress.run))
-
-
-def _settle(progress: RunProgress, ended: list[int], decision: Decision, now_ms: int) -> None:
-    """Tell the dependants of tasks that ended: ready, or never to start; end the run after its last task."""
-    unreachable: list[TaskRecord] = []
-    while ended:
-        position = ended.pop()
-        for dependant in progress.definition.dependants[position]:
-            cell = progress.tasks[dependant]
-            cell.waits_for -= 1
-            if cell.record.state is not TaskState.PENDING:
-                continue
-            if progress.tasks[position].record.state is not TaskState.SUCCEEDED:
-                _move_task(
-                    progress,
-                    dependant,
-                    TaskState.UPSTREAM_FAILED,
-                    reason=_upstream_reason(progress, position),
-                    finished_at_ms=now_ms,
-                )
-                unreachable.append(cell.record)
-                ended.append(dependant)
-            elif cell.waits_for == 0:
-                decision.ready.append(dependant)
-    if unreachable:
-        decision.changes.append(changes.TasksEndedUnstarted(unreachable))
-    _finish_if_done(progress, decision, now_ms)
-
-
-def _upstream_reason(progress: RunProgress, position: int) -> str:
-    record = progress.tasks[position].record
-    if record.state is TaskState.UPSTREAM_FAILED and record.reason:
-        return record.reason
-    return f"task {record.task_id!r} {_WORDS[record.state]}"
-
-
-def _finish_if_done(progress: RunProgress, decision: Decision, now_ms: int) -> None:
-    if progress.unended or progress.has_ended:
-        return
-    state, reason = _verdict(progress)
-    progress.run = replace(
-        progress.run,
-        state=state,
-        reason=reason,
-        finished_at_ms=now_ms,
-    )
-    decision.changes.append(changes.RunMoved(progress.run))
-
-
-_STOPPED: dict[StopCause, RunState] = {
-    StopCause.CANCEL: RunState.CANCELLED,
-    StopCause.RUN_TIMEOUT: RunState.TIMED_OUT,
-}
-
-
-def _verdict(progress: RunProgress) -> tuple[RunState, str | None]:
-    """Return how a run whose tasks have all ended ends, and why if not well."""
-    by_state: dict[TaskState, list[str]] = {}
-    for cell in progress.tasks:
-        by_state.setdefault(cell.record.state, []).append(cell.record.task_id)
-    if by_state.keys() == {TaskState.SUCCEEDED}:
-        return RunState.SUCCEEDED, None
-    if progress.run.stop_cause is not None:
-        return _STOPPED[progress.run.stop_cause], progress.run.stop_reason
-    for state, outcome in (
-        (TaskState.INTERRUPTED, RunState.INTERRUPTED),
-        (TaskState.FAILED, RunState.FAILED),
-        (TaskState.TIMED_OUT, RunState.FAILED),
-    ):
-        if state in by_state:
-            names = by_state[state]
-            listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            word = _WORDS[state] if len(names) == 1 else _WORDS[state].replace("was ", "were ")
-            return outcome, f"{'task' if len(names) == 1 else 'tasks'} {listed} {word}"
-    return RunState.FAILED, "not every task succeeded"
-
-
-_WORDS = {
-    TaskState.INTERRUPTED: "was interrupted",
-    TaskState.FAILED: "failed",
-    TaskState.TIMED_OUT: "timed out",
-    TaskState.CANCELLED: "was cancelled",
-}
-
-
-def _move_task(progress: RunProgress, position: int, state: TaskState, **facts: Any) -> None:
-    """Change a task's state if its moves allow it; count it down when it ends."""
-    cell = progress.tasks[position]
-    assert state in TASK_MOVES[cell.record.state], f"{cell.record.task_id}: {cell.record.state} -> {state}"
-    cell.record = replace(cell.record, state=state, **facts)
+def time_passed(progress: RunProgress, index: int, evaluate: Evaluate, now_ms: int) -> Decision:
+    """Do what is due for a task: go on after a delay, end what took too long, tell that it is late."""
+    cell = progress.cells[index]
+    settling = Settling(progress, Decision(), evaluate, now_ms)
     if cell.has_ended:
-        progress.unended -= 1
+        return settling.decision
+    late = timing.late_ms(cell)
+    if late is not None and late <= now_ms:
+        cell.record = changed(cell.record, late_at_ms=now_ms)
+        settling.decision.moved(cell.record, now_ms, "task_late")
+    deadline = timing.group_deadline_ms(cell)
+    if deadline is not None and deadline <= now_ms and cell.members is not None and cell.members.verdict is None:
+        reason = f"it did not end within its timeout of {format_duration(cell.task.timeout_seconds or 0)}"
+        cell.members.verdict = (TaskState.TIMED_OUT, reason)
+        settling.end_below(index, StopCause.GROUP_TIMEOUT, f"its group {cell.id!r} took too long")
+    until_ms = cell.record.waits_until_ms
+    if cell.record.state is TaskState.WAITING and until_ms is not None and until_ms <= now_ms:
+        _waited(settling, index)
+    settling.settle()
+    return settling.decision
+
+
+def _waited(settling: Settling, index: int) -> None:
+    cell = settling.progress.cells[index]
+    if cell.record.waits_for is WaitsFor.PERSON:
+        settling.end_waiting(index, TaskState.TIMED_OUT, "nobody answered before its deadline")
+        return
+    cell.record = changed(cell.record, waits_for=WaitsFor.SLOT, waits_until_ms=None)
+    settling.decision.moved(cell.record, settling.now_ms, "task_released")
+    settling.decision.ready.append(index)
+
+
+# -- what cannot start, and what is ended ----------------------------------------------------------------------
+
+
+def task_unstartable(progress: RunProgress, index: int, reason: str, evaluate: Evaluate, now_ms: int) -> Decision:
+    """Record that a ready task failed before an attempt could be made of it."""
+    settling = Settling(progress, Decision(), evaluate, now_ms)
+    start_run(progress, settling.decision, now_ms)
+    if progress.cells[index].record.state is TaskState.WAITING:
+        settling.end_waiting(index, TaskState.FAILED, reason)
+    else:
+        settling.end_unstarted(index, TaskState.FAILED, reason)
+    settling.settle()
+    return settling.decision
+
+
+def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluate, now_ms: int) -> Decision:
+    """End the run: what is pending is cancelled, what is live is stopped.
+
+    Tasks with ``trigger: always`` still run, and so do rollback and hooks; asked for again, those are ended too.
+    """
+    settling = Settling(progress, Decision(), evaluate, now_ms)
+    if progress.has_ended:
+        return settling.decision
+    is_again = progress.run.stop_cause is not None or progress.run.outcome is not None
+    if progress.run.stop_cause is None:
+        progress.run = changed(progress.run, stop_cause=cause, stop_reason=reason)
+        settling.decision.changes.append(changes.RunStopping(progress.run, now_ms))
+    if progress.run.state is RunState.PAUSED:
+        _unpause(progress, settling.decision, now_ms)
+    if progress.run.outcome is not None:
+        progress.sections.clear()
+    for index, cell in enumerate(progress.cells):
+        if cell.has_ended or (_goes_on(progress, cell) and not is_again):
+            continue
+        settling.cancel(index, cause, progress.run.stop_reason or reason)
+    settling.settle()
+    return settling.decision
+
+
+def _goes_on(progress: RunProgress, cell: Cell) -> bool:
+    """Say whether a task is still to run while its run is being ended."""
+    if cell.task.trigger is not Trigger.ALWAYS:
+        return False
+    is_open = cell.parent is None or progress.cells[cell.parent].record.state is TaskState.RUNNING
+    return is_open and cell.record.state is TaskState.PENDING
+
+
+# -- the run as a whole ----------------------------------------------------------------------------------------
+
+
+def pause(progress: RunProgress, now_ms: int) -> Decision:
+    """Let nothing more start; what runs goes on."""
+    assert progress.run.state in (RunState.QUEUED, RunState.RUNNING)
+    progress.run = changed(progress.run, state=RunState.PAUSED, paused_at_ms=now_ms)
+    return Decision(changes=[changes.RunMoved(progress.run, "run_paused", now_ms)])
+
+
+def unpause(progress: RunProgress, now_ms: int) -> Decision:
+    """Go on with a paused run."""
+    decision = Decision()
+    _unpause(progress, decision, now_ms)
+    return decision
+
+
+def _unpause(progress: RunProgress, decision: Decision, now_ms: int) -> None:
+    run = progress.run
+    state = RunState.RUNNING if run.started_at_ms is not None else RunState.QUEUED
+    passed = now_ms - (run.paused_at_ms or now_ms)
+    counted = run.paused_ms + passed if run.started_at_ms is not None else run.paused_ms
+    progress.run = changed(run, state=state, paused_at_ms=None, paused_ms=counted)
+    decision.changes.append(changes.RunMoved(progress.run, "run_resumed", now_ms))
+
+
+def run_late(progress: RunProgress, now_ms: int) -> Decision:
+    """Record that the run takes longer than its ``warn_after``."""
+    progress.run = changed(progress.run, late_at_ms=now_ms)
+    return Decision(changes=[changes.RunMoved(progress.run, "run_late", now_ms)])
 
 
 def attempt_interrupted(attempt: AttemptRecord, reason: str, now_ms: int) -> AttemptRecord:
     """Return an attempt whose end nobody saw."""
-    return replace(attempt, state=AttemptState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
+    return changed(attempt, state=AttemptState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
+
+
+def live_indices(progress: RunProgress) -> Sequence[int]:
+    """Return the cells that have a live attempt."""
+    return [index for index, cell in enumerate(progress.cells) if cell.is_live]

@@ -81,10 +81,10 @@ class TaskDefinition:
     repeat: Repeat | None = None
     for_each: Loop | None = None
     max_parallel: int | None = None
-    """How many members may run at once; for a task that is no group: items of its loop, as ``for_each`` says too."""
+    """For a group: how many members may run at once; a loop has its own."""
 
     fail_fast: bool = False
-    """End the other members when one has failed; for a task that is no group: the other items of its loop."""
+    """For a group: end the other members when one has failed."""
 
     expect: str | None = None
     creates: tuple[str, ...] = ()

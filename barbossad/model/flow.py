@@ -118,10 +118,10 @@ class Loop:
 
     items: str | tuple[Any, ...]
     max_parallel: int | None = None
-    """How many of the items may be worked on at once."""
+    """How many items may run at once."""
 
     fail_fast: bool = False
-    """End the work on the other items when that on one has failed."""
+    """End the other items when one has failed."""
 
 
 class Policy(StrEnum):

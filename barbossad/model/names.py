@@ -9,7 +9,7 @@ WorkflowName = NewType("WorkflowName", str)
 """``[a-z0-9][a-z0-9_-]*``, at most 63 characters."""
 
 TaskId = NewType("TaskId", str)
-"""Parts of ``[A-Za-z0-9][A-Za-z0-9_-]*``, at most 63 characters each, joined by dots: ``group.member``."""
+"""``[A-Za-z0-9][A-Za-z0-9_-]*``, at most 63 characters; of a member ``outer.inner``, of a loop's item ``id[3]``."""
 
 RunId = NewType("RunId", str)
 """Ten characters of Crockford's base 32: the millisecond of creation, so ids sort by time."""
@@ -24,6 +24,9 @@ WORKFLOW_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 """One part of a task's id."""
 
+TASK_PATH: Final = re.compile(rf"{TASK_ID.pattern}(\[\d{{1,9}}\])?(\.{TASK_ID.pattern}(\[\d{{1,9}}\])?)*")
+"""The id of any task of a run: of members and of items too."""
+
 MAX_TASK_ID_CHARACTERS: Final = 200
 SECRET_NAME: Final = WORKFLOW_NAME
 LOCK_NAME: Final = WORKFLOW_NAME
@@ -34,9 +37,20 @@ ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?")
 RUN_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{10}")
 VERSION_ID: Final = re.compile(r"[0-9a-f]{16}")
 
+_PLAIN_ITEM: Final = re.compile(r"\.\.(\d{1,9})(?=\.|\Z)")
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
+
+
+def plain_task_id(task_id: str) -> str:
+    """Return a task's id as names of files and units have it: ``id..3`` for ``id[3]``."""
+    return task_id.replace("[", "..").replace("]", "") if "[" in task_id else task_id
+
+
+def task_id_of(plain: str) -> TaskId:
+    """Return the id that ``plain_task_id`` was made of."""
+    return TaskId(_PLAIN_ITEM.sub(r"[\1]", plain))
 
 
 def run_id_from_number(number: int) -> RunId:

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from barbossad.model.names import RunId, TaskId, VersionId, WorkflowName
 from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType, WaitsFor
 
 Item = TypeVar("Item")
+
+
+Record = TypeVar("Record")
+
+
+@cache
+def _members(kind: type[Any]) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[Callable[[Any, Any], None], ...]]:
+    """Return what reads all members of a kind of record at once, and what sets each."""
+    names = [member.name for member in fields(kind)]
+    return attrgetter(*names), tuple(getattr(kind, name).__set__ for name in names)
+
+
+def changed(record: Record, **facts: Any) -> Record:
+    """Return a record with other facts, as ``dataclasses.replace`` does, in half its time: each task has several."""
+    kind = type(record)
+    get, setters = _members(kind)  # type: ignore[arg-type]  # a type has a hash, whatever mypy thinks
+    made: Record = object.__new__(kind)
+    for set_member, value in zip(setters, get(record), strict=True):
+        set_member(made, value)
+    for name, value in facts.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +83,27 @@ class RunRecord:
     """Set once the run is being ended before its time; what then happens to its tasks does not change it."""
 
     stop_reason: str | None = None
+    outcome: RunState | None = None
+    """How it will have ended, once all tasks of its main part have; rollback and hooks do not change it."""
+
+    outcome_reason: str | None = None
+    priority: int = 0
+    parent_run: RunId | None = None
+    """The run that called it, and by which task."""
+
+    parent_task: TaskId | None = None
+    retry_of: RunId | None = None
+    warnings: int = 0
+    """How many tasks failed that were allowed to."""
+
+    outputs: Mapping[str, Any] | None = None
+    paused_at_ms: int | None = None
+    paused_ms: int = 0
+    """How long it was paused before; its timeout does not count that."""
+
+    late_at_ms: int | None = None
+    """When it was told that it takes longer than its ``warn_after``."""
+
     created_at_ms: int
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
@@ -75,7 +120,21 @@ class TaskRecord:
     waits_for: WaitsFor | None = None
     """While it is ``waiting``: for what."""
 
-    outputs: Mapping[str, Any] | None = None
+    waits_until_ms: int | None = None
+    """While it waits for an instant, or for a person with a deadline."""
+
+    outputs: Mapping[str, Any] | Sequence[Any] | None = None
+    """Of a loop: those of its items, in their order."""
+
+    stdout: str | None = None
+    """What it printed, where an expression needs that."""
+
+    items: tuple[Any, ...] | None = None
+    """The items of a loop that has begun."""
+
+    late_at_ms: int | None = None
+    """When it was told that it takes longer than its ``warn_after``."""
+
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
 

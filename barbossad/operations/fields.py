@@ -1,13 +1,15 @@
-"""The types of parameters that several operations share: names, ids and pages."""
+"""The parameters that several operations share: names, ids and pages."""
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from barbossad.model.names import RUN_ID, TASK_ID, VERSION_ID, WORKFLOW_NAME
+from barbossad.model.names import RUN_ID, TASK_PATH, VERSION_ID, WORKFLOW_NAME
+from barbossad.operations.registry import Params
 from barbossad.validation import RefusalError, shown
 
 
@@ -46,9 +48,40 @@ RunIdText = Annotated[
 ]
 TaskIdText = Annotated[
     str,
-    _shaped(TASK_ID, "the id of a task", "ids have letters, digits, - and _"),
-    _schema(TASK_ID),
+    _shaped(TASK_PATH, "the id of a task", "ids have letters, digits, - and _"),
+    _schema(TASK_PATH),
     Field(description="Id of a task"),
 ]
+
+
+def milliseconds(instant: str) -> int:
+    """Return an RFC 3339 instant as milliseconds since the epoch. Raise ValueError if it is none."""
+    found = datetime.fromisoformat(instant)
+    if found.tzinfo is None:
+        raise ValueError(f"{instant!r} has no offset from UTC")
+    return int(found.timestamp() * 1000)
+
+
+def _instant(value: str) -> str:
+    try:
+        milliseconds(value)
+    except (ValueError, OverflowError):
+        raise RefusalError(f"is not an instant: {shown(value)}", "write RFC 3339, as answers have it") from None
+    return value
+
+
+Instant = Annotated[str, AfterValidator(_instant), Field(max_length=40, description="An instant, RFC 3339")]
 Limit = Annotated[int, Field(ge=1, le=1000, description="Items a page at most")]
 Cursor = Annotated[str | None, Field(max_length=64, description="next_cursor of the page before")]
+
+
+class RunParams(Params):
+    """A run."""
+
+    run_id: RunIdText
+
+
+class NameParams(Params):
+    """A workflow."""
+
+    name: Name

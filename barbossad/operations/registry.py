@@ -50,9 +50,14 @@ class Operation:
     max_request_bytes: int
     handler: Handler
 
+    @property
+    def names(self) -> list[str]:
+        """The names of its parameters, in the order in which they may be given without them."""
+        return [field.alias or name for name, field in self.params.model_fields.items()]
+
     def parse(self, given: dict[str, Any] | list[Any]) -> Params:
         """Return checked parameters; by position they follow the order of the fields. Raise InvalidParamsError."""
-        names = list(self.params.model_fields)
+        names = self.names
         if isinstance(given, list):
             if len(given) > len(names):
                 given = {**dict(zip(names, given, strict=False)), "": given[len(names)]}

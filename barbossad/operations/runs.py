@@ -1,34 +1,35 @@
-"""Runs: start, look at, wait for, read the output of, cancel."""
+"""Runs: start, look at, list, wait for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from barbossad.errors import ConflictError, InvalidWorkflowError, NotFoundError, TimedOutError
-from barbossad.model.definition import WorkflowDefinition
-from barbossad.model.names import RunId, TaskId, run_number
-from barbossad.model.records import LogRecord, RunRecord
+from barbossad.clock import rfc3339
+from barbossad.errors import TimedOutError
+from barbossad.model.names import RunId
+from barbossad.model.records import RunRecord
 from barbossad.model.states import RUN_ENDED, RunState, TriggerType
-from barbossad.operations.fields import Limit, Name, RunIdText, TaskIdText
+from barbossad.operations import planning, showing
+from barbossad.operations.fields import Instant, Limit, Name, RunIdText, RunParams, milliseconds
+from barbossad.operations.planning import PlanHash
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
-from barbossad.operations.views import RunSummary, RunView, run_summary, run_view
-from barbossad.process import logs
-from barbossad.process.launcher import LiveLog
+from barbossad.operations.views import RunSummary, RunView, run_summary
 from barbossad.security.access import Role
 from barbossad.store.runs import RunDetails
-from barbossad.validation import proposal
 from barbossad.workflows import params as workflow_params
 
+RECORDED_LATE_MS: Final = 10_000
+"""An end may be recorded so much later than it was."""
+
 Seconds = Annotated[float, Field(ge=0, le=3600, description="How long to wait at most")]
-State = Literal["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "interrupted"]
+State = Literal["queued", "running", "paused", "succeeded", "failed", "timed_out", "cancelled", "interrupted"]
 
 
 class StartParams(Params):
@@ -41,17 +42,22 @@ class StartParams(Params):
     idempotency_key: str | None = Field(
         None, min_length=1, max_length=128, description="A second call with the same key gives the run of the first"
     )
+    plan: PlanHash | None = Field(None, description="Refuse if the hash that workflow.plan gave is another one now")
 
 
-class RunParams(Params):
-    """A run."""
+BRIEF = Field(False, description="Of loops of many items tell only of those that failed, run or wait for a person")
 
-    run_id: RunIdText
+
+class GetParams(RunParams):
+    """A run, and how much of it."""
+
+    brief: bool = BRIEF
 
 
 class WaitParams(RunParams):
     """A run, and how long to wait for its end (for ever if not said)."""
 
+    brief: bool = BRIEF
     timeout_seconds: Annotated[float, Field(ge=0, description="How long to wait at most")] | None = None
 
 
@@ -60,27 +66,9 @@ class WatchParams(RunParams):
 
     after: int = Field(0, ge=0, le=2**53, description="The revision that the caller knows")
     wait_seconds: Seconds = 30.0
-
-
-class CancelParams(RunParams):
-    """A run, and why it is cancelled."""
-
-    reason: str | None = Field(None, max_length=500, description="Why, for those who read the history")
-
-
-class ApproveParams(RunParams):
-    """A task that waits for a person, and what that person says."""
-
-    task: TaskIdText
-    approve: bool = Field(True, description="True: try it again; false: it ends as interrupted")
-    comment: str | None = Field(None, max_length=500, description="Why, for those who read the history")
-
-
-class Deleted(TypedDict):
-    """The run that is no more."""
-
-    id: str
-    deleted: bool
+    since: Instant | None = Field(
+        None, description="Leave out the items of long loops that went well and ended long before this (told_at)"
+    )
 
 
 class ListParams(Params):
@@ -93,17 +81,6 @@ class ListParams(Params):
     limit: Limit = 50
 
 
-class LogParams(RunParams):
-    """Whose output to read, and from where."""
-
-    task: TaskIdText
-    attempt: int | None = Field(None, ge=1, le=1_000_000, description="Which try; the last if not said")
-    cursor: str | None = Field(None, pattern="^[0-9]{1,18}$", description="next_cursor of the page before")
-    limit: Limit = 1000
-    stream: Literal["stdout", "stderr"] | None = None
-    wait_seconds: Annotated[float, Field(ge=0, le=300, description="How long to wait for more, if there is none")] = 0.0
-
-
 class RunPage(TypedDict):
     """A piece of the listing of runs."""
 
@@ -112,27 +89,11 @@ class RunPage(TypedDict):
 
 
 class Watched(TypedDict):
-    """A run and its revision."""
+    """A run and its revision, as they were at ``told_at``."""
 
     run: RunView
     revision: int
-
-
-class LogItem(TypedDict):
-    """A line of output; ``partial``: the next one of its stream goes on where this one stops."""
-
-    at: str
-    stream: str
-    text: str
-    partial: bool
-
-
-class LogPage(TypedDict):
-    """A piece of a task's output; ``finished``: the attempt has ended and nothing is left to read."""
-
-    items: list[LogItem]
-    next_cursor: str
-    finished: bool
+    told_at: str | None
 
 
 @define("run.start", Role.OPERATOR)
@@ -141,20 +102,34 @@ async def start(call: Call, params: StartParams) -> RunView:
     services = call.services
     record = services.workflows.record(params.workflow)
     definition = await services.workflows.runnable(record.name)
+    bound = workflow_params.bind(definition, params.params)
+    if params.plan is not None and not await _is_started(call, params):
+        await planning.require(call, definition, bound, params.plan)
     started = await services.engine.start_run(
         definition,
-        params=workflow_params.bind(definition, params.params),
+        params=bound,
         trigger=TriggerType.MANUAL,
         requested_by=call.caller.name,
         idempotency_key=params.idempotency_key,
     )
-    return await (_shown(call, started) if isinstance(started, RunDetails) else _view(call, started))
+    return await (showing.shown(call, started) if isinstance(started, RunDetails) else showing.view(call, started))
+
+
+async def _is_started(call: Call, params: StartParams) -> bool:
+    """Say whether an earlier call with the same key has started the run, whatever has changed since."""
+    key = params.idempotency_key
+    return key is not None and await call.services.runs.find_by_key(params.workflow, key) is not None
 
 
 @define("run.get", Role.VIEWER)
-def get(call: Call, params: RunParams) -> RunView | Awaitable[RunView]:
+def get(call: Call, params: GetParams) -> RunView | Awaitable[RunView]:
     """Show a run with its tasks and their attempts."""
-    return _shown_now(call, _details(call, RunId(params.run_id)))
+    found = showing.details(call, RunId(params.run_id))
+    return showing.shown_now(call, found, forget_before_ms=_forget_before_ms(call, params))
+
+
+def _forget_before_ms(call: Call, params: GetParams | WaitParams) -> int:
+    return call.services.clock.now_ms() + 1 if params.brief else 0
 
 
 @define("run.list", Role.VIEWER)
@@ -167,7 +142,14 @@ async def listing(call: Call, params: ListParams) -> RunPage:
         before=RunId(params.cursor) if params.cursor else None,
         limit=params.limit,
     )
-    return {"items": [run_summary(run) for run in page.items], "next_cursor": page.next_cursor}
+    items = [run_summary(run, _waiting(call, run)) for run in page.items]
+    return {"items": items, "next_cursor": page.next_cursor}
+
+
+def _waiting(call: Call, run: RunRecord) -> str | None:
+    """Return why a run does not go on, None where it does or has ended."""
+    is_waiting = run.state in {RunState.QUEUED, RunState.PAUSED}
+    return call.services.engine.why(run.id).get("") if is_waiting else None
 
 
 @define("run.wait", Role.VIEWER)
@@ -180,7 +162,9 @@ async def wait(call: Call, params: WaitParams) -> RunView:
             ended = await call.services.engine.wait(run_id)
     except TimeoutError:
         raise TimedOutError(f"run {run_id} has not ended after {params.timeout_seconds:g} s; it goes on") from None
-    return await (_shown(call, ended) if ended else _view(call, run_id))
+    before_ms = _forget_before_ms(call, params)
+    found = ended or showing.details(call, run_id)
+    return await showing.shown(call, found, forget_before_ms=before_ms)
 
 
 @define("run.watch", Role.VIEWER)
@@ -193,168 +177,16 @@ async def watch(call: Call, params: WatchParams) -> Watched:
     deadline = asyncio.get_running_loop().time() + params.wait_seconds
     while True:
         changed = call.services.engine.next_change(run_id)
+        told_at_ms = call.services.clock.now_ms()
         revision = await call.services.runs.revision(run_id)
-        details = _details(call, run_id)
+        details = showing.details(call, run_id)
         is_new = revision > params.after or details.run.state in RUN_ENDED
         if is_new or changed is None or asyncio.get_running_loop().time() >= deadline:
             if changed is not None:
                 changed.cancel()
-            return {"run": await _shown(call, details), "revision": revision}
+            before_ms = max(milliseconds(params.since) - RECORDED_LATE_MS, 0) if params.since else 0
+            run = await showing.shown(call, details, forget_before_ms=before_ms)
+            return {"run": run, "revision": revision, "told_at": rfc3339(told_at_ms)}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await changed
-
-
-@define("run.cancel", Role.OPERATOR)
-async def cancel(call: Call, params: CancelParams) -> RunView:
-    """Cancel a run: its tasks get SIGTERM and, after their grace, SIGKILL; what has not started never will.
-
-    The answer comes when that is recorded; ``run.wait`` tells when its processes are gone.
-    """
-    run_id = RunId(params.run_id)
-    reason = f"cancelled by {call.caller.name}" + (f": {params.reason}" if params.reason else "")
-    if not await call.services.engine.cancel(run_id, reason):
-        details = _details(call, run_id)
-        raise ConflictError(f"run {run_id} has ended already: {details.run.state}")
-    return await _view(call, run_id)
-
-
-@define("run.delete", Role.ADMIN)
-async def delete(call: Call, params: RunParams) -> Deleted:
-    """Delete a run that has ended, with its tasks, attempts, output and events; its id is never given again.
-
-    That it was deleted, and by whom, is an event.
-    """
-    run_id = RunId(params.run_id)
-    if not await call.services.pruner.delete_run(run_number(run_id), by=call.caller.name):
-        details = _details(call, run_id)
-        raise ConflictError(f"run {run_id} is {details.run.state}; cancel it, and delete it when it has ended")
-    return {"id": run_id, "deleted": True}
-
-
-@define("run.approve", Role.OPERATOR)
-async def approve(call: Call, params: ApproveParams) -> RunView:
-    """Approve or reject what a task waits for: another attempt of one that was interrupted (``on_interrupt: ask``)."""
-    run_id = RunId(params.run_id)
-    verb = "approved" if params.approve else "rejected"
-    words = f"another attempt {verb} by {call.caller.name}" + (f": {params.comment}" if params.comment else "")
-    if not await call.services.engine.answer(run_id, params.task, is_approved=params.approve, words=words):
-        details = _details(call, run_id)
-        record = details.tasks.get(params.task)
-        state = record.state if record else "pending"
-        raise ConflictError(f"task {params.task!r} of run {run_id} waits for nobody: it is {state}")
-    return await _view(call, run_id)
-
-
-@define("run.logs", Role.VIEWER)
-async def log(call: Call, params: LogParams) -> LogPage:
-    """Read what a task printed, from a cursor on; with ``wait_seconds`` wait for more."""
-    cursor = int(params.cursor or 0)
-    try:
-        async with asyncio.timeout(params.wait_seconds):
-            found = await _until_more(call, params, cursor)
-    except TimeoutError:
-        found = await _output(call, params)
-    where = (call.services.logs, found.record, cursor, params.limit, params.stream)
-    # What is in memory is read here: small logs are then answered in the order in which they were asked for.
-    if found.record.path is None:
-        page = logs.read(*where)
-    else:
-        async with call.services.log_reading:
-            page = await asyncio.to_thread(logs.read, *where)
-    items: list[LogItem] = [
-        {"at": entry.at, "stream": entry.stream, "text": entry.text, "partial": entry.is_partial}
-        for entry in page.items
-    ]
-    next_cursor = max(page.next_cursor, cursor)
-    is_end = next_cursor >= found.record.end_cursor or (not items and next_cursor == cursor)
-    finished = found.has_ended and is_end
-    return {"items": items, "next_cursor": str(next_cursor), "finished": finished}
-
-
-@dataclass(frozen=True, slots=True)
-class _Output:
-    """Where an attempt's output is: growing (``live``), recorded, or between the two for a moment."""
-
-    record: LogRecord
-    live: LiveLog | None = None
-    has_ended: bool = False
-
-
-async def _until_more(call: Call, params: LogParams, cursor: int) -> _Output:
-    """Return the output when there is some past the cursor, or there will be none.
-
-    What a process printed at its end is returned as it stands in memory: a follower sees it before the next task's.
-    """
-    run_id = RunId(params.run_id)
-    while True:
-        changed = call.services.engine.next_change(run_id)
-        found = await _output(call, params)
-        if found.has_ended or found.record.end_cursor > cursor or changed is None:
-            if changed is not None:
-                changed.cancel()
-            return found
-        if found.live is not None:
-            changed.cancel()
-            await found.live.changed(cursor)
-            record = found.live.snapshot()
-            if record.end_cursor > cursor:
-                return _Output(record, live=found.live)
-        else:
-            await changed
-
-
-async def _output(call: Call, params: LogParams) -> _Output:
-    """Find the output of a task's attempt, the last one if none is named. Raise NotFoundError."""
-    run_id, task_id = RunId(params.run_id), TaskId(params.task)
-    process = call.services.engine.process(run_id, task_id)
-    details = _details(call, run_id)
-    definition = await _definition(call, details.run)
-    known = definition.positions if definition else details.tasks
-    if task_id not in known:
-        raise NotFoundError(f"task of run {run_id}", task_id, proposal(task_id, known, noun="its tasks"))
-    tries = details.attempts.get(task_id, ())
-    if params.attempt is not None and params.attempt > max(len(tries), 1):
-        raise NotFoundError(f"attempt of task {task_id!r}", str(params.attempt), f"it had {len(tries)}")
-    number = params.attempt or len(tries)
-    if process is not None and number == len(tries) and tries[-1].finished_at_ms is None:
-        return _Output(process.log.snapshot(), live=process.log)
-    if number and tries[number - 1].finished_at_ms is not None:
-        return _Output(call.services.runs.log(run_id, task_id, number) or LogRecord(), has_ended=True)
-    task = details.tasks.get(task_id)
-    has_ended = details.run.state in RUN_ENDED or (task is not None and task.finished_at_ms is not None)
-    return _Output(LogRecord(), has_ended=has_ended)
-
-
-def _details(call: Call, run_id: RunId) -> RunDetails:
-    details = call.services.runs.get(run_id)
-    if details is None:
-        raise NotFoundError("run", run_id, "`barbossactl ps --all` lists the newest")
-    return details
-
-
-async def _view(call: Call, run_id: RunId) -> RunView:
-    return await _shown(call, _details(call, run_id))
-
-
-def _shown_now(call: Call, details: RunDetails) -> RunView | Awaitable[RunView]:
-    """Return a run as it is shown: at once where its definition is at hand."""
-    definition = call.services.workflows.at_hand(details.run.workflow, details.run.version)
-    return _shown(call, details) if definition is None else _shown_as(call, details, definition)
-
-
-async def _shown(call: Call, details: RunDetails) -> RunView:
-    return _shown_as(call, details, await _definition(call, details.run))
-
-
-def _shown_as(call: Call, details: RunDetails, definition: WorkflowDefinition | None) -> RunView:
-    engine = call.services.engine
-    return run_view(details, definition, engine.progress(details.run.id), engine.waiting_reason())
-
-
-async def _definition(call: Call, run: RunRecord) -> WorkflowDefinition | None:
-    """Return what the run ran; None if this version of Barbossa no longer understands it."""
-    try:
-        return await call.services.workflows.definition(run.workflow, run.version)
-    except InvalidWorkflowError:
-        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from barbossad.security.access import Caller
 from barbossad.store.database import Database
 from barbossad.store.highwater import HighWater
 from barbossad.store.runs import RunStore
+from barbossad.tasks._types import TaskType
 from barbossad.workflows.registry import Registry
 
 LOGS_READ_AT_ONCE: Final = 2
@@ -48,6 +49,7 @@ class Services:
     launcher: Launcher
     logs: LogFolder
     preparation: Preparation
+    task_types: Mapping[str, TaskType]
     pruner: Pruner
     high_water: HighWater
     started_monotonic: float

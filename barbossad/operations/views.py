@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from barbossad.clock import rfc3339
+from barbossad.engine.comparing import shown_params
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import Fault
 from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.flow import ApprovalRequest, Section
 from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
 from barbossad.model.states import TaskState
+from barbossad.operations.nodes import Loops, Node, nodes
 from barbossad.store.runs import RunDetails
 
 
@@ -36,6 +40,26 @@ class AttemptView(TypedDict):
     log_bytes: int
 
 
+class FieldView(TypedDict):
+    """One field of the form that comes with an approval."""
+
+    name: str
+    type: str
+    description: str
+    required: bool
+    default: Any
+    choices: list[Any] | None
+
+
+class AskView(TypedDict):
+    """What a person is asked, who may answer (nobody named: whoever may run workflows), and what is to be filled in."""
+
+    message: str
+    users: list[str]
+    groups: list[str]
+    form: list[FieldView]
+
+
 class TaskView(TypedDict):
     """One task of a run."""
 
@@ -47,6 +71,39 @@ class TaskView(TypedDict):
     started_at: str | None
     finished_at: str | None
     attempts: list[AttemptView]
+    description: str
+    section: str
+    parent: str | None
+    """The group or loop that it is in."""
+
+    waits_for: str | None
+    """While it waits: for a slot, an instant (``delay``) or a person."""
+
+    waits_until: str | None
+    late: bool
+    """Whether it takes, or took, longer than its ``warn_after``."""
+
+    items: int | None
+    """Of a loop that has begun: how many items it has."""
+
+    item_states: dict[str, int] | None
+    """Of a loop that has begun: how many of its items are in which state."""
+
+    may_fail: bool
+    """Whether the run goes on, and may succeed, though this fails."""
+
+    kept: bool
+    """Whether the run that this one is a retry of has done it."""
+
+    asks: AskView | None
+    """While it waits for a person: for what answer."""
+
+
+class ParentView(TypedDict):
+    """The task of a run that called another."""
+
+    run_id: str
+    task: str | None
 
 
 class RunSummary(TypedDict):
@@ -61,11 +118,24 @@ class RunSummary(TypedDict):
     created_at: str | None
     started_at: str | None
     finished_at: str | None
+    priority: int
+    parent: ParentView | None
+    retry_of: str | None
+    warnings: int
+    """How many tasks failed that were allowed to."""
+
+    paused_at: str | None
+    outcome: str | None
+    """How it will have ended, known before its rollback and hooks have."""
+
+    waiting: str | None
+    """Why it waits, if it does."""
 
 
 class RunView(RunSummary):
     """A run with its tasks."""
 
+    outputs: dict[str, Any]
     params: dict[str, Any]
     requested_by: str
     tasks: list[TaskView]
@@ -81,6 +151,14 @@ class FaultView(TypedDict):
     hint: str
 
 
+class Applied(TypedDict):
+    """The version that is in force, and whether it was not before."""
+
+    name: str
+    version: str
+    changed: bool
+
+
 def fault_view(fault: Fault) -> FaultView:
     """Return a fault as answers have it."""
     return {
@@ -92,79 +170,153 @@ def fault_view(fault: Fault) -> FaultView:
     }
 
 
-def run_summary(run: RunRecord) -> RunSummary:
-    """Return a run as listings show it."""
+def run_summary(run: RunRecord, waiting: str | None = None) -> RunSummary:
+    """Return a run as listings show it; ``waiting`` is why it does not go on."""
+    parent: ParentView | None = None
+    if run.parent_run is not None:
+        parent = {"run_id": run.parent_run, "task": run.parent_task}
     return {
         "id": run.id,
         "workflow": run.workflow,
         "version": run.version,
         "state": run.state.value,
         "trigger": run.trigger.value,
-        "reason": run.reason or run.stop_reason,
+        "reason": run.reason or run.stop_reason or run.outcome_reason,
         "created_at": rfc3339(run.created_at_ms),
         "started_at": rfc3339(run.started_at_ms),
         "finished_at": rfc3339(run.finished_at_ms),
+        "priority": run.priority,
+        "parent": parent,
+        "retry_of": run.retry_of,
+        "warnings": run.warnings,
+        "paused_at": rfc3339(run.paused_at_ms),
+        "outcome": run.outcome.value if run.outcome else None,
+        "waiting": waiting,
     }
 
 
 def run_view(
-    details: RunDetails, definition: WorkflowDefinition | None, progress: RunProgress | None, slot_reason: str
+    details: RunDetails,
+    definition: WorkflowDefinition | None,
+    progress: RunProgress | None,
+    why: Mapping[str, str],
+    asked: Mapping[str, ApprovalRequest],
+    *,
+    forget_before_ms: int = 0,
 ) -> RunView:
-    """Return a run with all its tasks in the order of the file.
+    """Return a run with its tasks (``nodes``).
 
-    ``progress`` is where an active run stands: it tells why tasks wait that have no row yet. Without a
-    ``definition`` (one that this version no longer understands) there are only the tasks that have a row.
+    ``progress`` is where an active run stands, ``why`` what keeps it and its tasks, ``asked`` what those ask a person
+    that wait for one. Of loops of many items those are left out that went well and ended before ``forget_before_ms``,
+    and the outputs of such a loop. Without a ``definition`` (one that
+    this version no longer understands) there are only the tasks that have a row.
     """
-    nodes = (
-        [(task.id, task.type) for task in definition.tasks] if definition else [(t, "unknown") for t in details.tasks]
-    )
+    kept = _kept(details)
+    found = nodes(definition, details.tasks)
+    loops = Loops(details.tasks)
+    if forget_before_ms:
+        found = loops.without_good(found, details.tasks, forget_before_ms)
     return {
-        **run_summary(details.run),
-        "params": dict(details.run.params),
+        **run_summary(details.run, why.get("")),
+        "params": shown_params(definition, details.run.params),
+        "outputs": dict(details.run.outputs or {}),
         "requested_by": details.run.requested_by,
         "tasks": [
             _task_view(
-                task_id,
-                task_type,
-                details.tasks.get(task_id),
-                details.attempts.get(task_id, ()),
-                _waiting(progress, position, slot_reason),
+                node,
+                details.tasks.get(node.id),
+                details.attempts.get(node.id, ()),
+                _waiting(progress, node.id, why),
+                asked.get(node.id),
+                is_kept=node.id in kept,
+                item_states=loops.states(node.id),
+                has_outputs=not (forget_before_ms and node.id in loops.long),
             )
-            for position, (task_id, task_type) in enumerate(nodes)
+            for node in found
         ],
     }
 
 
-def _waiting(progress: RunProgress | None, position: int, slot_reason: str) -> tuple[str, str | None]:
+def _kept(details: RunDetails) -> frozenset[str]:
+    """Return the tasks of a retry that ended before it was made."""
+    run = details.run
+    if run.retry_of is None:
+        return frozenset()
+    ended = ((name, record.finished_at_ms) for name, record in details.tasks.items() if name not in details.attempts)
+    return frozenset(name for name, ended_at_ms in ended if ended_at_ms is not None and ended_at_ms < run.created_at_ms)
+
+
+def _waiting(progress: RunProgress | None, task_id: str, why: Mapping[str, str]) -> tuple[str, str | None]:
     """Return the state of a task that has no row: pending on others, or waiting for a slot; and why."""
-    if progress is None or progress.tasks[position].record.state is not TaskState.PENDING:
-        return "pending", None
-    if progress.tasks[position].waits_for == 0:
-        return "waiting", slot_reason
-    definition = progress.definition
-    names = definition.tasks[position].depends_on
-    unended = [name for name in names if not progress.tasks[definition.positions[name]].has_ended]
-    return "pending", f"waiting for {', '.join(unended[:3])}{'…' if len(unended) > 3 else ''}"
+    index = progress.index.get(task_id) if progress else None
+    if progress is None or index is None or progress.cells[index].record.state is not TaskState.PENDING:
+        return "pending", why.get(task_id)
+    return "waiting" if progress.cells[index].waits_for == 0 else "pending", why.get(task_id)
 
 
 def _task_view(
-    task_id: str,
-    task_type: str,
-    task: TaskRecord | None,
+    node: Node,
+    record: TaskRecord | None,
     attempts: tuple[AttemptRecord, ...],
     otherwise: tuple[str, str | None],
+    request: ApprovalRequest | None,
+    *,
+    is_kept: bool,
+    item_states: dict[str, int] | None,
+    has_outputs: bool,
 ) -> TaskView:
-    state, reason = (task.state.value, task.reason) if task else otherwise
+    state, reason = otherwise
+    if record is not None:
+        is_waiting = record.state is TaskState.WAITING
+        state, reason = record.state.value, (reason if is_waiting else None) or record.reason
+    task = node.task
     return {
-        "id": task_id,
-        "type": task_type,
+        "id": node.id,
+        "type": task.type if task else "unknown",
         "state": state,
         "reason": reason,
-        "outputs": dict(task.outputs or {}) if task else {},
-        "started_at": rfc3339(task.started_at_ms) if task else None,
-        "finished_at": rfc3339(task.finished_at_ms) if task else None,
+        "outputs": _outputs(record) if has_outputs else {},
+        "started_at": rfc3339(record.started_at_ms) if record else None,
+        "finished_at": rfc3339(record.finished_at_ms) if record else None,
         "attempts": [_attempt_view(attempt) for attempt in attempts],
+        "description": task.description if task else "",
+        "section": task.section.value if task else Section.MAIN.value,
+        "parent": node.parent,
+        "waits_for": record.waits_for.value if record and record.waits_for else None,
+        "waits_until": rfc3339(record.waits_until_ms) if record else None,
+        "late": record is not None and record.late_at_ms is not None,
+        "items": len(record.items) if record is not None and record.items is not None else None,
+        "item_states": item_states,
+        "may_fail": node.may_fail,
+        "kept": is_kept,
+        "asks": _ask(request) if request is not None else None,
     }
+
+
+def _ask(request: ApprovalRequest) -> AskView:
+    return {
+        "message": request.message,
+        "users": list(request.users),
+        "groups": list(request.groups),
+        "form": [
+            {
+                "name": field.name,
+                "type": field.type,
+                "description": field.description,
+                "required": not field.has_default,
+                "default": field.default,
+                "choices": list(field.choices) if field.choices is not None else None,
+            }
+            for field in request.form
+        ],
+    }
+
+
+def _outputs(record: TaskRecord | None) -> dict[str, Any]:
+    """Return a task's outputs; those of a loop, a list, under ``items``."""
+    if record is None or not record.outputs:
+        return {}
+    return dict(record.outputs) if isinstance(record.outputs, Mapping) else {"items": list(record.outputs)}
 
 
 def _attempt_view(attempt: AttemptRecord) -> AttemptView:

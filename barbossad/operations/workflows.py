@@ -12,25 +12,16 @@ from barbossad.clock import rfc3339
 from barbossad.errors import InvalidWorkflowError, NotFoundError
 from barbossad.model.definition import ParamDefinition, WorkflowDefinition
 from barbossad.model.records import WorkflowRecord
-from barbossad.operations.fields import Cursor, Limit, Name, Version
+from barbossad.operations.fields import Cursor, Limit, NameParams, Version
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
-from barbossad.operations.views import FaultView, fault_view
+from barbossad.operations.views import Applied, FaultView, fault_view
 from barbossad.security.access import Role
 
 MAX_YAML_REQUEST_BYTES: Final = 4 * wire.MAX_REQUEST_BYTES
 """The longest request that carries a workflow file."""
 
-VersionsCursor = Annotated[
-    str | None, Field(pattern="^[0-9]{1,18}-[0-9]{1,18}$", description="next_cursor of the page before")
-]
 Yaml = Annotated[str, Field(description="The text of a workflow file")]
-
-
-class NameParams(Params):
-    """A workflow."""
-
-    name: Name
 
 
 class YamlParams(Params):
@@ -46,13 +37,6 @@ class PageParams(Params):
     limit: Limit = 100
 
 
-class VersionsParams(NameParams):
-    """A piece of a workflow's history."""
-
-    cursor: VersionsCursor = None
-    limit: Limit = 100
-
-
 class GetParams(NameParams):
     """A workflow, and which version of it."""
 
@@ -64,14 +48,6 @@ class Validated(TypedDict):
 
     valid: bool
     faults: list[FaultView]
-
-
-class Applied(TypedDict):
-    """The version that is in force, and whether it was not before."""
-
-    name: str
-    version: str
-    changed: bool
 
 
 class LastRun(TypedDict):
@@ -119,12 +95,14 @@ class ParamView(TypedDict):
 
 
 class TaskItem(TypedDict):
-    """One task of a definition."""
+    """One task of a definition; ``parent`` is the group that it is in."""
 
     id: str
     type: str
     description: str
     depends_on: list[str]
+    section: str
+    parent: str | None
 
 
 class WorkflowView(TypedDict):
@@ -140,22 +118,6 @@ class WorkflowView(TypedDict):
     yaml: str
     applied_at: str | None
     applied_by: str
-
-
-class VersionItem(TypedDict):
-    """One version in a workflow's history."""
-
-    version: str
-    applied_at: str | None
-    applied_by: str
-    current: bool
-
-
-class VersionPage(TypedDict):
-    """A piece of a workflow's history."""
-
-    items: list[VersionItem]
-    next_cursor: str | None
 
 
 class Deleted(TypedDict):
@@ -224,31 +186,20 @@ async def get(call: Call, params: GetParams) -> WorkflowView:
         "labels": dict(definition.labels),
         "params": [_param(param) for param in definition.params],
         "tasks": [
-            {"id": task.id, "type": task.type, "description": task.description, "depends_on": list(task.depends_on)}
+            {
+                "id": task.id,
+                "type": task.type,
+                "description": task.description,
+                "depends_on": list(task.depends_on),
+                "section": task.section.value,
+                "parent": definition.tasks[task.parent].id if task.parent is not None else None,
+            }
             for task in definition.tasks
         ],
         "yaml": version.text,
         "applied_at": rfc3339(version.applied_at_ms),
         "applied_by": version.applied_by,
     }
-
-
-@define("workflow.versions", Role.VIEWER)
-async def versions(call: Call, params: VersionsParams) -> VersionPage:
-    """List the versions of a workflow, the last applied first."""
-    workflows = call.services.workflows
-    current = workflows.record(params.name)
-    page = await workflows.versions(current.name, cursor=params.cursor, limit=params.limit)
-    items: list[VersionItem] = [
-        {
-            "version": version.version,
-            "applied_at": rfc3339(version.applied_at_ms),
-            "applied_by": version.applied_by,
-            "current": version.version == current.version,
-        }
-        for version in page.items
-    ]
-    return {"items": items, "next_cursor": page.next_cursor}
 
 
 @define("workflow.delete", Role.AUTHOR)

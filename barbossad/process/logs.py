@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from barbossad.model.names import run_number
+from barbossad.model.names import plain_task_id, run_number
 from barbossad.model.records import LogRecord
 from barbossad.process import logfile
-from barbossad.process.launcher import AttemptKey
+from barbossad.process.launcher import OUTPUT_LIMIT, AttemptKey
 
 READ_BYTES: Final = 1024 * 1024
 """How much of a log one call of ``read`` looks at."""
 
+_RECORDS_A_READ: Final = 10_000
 _LAST_BYTES: Final = 64 * 1024
 _LAST_DAY_MS: Final = 253_402_300_799_000  # 9999-12-31T23:59:59Z
 _RECORD: Final = re.compile(rb"(\S{20,40}) (stdout|stderr) ([FP]) (.*)", re.DOTALL)
@@ -54,7 +55,7 @@ class LogFolder:
     def path_of(self, key: AttemptKey) -> str:
         """Return the path of an attempt's file, relative to the folder."""
         made = datetime.fromtimestamp(min(run_number(key.run_id), _LAST_DAY_MS) / 1000, UTC)
-        return f"{made:%Y-%m-%d}/{key.run_id}-{key.task_id}-{key.number}.log"
+        return f"{made:%Y-%m-%d}/{key.run_id}-{plain_task_id(key.task_id)}-{key.number}.log"
 
     def discard(self, record: LogRecord) -> None:
         """Remove the file of a log whose text is now in the store.
@@ -120,6 +121,25 @@ def read(folder: LogFolder, record: LogRecord, cursor: int, limit: int, stream: 
     except FileNotFoundError:
         pass  # the log was put in order or has dropped a segment since the record was made: the next call sees it
     return LogPage(items=tuple(items), next_cursor=position)
+
+
+def stdout_of(folder: LogFolder, record: LogRecord, limit: int = OUTPUT_LIMIT) -> str:
+    """Return what an attempt that has ended printed to its stdout, without the newlines at its end.
+
+    No more is read than ``limit`` characters and one line beyond, so that too much can be told from enough.
+    """
+    pieces: list[str] = []
+    size = cursor = 0
+    while size <= limit:
+        page = read(folder, record, cursor, _RECORDS_A_READ, "stdout")
+        for entry in page.items:
+            piece = entry.text if entry.is_partial else f"{entry.text}\n"
+            pieces.append(piece)
+            size += len(piece)
+        if page.next_cursor == cursor:
+            break
+        cursor = page.next_cursor
+    return "".join(pieces).rstrip("\n")
 
 
 def last(folder: LogFolder, record: LogRecord, count: int) -> tuple[LogEntry, ...]:

@@ -8,6 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from barbossad.model.names import plain_task_id
 from barbossad.process.launcher import OUTPUT_LIMIT, AttemptKey
 
 SCRIPT_SUFFIX = ".script"
@@ -21,7 +22,7 @@ Owner = tuple[int, int]
 
 def path_of(folder: Path, key: AttemptKey, suffix: str) -> str:
     """Return the path of one of an attempt's files."""
-    return f"{folder}/{key.run_id}-{key.task_id}-{key.number}{suffix}"
+    return f"{folder}/{key.run_id}-{plain_task_id(key.task_id)}-{key.number}{suffix}"
 
 
 def shared_folder(folder: Path) -> Path:

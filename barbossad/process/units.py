@@ -15,7 +15,7 @@ from typing import Any, Final
 from dbus_fast import Variant
 
 from barbossad.model.isolation import Limits, PropertyValue
-from barbossad.model.names import RUN_ID, TASK_ID, RunId, TaskId
+from barbossad.model.names import RUN_ID, TASK_PATH, RunId, plain_task_id, task_id_of
 from barbossad.process import profiles
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 
@@ -26,7 +26,7 @@ SLICE: Final = "barbossa.slice"
 TIMEOUT_MARGIN_SECONDS: Final = 2.0
 """How much longer than the daemon itself systemd waits before it ends a task whose time is over."""
 
-_NAME: Final = re.compile(rf"{PREFIX}({RUN_ID.pattern})-({TASK_ID.pattern})-([1-9][0-9]*){re.escape(SUFFIX)}")
+_NAME: Final = re.compile(rf"{PREFIX}({RUN_ID.pattern})-([A-Za-z0-9][A-Za-z0-9_.-]*)-([1-9][0-9]*){re.escape(SUFFIX)}")
 _UNSET: Final = (
     "HOME", "USER", "LOGNAME", "SHELL",
     "INVOCATION_ID", "SYSTEMD_EXEC_PID", "RUNTIME_DIRECTORY", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY",
@@ -54,13 +54,16 @@ Property = tuple[str, Variant]
 
 def unit_name(key: AttemptKey) -> str:
     """Return the name of an attempt's unit."""
-    return f"{PREFIX}{key.run_id}-{key.task_id}-{key.number}{SUFFIX}"
+    return f"{PREFIX}{key.run_id}-{plain_task_id(key.task_id)}-{key.number}{SUFFIX}"
 
 
 def key_of(unit: str) -> AttemptKey | None:
     """Return the attempt that a unit is named for, None if it is no name of ours."""
     match = _NAME.fullmatch(unit)
-    return AttemptKey(RunId(match[1]), TaskId(match[2]), int(match[3])) if match else None
+    if match is None:
+        return None
+    key = AttemptKey(RunId(match[1]), task_id_of(match[2]), int(match[3]))
+    return key if TASK_PATH.fullmatch(key.task_id) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,11 +41,13 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks: the user of the connection, and the role that gives."""
+    """Who asks: the user of the connection, its groups, and the role that gives."""
 
     uid: int
     name: str
     role: Role | None
+    groups: frozenset[int] = frozenset()
+    """The groups that the kernel says it is in."""
 
 
 class AccessTable:
@@ -63,7 +65,8 @@ class AccessTable:
 
     def caller(self, uid: int, groups: Iterable[int]) -> Caller:
         """Return who this is. Root and the daemon's own user are admins; a stranger has no role."""
-        return Caller(uid=uid, name=user_name(uid), role=self._role(uid, groups))
+        groups = frozenset(groups)
+        return Caller(uid=uid, name=user_name(uid), role=self._role(uid, groups), groups=groups)
 
     def _role(self, uid: int, groups: Iterable[int]) -> Role | None:
         if uid in (0, os.geteuid()):

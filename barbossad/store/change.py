@@ -52,9 +52,10 @@ def _facts(items: tuple[tuple[str, Any], ...]) -> str:
     return rows.to_json({name: value for name, value in items if value is not None})
 
 
-def allowed(target: StrEnum, moves: Any) -> str:
-    """Return the states from which ``target`` may be entered, as a list for ``IN (…)``."""
-    return ", ".join(f"'{state}'" for state in states.sources(moves, target))
+def allowed(target: StrEnum, moves: Any, *, itself: bool = False) -> str:
+    """Return the states from which ``target`` may be entered, as a list for ``IN (…)``; ``itself``: also that one."""
+    own = (target.value,) if itself else ()
+    return ", ".join(f"'{state}'" for state in (*states.sources(moves, target), *own))
 
 
 class Statement:

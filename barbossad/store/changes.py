@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from barbossad.model.names import RunId
-from barbossad.model.states import RunState
 from barbossad.store import rows
 from barbossad.store.change import Change, Statement
 from barbossad.store.run_changes import RunCreated, RunMoved, RunStopping
@@ -26,7 +25,8 @@ from barbossad.store.task_changes import (
     AttemptRunning,
     AttemptStarting,
     TasksEndedUnstarted,
-    WaitingTask,
+    TasksEntered,
+    TasksMoved,
 )
 
 __all__ = [
@@ -38,13 +38,14 @@ __all__ = [
     "RunMoved",
     "RunStopping",
     "TasksEndedUnstarted",
-    "WaitingTask",
+    "TasksEntered",
+    "TasksMoved",
     "apply_all",
     "tell_strays",
 ]
 
-_ONCE_A_STRETCH: Final = (RunCreated, RunStopping, RunMoved)
-"""Kinds that change the one row of a run: two of them in one statement would be one."""
+_ONCE_A_STRETCH: Final = (RunCreated, RunStopping, RunMoved, TasksMoved)
+"""Kinds that may change the same row again: two such changes in one statement would be one."""
 
 
 _INSERT_EVENTS: Final = Statement("INSERT INTO events (at_ms, kind, run, task, data) SELECT $0, $1, $2, $3, $4 $rows")
@@ -72,7 +73,7 @@ def _folded(changes: Sequence[Change]) -> Iterable[Change]:
         place = made.pop(change.run_id, None)
         if isinstance(change, RunCreated):
             made[change.run_id] = len(folded)
-        elif place is not None and isinstance(change, RunMoved) and change.run.state is RunState.RUNNING:
+        elif place is not None and isinstance(change, RunMoved) and change.kind == "run_started":
             folded[place] = RunCreated(change.run)
             continue
         folded.append(change)

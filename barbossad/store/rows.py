@@ -30,20 +30,19 @@ def text(value: str | None) -> str | None:
     return value if value.isascii() else value.encode(errors="replace").decode()
 
 
-def to_json(value: Mapping[str, Any]) -> str:
-    """Return a mapping as compact JSON text."""
-    plain = _ENCODER.encode(value if isinstance(value, dict) else dict(value))
+def to_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Return a mapping or a list as compact JSON text."""
+    plain = _ENCODER.encode(value if isinstance(value, dict | list | tuple) else dict(value))
     return plain if plain.isascii() else plain.encode(errors="replace").decode()
 
 
-def from_json(text: str | None) -> dict[str, Any] | None:
-    """Return JSON text as a mapping, None as None."""
+def from_json(text: str | None) -> Any:
+    """Return JSON text as the mapping or list that it is, None as None."""
     if text is None:
         return None
     if text == "{}":  # most runs have no params; a listing has many runs
         return {}
-    value: dict[str, Any] = json.loads(text)
-    return value
+    return json.loads(text)
 
 
 def to_json_list(values: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from barbossad.errors import ConflictError
 from barbossad.model import states
@@ -16,11 +16,15 @@ from barbossad.store.change import Event, Statement, allowed, by_state, event, n
 
 _INSERT_RUNS: Final = Statement("""
 INSERT INTO runs (id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
-                  created_at_ms, started_at_ms, finished_at_ms)
+                  created_at_ms, started_at_ms, finished_at_ms, priority, parent_run, parent_task, retry_of)
 SELECT $0, $1, $2, $3, $4, $5, $6, $7,
-       $8, $9, $10, $11
+       $8, $9, $10, $11, $12, $13, $14, $15
 $rows
 """)
+
+
+RunNews = Literal["run_started", "run_finished", "run_paused", "run_resumed", "run_decided", "run_late"]
+"""What may be told of a run that there is: ``run_decided`` is its outcome, before its rollback and hooks have run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,10 @@ class RunCreated:
                 run.created_at_ms,
                 run.started_at_ms,
                 run.finished_at_ms,
+                run.priority,
+                rows.number(run.parent_run) if run.parent_run else None,
+                run.parent_task,
+                rows.number(run.retry_of) if run.retry_of else None,
             )
             for run in (step.run for step in steps)
         ]
@@ -78,6 +86,8 @@ class RunCreated:
             state=run.state,
             trigger=run.trigger,
             requested_by=run.requested_by,
+            parent=run.parent_run,
+            retry_of=run.retry_of,
         )
 
 
@@ -117,9 +127,10 @@ class RunStopping:
 _MOVE_RUNS: Final = {
     target: Statement(f"""
 UPDATE runs SET state = '{target}', reason = $1, started_at_ms = $2,
-    finished_at_ms = $3
+    finished_at_ms = $3, outcome = $4, outcome_reason = $5, warnings = $6, outputs = $7,
+    paused_at_ms = $8, paused_ms = $9, late_at_ms = $10
 $rows
-WHERE runs.id = $0 AND +runs.state IN ({allowed(target, states.RUN_MOVES)})
+WHERE runs.id = $0 AND +runs.state IN ({allowed(target, states.RUN_MOVES, itself=target not in states.RUN_ENDED)})
 """)
     for target in states.RunState
 }
@@ -127,10 +138,12 @@ WHERE runs.id = $0 AND +runs.state IN ({allowed(target, states.RUN_MOVES)})
 
 @dataclass(frozen=True, slots=True)
 class RunMoved:
-    """A run started or ended; ``run`` is what it is now."""
+    """A run started, ended, or changed otherwise; ``run`` is what it is now, ``kind`` says what it was."""
 
     run: RunRecord
-    rank: ClassVar[int] = 5
+    kind: RunNews
+    at_ms: int | None
+    rank: ClassVar[int] = 7
 
     @property
     def run_id(self) -> RunId:
@@ -142,7 +155,19 @@ class RunMoved:
         """Compare and set the states of runs."""
         for state, some in by_state(steps, "run").items():
             values = [
-                (rows.number(run.id), rows.text(run.reason), run.started_at_ms, run.finished_at_ms)
+                (
+                    rows.number(run.id),
+                    rows.text(run.reason),
+                    run.started_at_ms,
+                    run.finished_at_ms,
+                    run.outcome,
+                    rows.text(run.outcome_reason),
+                    run.warnings,
+                    None if run.outputs is None else rows.to_json(run.outputs),
+                    run.paused_at_ms,
+                    run.paused_ms,
+                    run.late_at_ms,
+                )
                 for run in (step.run for step in some)
             ]
             otherwise = f"{named(some)} could not become {state}: it is in no state that allows it"
@@ -151,7 +176,7 @@ class RunMoved:
     def events(self) -> Iterable[Event]:
         """See ``Change``."""
         run = self.run
-        has_ended = run.state in states.RUN_ENDED
-        kind = "run_finished" if has_ended else "run_started"
-        at_ms = run.finished_at_ms if has_ended else run.started_at_ms
-        yield event(at_ms, kind, run.id, None, state=run.state, reason=run.reason)
+        is_decided = self.kind == "run_decided"
+        reason = run.outcome_reason if is_decided else run.reason
+        state = run.outcome if is_decided else run.state
+        yield event(self.at_ms, self.kind, run.id, None, state=state, reason=reason)

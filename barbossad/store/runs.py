@@ -14,11 +14,12 @@ from barbossad.store import rows
 from barbossad.store.database import Database, Row
 
 _RUN_COLUMNS: Final = """id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
-    stop_cause, stop_reason, created_at_ms, started_at_ms, finished_at_ms"""
+    stop_cause, stop_reason, created_at_ms, started_at_ms, finished_at_ms, outcome, outcome_reason, priority,
+    parent_run, parent_task, retry_of, warnings, outputs, paused_at_ms, paused_ms, late_at_ms"""
 _ATTEMPT_COLUMNS: Final = """run, task, number, state, launcher, unit, boot_id, pid, pid_started_ticks, exit_code,
     signal, reason, started_at_ms, finished_at_ms, cpu_seconds, peak_memory_bytes, log_path, log_size_bytes,
     log_dropped_bytes, log_dropped_at, invocation_id, io_read_bytes, io_write_bytes, in_force"""
-_UNENDED: Final = "('queued', 'running')"
+_UNENDED: Final = "('queued', 'running', 'paused')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,9 @@ class RunStore:
 
     GET: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE id = ?"
     TASKS: Final = """
-SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms, waits_for FROM tasks WHERE run = ?"""
+SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms, waits_for, waits_until_ms, stdout, items,
+    late_at_ms
+FROM tasks WHERE run = ?"""
     ATTEMPTS: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? ORDER BY task, number"
 
     def get(self, run_id: RunId) -> RunDetails | None:
@@ -169,6 +172,17 @@ def _run(row: Row) -> RunRecord:
         created_at_ms=row[11],
         started_at_ms=row[12],
         finished_at_ms=row[13],
+        outcome=_RUN_STATES[row[14]] if row[14] else None,
+        outcome_reason=row[15],
+        priority=row[16],
+        parent_run=run_id_from_number(row[17]) if row[17] else None,
+        parent_task=row[18],
+        retry_of=run_id_from_number(row[19]) if row[19] else None,
+        warnings=row[20],
+        outputs=rows.from_json(row[21]),
+        paused_at_ms=row[22],
+        paused_ms=row[23],
+        late_at_ms=row[24],
     )
 
 
@@ -182,6 +196,10 @@ def _task(row: Row) -> TaskRecord:
         started_at_ms=row[5],
         finished_at_ms=row[6],
         waits_for=WaitsFor(row[7]) if row[7] else None,
+        waits_until_ms=row[8],
+        stdout=row[9],
+        items=tuple(rows.from_json(row[10])) if row[10] else None,
+        late_at_ms=row[11],
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from barbossad.errors import StateError
 from barbossad.model import states
@@ -13,6 +13,9 @@ from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, TaskRecord
 from barbossad.store import rows
 from barbossad.store.change import Event, Statement, allowed, by_state, event, named
+
+TaskNews = Literal["task_began", "task_kept", "task_waiting", "task_released", "task_finished", "task_late"]
+"""What may be told of a task beside its attempts."""
 
 _INSERT_ATTEMPTS: Final = Statement("""
 INSERT INTO attempts (run, task, number, state, launcher, unit, boot_id, started_at_ms, in_force)
@@ -22,7 +25,7 @@ $rows
 
 
 _START_TASKS_AGAIN: Final = Statement("""
-UPDATE tasks SET state = 'starting', reason = NULL, waits_for = NULL $rows
+UPDATE tasks SET state = 'starting', reason = NULL, waits_for = NULL, waits_until_ms = NULL $rows
 WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state = 'waiting'
 """)
 
@@ -33,7 +36,7 @@ class AttemptStarting:
 
     task: TaskRecord
     attempt: AttemptRecord
-    rank: ClassVar[int] = 6
+    rank: ClassVar[int] = 8
 
     @property
     def run_id(self) -> RunId:
@@ -148,14 +151,14 @@ WHERE attempts.run = $0 AND attempts.task = $1 AND attempts.number = $2
 _END_TASKS: Final = {
     target: Statement(f"""
 UPDATE tasks SET state = '{target}', reason = $2, outputs = $3,
-    started_at_ms = $4, finished_at_ms = $5
+    started_at_ms = $4, finished_at_ms = $5, stdout = $6
 $rows
 WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state IN ('starting', 'running')
 """)
     for target in states.TASK_ENDED
 }
 _WAIT_TASKS: Final = Statement("""
-UPDATE tasks SET state = 'waiting', reason = $2, waits_for = $3 $rows
+UPDATE tasks SET state = 'waiting', reason = $2, waits_for = $3, waits_until_ms = $4, outputs = $5 $rows
 WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state IN ('starting', 'running')
 """)
 _INSERT_LOG: Final = "INSERT INTO logs (run, task, number, text) VALUES (?, ?, ?, ?)"
@@ -184,7 +187,7 @@ class AttemptEnded:
             if task_state is states.TaskState.WAITING:
                 _WAIT_TASKS.run(tx, [_wait_of(step.task) for step in some], otherwise)
                 continue
-            values = [_task_values(step.task, with_state=False) for step in some]
+            values = [_end_of_task(step.task) for step in some]
             _END_TASKS[task_state].run(tx, values, otherwise)
         for attempt in (step.attempt for step in steps):
             if attempt.log and attempt.log.text:
@@ -209,17 +212,42 @@ class AttemptEnded:
 
 _UNSTARTED_ENDS: Final = states.TASK_MOVES[states.TaskState.PENDING] & states.TASK_ENDED
 _INSERT_TASKS: Final = Statement("""
-INSERT INTO tasks (run, task, state, reason, outputs, started_at_ms, finished_at_ms)
-SELECT $0, $1, $2, $3, $4, $5, $6 $rows
+INSERT INTO tasks (run, task, state, reason, outputs, started_at_ms, finished_at_ms, waits_for, waits_until_ms, items,
+                   stdout)
+SELECT $0, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 $rows
 """)
 
 
 @dataclass(frozen=True, slots=True)
-class TasksEndedUnstarted:
-    """Pending tasks of a run that will never start: cancelled, or with a dependency that did not succeed."""
+class TasksEntered:
+    """Pending tasks began without an attempt: groups, loops, approvals; or an earlier run has done them."""
 
     tasks: Sequence[TaskRecord]
+    at_ms: int
+    kind: TaskNews
     rank: ClassVar[int] = 4
+
+    @property
+    def run_id(self) -> RunId:
+        """See ``Change``."""
+        return self.tasks[0].run_id
+
+    @staticmethod
+    def write(tx: sqlite3.Connection, steps: Sequence[TasksEntered]) -> None:
+        """Insert their rows. Raise StateError if one is there, for then it is not pending."""
+        _insert_tasks(tx, [task for step in steps for task in step.tasks])
+
+    def events(self) -> Iterable[Event]:
+        """See ``Change``."""
+        return _told(self.tasks, self.at_ms, self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class TasksEndedUnstarted:
+    """Pending tasks of a run that will never start: cancelled, skipped, or with a dependency that failed."""
+
+    tasks: Sequence[TaskRecord]
+    rank: ClassVar[int] = 5
 
     @property
     def run_id(self) -> RunId:
@@ -238,58 +266,72 @@ class TasksEndedUnstarted:
     def events(self) -> Iterable[Event]:
         """See ``Change``."""
         for task in self.tasks:
-            yield event(
-                task.finished_at_ms, "task_finished", task.run_id, task.task_id, state=task.state, reason=task.reason
-            )
+            yield from _told((task,), task.finished_at_ms, "task_finished")
 
 
-_RELEASE_TASKS: Final = Statement("""
-UPDATE tasks SET reason = $2, waits_for = $3 $rows
-WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state = 'waiting'
-""")
-_END_WAITING: Final = {
+_MOVE_TASKS: Final[Mapping[states.TaskState, Statement]] = {
     target: Statement(f"""
-UPDATE tasks SET state = '{target}', reason = $2, outputs = $3, waits_for = NULL,
-    started_at_ms = $4, finished_at_ms = $5
+UPDATE tasks SET state = '{target}', reason = $2, outputs = $3, started_at_ms = $4, finished_at_ms = $5,
+    waits_for = $6, waits_until_ms = $7, late_at_ms = $8
 $rows
-WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state = 'waiting'
+WHERE tasks.run = $0 AND tasks.task = $1
+  AND tasks.state IN ({allowed(target, states.TASK_MOVES, itself=target not in states.TASK_ENDED)})
 """)
-    for target in states.TASK_MOVES[states.TaskState.WAITING] & states.TASK_ENDED
+    for target in states.TaskState
+    if target is not states.TaskState.PENDING
 }
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingTask:
-    """A task that waited was let go on, or ended; ``task`` is what it is now."""
+class TasksMoved:
+    """Tasks that have a row went on without an attempt's doing; each is what it is now, and is named once."""
 
-    task: TaskRecord
+    tasks: Sequence[TaskRecord]
     at_ms: int
-    rank: ClassVar[int] = 4
+    kind: TaskNews
+    rank: ClassVar[int] = 6
 
     @property
     def run_id(self) -> RunId:
         """See ``Change``."""
-        return self.task.run_id
+        return self.tasks[0].run_id
 
     @staticmethod
-    def write(tx: sqlite3.Connection, steps: Sequence[WaitingTask]) -> None:
-        """Compare and set. Raise StateError if a task is not waiting."""
-        otherwise = f"{named(steps)}: a task is not waiting"
-        for state, some in by_state(steps, "task").items():
-            if state is states.TaskState.WAITING:
-                _RELEASE_TASKS.run(tx, [_wait_of(step.task) for step in some], otherwise)
-            else:
-                _END_WAITING[state].run(tx, [_task_values(step.task, with_state=False) for step in some], otherwise)
+    def write(tx: sqlite3.Connection, steps: Sequence[TasksMoved]) -> None:
+        """Compare and set. Raise StateError if a task is in no state that allows it."""
+        moved: dict[states.TaskState, list[tuple[Any, ...]]] = {}
+        for task in (task for step in steps for task in step.tasks):
+            moved.setdefault(task.state, []).append(_move_of(task))
+        for state, values in moved.items():
+            _MOVE_TASKS[state].run(tx, values, f"{named(steps)}: a task could not become {state}")
 
     def events(self) -> Iterable[Event]:
         """See ``Change``."""
-        task = self.task
-        kind = "task_finished" if task.state in states.TASK_ENDED else "task_released"
-        yield event(self.at_ms, kind, task.run_id, task.task_id, state=task.state, reason=task.reason)
+        return _told(self.tasks, self.at_ms, self.kind)
+
+
+def _told(tasks: Iterable[TaskRecord], at_ms: int | None, kind: TaskNews) -> Iterable[Event]:
+    for task in tasks:
+        yield event(at_ms, kind, task.run_id, task.task_id, state=task.state, reason=task.reason)
 
 
 def _wait_of(task: TaskRecord) -> tuple[Any, ...]:
-    return rows.number(task.run_id), task.task_id, rows.text(task.reason), task.waits_for
+    outputs = None if task.outputs is None else rows.to_json(task.outputs)
+    return rows.number(task.run_id), task.task_id, rows.text(task.reason), task.waits_for, task.waits_until_ms, outputs
+
+
+def _move_of(task: TaskRecord) -> tuple[Any, ...]:
+    return (
+        rows.number(task.run_id),
+        task.task_id,
+        rows.text(task.reason),
+        None if task.outputs is None else rows.to_json(task.outputs),
+        task.started_at_ms,
+        task.finished_at_ms,
+        task.waits_for,
+        task.waits_until_ms,
+        task.late_at_ms,
+    )
 
 
 def _insert_tasks(tx: sqlite3.Connection, tasks: Sequence[TaskRecord]) -> None:
@@ -303,15 +345,31 @@ def _place(attempt: AttemptRecord) -> tuple[int, str, int]:
     return rows.number(attempt.run_id), attempt.task_id, attempt.number
 
 
-def _task_values(task: TaskRecord, *, with_state: bool = True) -> tuple[Any, ...]:
+def _task_values(task: TaskRecord) -> tuple[Any, ...]:
     return (
         rows.number(task.run_id),
         task.task_id,
-        *((task.state,) if with_state else ()),
+        task.state,
         rows.text(task.reason),
         None if task.outputs is None else rows.to_json(task.outputs),
         task.started_at_ms,
         task.finished_at_ms,
+        task.waits_for,
+        task.waits_until_ms,
+        None if task.items is None else rows.to_json(task.items),
+        rows.text(task.stdout),
+    )
+
+
+def _end_of_task(task: TaskRecord) -> tuple[Any, ...]:
+    return (
+        rows.number(task.run_id),
+        task.task_id,
+        rows.text(task.reason),
+        None if task.outputs is None else rows.to_json(task.outputs),
+        task.started_at_ms,
+        task.finished_at_ms,
+        rows.text(task.stdout),
     )
 
 

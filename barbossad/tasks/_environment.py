@@ -22,6 +22,7 @@ class AttemptFacts:
     """Which attempt it is."""
 
     run_id: str
+    task_id: str
     number: int
 
 
@@ -44,23 +45,23 @@ def base(user: pwd.struct_passwd | None, configured: Mapping[str, str]) -> dict[
 def build(
     start: Mapping[str, str],
     definition: WorkflowDefinition,
-    task: TaskDefinition,
+    own: Mapping[str, str],
     facts: AttemptFacts,
     scope: Mapping[str, Any],
 ) -> dict[str, str]:
     """Return a task's environment; ``start`` is ``base`` with ``params.environment`` over it.
 
-    Then come the workflow's ``env`` and the task's, rendered, and Barbossa's own names, which nothing overrides.
+    Then come the workflow's ``env`` and ``own``, the task's, rendered, and Barbossa's names, which nothing overrides.
     ``env`` in their expressions is what was there before. Raise BarbossaError if one has no value.
     """
     environment = dict(start)
-    for entries in (definition.env, task.env):
+    for entries in (definition.env, own):
         if entries:
             seen = {**scope, "env": dict(environment)}
             for name, text in entries.items():
                 environment[name] = _rendered(name, text, seen)
     environment["BARBOSSA_RUN_ID"] = facts.run_id
-    environment["BARBOSSA_TASK_ID"] = task.id
+    environment["BARBOSSA_TASK_ID"] = facts.task_id
     environment["BARBOSSA_ATTEMPT_NUMBER"] = str(facts.number)
     environment["BARBOSSA_WORKFLOW"] = definition.name
     return environment

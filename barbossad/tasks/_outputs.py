@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from barbossad.process.launcher import OUTPUT_LIMIT, ProcessEnd
+from barbossad.tasks import _guard
 from barbossad.tasks import _report as reports
 from barbossad.tasks._report import Report
 from barbossad.tasks._types import TaskType
@@ -28,6 +29,9 @@ def reader(task_types: Mapping[str, TaskType]) -> Callable[[str, ProcessEnd], Re
     """Return what reads the outputs of a task of a named type whose process has exited."""
 
     def read(name: str, end: ProcessEnd) -> Report:
+        skipped = _guard.verdict(end.output) if end.exit_code == 0 else None
+        if skipped is not None:
+            return Report(skipped=skipped)
         task_type = task_types.get(name)
         return of_worker(end) if task_type is not None and task_type.is_worker else of_program(end)
 

@@ -42,6 +42,9 @@ class Report:
     failure: str | None = None
     """Why it failed; None: it did not say, and its exit code has the word."""
 
+    skipped: str | None = None
+    """Why there was nothing to do, if it found that."""
+
 
 def encode(outputs: Mapping[str, Any], limit_bytes: int) -> bytes:
     """Return the report of a success. Raise TaskError if an output has no form in JSON, or all are too large."""

@@ -168,7 +168,8 @@ class Checker:
     def _check_field_of(self, other: int, keys: Sequence[str], view: View) -> None:
         """Refuse a field that a task of its kind does not have, and outputs that it does not declare."""
         task = self.lookup.entries[other]
-        is_list = task.is_loop and other != view.position and not self._is_inside(view.position, other)
+        seen_from = self._stand_in(view.position)
+        is_list = task.is_loop and other != seen_from and not self._is_inside(seen_from, other)
         if keys[:1] in (["stdout"], ["exit_code"]) and (is_list or task.kind is not TaskKind.PROCESS):
             what = "runs once for each item" if is_list else _NO_PROCESS[task.kind]
             raise RefusalError(f"task {task.id!r} {what} and has no {keys[0]!r}", _INSTEAD.get(task.kind, _OUTPUTS))
@@ -176,6 +177,11 @@ class Checker:
         for name in keys[1:2]:
             if known is not None and name not in known and name not in scope.MAP_METHODS:
                 raise RefusalError(f"task {task.id!r} has no output {name!r}", proposal(name, known, noun="it has"))
+
+    def _stand_in(self, position: int | None) -> int | None:
+        """Return the task that one of the rollback takes back, from whose loop it looks; others look from their own."""
+        rolls_back = self.lookup.entries[position].place.rolls_back if position is not None else None
+        return position if rolls_back is None else rolls_back
 
     def _is_inside(self, position: int | None, other: int) -> bool:
         return position is not None and self.lookup.is_within(position, other)
@@ -197,7 +203,8 @@ class Checker:
                 f"task {task.id!r} looks at itself, before it has run",
                 "look at a task before it; expect and repeat may",
             )
-        loop = lookup.is_cut_off(position if position is not None else -1, other)
+        seen_from = self._stand_in(position)
+        loop = lookup.is_cut_off(seen_from if seen_from is not None else -1, other)
         if loop is not None:
             raise RefusalError(
                 f"task {task.id!r} runs once for each item of {entries[loop].id!r}",

@@ -71,7 +71,12 @@ class _Outline:
         if raw is None or task.place.section is not Section.MAIN:
             return
         path = (*task.path, "rollback")
-        place = Place(section=Section.ROLLBACK, prefix=f"rollback.{task.id}.", rolls_back=position)
+        place = Place(
+            section=Section.ROLLBACK,
+            prefix=f"rollback.{task.id}.",
+            rolls_back=position,
+            is_in_loop=task.place.is_in_loop or task.is_loop,  # it takes back one item
+        )
         if isinstance(raw, list) and raw:
             self.add_list(path, raw, place)
         elif isinstance(raw, dict):

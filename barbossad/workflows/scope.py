@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from barbossad.model.definition import WorkflowDefinition
@@ -30,11 +31,25 @@ END_FIELDS: Final = frozenset({"state", "reason"})
 TASK_FIELDS: Final = frozenset({"status", "exit_code", "stdout", "outputs", "attempts", "duration", "error"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What expressions may read of the run; ``state`` and ``reason`` are its outcome where that is known."""
+
+    id: str
+    trigger: str
+    started_at: str | None
+    parent: str | None = None
+    state: str = "running"
+    reason: str | None = None
+    failed_tasks: Sequence[str] = ()
+
+
 def task_facts(
     *,
     status: str,
     exit_code: int | None,
-    outputs: Mapping[str, Any] | None,
+    stdout: str | None,
+    outputs: Mapping[str, Any] | Sequence[Any] | None,
     attempts: int,
     duration_seconds: float | None,
     error: str | None,
@@ -43,6 +58,7 @@ def task_facts(
     return {
         "status": status,
         "exit_code": exit_code,
+        "stdout": stdout or "",
         "outputs": outputs or {},
         "attempts": attempts,
         "duration": duration_seconds,
@@ -50,17 +66,21 @@ def task_facts(
     }
 
 
+def loop_facts(item: Any, index: int, length: int) -> dict[str, Any]:
+    """Return what only the items of a loop see."""
+    loop = {"index": index, "first": index == 0, "last": index == length - 1, "length": length}
+    return {"item": item, "loop": loop}
+
+
 def make(
     definition: WorkflowDefinition,
     *,
     params: Mapping[str, Any],
     tasks: Mapping[str, Mapping[str, Any]],
-    run_id: str,
-    trigger: str,
-    started_at: str | None,
+    run: RunFacts,
     host_name: str,
 ) -> dict[str, Any]:
-    """Return the scope of a run; ``tasks`` holds the ``task_facts`` of those that have ended, by id.
+    """Return the scope of a run; ``tasks`` holds the ``task_facts`` of its tasks, by name.
 
     ``env`` is empty: it is each task's own (see ``barbossad.tasks.environment``).
     """
@@ -68,7 +88,15 @@ def make(
         "params": params,
         "env": {},
         "tasks": tasks,
-        "run": {"id": run_id, "trigger": trigger, "started_at": started_at},
+        "run": {
+            "id": run.id,
+            "trigger": run.trigger,
+            "started_at": run.started_at,
+            "parent": run.parent,
+            "state": run.state,
+            "reason": run.reason,
+            "failed_tasks": list(run.failed_tasks),
+        },
         "workflow": {
             "name": definition.name,
             "version": definition.version,

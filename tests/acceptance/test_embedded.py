@@ -105,3 +105,110 @@ def test_a_daemon_reads_what_a_script_left(tmp_path: Path) -> None:
         kind, message = script(GENERAL, str(daemon.state_dir), "name: x\ntasks: [{shell: echo hi}]\n", "{}")
         assert kind == "AlreadyRunningError"
         assert f"(pid {daemon.pid})" in message
+
+
+PAGE = """
+import asyncio, json, sys
+from barbossad import Barbossa, TriggerType
+
+async def main(state_dir, backup_dir, settings_dir):
+    async with Barbossa.open(state_dir) as barbossa:
+        workflow = barbossa.engine.create_workflow_from_template(
+            'system_maintenance', {'backup_dir': backup_dir, 'log_retention_days': 30, 'settings_dir': settings_dir})
+        result = await barbossa.engine.execute_workflow(workflow, TriggerType.MANUAL)
+        print(json.dumps([workflow.workflow_id, result.run.state, dict(result.run.outputs)]))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_the_template_of_the_interfaces_page(tmp_path: Path) -> None:
+    """The maintenance template runs as it comes, and hands on where its archive is."""
+    settings = tmp_path / "etc"
+    settings.mkdir()
+    (settings / "hostname").write_text("here\n")
+    name, state, outputs = script(PAGE, str(tmp_path / "state"), str(tmp_path / "backup"), str(settings))
+    assert (name, state) == ("system-maintenance", "succeeded")
+    assert outputs["files"] == 2
+    assert Path(outputs["archive"]).stat().st_size > 0
+    assert Path(outputs["archive"]).parent == tmp_path / "backup"
+
+
+STEERED = """
+import asyncio, json, sys
+from barbossad import Barbossa, TriggerType
+from barbossad.errors import BarbossaError
+
+ASKING = '''
+name: asking
+params: {who: {type: string, default: anne}}
+tasks:
+  - id: before
+    shell: [echo, "{{ params.who }}"]
+  - id: ask
+    approval: {message: "May {{ tasks.before.stdout }}?", form: {minutes: {type: integer, maximum: 60}}}
+  - id: after
+    shell: |
+      test -e "$GATE"
+    env: {GATE: "%s/gate", MINUTES: "{{ tasks.ask.outputs.minutes }}"}
+outputs: {minutes: "{{ tasks.ask.outputs.minutes }}"}
+'''
+
+async def refusal(call):
+    try:
+        await call
+    except BarbossaError as error:
+        return type(error).__name__
+
+async def main(state_dir, folder):
+    said = {}
+    async with Barbossa.open(state_dir) as barbossa:
+        engine = barbossa.engine
+        said['faults'] = [fault.message for fault in await engine.validate('name: x\\ntasks: [{shel: echo}]')]
+        workflow = engine.create_workflow(ASKING % folder)
+        plan = await engine.plan(workflow)
+        said['plan'] = [task.id for task in plan.tasks]
+        run = await engine.start_workflow(workflow, TriggerType.MANUAL, {'who': 'bob'})
+        run_id = run.run.id
+        while 'ask' not in engine.run(run_id).tasks:
+            await asyncio.sleep(0.01)
+        said['why'] = engine.why(run_id)['ask']
+        said['early'] = await refusal(engine.retry(run_id))
+        said['too many'] = await refusal(engine.approve(run_id, 'ask', values={'minutes': 61}))
+        said['paused'] = (await engine.pause(run_id)).run.state
+        await engine.approve(run_id, 'ask', values={'minutes': '5'}, comment='fine')
+        said['resumed'] = (await engine.resume(run_id)).run.state
+        ended = await engine.wait(run_id)
+        said['ended'] = [ended.run.state, ended.run.reason]
+        open(folder + '/gate', 'w').close()
+        again = await engine.wait((await engine.retry(run_id)).run.id)
+        said['again'] = [again.run.state, again.run.retry_of == run_id, dict(again.run.outputs), len(again.attempts)]
+        third = await engine.start_workflow(workflow, TriggerType.MANUAL)
+        while 'ask' not in engine.run(third.run.id).tasks:
+            await asyncio.sleep(0.01)
+        await engine.cancel(third.run.id, 'enough')
+        said['cancelled'] = (await engine.wait(third.run.id)).run.state
+        said['runs'] = [run.state for run in (await engine.runs()).items]
+        fourth = await engine.start_workflow(workflow, TriggerType.MANUAL)
+        while 'ask' not in engine.run(fourth.run.id).tasks:
+            await asyncio.sleep(0.01)
+        said['rejected'] = (await engine.reject(fourth.run.id, 'ask', comment='not now')).tasks['ask'].reason
+    print(json.dumps(said))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_everything_that_steers_a_run(tmp_path: Path) -> None:
+    """A script can check, plan, start, pause, answer, retry and cancel, and is refused what a client would be."""
+    said = script(STEERED, str(tmp_path / "state"), str(tmp_path))
+    assert said["faults"] == ["unknown key 'shel'"]
+    assert said["plan"] == ["before", "ask", "after"]
+    assert said["why"] == "May bob?"
+    assert (said["early"], said["too many"]) == ("ConflictError", "InvalidParamsError")
+    assert (said["paused"], said["resumed"]) == ("paused", "running")
+    assert said["ended"] == ["failed", "task after failed"]
+    assert said["again"] == ["succeeded", True, {"minutes": 5}, 1], "only the last task ran again"
+    assert said["cancelled"] == "cancelled"
+    assert said["runs"] == ["cancelled", "succeeded", "failed"]
+    assert "not now" in said["rejected"]

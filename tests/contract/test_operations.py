@@ -34,19 +34,27 @@ ROLES = {
     "rpc.discover": Role.VIEWER,
     "run.approve": Role.OPERATOR,
     "run.cancel": Role.OPERATOR,
+    "run.definition": Role.VIEWER,
     "run.delete": Role.ADMIN,
+    "run.diff": Role.VIEWER,
     "run.get": Role.VIEWER,
     "run.list": Role.VIEWER,
     "run.logs": Role.VIEWER,
+    "run.pause": Role.OPERATOR,
+    "run.resume": Role.OPERATOR,
+    "run.retry": Role.OPERATOR,
     "run.start": Role.OPERATOR,
     "run.wait": Role.VIEWER,
     "run.watch": Role.VIEWER,
     "workflow.apply": Role.AUTHOR,
     "workflow.delete": Role.AUTHOR,
+    "workflow.diff": Role.VIEWER,
     "workflow.disable": Role.OPERATOR,
     "workflow.enable": Role.OPERATOR,
     "workflow.get": Role.VIEWER,
     "workflow.list": Role.VIEWER,
+    "workflow.plan": Role.OPERATOR,
+    "workflow.rollback": Role.AUTHOR,
     "workflow.validate": Role.VIEWER,
     "workflow.versions": Role.VIEWER,
 }
@@ -56,18 +64,26 @@ RUN_ID = "01m84g5xkc"
 GIVEN: dict[str, dict[str, Any]] = {
     "run.approve": {"run_id": RUN_ID, "task": "one"},
     "run.cancel": {"run_id": RUN_ID, "reason": "why"},
+    "run.definition": {"run_id": RUN_ID},
     "run.delete": {"run_id": RUN_ID},
+    "run.diff": {"run_id": RUN_ID, "other": RUN_ID},
     "run.get": {"run_id": RUN_ID},
     "run.list": {},
     "run.logs": {"run_id": RUN_ID, "task": "one"},
+    "run.pause": {"run_id": RUN_ID},
+    "run.resume": {"run_id": RUN_ID},
+    "run.retry": {"run_id": RUN_ID, "from": "failed"},
     "run.start": {"workflow": "one"},
     "run.wait": {"run_id": RUN_ID},
     "run.watch": {"run_id": RUN_ID},
     "workflow.apply": {"yaml": "name: one\ntasks: [{shell: 'true'}]\n"},
     "workflow.delete": {"name": "one"},
+    "workflow.diff": {"name": "one", "from": "0123456789abcdef"},
     "workflow.disable": {"name": "one"},
     "workflow.enable": {"name": "one"},
     "workflow.get": {"name": "one"},
+    "workflow.plan": {"name": "one"},
+    "workflow.rollback": {"name": "one", "version": "0123456789abcdef"},
     "workflow.validate": {"yaml": ""},
     "workflow.versions": {"name": "one"},
 }
@@ -164,18 +180,18 @@ def test_unknown_parameters(name: str) -> None:
 @pytest.mark.parametrize("name", GIVEN)
 def test_parameters_of_another_type(name: str) -> None:
     """Nothing is converted: each parameter that has another type is a fault of its own."""
-    fields = OPERATIONS[name].params.model_fields
+    fields = OPERATIONS[name].names
     assert faults_of(name, dict.fromkeys(fields, object())) == set(fields)
 
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_parameters_by_position(name: str) -> None:
     """Parameters by position follow the order in which they are documented."""
-    fields = list(OPERATIONS[name].params.model_fields)
+    fields = OPERATIONS[name].names
     given = {field: value for field, value in GIVEN[name].items() if field in fields}
     count = max((fields.index(field) + 1 for field in given), default=0)
     params = OPERATIONS[name].params
-    defaults = {field: known.default for field, known in params.model_fields.items()}
+    defaults = {known.alias or field: known.default for field, known in params.model_fields.items()}
     by_position = [given.get(field, defaults[field]) for field in fields[:count]]
     assert OPERATIONS[name].parse(by_position) == OPERATIONS[name].parse(given)
 
@@ -214,6 +230,14 @@ def test_parameters_by_position(name: str) -> None:
             {"cursor", "limit", "stream", "wait_seconds"},
         ),
         ("workflow.get", {"name": "one", "version": "../x"}, {"version"}),
+        ("run.start", {"workflow": "one", "plan": "x"}, {"plan"}),
+        ("run.retry", {"run_id": RUN_ID, "from": "a b", "params": 1}, {"from", "params"}),
+        ("run.pause", {"run_id": RUN_ID, "reason": "x" * 501}, {"reason"}),
+        ("run.approve", {"run_id": RUN_ID, "task": "a[0].b[1]", "values": []}, {"values"}),
+        ("workflow.plan", {}, {""}),
+        ("workflow.plan", {"name": "one", "yaml": ""}, {""}),
+        ("workflow.plan", {"yaml": "", "version": "0123456789abcdef"}, {""}),
+        ("workflow.plan", {"name": "A", "params": [], "version": "x"}, {"name", "params", "version"}),
         ("workflow.list", {"cursor": "x" * 65, "limit": -1}, {"cursor", "limit"}),
         ("workflow.versions", {"name": "one", "cursor": "x"}, {"cursor"}),
         ("workflow.apply", {}, {"yaml"}),
@@ -263,12 +287,13 @@ def test_the_document_describes_parameters_and_results(document: dict[str, Any])
     """Parameters stand in their order, the required ones first, as by position they must; each has a schema."""
     for method in document["methods"]:
         known = OPERATIONS[method["name"]]
-        assert [param["name"] for param in method["params"]] == list(known.params.model_fields)
+        assert [param["name"] for param in method["params"]] == known.names
         required = [param["required"] for param in method["params"]]
         assert required == sorted(required, reverse=True), f"{method['name']}: a required one stands behind another"
+        fields = {field.alias or name: field for name, field in known.params.model_fields.items()}
         for param in method["params"]:
             assert isinstance(param["schema"], dict)
-            assert param["required"] is known.params.model_fields[param["name"]].is_required()
+            assert param["required"] is fields[param["name"]].is_required()
         assert method["result"]["name"]
         assert method["result"]["schema"]["type"] == "object"
         assert_resolvable(method["result"]["schema"])
@@ -336,9 +361,15 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("workflow.apply", yaml=SAMPLE)
         call("workflow.apply", yaml=SAMPLE)
         call("workflow.apply", yaml="name: asleep\ntasks: [{shell: exec sleep 600}, {shell: 'true'}]\n")
-        call("workflow.get", name="sample")
+        first = call("workflow.get", name="sample")["version"]
+        second = call("workflow.apply", yaml=SAMPLE + "# changed\n")["version"]
+        call("workflow.diff", name="sample")
+        call("workflow.diff", **{"name": "sample", "from": second, "to": second})
+        call("workflow.rollback", name="sample", version=first)
         call("workflow.versions", name="sample")
-        run_id = call("run.start", workflow="sample", params={"who": "ada"})["id"]
+        planned = call("workflow.plan", name="sample", params={"who": "ada"})["hash"]
+        call("workflow.plan", yaml=SAMPLE)
+        run_id = call("run.start", workflow="sample", params={"who": "ada"}, plan=planned)["id"]
         call("run.watch", run_id=run_id, wait_seconds=5)
         call("run.wait", run_id=run_id)
         call("run.watch", run_id=run_id)
@@ -349,7 +380,10 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("run.get", run_id=asleep)
         call("run.logs", run_id=asleep, task="shell-1")
         call("daemon.status")
+        call("run.pause", run_id=asleep, reason="wait")
         call("run.list", active=True)
+        call("run.get", run_id=asleep)
+        call("run.resume", run_id=asleep)
         call("run.cancel", run_id=asleep, reason="enough")
         call("run.wait", run_id=asleep)
         for name in ("workflow.list", "run.list"):
@@ -362,6 +396,9 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("workflow.enable", name="sample")
         call("workflow.delete", name="asleep")
         call("run.get", run_id=asleep)
+        call("run.retry", run_id=run_id)
+        call("run.definition", run_id=run_id)
+        call("run.diff", run_id=run_id, other=asleep)
         call("run.delete", run_id=asleep)
     return found
 

@@ -87,6 +87,7 @@ class FakeRun:
         reason: str | None = None,
         at_seconds: float = 1.0,
         task_state: str | None = None,
+        log_bytes: int | None = None,
     ) -> None:
         """End the newest attempt of ``task``; ``task_state`` differs where another attempt follows."""
         with self._changed:
@@ -95,6 +96,7 @@ class FakeRun:
             found["reason"] = reason
             attempt = found["attempts"][-1]
             attempt |= {"state": state, "exit_code": exit_code, "signal": signal, "finished_at": instant(at_seconds)}
+            attempt["log_bytes"] = log_bytes
             self._finished.add((task, attempt["number"]))
             self._touch()
 

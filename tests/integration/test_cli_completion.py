@@ -36,11 +36,14 @@ def complete(socket: Path, *words: str, expected_code: int = 0) -> list[str]:
 def populated(stub_daemon: StubDaemon) -> StubDaemon:
     """A daemon with two workflows and one run."""
     run = FakeRun("build", "test")
+    run.leave("test", "waiting")
     stub_daemon.handlers |= run.handlers(stub_daemon)
     workflows = [{"name": "backup", "description": "Keep\nall"}, {"name": "cleanup", "description": None}]
     stub_daemon.handlers["workflow.list"] = lambda _: {"items": workflows, "next_cursor": None}
     params = [{"name": "keep_days", "type": "integer"}, {"name": "target", "type": "path"}]
-    stub_daemon.handlers["workflow.get"] = lambda _: {"params": params}
+    stub_daemon.handlers["workflow.get"] = lambda asked: {"params": params if asked["name"] == "backup" else []}
+    known = [{"version": name, "current": name == "ab12", "applied_at": None} for name in ("ab12", "cd34")]
+    stub_daemon.handlers["workflow.versions"] = lambda _: {"items": known, "next_cursor": None}
     return stub_daemon
 
 
@@ -52,6 +55,11 @@ def populated(stub_daemon: StubDaemon) -> StubDaemon:
         (["start", ""], ["backup", "cleanup"]),
         (["start", "b"], ["backup"]),
         (["workflow", "delete", "c"], ["cleanup"]),
+        (["retry", RUN_ID, "--from", ""], ["failed", "start", "build", "test"]),
+        (["approve", RUN_ID, ""], ["test"]),
+        (["plan", "b"], ["backup"]),
+        (["workflow", "rollback", "backup", ""], ["ab12", "cd34"]),
+        (["workflow", "diff", "backup", "ab12", "c"], ["cd34"]),
         (["run", "list", "--workflow", ""], ["backup", "cleanup"]),
         (["logs", ""], [RUN_ID, "last"]),
         (["cancel", "0"], [RUN_ID]),

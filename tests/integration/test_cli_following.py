@@ -565,3 +565,50 @@ _TERMINAL_OR_PIPE: dict[str, Callable[[StubDaemon], str]] = {
     "terminal": _on_terminal,
     "pipe": lambda daemon: cli_process.run(daemon.path, "start", "backup").stdout,
 }
+
+
+# -- large runs ------------------------------------------------------------------------------------------------
+
+
+def test_what_ended_without_a_word_is_not_read(fake_run: FakeRun, stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """Nobody is asked for a log that is known to be empty: thousands of items would each cost a call."""
+    for task in ("build", "test"):
+        fake_run.begin(task)
+        fake_run.finish(task, log_bytes=0)
+    fake_run.end()
+    assert ctl("start", "backup").code == 0
+    assert ctl("logs", "last").code == 0
+    assert stub_daemon.asked("run.logs") == []
+
+
+def test_a_large_run_is_looked_at_less_often(stub_daemon: StubDaemon) -> None:
+    """Whoever follows a run of thousands of tasks does not ask for all of it at each change, and misses no end."""
+    run = FakeRun(*(f"t{number}" for number in range(2000)))
+    stub_daemon.handlers |= run.handlers(stub_daemon)
+    with in_background(stub_daemon, "start", "backup") as process:
+        stub_daemon.wait_for_call("run.watch")
+        for number in range(200):
+            run.leave(f"t{number}", "succeeded")
+        run.end()
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert err.count("succeeded") >= 200
+    assert len(stub_daemon.asked("run.watch")) <= 4
+    assert out == ""
+
+
+def test_it_says_since_when_it_knows(fake_run: FakeRun, stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """Each look at a run says when the last one was, by the daemon's clock, so that old news is left out."""
+    watch = stub_daemon.handlers["run.watch"]
+
+    def move_on(params: dict[str, Any]) -> object:
+        answer: Any = watch({"run_id": params["run_id"]})
+        if not fake_run_ended:
+            fake_run_ended.append(True)
+            succeed(fake_run)
+        return {**answer, "told_at": "2026-03-01T12:00:00.000Z"}
+
+    fake_run_ended: list[bool] = []
+    stub_daemon.handlers["run.watch"] = move_on
+    assert ctl("start", "backup").code == 0
+    assert [params.get("since") for params in stub_daemon.asked("run.watch")] == [None, "2026-03-01T12:00:00.000Z"]

@@ -270,7 +270,7 @@ def test_apply_stops_at_what_is_not_the_files_fault(stub_daemon: StubDaemon, ctl
     assert ended.err.count("your role is viewer") == 1
 
 
-def test_validate_prints_faults_as_data(stub_daemon: StubDaemon, ctl: Ctl, tmp_path: Path) -> None:
+def test_validate_asks_the_daemon_where_told_to(stub_daemon: StubDaemon, ctl: Ctl, tmp_path: Path) -> None:
     """The faults are what validate is asked for, so they go to stdout; a valid file is said to be so."""
     stub_daemon.handlers["workflow.validate"] = lambda params: (
         {"valid": False, "faults": FAULTS} if "bad" in params["yaml"] else {"valid": True, "faults": []}
@@ -278,12 +278,12 @@ def test_validate_prints_faults_as_data(stub_daemon: StubDaemon, ctl: Ctl, tmp_p
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text("good")
     bad.write_text("bad")
-    ended = ctl("validate", str(good), str(bad))
+    ended = ctl("validate", "--daemon", str(good), str(bad))
     assert (ended.code, ended.err) == (2, "")
     assert ended.out.splitlines()[0] == f"{good}: valid"
-    assert ended.out.splitlines()[1] == f"{bad}:3:5: unknown key 'shel' (shell)"
-    assert ctl("validate", str(good)).code == 0
-    assert ctl("validate", str(tmp_path / "gone.yaml")).code == 2
+    assert ended.out.splitlines()[1:3] == [f"{bad}:3:5: unknown key 'shel'", "  hint: shell"]
+    assert ctl("validate", "--daemon", str(good)).code == 0
+    assert ctl("validate", "--daemon", str(tmp_path / "gone.yaml")).code == 2
 
 
 def test_apply_reads_stdin(stub_daemon: StubDaemon) -> None:
@@ -307,8 +307,8 @@ def test_a_run_is_shown_task_by_task(stub_daemon: StubDaemon, ctl: Ctl) -> None:
     assert "state\tfailed" in lines
     assert "took\t2.3" in lines
     assert [line for line in lines if line.startswith("task\t")] == [
-        "task\tdump\tshell\tfailed\t1\t7\t1.0\texit code 7",
-        "task\tarchive\tshell\tupstream_failed\t0\t-\t-\t-",
+        "task\tdump\tshell\tfailed\t1\t7\t1.0\texit code 7\t-",
+        "task\tarchive\tshell\tupstream_failed\t0\t-\t-\t-\t-",
     ]
     assert json.loads(ctl("run", "get", RUN_ID, "--json").out)["tasks"][0]["attempts"][0]["exit_code"] == 7
 

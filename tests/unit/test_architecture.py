@@ -34,7 +34,7 @@ LADDER: tuple[frozenset[str], ...] = tuple(
         "operations",
         "rpc web",
         # L9: what puts it all together, and the ways in
-        "assembly worker",
+        "assembly checking worker",
         "daemon embedded",
         "cli",
         "__init__ __main__",

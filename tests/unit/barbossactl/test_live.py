@@ -16,7 +16,7 @@ def run_of(states: Mapping[str, str]) -> Run:
 def test_all_tasks_are_shown_while_they_fit() -> None:
     """A small workflow is shown whole, in its own order."""
     run = run_of({"a": "succeeded", "b": "running", "c": "pending"})
-    assert [task.id for task in _choose(run, ["a"], 3)] == ["a", "b", "c"]
+    assert [row.task.id for row in _choose(run, ["a"], 3)] == ["a", "b", "c"]
 
 
 def test_what_runs_failed_or_just_ended_comes_first() -> None:
@@ -24,5 +24,5 @@ def test_what_runs_failed_or_just_ended_comes_first() -> None:
     states = {f"t{number}": "succeeded" for number in range(190)} | {f"p{number}": "pending" for number in range(10)}
     states |= {"t5": "running", "t100": "failed"}
     ended = [f"t{number}" for number in range(190) if number != 5]
-    chosen = [task.id for task in _choose(run_of(states), ended, 4)]
+    chosen = [row.task.id for row in _choose(run_of(states), ended, 4)]
     assert chosen == ["t5", "t100", "t188", "t189"]

@@ -116,6 +116,12 @@ def test_short_forms_are_the_long_ones() -> None:
         "cancel": ("run", "cancel"),
         "apply": ("workflow", "apply"),
         "validate": ("workflow", "validate"),
+        "plan": ("workflow", "plan"),
+        "retry": ("run", "retry"),
+        "pause": ("run", "pause"),
+        "resume": ("run", "resume"),
+        "approve": ("run", "approve"),
+        "reject": ("run", "reject"),
         "ls": ("workflow", "list"),
     }
     for short, long in pairs.items():

@@ -1,0 +1,103 @@
+"""Stay with a run that was just started, to its end, or leave it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from barbossactl import output
+from barbossactl.client import Client
+from barbossactl.exits import RUN_EXITS, DaemonError, Exit
+from barbossactl.follow import Follower, RunView, Wanted
+from barbossactl.interrupts import Interrupts
+from barbossactl.plain import PlainView, QuietView
+
+
+def leave(answer: dict[str, Any], *, as_json: bool) -> int:
+    """Print the id of a run that was started, or all of it. Return the exit code."""
+    if as_json:
+        output.as_json(answer)
+    else:
+        output.line(output.plain(answer["id"]))
+    return Exit.SUCCEEDED
+
+
+def stay(client: Client, run_id: str, *, is_quiet: bool, as_json: bool) -> int:
+    """Follow the run to its end and say how it ended. Return the exit code."""
+    from barbossactl import ending, report
+
+    view: RunView = QuietView() if is_quiet else _view()
+    try:
+        with Interrupts() as interrupts:
+            keyboard = _Keyboard(client, run_id, view, interrupts)
+            follower = Follower(
+                client,
+                run_id,
+                view,
+                wanted=Wanted(output=not is_quiet),
+                interrupts=interrupts,
+                on_interrupt=keyboard.ask,
+            )
+            run = follower.follow()
+    except KeyboardInterrupt:
+        view.suspend()
+        output.talk(f"\nrun {run_id} goes on; look at it: barbossactl run get {run_id}, barbossactl logs {run_id} -f")
+        return Exit.INTERRUPTED
+    except BaseException:
+        view.suspend()  # an error is told on a clean line, with the cursor back
+        raise
+    view.finish(run)
+    if as_json:
+        output.as_json(client.call("run.get", {"run_id": run_id}))
+    elif is_quiet and run.state != "succeeded":
+        ending.tell(client, client.call("run.get", {"run_id": run_id, "brief": True}))
+    elif run.state != "succeeded":
+        for line in report.explain(run, follower.tails):
+            output.talk(line)
+    return RUN_EXITS[run.state]
+
+
+def _view() -> RunView:
+    if not output.is_terminal() or os.environ.get("TERM") == "dumb":
+        return PlainView()
+    from barbossactl.live import LiveView
+
+    return LiveView()
+
+
+class _Keyboard:
+    """What Ctrl-C means: first a question, and once that is answered or cannot be asked, leaving."""
+
+    def __init__(self, client: Client, run_id: str, view: RunView, interrupts: Interrupts) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._view = view
+        self._interrupts = interrupts
+        self._is_cancelling = False
+
+    def ask(self) -> None:
+        """Ask whether to cancel the run, and do so on yes. Raise ``KeyboardInterrupt`` to leave it running."""
+        if self._is_cancelling or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise KeyboardInterrupt
+        self._view.suspend()
+        try:
+            with self._interrupts.as_usual():
+                is_wanted = click.confirm(
+                    f"\nCancel run {self._run_id}? (Ctrl-C again leaves it running)", default=False, err=True
+                )
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        if is_wanted:
+            self._is_cancelling = True
+            self._cancel()
+        self._view.resume()
+
+    def _cancel(self) -> None:
+        try:
+            self._client.call("run.cancel", {"run_id": self._run_id, "reason": "at the keyboard"})
+        except DaemonError as error:
+            if error.kind != "conflict":  # it has ended while the question stood
+                raise

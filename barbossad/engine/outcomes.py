@@ -1,0 +1,70 @@
+"""How a group and a whole run end, once everything in them has. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from barbossad.engine.progress import FAILURES, RunProgress
+from barbossad.engine.triggers import WORDS
+from barbossad.model.flow import Section
+from barbossad.model.states import RunState, StopCause, TaskState
+
+_STOPPED: Final = {StopCause.CANCEL: RunState.CANCELLED, StopCause.RUN_TIMEOUT: RunState.TIMED_OUT}
+
+_WORST: Final = (
+    (TaskState.INTERRUPTED, RunState.INTERRUPTED),
+    (TaskState.FAILED, RunState.FAILED),
+    (TaskState.TIMED_OUT, RunState.FAILED),
+)
+"""What a run becomes by what became of its tasks, the gravest first."""
+
+
+def of_members(progress: RunProgress, group: int) -> tuple[TaskState, str | None]:
+    """Return how a group or loop ends by what became of its members, and why if not well."""
+    members = progress.cells[group].members
+    assert members is not None
+    by_state: dict[TaskState, list[str]] = {}
+    for index in members.cells:
+        cell = progress.cells[index]
+        if not (cell.record.state in FAILURES and cell.may_fail):
+            by_state.setdefault(cell.record.state, []).append(cell.id)
+    for state in (TaskState.INTERRUPTED, TaskState.FAILED, TaskState.TIMED_OUT):
+        if state in by_state:
+            outcome = TaskState.INTERRUPTED if state is TaskState.INTERRUPTED else TaskState.FAILED
+            return outcome, _named(by_state[state], state)
+    if TaskState.CANCELLED in by_state:
+        return TaskState.CANCELLED, progress.run.stop_reason or _named(
+            by_state[TaskState.CANCELLED], TaskState.CANCELLED
+        )
+    return TaskState.SUCCEEDED, None
+
+
+def of_run(progress: RunProgress) -> tuple[RunState, str | None]:
+    """Return how a run ends whose main part has ended, and why if not well."""
+    failed = progress.failed()
+    is_cancelled = any(
+        cell.record.state is TaskState.CANCELLED and cell.task.section is Section.MAIN and cell.parent is None
+        for cell in progress.cells
+    )
+    cause = progress.run.stop_cause
+    if cause is not None and (failed or is_cancelled or _has_timed_out(progress)):
+        return _STOPPED[cause], progress.run.stop_reason
+    by_state: dict[TaskState, list[str]] = {}
+    for index in failed:
+        cell = progress.cells[index]
+        by_state.setdefault(cell.record.state, []).append(cell.id)
+    for state, outcome in _WORST:
+        if state in by_state:
+            return outcome, _named(by_state[state], state)
+    return RunState.SUCCEEDED, None
+
+
+def _has_timed_out(progress: RunProgress) -> bool:
+    return any(cell.record.state is TaskState.TIMED_OUT for cell in progress.cells)
+
+
+def _named(names: Sequence[str], state: TaskState) -> str:
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    word = WORDS[state] if len(names) == 1 else WORDS[state].replace("was ", "were ")
+    return f"{'task' if len(names) == 1 else 'tasks'} {listed} {word}"

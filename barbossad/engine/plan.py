@@ -1,0 +1,169 @@
+"""Make the plan of a run: what would run, in which order, with what, and what only time can tell. No side effects.
+
+No I/O but looking up the accounts that tasks run as.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from barbossad.engine import comparing, plan_order, plan_words, planned_values
+from barbossad.engine.knowing import Knowledge
+from barbossad.engine.planned_values import Content, Surroundings
+from barbossad.engine.verdicts import Verdict, Verdicts
+from barbossad.model.definition import TaskDefinition, WorkflowDefinition
+from barbossad.model.flow import Section, TaskKind
+
+MOST_ITEMS: Final = 50
+"""So many items of a loop are planned one by one; all of them count for the hash."""
+
+HASH_DIGITS: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLoop:
+    """What a task is done for. ``total`` is None where the list is not known yet; ``written`` is what gives it."""
+
+    written: Any
+    total: int | None
+    max_parallel: int | None
+    fail_fast: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTask:
+    """One task, or one item of a loop, as it would run."""
+
+    task: TaskDefinition
+    id: str
+    depth: int
+    parent: str | None
+    verdict: Verdict
+    why: tuple[str, ...]
+    """Why it is skipped, or what its running hangs on; nothing for one that simply runs."""
+
+    content: Content
+    loop: PlannedLoop | None = None
+    has_item: bool = False
+    item: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run would do. ``tasks`` are in the order of their start, rollback and hooks at the end."""
+
+    definition: WorkflowDefinition
+    params: Mapping[str, Any]
+    env: Mapping[str, str]
+    tasks: tuple[PlannedTask, ...]
+    hash: str
+
+    def count(self, verdict: Verdict) -> int:
+        """Return of how many tasks of the run proper this is the verdict; groups and single items do not count."""
+        return sum(
+            1
+            for planned in self.tasks
+            if planned.verdict is verdict
+            and planned.task.section is Section.MAIN
+            and planned.task.kind is not TaskKind.GROUP
+            and not planned.has_item
+        )
+
+
+def make(definition: WorkflowDefinition, params: Mapping[str, Any], surroundings: Surroundings) -> Plan:
+    """Return the plan of a run of this version with these bound params."""
+    return _Planner(definition, params, surroundings).plan()
+
+
+@dataclass(slots=True)
+class _Planner:
+    definition: WorkflowDefinition
+    params: Mapping[str, Any]
+    surroundings: Surroundings
+    verdicts: Verdicts = field(init=False)
+    lists: list[Any] = field(default_factory=list)
+    """The lists of all loops that are known, for the hash."""
+
+    def __post_init__(self) -> None:
+        self.verdicts = Verdicts(self.definition)
+
+    def plan(self) -> Plan:
+        knowledge = self.surroundings.knowledge(self.definition, self.params)
+        tasks = tuple(
+            planned
+            for position, depth in plan_order.order(self.definition)
+            for planned in self._planned(position, depth, knowledge)
+        )
+        shown = comparing.shown_params(self.definition, self.params)
+        env = self.surroundings.workflow_env(self.definition, knowledge)
+        return Plan(definition=self.definition, params=shown, env=env, tasks=tasks, hash=self._hash(shown, env, tasks))
+
+    def _planned(self, position: int, depth: int, knowledge: Knowledge) -> Iterator[PlannedTask]:
+        task = self.definition.tasks[position]
+        content, seeing = planned_values.content(self.surroundings, self.definition, task, knowledge)
+        items, loop = self._loop(task, seeing)
+        verdict, why = self.verdicts.decide(position, seeing)
+        if verdict is not Verdict.SKIP:
+            empty = ("its list is empty",) if loop is not None and loop.total == 0 else ()
+            why = (*why, *empty, *plan_words.done_already(task, content.creates))
+        parent = self.definition.tasks[task.parent].id if task.parent is not None else None
+        planned = PlannedTask(
+            task=task, id=task.id, depth=depth, parent=parent, verdict=verdict, why=why, content=content, loop=loop
+        )
+        if loop is not None and loop.total is not None:
+            planned = replace(planned, content=replace(content, later={}))  # its items say what they wait for
+        yield planned
+        if task.kind is not TaskKind.GROUP and verdict is not Verdict.SKIP:
+            yield from self._items(position, planned, items, knowledge)
+
+    def _items(
+        self, position: int, planned: PlannedTask, items: list[Any], knowledge: Knowledge
+    ) -> Iterator[PlannedTask]:
+        for index, item in enumerate(items[:MOST_ITEMS]):
+            seeing = knowledge.with_item(item, index, len(items))
+            verdict, why = self.verdicts.of_item(position, seeing)
+            yield replace(
+                planned,
+                id=f"{planned.id}[{index}]",
+                depth=planned.depth + 1,
+                parent=planned.id,
+                verdict=verdict,
+                why=why,
+                content=planned_values.content(self.surroundings, self.definition, planned.task, seeing)[0],
+                loop=None,
+                has_item=True,
+                item=item,
+            )
+
+    def _loop(self, task: TaskDefinition, seeing: Knowledge) -> tuple[list[Any], PlannedLoop | None]:
+        if task.for_each is None:
+            return [], None
+        written = task.for_each.items
+        found = seeing.render(written if isinstance(written, str) else list(written))
+        items = list(found.value) if found.is_whole and isinstance(found.value, list | tuple) else None
+        if items is not None:
+            self.lists.append([task.id, items])
+        loop = PlannedLoop(
+            written=written if isinstance(written, str) else found.value,
+            total=None if items is None else len(items),
+            max_parallel=task.for_each.max_parallel,
+            fail_fast=task.for_each.fail_fast,
+        )
+        return items or [], loop
+
+    def _hash(self, params: Mapping[str, Any], env: Mapping[str, str], tasks: tuple[PlannedTask, ...]) -> str:
+        content = {
+            "version": self.definition.version,
+            "params": params,
+            "env": env,
+            "lists": self.lists,
+            "tasks": [
+                [planned.id, planned.verdict, planned.why, planned.content.as_dict(), planned.item] for planned in tasks
+            ],
+        }
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]

@@ -1,0 +1,95 @@
+"""Whether a task is tried again, or done again, and when. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from barbossad.engine.progress import Cell
+from barbossad.model.flow import Backoff, Repeat, Retry, RetryCause
+from barbossad.model.records import AttemptRecord
+from barbossad.model.states import AttemptState
+from barbossad.units import format_duration
+
+_CAUSES: Final = {
+    AttemptState.FAILED: RetryCause.FAILED,
+    AttemptState.TIMED_OUT: RetryCause.TIMED_OUT,
+    AttemptState.INTERRUPTED: RetryCause.INTERRUPTED,
+}
+_GOOD: Final = (AttemptState.SUCCEEDED, AttemptState.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Another attempt follows after a delay; the reason says why, and which it will be."""
+
+    delay_ms: int
+    reason: str
+
+
+def after_failure(cell: Cell, attempt: AttemptRecord, now_ms: int) -> Again | None:
+    """Return when a task is tried again whose last attempt is ``attempt``, which has ended; None: it has failed."""
+    retry = cell.task.retry
+    cause = _CAUSES.get(attempt.state)
+    tried = failures_in_a_row(cell)
+    if cause not in retry.on or tried >= retry.attempts:
+        return None
+    if retry.exit_codes is not None and attempt.exit_code is not None and attempt.exit_code not in retry.exit_codes:
+        return None
+    delay_ms = round(delay_seconds(retry, tried, f"{attempt.run_id}/{attempt.task_id}/{attempt.number}") * 1000)
+    if retry.max_elapsed_seconds is not None:
+        began_ms = cell.attempts[0].started_at_ms or cell.record.started_at_ms or now_ms
+        if now_ms + delay_ms > began_ms + retry.max_elapsed_seconds * 1000:
+            return None
+    when = f" in {format_duration(max(delay_ms, 1) / 1000)}" if delay_ms else ""
+    return Again(delay_ms, f"{attempt.reason or attempt.state}; attempt {tried + 1} of {retry.attempts}{when}")
+
+
+def failures_in_a_row(cell: Cell) -> int:
+    """Count the attempts since the last good one: a repetition has all its attempts again."""
+    count = 0
+    for past in reversed(cell.attempts):
+        if past.state in _GOOD:
+            break
+        count += 1
+    return count
+
+
+def delay_seconds(retry: Retry, failures: int, name: str) -> float:
+    """Return how long to wait after so many failures.
+
+    What chance adds comes from the name of the attempt: the same attempt always waits as long, also when a daemon that
+    comes after asks again, and two tasks that failed at once do not come back at once.
+    """
+    delay = retry.delay_seconds
+    if retry.backoff is Backoff.LINEAR:
+        delay *= failures
+    elif retry.backoff is Backoff.EXPONENTIAL:
+        delay *= 2.0 ** min(failures - 1, 60)
+    if retry.max_delay_seconds is not None:
+        delay = min(delay, retry.max_delay_seconds)
+    if retry.jitter:
+        chance = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+        delay *= 1 + retry.jitter * (2 * chance - 1)
+    return delay
+
+
+def times_done(cell: Cell) -> int:
+    """Count how often a task that repeats has been done."""
+    return sum(1 for attempt in cell.attempts if attempt.state in _GOOD)
+
+
+def after_success(repeat: Repeat, times: int, *, holds: bool) -> Again | str | None:
+    """Return when a task is done again, a sentence if it never came to what it waited for, None if it is done.
+
+    ``holds`` is what became of ``until`` or ``while``, after it was done ``times`` times.
+    """
+    if holds is (repeat.until is not None):
+        return None
+    condition = f"until {repeat.until}" if repeat.until is not None else f"while {repeat.while_}"
+    if times >= repeat.max_times:
+        return f"it was done {times} times, the most that repeat.max allows, and goes on: {condition}"
+    interval = repeat.interval_seconds
+    when = f" in {format_duration(interval)}" if interval else ""
+    return Again(round(interval * 1000), f"repeated {condition}; time {times + 1} of at most {repeat.max_times}{when}")

@@ -1,0 +1,149 @@
+"""Which tasks of a run that has ended need not run again when it is retried. Pure.
+
+A task is kept if it had done its work, or was skipped, and all that it depends on is kept: directly, and through the
+groups that it is in. What was rolled back is not done any more. A group is kept with all of its members or not at all,
+a loop with all of its items or not at all: whoever asks for its items next may get others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from barbossad.errors import ConflictError, NotFoundError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.flow import Section
+from barbossad.model.names import RunId
+from barbossad.model.records import TaskRecord
+from barbossad.model.states import TaskState
+from barbossad.validation import proposal
+
+FAILED: Final = "failed"
+"""From what had not succeeded."""
+
+START: Final = "start"
+"""From the start: nothing is kept."""
+
+_ITEM: Final = re.compile(r"\[\d+\]")
+_DONE: Final = frozenset({TaskState.SUCCEEDED, TaskState.SKIPPED})
+
+
+def kept(
+    definition: WorkflowDefinition, run_id: RunId, tasks: Mapping[str, TaskRecord], since: str
+) -> dict[str, TaskRecord]:
+    """Return the rows of a run, by id, that a retry of it takes over as done, those of members and items with them.
+
+    ``tasks`` are all of its rows. ``since`` is ``failed``, ``start`` or the id of a task, which then runs again with
+    all that depends on it. Raise NotFoundError for a task that is not there, ConflictError for one that is not of the
+    run proper, and if nothing is left that had failed.
+    """
+    main = definition.sections.get(Section.MAIN, ())
+    if since == START:
+        return {}
+    forced = None if since == FAILED else _position(definition, run_id, since)
+    again = _Again(definition, tasks, forced)
+    positions = [position for position in main if not again.runs(position)]
+    if forced is None and len(positions) == len(main):
+        raise ConflictError(
+            f"every task of run {run_id} has done its work, so there is nothing to retry from: "
+            "retry it from the start, or from a task"
+        )
+    found = {task.id: tasks[task.id] for task in map(definition.tasks.__getitem__, positions) if task.id in tasks}
+    loops = [task.id for task in map(definition.tasks.__getitem__, positions) if task.for_each is not None]
+    return found | {task_id: tasks[task_id] for loop in loops for task_id in _items(loop, tasks)}
+
+
+def _position(definition: WorkflowDefinition, run_id: RunId, since: str) -> int:
+    main = definition.sections.get(Section.MAIN, ())
+    names = [definition.tasks[position].id for position in main]
+    position = definition.positions.get(since)
+    if position in main:
+        return position
+    if position is not None or since.partition(".")[0] in set(Section):
+        raise ConflictError(f"task {since!r} of run {run_id} comes at its end; a retry begins at one of: "
+                            f"{', '.join(names[:10])}")  # fmt: skip
+    if "[" in since:
+        loop = since.partition("[")[0]
+        if loop in names:
+            raise ConflictError(f"{since!r} is one item of a loop, which runs again as a whole: retry from {loop!r}")
+    raise NotFoundError(f"task of run {run_id}", since, proposal(since, names, noun="its tasks"))
+
+
+@dataclass(slots=True)
+class _Again:
+    """What runs again, found out once for each task of the file."""
+
+    definition: WorkflowDefinition
+    tasks: Mapping[str, TaskRecord]
+    forced: int | None
+    found: dict[int, bool] = field(default_factory=dict)
+    rolled_back: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        rows = {_ITEM.sub("", row) for row in self.tasks if row.startswith("rollback.")}
+        rollbacks = (task for task in self.definition.tasks if task.rolls_back is not None and task.id in rows)
+        self.rolled_back = frozenset(task.rolls_back for task in rollbacks if task.rolls_back is not None)
+        self._spread()
+
+    def runs(self, position: int) -> bool:
+        """Say whether a task runs again."""
+        return self.found[position]
+
+    def _spread(self) -> None:
+        """Begin with what cannot be kept for its own sake, then go on to all that hangs on that."""
+        main = self.definition.sections.get(Section.MAIN, ())
+        self.found = {position: self._must_run(position) for position in main}
+        waiting = [position for position in main if self.found[position]]
+        while waiting:
+            for position in self._hanging_on(waiting.pop()):
+                if not self.found[position]:
+                    self.found[position] = True
+                    waiting.append(position)
+
+    def _must_run(self, position: int) -> bool:
+        task = self.definition.tasks[position]
+        record = self.tasks.get(task.id)
+        is_in_loop = self._loop_around(position) is not None
+        if self._is_forced(position) or position in self.rolled_back:
+            return True
+        if record is None:
+            return not is_in_loop  # a member of a loop has rows of its items alone
+        items = _items(task.id, self.tasks) if task.for_each is not None else []
+        return record.state not in _DONE or any(self.tasks[item].state not in _DONE for item in items)
+
+    def _is_forced(self, position: int) -> bool:
+        if self.forced is None:
+            return False
+        return self.forced <= position < self.forced + self.definition.tasks[self.forced].size
+
+    def _loop_around(self, position: int) -> int | None:
+        """Return the loop that a task is a member of, directly or not."""
+        parent = self.definition.tasks[position].parent
+        while parent is not None:
+            if self.definition.tasks[parent].for_each is not None:
+                return parent
+            parent = self.definition.tasks[parent].parent
+        return None
+
+    def _hanging_on(self, position: int) -> list[int]:
+        """Return what cannot be kept where this one is not: its dependants with their members, and its groups.
+
+        Of a loop that is its members too, which are done again for each of its items.
+        """
+        definition = self.definition
+        found: list[int] = []
+        for dependant in definition.dependants[position]:
+            found += range(dependant, dependant + definition.tasks[dependant].size)
+        task = definition.tasks[position]
+        if task.parent is not None:
+            found.append(task.parent)
+        if task.for_each is not None:
+            found += range(position, position + task.size)
+        return [other for other in found if other in self.found]
+
+
+def _items(loop: str, tasks: Mapping[str, TaskRecord]) -> list[str]:
+    """Return the ids of the rows of a loop's items and their members."""
+    return [task_id for task_id in tasks if task_id.startswith(f"{loop}[")]

@@ -1,0 +1,61 @@
+"""At which instants something happens to a task by itself: a delay ends, a deadline passes, it takes too long. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from barbossad.engine.progress import Cell, RunProgress
+from barbossad.model.flow import TaskKind
+from barbossad.model.states import TaskState
+
+
+def due(cell: Cell) -> Iterator[int]:
+    """Yield the instants, in milliseconds, at which ``transitions.time_passed`` is to be asked about a task."""
+    record = cell.record
+    if cell.has_ended:
+        return
+    if record.state is TaskState.WAITING and record.waits_until_ms is not None:
+        yield record.waits_until_ms
+    deadline = group_deadline_ms(cell)
+    if deadline is not None:
+        yield deadline
+    late = late_ms(cell)
+    if late is not None:
+        yield late
+
+
+def group_deadline_ms(cell: Cell) -> int | None:
+    """Return when a group that has begun must have ended."""
+    if not _is_timed_group(cell) or cell.task.timeout_seconds is None or cell.record.started_at_ms is None:
+        return None
+    return cell.record.started_at_ms + round(cell.task.timeout_seconds * 1000)
+
+
+def late_ms(cell: Cell) -> int | None:
+    """Return when it is to be told that a task takes longer than its ``warn_after``; None if it was, or never is."""
+    record = cell.record
+    if cell.task.warn_after_seconds is None or record.late_at_ms is not None or record.started_at_ms is None:
+        return None
+    if cell.is_loop:
+        return None  # each of its items is told
+    return record.started_at_ms + round(cell.task.warn_after_seconds * 1000)
+
+
+def run_late_ms(progress: RunProgress) -> int | None:
+    """Return when it is to be told that the whole run takes longer than its ``warn_after``."""
+    run, after = progress.run, progress.definition.warn_after_seconds
+    if after is None or run.started_at_ms is None or run.late_at_ms is not None or progress.has_ended:
+        return None
+    return run.started_at_ms + run.paused_ms + round(after * 1000)
+
+
+def run_deadline_ms(progress: RunProgress) -> int | None:
+    """Return when the main part of the run must have ended; None while it is paused, and when it has."""
+    run, limit = progress.run, progress.definition.timeout_seconds
+    if limit is None or run.started_at_ms is None or run.outcome is not None or run.paused_at_ms is not None:
+        return None
+    return run.started_at_ms + run.paused_ms + round(limit * 1000)
+
+
+def _is_timed_group(cell: Cell) -> bool:
+    return cell.task.kind is TaskKind.GROUP and not cell.is_loop and cell.record.state is TaskState.RUNNING

@@ -1,0 +1,99 @@
+"""Whether a task begins: what its trigger makes of the tasks before it, and what its ``when`` says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from barbossad.engine.progress import FAILURES, Cell
+from barbossad.errors import BarbossaError
+from barbossad.model.flow import Section, Trigger
+from barbossad.model.states import TaskState
+from barbossad.validation import shown
+
+Verdict = tuple[TaskState, str]
+"""How a task ends that does not begin, and why."""
+
+_BROKEN: Final = FAILURES | {TaskState.CANCELLED, TaskState.UPSTREAM_FAILED}
+_TRUE: Final = frozenset({"true", "yes", "on", "1"})
+_FALSE: Final = frozenset({"false", "no", "off", "0", "", "none", "null"})
+
+WORDS: Final = {
+    TaskState.SUCCEEDED: "succeeded",
+    TaskState.SKIPPED: "was skipped",
+    TaskState.INTERRUPTED: "was interrupted",
+    TaskState.FAILED: "failed",
+    TaskState.TIMED_OUT: "timed out",
+    TaskState.CANCELLED: "was cancelled",
+    TaskState.UPSTREAM_FAILED: "did not start",
+}
+
+
+class NotTrueOrFalseError(BarbossaError):
+    """What should decide is neither true nor false."""
+
+
+def refusal(cell: Cell, before: Sequence[Cell]) -> Verdict | None:
+    """Return how a task ends unstarted whose dependencies have all ended; None if it may begin."""
+    trigger = cell.task.trigger
+    if cell.task.section is Section.ROLLBACK:
+        trigger = Trigger.ALL_DONE  # what cannot be taken back must not keep the rest from it
+    if _is_met(trigger, before):
+        return None
+    if trigger is Trigger.ONE_FAILED:
+        return TaskState.SKIPPED, f"none of {_ids(before)} failed"
+    broken = next((other for other in before if _is_broken(other)), None)
+    if broken is not None:
+        return TaskState.UPSTREAM_FAILED, upstream_reason(broken)
+    if trigger is Trigger.ONE_SUCCESS:
+        return TaskState.SKIPPED, f"none of {_ids(before)} succeeded"
+    skipped = next(other for other in before if other.record.state is TaskState.SKIPPED)
+    return TaskState.SKIPPED, f"task {skipped.id!r} was skipped"
+
+
+def _is_met(trigger: Trigger, before: Sequence[Cell]) -> bool:
+    """Say whether the tasks before one are as its trigger wants them."""
+    if trigger is Trigger.ALL_SUCCESS:
+        return all(_is_good(other) for other in before)
+    if trigger is Trigger.NONE_FAILED:
+        return not any(_is_broken(other) for other in before)
+    if trigger is Trigger.ONE_SUCCESS:
+        return any(_is_good(other) for other in before)
+    if trigger is Trigger.ONE_FAILED:
+        return any(other.record.state in _BROKEN for other in before)
+    return True
+
+
+def upstream_reason(cell: Cell) -> str:
+    """Say which task before it keeps another from starting: the first of a chain."""
+    record = cell.record
+    if record.state is TaskState.UPSTREAM_FAILED and record.reason:
+        return record.reason
+    return f"task {record.task_id!r} {WORDS[record.state]}"
+
+
+def truth(value: Any) -> bool:
+    """Return what decides as true or false. Raise NotTrueOrFalseError if it is neither.
+
+    An expression keeps the type of what it gives; of texts only the words for true and false are taken as such.
+    """
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _TRUE or word in _FALSE:
+            return word in _TRUE
+        raise NotTrueOrFalseError(f"it gives the text {shown(value)}, which is neither true nor false")
+    return bool(value)
+
+
+def _is_broken(cell: Cell) -> bool:
+    return cell.record.state in _BROKEN and not _is_good(cell)
+
+
+def _is_good(cell: Cell) -> bool:
+    """Say whether its work is done, or it failed and was allowed to."""
+    return cell.is_done or (cell.record.state in FAILURES and cell.may_fail)
+
+
+def _ids(cells: Sequence[Cell]) -> str:
+    names = [cell.id for cell in cells[:5]]
+    return ", ".join(names) + (f" and {len(cells) - 5} more" if len(cells) > 5 else "")

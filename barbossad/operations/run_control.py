@@ -1,0 +1,181 @@
+"""What steers a run that is there: cancel, pause, answer what it asks, try again, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from barbossad.engine import retrying
+from barbossad.errors import ConflictError
+from barbossad.model.flow import TaskKind
+from barbossad.model.names import RunId, run_number
+from barbossad.model.states import RUN_ENDED, TriggerType, WaitsFor
+from barbossad.operations import approvals, showing
+from barbossad.operations.fields import RunParams, TaskIdText
+from barbossad.operations.registry import define
+from barbossad.operations.services import Call
+from barbossad.operations.views import RunView
+from barbossad.security.access import Role
+from barbossad.store.runs import RunDetails
+from barbossad.workflows import params as workflow_params
+
+Reason = Annotated[str | None, Field(max_length=500, description="Why, for those who read the history")]
+
+
+class ReasonParams(RunParams):
+    """A run, and why."""
+
+    reason: Reason = None
+
+
+class RetryParams(RunParams):
+    """A run that has ended, from where it is tried again, and what is given to it anew."""
+
+    from_: TaskIdText = Field(
+        retrying.FAILED, alias="from", description="From where: failed, start, or the id of a task"
+    )
+    params: dict[str, Any] = Field({}, description="Values that differ from those of the run")
+    idempotency_key: str | None = Field(
+        None, min_length=1, max_length=128, description="A second call with the same key gives the run of the first"
+    )
+
+
+class ApproveParams(RunParams):
+    """A task that waits for a person, and what that person says."""
+
+    task: TaskIdText
+    approve: bool = Field(True, description="True: go on, or try it again; false: it fails, or ends as interrupted")
+    comment: Annotated[str | None, Field(max_length=500, description="Why, for those who read the history")] = None
+    values: dict[str, Any] = Field({}, description="Values of the form that an approval comes with")
+
+
+class Deleted(TypedDict):
+    """The run that is no more."""
+
+    id: str
+    deleted: bool
+
+
+@define("run.cancel", Role.OPERATOR)
+async def cancel(call: Call, params: ReasonParams) -> RunView:
+    """Cancel a run: its tasks get SIGTERM and, after their grace, SIGKILL; what has not started never will.
+
+    The answer comes when that is recorded; ``run.wait`` tells when its processes are gone.
+    """
+    run_id = RunId(params.run_id)
+    reason = _words("cancelled", call, params.reason)
+    if not await call.services.engine.cancel(run_id, reason):
+        details = showing.details(call, run_id)
+        raise ConflictError(f"run {run_id} has ended already: {details.run.state}")
+    return await showing.view(call, run_id)
+
+
+@define("run.pause", Role.OPERATOR)
+async def pause(call: Call, params: ReasonParams) -> RunView:
+    """Pause a run: what runs goes on, nothing else of it starts, nor of the runs that it called, until it is resumed.
+
+    While it is paused the run's own timeout does not go on.
+    """
+    run_id = RunId(params.run_id)
+    if not await call.services.engine.pause(run_id, _words("paused", call, params.reason)):
+        state = showing.details(call, run_id).run.state
+        raise ConflictError(f"run {run_id} is {state}: only a run that is queued or running can be paused")
+    return await showing.view(call, run_id)
+
+
+@define("run.resume", Role.OPERATOR)
+async def resume(call: Call, params: ReasonParams) -> RunView:
+    """Go on with a run that was paused, and with the runs that it called."""
+    run_id = RunId(params.run_id)
+    if not await call.services.engine.unpause(run_id, _words("resumed", call, params.reason)):
+        state = showing.details(call, run_id).run.state
+        raise ConflictError(f"run {run_id} is not paused: it is {state}")
+    return await showing.view(call, run_id)
+
+
+@define("run.retry", Role.OPERATOR)
+async def retry(call: Call, params: RetryParams) -> RunView:
+    """Try a run again that has ended: a new run of the same version, with the same params where none are given.
+
+    From ``failed`` on, what had succeeded or was skipped is taken over as done, as far as nothing that it depends on
+    runs again; what was rolled back is not done. From a task on, that task and all that depends on it run again too.
+    From the ``start`` nothing is taken over. The new run says of which it is a retry (``retry_of``).
+    """
+    services = call.services
+    before = showing.details(call, RunId(params.run_id))
+    run = before.run
+    if run.state not in RUN_ENDED:
+        raise ConflictError(f"run {run.id} is {run.state}; it can be retried when it has ended")
+    if not services.workflows.record(run.workflow).is_enabled:
+        raise ConflictError(
+            f"workflow {run.workflow!r} is disabled; `barbossactl workflow enable {run.workflow}` allows runs again"
+        )
+    definition = await services.workflows.definition(run.workflow, run.version)
+    kept = retrying.kept(definition, run.id, before.tasks, params.from_)
+    started = await services.engine.start_run(
+        definition,
+        params=workflow_params.bind(definition, {**run.params, **params.params}),
+        trigger=TriggerType.RETRY,
+        requested_by=call.caller.name,
+        idempotency_key=params.idempotency_key,
+        retry_of=run.id,
+        kept=kept,
+    )
+    return await (showing.shown(call, started) if isinstance(started, RunDetails) else showing.view(call, started))
+
+
+@define("run.approve", Role.OPERATOR)
+async def approve(call: Call, params: ApproveParams) -> RunView:
+    """Approve or reject what a task waits for.
+
+    That is an approval, with the values of its form, or another attempt of a task that was interrupted
+    (``on_interrupt: ask``). An approval that names users or groups can be answered by those alone.
+    """
+    engine, run_id = call.services.engine, RunId(params.run_id)
+    progress = engine.progress(run_id)
+    index = progress.index.get(params.task) if progress else None
+    filled: dict[str, Any] = {}
+    subject = f"task {params.task!r} of run {run_id}"
+    is_approval = False
+    if progress is not None and index is not None and progress.cells[index].record.waits_for is WaitsFor.PERSON:
+        is_approval = progress.cells[index].task.kind is TaskKind.APPROVAL
+        form: tuple[Any, ...] = ()
+        if is_approval:
+            request = call.services.preparation.approval(progress, index)
+            approvals.require_named(request, call.caller, subject)
+            form = request.form
+        filled = approvals.fill_in(form, params.values, subject, is_whole=params.approve)
+    verb = "approved" if params.approve else "rejected"
+    answered = await engine.answer(
+        run_id,
+        params.task,
+        is_approved=params.approve,
+        words=_words(verb if is_approval else f"another attempt {verb}", call, params.comment),
+        by=call.caller.name,
+        values=filled,
+    )
+    if not answered:
+        details = showing.details(call, run_id)
+        record = details.tasks.get(params.task)
+        state = record.state if record else "pending"
+        raise ConflictError(f"{subject} waits for nobody: it is {state}")
+    return await showing.view(call, run_id)
+
+
+@define("run.delete", Role.ADMIN)
+async def delete(call: Call, params: RunParams) -> Deleted:
+    """Delete a run that has ended, with its tasks, attempts, output and events; its id is never given again.
+
+    That it was deleted, and by whom, is an event.
+    """
+    run_id = RunId(params.run_id)
+    if not await call.services.pruner.delete_run(run_number(run_id), by=call.caller.name):
+        details = showing.details(call, run_id)
+        raise ConflictError(f"run {run_id} is {details.run.state}; cancel it, and delete it when it has ended")
+    return {"id": run_id, "deleted": True}
+
+
+def _words(verb: str, call: Call, why: str | None) -> str:
+    return f"{verb} by {call.caller.name}" + (f": {why}" if why else "")

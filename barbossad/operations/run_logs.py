@@ -1,0 +1,131 @@
+"""What the tasks of runs print: read from a cursor on, and wait for more."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from barbossad.errors import NotFoundError
+from barbossad.model.names import RunId, TaskId
+from barbossad.model.records import LogRecord
+from barbossad.model.states import RUN_ENDED
+from barbossad.operations import showing
+from barbossad.operations.fields import Limit, RunParams, TaskIdText
+from barbossad.operations.registry import define
+from barbossad.operations.services import Call
+from barbossad.process import logs
+from barbossad.process.launcher import LiveLog
+from barbossad.security.access import Role
+from barbossad.validation import proposal
+
+
+class LogParams(RunParams):
+    """Whose output to read, and from where."""
+
+    task: TaskIdText
+    attempt: int | None = Field(None, ge=1, le=1_000_000, description="Which try; the last if not said")
+    cursor: str | None = Field(None, pattern="^[0-9]{1,18}$", description="next_cursor of the page before")
+    limit: Limit = 1000
+    stream: Literal["stdout", "stderr"] | None = None
+    wait_seconds: Annotated[float, Field(ge=0, le=300, description="How long to wait for more, if there is none")] = 0.0
+
+
+class LogItem(TypedDict):
+    """A line of output; ``partial``: the next one of its stream goes on where this one stops."""
+
+    at: str
+    stream: str
+    text: str
+    partial: bool
+
+
+class LogPage(TypedDict):
+    """A piece of a task's output; ``finished``: the attempt has ended and nothing is left to read."""
+
+    items: list[LogItem]
+    next_cursor: str
+    finished: bool
+
+
+@define("run.logs", Role.VIEWER)
+async def log(call: Call, params: LogParams) -> LogPage:
+    """Read what a task printed, from a cursor on; with ``wait_seconds`` wait for more."""
+    cursor = int(params.cursor or 0)
+    try:
+        async with asyncio.timeout(params.wait_seconds):
+            found = await _until_more(call, params, cursor)
+    except TimeoutError:
+        found = await _output(call, params)
+    where = (call.services.logs, found.record, cursor, params.limit, params.stream)
+    # What is in memory is read here: small logs are then answered in the order in which they were asked for.
+    if found.record.path is None:
+        page = logs.read(*where)
+    else:
+        async with call.services.log_reading:
+            page = await asyncio.to_thread(logs.read, *where)
+    items: list[LogItem] = [
+        {"at": entry.at, "stream": entry.stream, "text": entry.text, "partial": entry.is_partial}
+        for entry in page.items
+    ]
+    next_cursor = max(page.next_cursor, cursor)
+    is_end = next_cursor >= found.record.end_cursor or (not items and next_cursor == cursor)
+    finished = found.has_ended and is_end
+    return {"items": items, "next_cursor": str(next_cursor), "finished": finished}
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """Where an attempt's output is: growing (``live``), recorded, or between the two for a moment."""
+
+    record: LogRecord
+    live: LiveLog | None = None
+    has_ended: bool = False
+
+
+async def _until_more(call: Call, params: LogParams, cursor: int) -> _Output:
+    """Return the output when there is some past the cursor, or there will be none.
+
+    What a process printed at its end is returned as it stands in memory: a follower sees it before the next task's.
+    """
+    run_id = RunId(params.run_id)
+    while True:
+        changed = call.services.engine.next_change(run_id)
+        found = await _output(call, params)
+        if found.has_ended or found.record.end_cursor > cursor or changed is None:
+            if changed is not None:
+                changed.cancel()
+            return found
+        if found.live is not None:
+            changed.cancel()
+            await found.live.changed(cursor)
+            record = found.live.snapshot()
+            if record.end_cursor > cursor:
+                return _Output(record, live=found.live)
+        else:
+            await changed
+
+
+async def _output(call: Call, params: LogParams) -> _Output:
+    """Find the output of a task's attempt, the last one if none is named. Raise NotFoundError."""
+    run_id, task_id = RunId(params.run_id), TaskId(params.task)
+    process = call.services.engine.process(run_id, task_id)
+    details = showing.details(call, run_id)
+    definition = await showing.definition(call, details.run)
+    known = definition.positions if definition else details.tasks
+    if task_id not in known:
+        raise NotFoundError(f"task of run {run_id}", task_id, proposal(task_id, known, noun="its tasks"))
+    tries = details.attempts.get(task_id, ())
+    if params.attempt is not None and params.attempt > max(len(tries), 1):
+        raise NotFoundError(f"attempt of task {task_id!r}", str(params.attempt), f"it had {len(tries)}")
+    number = params.attempt or len(tries)
+    if process is not None and number == len(tries) and tries[-1].finished_at_ms is None:
+        return _Output(process.log.snapshot(), live=process.log)
+    if number and tries[number - 1].finished_at_ms is not None:
+        return _Output(call.services.runs.log(run_id, task_id, number) or LogRecord(), has_ended=True)
+    task = details.tasks.get(task_id)
+    has_ended = details.run.state in RUN_ENDED or (task is not None and task.finished_at_ms is not None)
+    return _Output(LogRecord(), has_ended=has_ended)

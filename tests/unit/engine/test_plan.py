@@ -1,0 +1,308 @@
+"""What a run would do: in which order, with what, and what of it cannot be told yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from barbossad.config import Tasks
+from barbossad.engine import plan as plans
+from barbossad.engine.comparing import HIDDEN
+from barbossad.engine.plan import MOST_ITEMS, Plan, PlannedTask
+from barbossad.engine.planned_values import Surroundings
+from barbossad.engine.verdicts import Verdict
+from barbossad.model.definition import ParamDefinition, TaskDefinition, WorkflowDefinition
+from barbossad.model.flow import Branch, CallRequest, Loop, Section, TaskKind, Trigger
+from barbossad.model.isolation import Isolation, RunAs, Sandbox
+from barbossad.model.names import SecretName, WorkflowName
+from barbossad.tasks import _registry as tasks
+from barbossad.workflows.contract import Unrendered
+from tests.helpers.flows import group, task, workflow
+
+TYPES = tasks.discover().types
+SURROUNDINGS = Surroundings(task_types=TYPES, settings=Tasks(), host_name="here", has_default_profile=False)
+
+
+def shell(task_id: str, *argv: str, after: tuple[str, ...] = (), **more: Any) -> TaskDefinition:
+    return task(task_id, *after, params=Unrendered({"argv": list(argv) or ["true"]}), **more)
+
+
+def plan(definition: WorkflowDefinition, **params: Any) -> Plan:
+    return plans.make(definition, params, SURROUNDINGS)
+
+
+def verdicts(definition: WorkflowDefinition, **params: Any) -> dict[str, str]:
+    return {planned.id: planned.verdict.value for planned in plan(definition, **params).tasks}
+
+
+def one(definition: WorkflowDefinition, task_id: str, **params: Any) -> PlannedTask:
+    return next(planned for planned in plan(definition, **params).tasks if planned.id == task_id)
+
+
+# -- order -----------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_comes_after_what_it_waits_for() -> None:
+    """Tasks stand in the order of their start, groups directly before their members, rollback and hooks at the end."""
+    definition = workflow(
+        shell("last", after=("g",)),
+        group(shell("g", kind=TaskKind.GROUP), shell("g.b", after=("g.a",)), shell("g.a", after=("first",))),
+        shell("first"),
+        shell("on_exit.tell", section=Section.ON_EXIT),
+        shell("rollback.first", section=Section.ROLLBACK, rolls_back=3),
+        shell("rollback.last", section=Section.ROLLBACK, rolls_back=0),
+    )
+    assert [(planned.id, planned.depth) for planned in plan(definition).tasks] == [
+        ("first", 0),
+        ("g", 0),
+        ("g.a", 1),
+        ("g.b", 1),
+        ("last", 0),
+        ("rollback.last", 0),
+        ("rollback.first", 0),
+        ("on_exit.tell", 0),
+    ]
+
+
+# -- whether it runs -------------------------------------------------------------------------------------------
+
+
+def test_a_when_that_can_be_decided_is() -> None:
+    """A when over params alone skips its task, and those that need its success, with the reason."""
+    definition = workflow(
+        shell("a", when="{{ params.n > 3 }}"),
+        shell("b", after=("a",)),
+        shell("c", after=("b",)),
+        shell("d", after=("a",), trigger=Trigger.NONE_FAILED),
+    )
+    assert verdicts(definition, n=1) == {"a": "skip", "b": "skip", "c": "skip", "d": "run"}
+    assert verdicts(definition, n=4) == dict.fromkeys("abcd", "run")
+    assert one(definition, "a", n=1).why == ("its when does not hold: {{ params.n > 3 }}",)
+    assert one(definition, "c", n=1).why == ("b is skipped",)
+
+
+@pytest.mark.parametrize("value", [False, "false", "no", "", 0, None, [], "False"])
+def test_what_means_no(value: object) -> None:
+    """A when is a yes or no, also where a param gives it as text."""
+    definition = workflow(shell("a", when="{{ params.value }}"))
+    assert verdicts(definition, value=value) == {"a": "skip"}
+
+
+def test_a_when_over_a_task_is_told_as_written() -> None:
+    """What hangs on a task that has not run says on which, and so do the tasks after it."""
+    definition = workflow(
+        shell("a"), shell("b", after=("a",), when="{{ tasks.a.outputs.size > 0 }}"), shell("c", after=("b",))
+    )
+    assert verdicts(definition) == {"a": "run", "b": "maybe", "c": "maybe"}
+    assert one(definition, "b").why == ("when {{ tasks.a.outputs.size > 0 }} (known when a has ended)",)
+    assert one(definition, "c").why == ("if b ran",)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "expected"),
+    [
+        (Trigger.ALL_SUCCESS, "skip"),
+        (Trigger.ALL_DONE, "run"),
+        (Trigger.ALWAYS, "run"),
+        (Trigger.NONE_FAILED, "run"),
+        (Trigger.ONE_SUCCESS, "run"),
+        (Trigger.ONE_FAILED, "maybe"),
+    ],
+)
+def test_triggers_after_a_skipped_and_a_sure_task(trigger: Trigger, expected: str) -> None:
+    """Each trigger says what becomes of a task of whose dependencies one is skipped and one runs."""
+    definition = workflow(shell("no", when="no"), shell("yes"), shell("x", after=("no", "yes"), trigger=trigger))
+    assert verdicts(definition)["x"] == expected
+
+
+@pytest.mark.parametrize("trigger", [Trigger.ALL_SUCCESS, Trigger.ONE_SUCCESS, Trigger.ONE_FAILED])
+def test_triggers_after_skipped_tasks_alone(trigger: Trigger) -> None:
+    """Where all that it waits for is skipped, what needs a success or a failure is too."""
+    definition = workflow(shell("a", when="no"), shell("b", when="no"), shell("x", after=("a", "b"), trigger=trigger))
+    assert verdicts(definition)["x"] == "skip"
+
+
+def condition(text: str) -> WorkflowDefinition:
+    return workflow(
+        shell("first"),
+        group(
+            shell("c", after=("first",), kind=TaskKind.GROUP, condition=text),
+            shell("c.yes", branch=Branch.THEN),
+            group(shell("c.no", kind=TaskKind.GROUP, branch=Branch.ELSE), shell("c.no.deep")),
+        ),
+    )
+
+
+def test_a_condition_takes_one_branch() -> None:
+    """A condition that can be decided skips the other branch, however deep; another leaves both open."""
+    taken = condition("{{ params.mode == 'full' }}")
+    assert verdicts(taken, mode="full") == {
+        "first": "run", "c": "run", "c.yes": "run", "c.no": "skip", "c.no.deep": "skip"
+    }  # fmt: skip
+    assert verdicts(taken, mode="x")["c.yes"] == "skip"
+    assert one(taken, "c.yes", mode="x").why == ("the condition does not hold: {{ params.mode == 'full' }}",)
+    open_ = condition("{{ tasks.first.exit_code == 0 }}")
+    assert verdicts(open_)["c.yes"] == verdicts(open_)["c.no.deep"] == "maybe"
+    assert one(open_, "c.no").why == ("unless {{ tasks.first.exit_code == 0 }} (known when first has ended)",)
+
+
+def test_hooks_hang_on_how_the_run_ends() -> None:
+    """Only what comes at the end in any case runs for sure; the rollback of a skipped task is skipped."""
+    definition = workflow(
+        shell("a"),
+        shell("b", when="no"),
+        shell("rollback.a", section=Section.ROLLBACK, rolls_back=0),
+        shell("rollback.b", section=Section.ROLLBACK, rolls_back=1),
+        shell("on_failure.tell", section=Section.ON_FAILURE),
+        shell("on_exit.tell", section=Section.ON_EXIT),
+    )
+    found = verdicts(definition)
+    assert (found["rollback.a"], found["rollback.b"]) == ("maybe", "skip")
+    assert (found["on_failure.tell"], found["on_exit.tell"]) == ("maybe", "run")
+    assert one(definition, "rollback.a").why == ("if the run fails or is cancelled after a succeeded",)
+    made = plan(definition)
+    assert [made.count(verdict) for verdict in Verdict] == [1, 1, 0]
+
+
+# -- loops -----------------------------------------------------------------------------------------------------
+
+
+def loop(items: Any, **more: Any) -> WorkflowDefinition:
+    return workflow(shell("a", "ls", "{{ item }}", "{{ loop.index }}", for_each=Loop(items=items), **more))
+
+
+def test_items_that_are_known_are_planned_one_by_one() -> None:
+    """Each item of a list that params give is a line of its own with its values in place."""
+    made = plan(loop("{{ params.hosts }}"), hosts=["x", "y"])
+    assert [planned.id for planned in made.tasks] == ["a", "a[0]", "a[1]"]
+    assert [planned.content.command for planned in made.tasks[1:]] == [("ls", "x", "0"), ("ls", "y", "1")]
+    assert made.tasks[0].loop is not None
+    assert made.tasks[0].loop.total == 2
+    assert not made.tasks[0].content.later
+    assert made.count(Verdict.RUN) == 1
+    written = plan(loop(("x", "{{ params.more }}")), more="z")
+    assert [planned.item for planned in written.tasks[1:]] == ["x", "z"]
+
+
+def test_items_that_a_task_gives_are_not_known() -> None:
+    """A list that an earlier task makes is shown as written."""
+    definition = workflow(
+        shell("find"),
+        shell("each", "rm", "{{ item }}", after=("find",), for_each=Loop(items="{{ tasks.find.stdout }}")),
+    )
+    made = plan(definition)
+    assert [planned.id for planned in made.tasks] == ["find", "each"]
+    assert made.tasks[1].loop is not None
+    assert made.tasks[1].loop.total is None
+    assert made.tasks[1].content.later == {"params.argv[1]": ("its items are known",)}
+
+
+def test_items_are_skipped_one_by_one() -> None:
+    """A when over the item decides for each."""
+    found = verdicts(loop("{{ params.hosts }}", when="{{ item != 'x' }}"), hosts=["x", "y"])
+    assert (found["a[0]"], found["a[1]"]) == ("skip", "run")
+
+
+def test_ten_thousand_items_stay_a_short_plan_with_a_hash_of_all() -> None:
+    """Only the first items are planned, and the last one still counts for the hash."""
+    items = list(range(10_000))
+    made = plan(loop("{{ params.n }}"), n=items)
+    assert len(made.tasks) == MOST_ITEMS + 1
+    assert made.hash != plan(loop("{{ params.n }}"), n=[*items[:-1], -1]).hash
+
+
+def test_an_empty_list_is_told() -> None:
+    """A loop over nothing runs, and does nothing."""
+    assert one(loop("{{ params.n }}"), "a", n=[]).why == ("its list is empty",)
+
+
+# -- with what -------------------------------------------------------------------------------------------------
+
+
+def test_values_are_rendered_as_far_as_they_are_known() -> None:
+    """What params, the workflow and the host give is in place; what a task will give stands as written, and why."""
+    argv = ("cp", "{{ params.target }}/x", "{{ tasks.a.outputs.path }}", "{{ host.name }}", "{{ run.id }}")
+    definition = workflow(shell("a"), shell("b", *argv, after=("a",), working_dir="/srv/{{ params.target }}"))
+    content = one(definition, "b", target="t").content
+    assert content.params == {"argv": ["cp", "t/x", "{{ tasks.a.outputs.path }}", "here", "{{ run.id }}"]}
+    assert content.command is None
+    assert content.later == {"params.argv[2]": ("a has ended",), "params.argv[4]": ("the run has started",)}
+    assert content.working_dir == "/srv/t"
+
+
+def test_the_environment_is_the_tasks_own() -> None:
+    """A task shows its own variables, which see those of the workflow; one that is not known makes others unknown."""
+    definition = workflow(
+        shell("a", "x", "{{ env.B }}", env={"A": "{{ env.ALL }}{{ params.n }}", "B": "{{ run.id }}"}),
+        env={"ALL": "{{ env.HOME }}"},
+    )
+    made = plan(definition, n=1)
+    home = made.env["ALL"]
+    assert home.startswith("/")
+    assert made.tasks[0].content.env == {"A": f"{home}1", "B": "{{ run.id }}"}
+    assert made.tasks[0].content.later == {
+        "env.B": ("the run has started",),
+        "params.argv[1]": ("the run has started",),
+    }
+
+
+def test_secrets_are_names_alone() -> None:
+    """No value of a secret is in a plan: of a task's only names, of a secret param nothing, directly or by env."""
+    definition = workflow(
+        shell(
+            "a", "x", "{{ params.key }}", "{{ env.key }}", "{{ secrets.db }}", "{{ params.key | length }}",
+            secrets={"PGPASSWORD": SecretName("db")}, when="{{ params.key == 'hunter2' }}",
+        ),
+        params=(ParamDefinition(name="key", type="secret"),),
+    )  # fmt: skip
+    made = plan(definition, key="hunter2")
+    assert "hunter2" not in repr(made).replace(repr(definition), "").replace(definition.tasks[0].when or "", "")
+    assert made.params == {"key": HIDDEN}
+    assert made.tasks[0].content.secrets == {"PGPASSWORD": "db"}
+    assert made.tasks[0].verdict is Verdict.MAYBE
+    assert len(made.tasks[0].content.later) == 4
+
+
+def test_what_has_no_value_is_a_problem() -> None:
+    """An expression that will fail, a folder that is none and a user that is not there are told beforehand."""
+    isolation = Isolation(run_as=RunAs(user="nobody-of-that-name"), sandbox=Sandbox(writable=("{{ params.n }}",)))
+    definition = workflow(shell("a", "{{ 1 / params.n }}", working_dir="{{ params.n }}", isolation=isolation))
+    problems = one(definition, "a", n=0).content.problems
+    assert len(problems) == 4
+    assert any("division by zero" in problem for problem in problems)
+    assert any("no such user" in problem for problem in problems)
+    assert any("'working_dir' must be an absolute path" in problem for problem in problems)
+    assert any("'writable'" in problem for problem in problems)
+
+
+def test_params_that_a_type_refuses_are_a_problem() -> None:
+    """What an expression gives is held against the type's own rules."""
+    definition = workflow(task("a", type="wait", params=Unrendered({"duration": "{{ params.long }}"})))
+    assert one(definition, "a", long="soon").content.problems
+    assert one(definition, "a", long="5s").content.problems == ()
+
+
+def test_a_call_shows_what_it_calls() -> None:
+    """A task that runs another workflow shows which, and with what."""
+    request = CallRequest(workflow=WorkflowName("other"), params={"n": "{{ params.n }}"})
+    content = one(workflow(task("a", type="workflow", kind=TaskKind.CALL, params=request)), "a", n=3).content
+    assert content.params == {"workflow": "other", "params": {"n": 3}}
+    assert (content.command, content.user, content.working_dir) == (None, None, None)
+
+
+# -- its hash --------------------------------------------------------------------------------------------------
+
+
+def test_the_hash_is_that_of_all_that_would_happen() -> None:
+    """The same plan has the same hash; another param, host or setting that changes what would happen, another one."""
+    definition = workflow(shell("a", "{{ params.n }}", "{{ host.name }}"))
+    first = plan(definition, n=1).hash
+    assert first == plan(definition, n=1).hash
+    assert first != plan(definition, n=2).hash
+    elsewhere = Surroundings(task_types=TYPES, settings=Tasks(), host_name="there", has_default_profile=False)
+    assert first != plans.make(definition, {"n": 1}, elsewhere).hash
+    unlike = Surroundings(
+        task_types=TYPES, settings=Tasks(environment={"HOME": "/x"}), host_name="here", has_default_profile=False
+    )
+    assert first != plans.make(definition, {"n": 1}, unlike).hash
