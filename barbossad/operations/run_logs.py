@@ -116,7 +116,7 @@ async def _output(call: Call, params: LogParams) -> _Output:
     details = showing.details(call, run_id)
     definition = await showing.definition(call, details.run)
     known = definition.positions if definition else details.tasks
-    if task_id not in known:
+    if task_id not in known and task_id not in details.tasks:  # which has the items of loops too
         raise NotFoundError(f"task of run {run_id}", task_id, proposal(task_id, known, noun="its tasks"))
     tries = details.attempts.get(task_id, ())
     if params.attempt is not None and params.attempt > max(len(tries), 1):

@@ -177,3 +177,21 @@ on_exit: [{shell: a, env: {H: "{{ secrets.five }}"}}]
     assert (first.env, second.env) == ({"D": "d", "F": "{{ env.B }}"}, {"D": "d"})
     assert first.secrets == {"A": "one-a", "C": "two", "E": "three", "G": "four"}
     assert second.secrets == {"A": "one-a", "C": "two", "H": "five"}
+
+
+def test_a_rollback_sees_its_task_and_its_item(loader: Loader) -> None:
+    """Under its task's name it finds that task, also within a loop, whose item and members are its own."""
+    text = """\
+name: a
+tasks:
+  - id: x
+    for_each: [1, 2]
+    shell: a
+    rollback: {shell: [a, "{{ item }}", "{{ tasks.x.exit_code }}"]}
+  - id: g
+    for_each: [1, 2]
+    parallel:
+      - {id: y, shell: a}
+      - {id: z, shell: a, rollback: [{id: r, shell: [a, "{{ item }}", "{{ tasks.y.stdout }}", "{{ tasks.z.stdout }}"]}]}
+"""
+    assert loader.check(text) == []
