@@ -85,7 +85,7 @@ class _Growth:
             parent=parent,
             loop=loop,
             is_item=is_item,
-            takes_back=progress.index[self.rolled_back.id] if self.rolled_back else None,
+            takes_back=self._takes_back(),
         )
         index = self.made[position] = len(progress.cells)
         progress.cells.append(cell)
@@ -97,6 +97,12 @@ class _Growth:
             self.skip_until = position + task.size
         if parent is not None:
             self._join(parent, index)
+
+    def _takes_back(self) -> int | None:
+        """Return what the new cells take back, also those of a loop within a rollback."""
+        if self.rolled_back is not None:
+            return self.progress.index[self.rolled_back.id]
+        return self.progress.cells[self.loop].takes_back if self.loop is not None else None
 
     def _join(self, parent: int, index: int) -> None:
         members = self.progress.cells[parent].members

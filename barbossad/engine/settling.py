@@ -205,8 +205,10 @@ class Settling:
             self.decision.ready.append(index)
 
     def _holds(self, index: int, cell: Cell) -> bool:
-        """Evaluate ``when``; that of a loop is its own, not each item's."""
-        if cell.task.when is None or cell.is_item:
+        """Evaluate ``when``: of a loop once, or where it looks at the item, for each of them."""
+        if cell.task.when is None:
+            return True
+        if (cell.is_loop or cell.is_item) and triggers.sees_item(cell.task.when) is not cell.is_item:
             return True
         return triggers.truth(self.evaluate(self.progress, index, cell.task.when))
 

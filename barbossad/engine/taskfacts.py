@@ -14,20 +14,26 @@ class TasksByName(Mapping[str, Mapping[str, Any]]):
     """The tasks of a run by name, as one of them sees them.
 
     A name is looked for among those beside the task, then beside the group that it is in, and so on outward; so a
-    member of a loop's item sees those of its own item. After the main part, that part is what is outermost.
+    member of a loop's item sees those of its own item. After the main part, that part is what is outermost; a rollback
+    sees what its task sees, and that task. The one task of a rollback has no name of its own.
     """
 
     def __init__(self, progress: RunProgress, index: int | None) -> None:
         self._progress = progress
         around = [progress.cells[index], *progress.ancestors(index)] if index is not None else []
-        if around and around[0].takes_back is not None:
-            done = around[0].takes_back
-            around += [progress.cells[done], *progress.ancestors(done)]
-        self._items = {cell.task.name: cell for cell in reversed(around) if cell.is_item}
+        taken_back = around[0].takes_back if around else None
+        beyond: list[Cell] = []
+        named = around
+        if taken_back is not None:
+            beyond = [progress.cells[taken_back], *progress.ancestors(taken_back)]
+            named = [cell for cell in around if cell.task.id != f"rollback.{beyond[0].task.id}"]
+        self._items = {cell.task.name: cell for cell in reversed([*named, *beyond]) if cell.is_item}
         """Those that the task is, or is in: what they look at under their name is the item, not the loop."""
 
         self._prefixes = [f"{cell.id}." for cell in around[1:]]
-        if around and around[0].task.section is not Section.MAIN:
+        if beyond:
+            self._prefixes += [f"rollback.{beyond[0].id}.", *(f"{cell.id}." for cell in beyond[1:])]
+        elif around and around[0].task.section is not Section.MAIN:
             self._prefixes.append(f"{around[0].task.section}.")
         self._prefixes.append("")
         self._made: dict[str, Mapping[str, Any]] = {}

@@ -79,6 +79,23 @@ tasks:
     assert definition.tasks[definition.positions["g.x"]].keeps_stdout
 
 
+def test_a_rollback_takes_back_one_item(loader: Loader) -> None:
+    """In a loop it sees the item that its task had, and what its task printed for that; outside there is no item."""
+    text = """\
+name: a
+tasks:
+  - {id: x, shell: a, for_each: [1], rollback: {shell: [u, "{{ item }}", "{{ tasks.x.stdout }}"]}}
+  - id: g
+    for_each: [1]
+    parallel:
+      - {id: y, shell: a, rollback: [{shell: [u, "{{ loop.index }}", "{{ tasks.y.stdout }}"]}]}
+"""
+    definition = loader.load(text)
+    assert [task.id for task in definition.tasks if task.keeps_stdout] == ["x", "g.y"]
+    alone = "name: a\ntasks: [{id: x, shell: a, rollback: {shell: [u, '{{ item }}']}}]"
+    assert [fault.message for fault in loader.check(alone)] == ["there is no 'item' here: this task has no for_each"]
+
+
 @pytest.mark.parametrize(
     ("expression", "kept"),
     [
@@ -160,3 +177,21 @@ on_exit: [{shell: a, env: {H: "{{ secrets.five }}"}}]
     assert (first.env, second.env) == ({"D": "d", "F": "{{ env.B }}"}, {"D": "d"})
     assert first.secrets == {"A": "one-a", "C": "two", "E": "three", "G": "four"}
     assert second.secrets == {"A": "one-a", "C": "two", "H": "five"}
+
+
+def test_a_rollback_sees_its_task_and_its_item(loader: Loader) -> None:
+    """Under its task's name it finds that task, also within a loop, whose item and members are its own."""
+    text = """\
+name: a
+tasks:
+  - id: x
+    for_each: [1, 2]
+    shell: a
+    rollback: {shell: [a, "{{ item }}", "{{ tasks.x.exit_code }}"]}
+  - id: g
+    for_each: [1, 2]
+    parallel:
+      - {id: y, shell: a}
+      - {id: z, shell: a, rollback: [{id: r, shell: [a, "{{ item }}", "{{ tasks.y.stdout }}", "{{ tasks.z.stdout }}"]}]}
+"""
+    assert loader.check(text) == []

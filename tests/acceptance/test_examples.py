@@ -1,0 +1,197 @@
+"""Every example under docs/examples does what its header promises, on a real daemon, by the commands that stand there.
+
+A header's last lines are commands and what comes of them, once or more::
+
+    # secret: NAME = VALUE                       a secret that the daemon has
+    # run: barbossactl start NAME …              a run is started
+    # when TASK runs: barbossactl …              then, when a task of it runs (or waits for a person), this is called
+    # when TASK waits: barbossactl … -> refused  and is to be refused
+    # ends: failed, 1 warning, then succeeded    how the runs end, in the order in which they were started
+    # task ID: failed, 2 attempts, prints "…"    what becomes of a task of the first of them
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barbossad.tasks import _registry as tasks
+from barbossad.workflows.loader import Loader
+from tests.helpers import cli_process
+from tests.helpers.daemon import ROOT, Daemon
+
+FOLDER = ROOT / "docs" / "examples"
+FILES = sorted(FOLDER.glob("*.yaml"))
+SECONDS = 40.0
+
+_LINE = re.compile(r"# (?P<word>secret|run|when|ends|task)(?: (?P<what>[^:]+))?: (?P<rest>.+)")
+_TASK = re.compile(r'(?P<state>\w+)(?:, (?P<attempts>\d+) attempts?)?(?:, prints "(?P<prints>.*)")?')
+_END = re.compile(r"(?P<state>\w+)(?:, (?P<warnings>\d+) warnings?)?")
+
+
+@dataclass
+class Step:
+    """What is called when a task of the first run is where it is waited for."""
+
+    task: str
+    word: str
+    command: str
+    is_refused: bool
+
+
+@dataclass
+class Scenario:
+    """Commands, and what comes of them."""
+
+    command: str
+    steps: list[Step] = field(default_factory=list)
+    ends: list[tuple[str, int]] = field(default_factory=list)
+    tasks: list[tuple[str, str, int | None, str | None]] = field(default_factory=list)
+
+
+@dataclass
+class Header:
+    """What the first lines of an example say."""
+
+    words: str = ""
+    secrets: dict[str, str] = field(default_factory=dict)
+    scenarios: list[Scenario] = field(default_factory=list)
+
+
+def header_of(path: Path) -> Header:
+    """Return what the comment at the top of a file says."""
+    header = Header()
+    for line in path.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        found = _LINE.fullmatch(line)
+        if found is None:
+            assert not re.match(r"# [a-z]+( \S+)*: \S", line) or not header.scenarios, f"{path.name}: {line}"
+            header.words += line.removeprefix("#").strip() + " "
+            continue
+        what, rest = found["what"] or "", found["rest"]
+        if found["word"] == "secret":
+            name, _, value = rest.partition(" = ")
+            header.secrets[name] = value
+        elif found["word"] == "run":
+            header.scenarios.append(Scenario(rest))
+        elif found["word"] == "when":
+            task, _, word = what.rpartition(" ")
+            command, _, refused = rest.partition(" -> ")
+            header.scenarios[-1].steps.append(Step(task, word, command, refused == "refused"))
+        elif found["word"] == "ends":
+            for end in rest.split(", then "):
+                ended = _END.fullmatch(end)
+                assert ended, f"{path.name}: {line}"
+                header.scenarios[-1].ends.append((ended["state"], int(ended["warnings"] or 0)))
+        else:
+            promised = _TASK.fullmatch(rest)
+            assert promised, f"{path.name}: {line}"
+            attempts = int(promised["attempts"]) if promised["attempts"] else None
+            header.scenarios[-1].tasks.append((what, promised["state"], attempts, promised["prints"]))
+    return header
+
+
+HEADERS = {path.stem: header_of(path) for path in FILES}
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all examples, which it finds in its folder of workflows, with the secrets that they ask for."""
+    made = Daemon(tmp_path_factory.mktemp("examples"))
+    folder = made.config_path.parent / "secrets"
+    folder.mkdir(mode=0o700)
+    for header in HEADERS.values():
+        for name, value in header.secrets.items():
+            (folder / name).write_text(value)
+            (folder / name).chmod(0o600)
+    for path in FILES:
+        made.write_workflow(path.name, path.read_text())
+    with made:
+        yield made
+
+
+def command(daemon: Daemon, line: str, *, is_refused: bool = False) -> str:
+    """Call what a header says; of a run that is started the id is returned."""
+    home = daemon.environment["HOME"]
+    program, *arguments = shlex.split(line.replace('"$HOME', f'"{home}'))
+    assert program == "barbossactl"
+    if arguments[0] == "start":
+        arguments.append("--detach")
+    ended = cli_process.run(daemon.socket_path, *arguments)
+    assert (ended.returncode == 0) is not is_refused, ended.stderr
+    return ended.stdout.strip()
+
+
+def wait_for(daemon: Daemon, run_id: str, task: str, word: str) -> None:
+    """Return when a task of a run runs, or waits for a person; the daemon tells of each change."""
+    revision = 0
+    while True:
+        seen = daemon.call("run.watch", run_id=run_id, after=revision, wait_seconds=20)
+        found = next((item for item in seen["run"]["tasks"] if item["id"] == task), {"state": None})
+        if found["state"] == {"runs": "running", "waits": "waiting"}[word]:
+            return
+        assert seen["run"]["finished_at"] is None, seen["run"]
+        assert seen["revision"] > revision, seen["run"]
+        revision = seen["revision"]
+
+
+def printed(daemon: Daemon, run_id: str, task: str) -> str:
+    """Return what the last attempt of a task printed."""
+    page = daemon.call("run.logs", run_id=run_id, task=task)
+    return "\n".join(item["text"] for item in page["items"])
+
+
+def ended(daemon: Daemon, run_id: str) -> dict[str, Any]:
+    """Return a run when it has ended."""
+    run: dict[str, Any] = daemon.call("run.wait", run_id=run_id, timeout_seconds=SECONDS)
+    return run
+
+
+def check(daemon: Daemon, scenario: Scenario) -> None:
+    """Do what a scenario says, and compare."""
+    run_ids = [command(daemon, scenario.command)]
+    for step in scenario.steps:
+        wait_for(daemon, run_ids[0], step.task, step.word)
+        said = command(daemon, step.command, is_refused=step.is_refused)
+        if " start " in step.command and not step.is_refused:
+            run_ids.append(said)
+    runs = [ended(daemon, run_id) for run_id in run_ids]
+    told = "\n".join(f"{task['id']} {task['state']}: {task['reason']}" for task in runs[0]["tasks"])
+    assert [(run["state"], run.get("warnings") or 0) for run in runs] == scenario.ends, told
+    found = {task["id"]: task for task in runs[0]["tasks"]}
+    for name, state, attempts, prints in scenario.tasks:
+        assert name in found, told
+        assert (name, found[name]["state"]) == (name, state), told
+        assert attempts is None or len(found[name]["attempts"]) == attempts, told
+        if prints is not None:
+            assert prints in printed(daemon, run_ids[0], name)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_an_example_does_what_it_says(name: str, daemon: Daemon) -> None:
+    """Each run of an example ends as its header promises, and so do the tasks that the header names."""
+    for scenario in HEADERS[name].scenarios:
+        check(daemon, scenario)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_an_example_has_a_header(name: str) -> None:
+    """Each example says in words what it shows, how it is run and how it ends; its name is that of its file."""
+    header = HEADERS[name]
+    assert len(header.words) > 40
+    assert header.scenarios
+    assert all(scenario.ends for scenario in header.scenarios)
+    assert f"\nname: {name}\n" in (FOLDER / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_example_loads(path: Path) -> None:
+    """The loader finds no fault in it."""
+    assert [str(fault) for fault in Loader(tasks.discover().types).check(path.read_text())] == []
