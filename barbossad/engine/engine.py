@@ -89,19 +89,9 @@ class Engine(Driver):
             retry_of=retry_of,
             created_at_ms=self._clock.now_ms(),
         )
-        progress = growth.create(definition, run)
-        active = ActiveRun(progress, self._lineage(run), is_created=False)
-        replaced = self._make_place(active)
+        active = self._enter(definition, run, kept or {})
         created = asyncio.get_running_loop().create_future()
         active.changers.add(created)
-        self._active[run.id] = active
-        self._apply(active, Decision(changes=[changes.RunCreated(run)]))
-        if kept:
-            self._apply(active, transitions.keep(progress, kept, run.created_at_ms))
-        if self._queue.enter(active):
-            self._begin_run(active)
-        for other in replaced:
-            self._stop_run(other, StopCause.CANCEL, f"replaced by run {run.id}")
         self._go_on()
         try:
             await created
@@ -111,6 +101,21 @@ class Engine(Driver):
                 raise
             return earlier
         return progresses.details(active.progress)
+
+    def _enter(self, definition: WorkflowDefinition, run: RunRecord, kept: Mapping[str, TaskRecord]) -> ActiveRun:
+        """Take a new run among the active ones, and begin it if it has its place. Raise ConflictError if not."""
+        progress = growth.create(definition, run)
+        active = ActiveRun(progress, self._lineage(run), is_created=False)
+        replaced = self._make_place(active)
+        self._active[run.id] = active
+        self._apply(active, Decision(changes=[changes.RunCreated(run)]))
+        if kept:
+            self._apply(active, transitions.keep(progress, kept, run.created_at_ms))
+        if self._queue.enter(active):
+            self._begin_run(active)
+        for other in replaced:
+            self._stop_run(other, StopCause.CANCEL, f"replaced by run {run.id}")
+        return active
 
     async def cancel(self, run_id: RunId, reason: str) -> bool:
         """Cancel an active run; return after that is recorded, while its processes are being ended.
