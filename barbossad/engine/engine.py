@@ -132,7 +132,7 @@ class Engine(Driver):
         await active.recorded()
         return not has_ended
 
-    async def pause(self, run_id: RunId, reason: str) -> bool:  # noqa: ARG002 (who asked is in the audit log)
+    async def pause(self, run_id: RunId, reason: str) -> bool:
         """Let nothing more of a run start, nor of the runs that it called; return False if it is not active or paused.
 
         The answer comes after that is recorded.
@@ -142,19 +142,19 @@ class Engine(Driver):
             return False
         for one in self._with_called(active):
             if one.progress.run.state in (RunState.QUEUED, RunState.RUNNING):
-                self._apply(one, transitions.pause(one.progress, self._clock.now_ms()))
+                self._apply(one, transitions.pause(one.progress, reason, self._clock.now_ms()))
         self._go_on()
         await active.recorded()
         return True
 
-    async def unpause(self, run_id: RunId, reason: str) -> bool:  # noqa: ARG002 (as above)
+    async def unpause(self, run_id: RunId, reason: str) -> bool:
         """Go on with a paused run, and those that it called; return False if it is not paused."""
         active = self._active.get(run_id)
         if active is None or active.progress.run.state is not RunState.PAUSED:
             return False
         for one in self._with_called(active):
             if one.progress.run.state is RunState.PAUSED:
-                self._apply(one, transitions.unpause(one.progress, self._clock.now_ms()))
+                self._apply(one, transitions.unpause(one.progress, reason, self._clock.now_ms()))
                 self._admission.unpaused(one)
                 if not one.is_admitted and self._queue.unpaused(one):
                     self._begin_run(one)
