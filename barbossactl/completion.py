@@ -42,8 +42,9 @@ def _runs(client: Client, _given: Mapping[str, Any]) -> Iterable[CompletionItem]
 def _tasks(client: Client, given: Mapping[str, Any]) -> Iterable[CompletionItem]:
     run_id = given["run"]
     if run_id == "last":
-        run_id = client.call("run.list", {"limit": 1}, timeout=TIMEOUT_SECONDS)["items"][0]["id"]
-    for task in client.call("run.get", {"run_id": run_id}, timeout=TIMEOUT_SECONDS)["tasks"]:
+        items = client.call("run.list", {"limit": PROPOSED_RUNS}, timeout=TIMEOUT_SECONDS)["items"]
+        run_id = next((item for item in items if not item.get("parent")), items[0])["id"]
+    for task in client.call("run.get", {"run_id": run_id, "brief": True}, timeout=TIMEOUT_SECONDS)["tasks"]:
         yield CompletionItem(task["id"], help=task["state"])
 
 

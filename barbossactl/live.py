@@ -154,8 +154,11 @@ class LiveView:
         for is_whole in (True, True, True, True, False):
             grid.add_column(no_wrap=True, overflow="ellipsis" if not is_whole else "fold")
         now = datetime.now(UTC)
-        for row in shown:
-            grid.add_row(*self._row(row, now))
+        cells = [self._row(row, now) for row in shown]
+        taken = sum(max((line[column].cell_len for line in cells), default=0) + 2 for column in range(4))
+        for line in cells:
+            line[-1].truncate(max(self._console.width - taken, 10), overflow="ellipsis")
+            grid.add_row(*line)
         return Group(grid, self._counts(run, now, has_more=len(shown) < whole))
 
     def _row(self, row: tree.Row, now: datetime) -> tuple[Text, Text, Text, Text, Text]:

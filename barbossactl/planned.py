@@ -82,8 +82,11 @@ def _task(task: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _order(task: Mapping[str, Any]) -> Iterator[str]:
-    if task["depends_on"] and task["section"] == "main" and task["item"] is None:
+    is_item = task["item"] is not None
+    if task["depends_on"] and task["section"] == "main" and not is_item and task["after"] not in task["why"]:
         yield task["after"]
+    if task["when"] is not None and task["verdict"] == "run" and not is_item:
+        yield f"its when holds: {' '.join(str(task['when']).split())}"
     loop = task["loop"]
     if loop is not None:
         of = "items not known yet" if loop["total"] is None else text.count(loop["total"], "item")

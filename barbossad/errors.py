@@ -114,6 +114,17 @@ class PermissionDeniedError(BarbossaError):
     kind = "permission_denied"
 
 
+class NotAskedError(PermissionDeniedError):
+    """An approval is to be answered by somebody else, whatever the caller's role."""
+
+    def __init__(self, subject: str, named: Sequence[str], caller: str) -> None:
+        super().__init__(f"{subject} is to be answered by {' or '.join(named)}; user {caller} is none of them")
+
+    def details(self) -> dict[str, Any]:
+        """Return what would help, which no role does."""
+        return {"hint": "one of them has to answer"}
+
+
 class UnavailableError(BarbossaError):
     """The daemon cannot do this now: it stops, or its store does not accept changes."""
 

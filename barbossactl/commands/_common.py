@@ -18,7 +18,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _RUN_ID: Final = re.compile("[0-9a-hjkmnp-tv-z]{10}")
 
 LAST: Final = "last"
-"""The word that stands for the newest run."""
+"""The word that stands for the newest run that no other run called."""
+
+LOOKED_THROUGH: Final = 100
+"""So many runs are looked through for one that no other called; then the newest of all is meant."""
 
 
 def socket_path(context: click.Context) -> Path:
@@ -33,15 +36,19 @@ def connect(context: click.Context) -> Client:
 
 
 def resolve_run(client: Client, word: str) -> str:
-    """Return a run's id: ``word`` itself, or the newest run's for ``last``. Raise ``CommandError`` for neither."""
+    """Return a run's id: ``word`` itself, or for ``last`` that of the newest run that no other called.
+
+    Raise ``CommandError`` for neither.
+    """
     if word != LAST:
         if not _RUN_ID.fullmatch(word):
             raise CommandError(f"{word!r} is no run's id", hint="barbossactl ps --all lists them", exit_code=Exit.USAGE)
         return word
-    items = client.call("run.list", {"limit": 1})["items"]
+    items = client.call("run.list", {"limit": LOOKED_THROUGH})["items"]
     if not items:
         raise CommandError("there is no run yet", hint="start one: barbossactl start NAME")
-    return str(items[0]["id"])
+    own = next((item for item in items if not item.get("parent")), items[0])
+    return str(own["id"])
 
 
 def example(*commands: str) -> str:
@@ -67,7 +74,12 @@ def version_argument(name: str, metavar: str, *, required: bool) -> Callable[[Co
 
 def run_argument(command: Command) -> Command:
     """Give a command the argument RUN, which completes to the newest runs."""
-    return click.argument("run", metavar="RUN", shell_complete=_complete("runs"))(command)
+    return run_argument_named("run", "RUN")(command)
+
+
+def run_argument_named(name: str, metavar: str) -> Callable[[Command], Command]:
+    """Give a command an argument that is a run, where it takes more than one."""
+    return click.argument(name, metavar=metavar, shell_complete=_complete("runs"))
 
 
 def task_argument(command: Command) -> Command:

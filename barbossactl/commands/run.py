@@ -56,7 +56,7 @@ _COLUMNS = [
     "run", cls=LazyGroup, commands_at=_COMMANDS, epilog=example("barbossactl run start nightly-backup -p keep_days=3")
 )
 def group() -> None:
-    """Start and watch runs. Wherever a run's id is asked for, last is the newest run."""
+    """Start and watch runs. Wherever a run's id is asked for, last is the newest one that no other run called."""
 
 
 @click.command("list", epilog=example("barbossactl run list --workflow nightly-backup --state failed"))

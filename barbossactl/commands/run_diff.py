@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from barbossactl import output, text
-from barbossactl.commands._common import connect, example, json_option, resolve_run, run_argument
+from barbossactl.commands._common import connect, example, json_option, resolve_run, run_argument, run_argument_named
 from barbossactl.output import Column
 
 NOTABLE_PART: Final = 0.1
@@ -16,8 +16,8 @@ NOTABLE_SECONDS: Final = 0.1
 
 
 @click.command(epilog=example("barbossactl run diff 01m84g5xkc last"))
-@click.argument("run", metavar="A")
-@click.argument("other", metavar="B")
+@run_argument_named("run", "A")
+@run_argument_named("other", "B")
 @json_option
 @click.pass_context
 def diff(context: click.Context, run: str, other: str, as_json: bool) -> None:

@@ -89,19 +89,9 @@ class Engine(Driver):
             retry_of=retry_of,
             created_at_ms=self._clock.now_ms(),
         )
-        progress = growth.create(definition, run)
-        active = ActiveRun(progress, self._lineage(run), is_created=False)
-        replaced = self._make_place(active)
+        active = self._enter(definition, run, kept or {})
         created = asyncio.get_running_loop().create_future()
         active.changers.add(created)
-        self._active[run.id] = active
-        self._apply(active, Decision(changes=[changes.RunCreated(run)]))
-        if kept:
-            self._apply(active, transitions.keep(progress, kept, run.created_at_ms))
-        if self._queue.enter(active):
-            self._begin_run(active)
-        for other in replaced:
-            self._stop_run(other, StopCause.CANCEL, f"replaced by run {run.id}")
         self._go_on()
         try:
             await created
@@ -111,6 +101,21 @@ class Engine(Driver):
                 raise
             return earlier
         return progresses.details(active.progress)
+
+    def _enter(self, definition: WorkflowDefinition, run: RunRecord, kept: Mapping[str, TaskRecord]) -> ActiveRun:
+        """Take a new run among the active ones, and begin it if it has its place. Raise ConflictError if not."""
+        progress = growth.create(definition, run)
+        active = ActiveRun(progress, self._lineage(run), is_created=False)
+        replaced = self._make_place(active)
+        self._active[run.id] = active
+        self._apply(active, Decision(changes=[changes.RunCreated(run)]))
+        if kept:
+            self._apply(active, transitions.keep(progress, kept, run.created_at_ms))
+        if self._queue.enter(active):
+            self._begin_run(active)
+        for other in replaced:
+            self._stop_run(other, StopCause.CANCEL, f"replaced by run {run.id}")
+        return active
 
     async def cancel(self, run_id: RunId, reason: str) -> bool:
         """Cancel an active run; return after that is recorded, while its processes are being ended.
@@ -127,7 +132,7 @@ class Engine(Driver):
         await active.recorded()
         return not has_ended
 
-    async def pause(self, run_id: RunId, reason: str) -> bool:  # noqa: ARG002 (who asked is in the audit log)
+    async def pause(self, run_id: RunId, reason: str) -> bool:
         """Let nothing more of a run start, nor of the runs that it called; return False if it is not active or paused.
 
         The answer comes after that is recorded.
@@ -137,19 +142,19 @@ class Engine(Driver):
             return False
         for one in self._with_called(active):
             if one.progress.run.state in (RunState.QUEUED, RunState.RUNNING):
-                self._apply(one, transitions.pause(one.progress, self._clock.now_ms()))
+                self._apply(one, transitions.pause(one.progress, reason, self._clock.now_ms()))
         self._go_on()
         await active.recorded()
         return True
 
-    async def unpause(self, run_id: RunId, reason: str) -> bool:  # noqa: ARG002 (as above)
+    async def unpause(self, run_id: RunId, reason: str) -> bool:
         """Go on with a paused run, and those that it called; return False if it is not paused."""
         active = self._active.get(run_id)
         if active is None or active.progress.run.state is not RunState.PAUSED:
             return False
         for one in self._with_called(active):
             if one.progress.run.state is RunState.PAUSED:
-                self._apply(one, transitions.unpause(one.progress, self._clock.now_ms()))
+                self._apply(one, transitions.unpause(one.progress, reason, self._clock.now_ms()))
                 self._admission.unpaused(one)
                 if not one.is_admitted and self._queue.unpaused(one):
                     self._begin_run(one)

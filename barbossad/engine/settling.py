@@ -205,8 +205,10 @@ class Settling:
             self.decision.ready.append(index)
 
     def _holds(self, index: int, cell: Cell) -> bool:
-        """Evaluate ``when``; that of a loop is its own, not each item's."""
-        if cell.task.when is None or cell.is_item:
+        """Evaluate ``when``: of a loop once, or where it looks at the item, for each of them."""
+        if cell.task.when is None:
+            return True
+        if (cell.is_loop or cell.is_item) and triggers.sees_item(cell.task.when) is not cell.is_item:
             return True
         return triggers.truth(self.evaluate(self.progress, index, cell.task.when))
 
@@ -282,7 +284,8 @@ class Settling:
             outcome, reason, outputs = self._outcome()
             facts: dict[str, Any] = {"outcome": outcome, "outcome_reason": reason, "outputs": outputs}
             facts["warnings"] = progress.warnings()
-            progress.sections = growth.sections_after(progress, outcome)
+            if progress.run.started_at_ms is not None or progress.run.stop_cause is None:
+                progress.sections = growth.sections_after(progress, outcome)  # nothing follows what never began
             if not progress.sections:
                 self._finish(facts)
                 return False

@@ -341,27 +341,27 @@ def _goes_on(progress: RunProgress, cell: Cell) -> bool:
 # -- the run as a whole ----------------------------------------------------------------------------------------
 
 
-def pause(progress: RunProgress, now_ms: int) -> Decision:
+def pause(progress: RunProgress, words: str, now_ms: int) -> Decision:
     """Let nothing more start; what runs goes on."""
     assert progress.run.state in (RunState.QUEUED, RunState.RUNNING)
     progress.run = changed(progress.run, state=RunState.PAUSED, paused_at_ms=now_ms)
-    return Decision(changes=[changes.RunMoved(progress.run, "run_paused", now_ms)])
+    return Decision(changes=[changes.RunMoved(progress.run, "run_paused", now_ms, words)])
 
 
-def unpause(progress: RunProgress, now_ms: int) -> Decision:
+def unpause(progress: RunProgress, words: str, now_ms: int) -> Decision:
     """Go on with a paused run."""
     decision = Decision()
-    _unpause(progress, decision, now_ms)
+    _unpause(progress, decision, now_ms, words)
     return decision
 
 
-def _unpause(progress: RunProgress, decision: Decision, now_ms: int) -> None:
+def _unpause(progress: RunProgress, decision: Decision, now_ms: int, words: str | None = None) -> None:
     run = progress.run
     state = RunState.RUNNING if run.started_at_ms is not None else RunState.QUEUED
     passed = now_ms - (run.paused_at_ms or now_ms)
     counted = run.paused_ms + passed if run.started_at_ms is not None else run.paused_ms
     progress.run = changed(run, state=state, paused_at_ms=None, paused_ms=counted)
-    decision.changes.append(changes.RunMoved(progress.run, "run_resumed", now_ms))
+    decision.changes.append(changes.RunMoved(progress.run, "run_resumed", now_ms, words))
 
 
 def run_late(progress: RunProgress, now_ms: int) -> Decision:

@@ -10,6 +10,7 @@ from barbossad.errors import BarbossaError
 from barbossad.model.flow import Section, Trigger
 from barbossad.model.states import TaskState
 from barbossad.validation import shown
+from barbossad.workflows import expressions, scope
 
 Verdict = tuple[TaskState, str]
 """How a task ends that does not begin, and why."""
@@ -83,6 +84,11 @@ def truth(value: Any) -> bool:
             return word in _TRUE
         raise NotTrueOrFalseError(f"it gives the text {shown(value)}, which is neither true nor false")
     return bool(value)
+
+
+def sees_item(condition: str) -> bool:
+    """Say whether a condition looks at the item of a loop."""
+    return any(reference[0] in scope.LOOP_ROOTS for reference in expressions.references(condition))
 
 
 def _is_broken(cell: Cell) -> bool:

@@ -6,7 +6,7 @@ import grp
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from barbossad.errors import Fault, InvalidParamsError, PermissionDeniedError
+from barbossad.errors import Fault, InvalidParamsError, NotAskedError
 from barbossad.model.definition import ParamDefinition
 from barbossad.model.flow import ApprovalRequest
 from barbossad.security.access import Caller
@@ -15,7 +15,7 @@ from barbossad.workflows import values
 
 
 def require_named(request: ApprovalRequest, caller: Caller, subject: str) -> None:
-    """Raise PermissionDeniedError unless the request names nobody, or the caller, or a group that the caller is in.
+    """Raise NotAskedError unless the request names nobody, or the caller, or a group that the caller is in.
 
     Administrators are no exception: an approval by somebody else than was asked for is none.
     """
@@ -24,9 +24,7 @@ def require_named(request: ApprovalRequest, caller: Caller, subject: str) -> Non
     if caller.name in request.users or caller.groups & _numbers(request.groups):
         return
     named = [f"user {user}" for user in request.users] + [f"members of group {group}" for group in request.groups]
-    raise PermissionDeniedError(
-        f"{subject} is to be answered by {' or '.join(named)}; user {caller.name} is none of them"
-    )
+    raise NotAskedError(subject, named, caller.name)
 
 
 def fill_in(

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Section
@@ -24,11 +23,14 @@ _UNSTARTED: Final = 1 << 62
 FEW_ITEMS: Final = 12
 """A loop of no more items is always told whole."""
 
+KEPT_DEFINITIONS: Final = 64
+_PLAIN: Final[dict[int, tuple[WorkflowDefinition, list[Node] | None]]] = {}
+"""By the identity of a definition, which is kept with it, so that no other can have it."""
+
 _GOOD: Final = frozenset({TaskState.SUCCEEDED, TaskState.SKIPPED})
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One task of a run, with its definition if that is known, and the id of the group or loop that it is in."""
 
     id: str
@@ -42,12 +44,28 @@ def nodes(definition: WorkflowDefinition | None, rows: Mapping[str, TaskRecord])
     """Return the tasks of a run, each group or loop directly before what is in it."""
     if definition is None:
         return [Node(task_id, None) for task_id in rows]
+    plain = _plain(definition)
+    if plain is not None:
+        return plain
     standing = list(_standing(definition, rows))
-    if len(definition.sections) <= 1 and not any(task.for_each is not None for task in definition.tasks):
-        return standing
     known = {node.id for node in standing}
     made = [_made(definition, rows, task_id) for task_id in rows if task_id not in known]
     return _in_order(definition, rows, [*standing, *made]) if made else standing
+
+
+def _plain(definition: WorkflowDefinition) -> list[Node] | None:
+    """Return the tasks of a workflow whose runs make no others, found once; None for one whose runs may.
+
+    Runs are shown a hundred times a second, and their definitions are few.
+    """
+    known = _PLAIN.get(id(definition))
+    if known is None or known[0] is not definition:
+        is_plain = len(definition.sections) <= 1 and not any(task.for_each is not None for task in definition.tasks)
+        known = definition, list(_standing(definition, {})) if is_plain else None
+        if len(_PLAIN) >= KEPT_DEFINITIONS:
+            _PLAIN.clear()
+        _PLAIN[id(definition)] = known
+    return known[1]
 
 
 def _standing(definition: WorkflowDefinition, rows: Mapping[str, TaskRecord]) -> Iterable[Node]:

@@ -15,6 +15,7 @@ from barbossad.model.records import LogRecord
 from barbossad.model.states import RUN_ENDED
 from barbossad.operations import showing
 from barbossad.operations.fields import Limit, RunParams, TaskIdText
+from barbossad.operations.nodes import nodes
 from barbossad.operations.registry import define
 from barbossad.operations.services import Call
 from barbossad.process import logs
@@ -115,8 +116,8 @@ async def _output(call: Call, params: LogParams) -> _Output:
     process = call.services.engine.process(run_id, task_id)
     details = showing.details(call, run_id)
     definition = await showing.definition(call, details.run)
-    known = definition.positions if definition else details.tasks
-    if task_id not in known and task_id not in details.tasks:  # which has the items of loops too
+    if task_id not in details.tasks and not (definition and task_id in definition.positions):
+        known = [node.id for node in nodes(definition, details.tasks)]
         raise NotFoundError(f"task of run {run_id}", task_id, proposal(task_id, known, noun="its tasks"))
     tries = details.attempts.get(task_id, ())
     if params.attempt is not None and params.attempt > max(len(tries), 1):

@@ -180,6 +180,8 @@ async def watch(call: Call, params: WatchParams) -> Watched:
         told_at_ms = call.services.clock.now_ms()
         revision = await call.services.runs.revision(run_id)
         details = showing.details(call, run_id)
+        if details.run.state in RUN_ENDED:  # perhaps since; nothing comes after its end
+            revision = await call.services.runs.revision(run_id)
         is_new = revision > params.after or details.run.state in RUN_ENDED
         if is_new or changed is None or asyncio.get_running_loop().time() >= deadline:
             if changed is not None:

@@ -143,6 +143,9 @@ class RunMoved:
     run: RunRecord
     kind: RunNews
     at_ms: int | None
+    words: str | None = None
+    """Why, where that is no part of the run's row: who paused it, or let it go on."""
+
     rank: ClassVar[int] = 7
 
     @property
@@ -177,6 +180,6 @@ class RunMoved:
         """See ``Change``."""
         run = self.run
         is_decided = self.kind == "run_decided"
-        reason = run.outcome_reason if is_decided else run.reason
+        reason = self.words or (run.outcome_reason if is_decided else run.reason)
         state = run.outcome if is_decided else run.state
         yield event(self.at_ms, self.kind, run.id, None, state=state, reason=reason)

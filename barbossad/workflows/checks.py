@@ -161,6 +161,8 @@ class Checker:
             raise RefusalError(
                 f"the group {name!r} has no task and no field {key!r}", proposal(key, known, noun="it has")
             )
+        if key.isdigit() and self.lookup.entries[other].is_loop:
+            raise RefusalError(f"single items of {name!r} cannot be looked at", f"write tasks.{name}.outputs[{key}]")
         _check_field("tasks", key, scope.TASK_FIELDS, f"an output is tasks.{name}.outputs.{key}")
 
     def _check_field_of(self, other: int, keys: Sequence[str], view: View) -> None:

@@ -34,6 +34,15 @@ _TASK_PATH: Final = re.compile(
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_]\w*", flags=re.ASCII)
 
 
+_OPERATORS: Final[Mapping[str, str]] = {
+    r"&&": "write and",
+    r"\|\|": "write or",
+    r"(?<![=!<>])=(?!=)": "compare with ==",
+    r"!(?!=)": "write not",
+}
+"""How operators of other languages are written here; looked for in what is no expression alone."""
+
+
 class ExpressionError(BarbossaError):
     """An expression is not one, or has no value."""
 
@@ -174,6 +183,9 @@ def _reference(node: nodes.Expr) -> tuple[str, ...]:
 def _hint(text: str) -> str:
     if text.count(MARK) > text.count("}}"):
         return "close it with }}; braces that are meant as text are written {{ '{{' }}"
+    for found, way in _OPERATORS.items():
+        if re.search(found, text):
+            return way
     return ""
 
 

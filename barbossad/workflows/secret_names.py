@@ -45,10 +45,13 @@ def refusal(text: str, path: Path, kind: TaskKind) -> tuple[str, str]:
     """Return what is wrong with an expression that looks at secrets where none may go, and the way to mend it."""
     name = re.search(r"secrets\.([a-z0-9][a-z0-9_-]*)", text)
     written = f"{{{{ secrets.{name[1] if name else 'NAME'} }}}}"
+    misnamed = re.fullmatch(r"\s*\{\{\s*secrets\.([\w-]+)\s*\}\}\s*", text)
+    if may_stand(path) and misnamed:
+        return f"{misnamed[1]!r} is no name of a secret", "use up to 63 small letters, digits, - and _"
     if may_stand(path):
         return (
-            "a secret is never put together with other text",
-            f'write {path[-1]}: "{written}" alone, and put it together in the task',
+            "a secret stands in env alone, without other text or a filter",
+            f'write {path[-1]}: "{written}", and make of it what you need in the task',
         )
     remedy = {
         TaskKind.CALL: "name it in the workflow that this task runs, under secrets",

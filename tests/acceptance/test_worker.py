@@ -95,7 +95,7 @@ def test_a_timeout_lets_its_task_tidy_up(daemon: Daemon) -> None:
     """As cancelling does."""
     ended = run(daemon, "[{probe: tidy, timeout: 1s, grace: 30s}]")
     assert (ended["state"], ended["tasks"][0]["state"]) == ("failed", "timed_out")
-    assert "timeout of 1 s" in ended["tasks"][0]["reason"]
+    assert "timeout of 1s" in ended["tasks"][0]["reason"]
     assert printed(daemon, ended["id"]) in ([], ["waiting", "tidied up"])  # a busy host may not have started it by then
 
 

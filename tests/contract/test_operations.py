@@ -231,6 +231,8 @@ def test_parameters_by_position(name: str) -> None:
         ),
         ("workflow.get", {"name": "one", "version": "../x"}, {"version"}),
         ("run.start", {"workflow": "one", "plan": "x"}, {"plan"}),
+        ("run.watch", {"run_id": RUN_ID, "since": "yesterday"}, {"since"}),
+        ("run.watch", {"run_id": RUN_ID, "since": "2026-03-01T12:00:00"}, {"since"}),
         ("run.retry", {"run_id": RUN_ID, "from": "a b", "params": 1}, {"from", "params"}),
         ("run.pause", {"run_id": RUN_ID, "reason": "x" * 501}, {"reason"}),
         ("run.approve", {"run_id": RUN_ID, "task": "a[0].b[1]", "values": []}, {"values"}),
@@ -372,7 +374,7 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         run_id = call("run.start", workflow="sample", params={"who": "ada"}, plan=planned)["id"]
         call("run.watch", run_id=run_id, wait_seconds=5)
         call("run.wait", run_id=run_id)
-        call("run.watch", run_id=run_id)
+        call("run.watch", run_id=run_id, since=call("run.watch", run_id=run_id)["told_at"])
         call("run.get", run_id=run_id)
         for task in ("greet", "fail", "never"):
             call("run.logs", run_id=run_id, task=task)

@@ -63,6 +63,7 @@ def populated(stub_daemon: StubDaemon) -> StubDaemon:
         (["run", "list", "--workflow", ""], ["backup", "cleanup"]),
         (["logs", ""], [RUN_ID, "last"]),
         (["cancel", "0"], [RUN_ID]),
+        (["run", "diff", RUN_ID, "l"], ["last"]),
         (["logs", RUN_ID, ""], ["build", "test"]),
         (["run", "logs", "last", "t"], ["test"]),
         (["start", "backup", "-p", ""], ["keep_days=", "target="]),

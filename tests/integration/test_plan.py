@@ -108,6 +108,15 @@ def test_a_file_that_is_not_applied_can_be_planned(daemon: Daemon, tmp_path: Pat
     assert ctl(daemon, "plan").returncode == 2
 
 
+def test_an_older_version_can_be_planned(daemon: Daemon) -> None:
+    """A version that is named is planned, whatever is in force."""
+    first = daemon.call("workflow.apply", yaml="name: versions\ntasks: [{id: old, shell: ls}]\n")["version"]
+    daemon.apply("name: versions\ntasks: [{id: new, shell: ls}]\n")
+    lines = ctl(daemon, "plan", "versions", "--version", first).stdout.splitlines()
+    assert f"version\t{first}" in lines
+    assert [line.split("\t")[1] for line in lines if line.startswith("task\t")] == ["old"]
+
+
 def test_a_run_can_be_held_to_its_plan(daemon: Daemon) -> None:
     """A start with the hash of a plan starts just that, and is refused when anything of it has changed."""
     known = plan(daemon, target="/tmp")["hash"]
@@ -149,7 +158,13 @@ tasks:
       tasks:
         - {id: x, shell: "true", creates: /srv/x}
         - {id: y, when: "{{ tasks.x.exit_code == 0 }}", depends_on: [x], shell: "true"}
+  - id: mend
+    depends_on: [side]
+    trigger: one_failed
+    shell: "true"
   - id: call
+    when: "{{ params.hosts }}"
+    depends_on: [side]
     workflow: {name: other, params: {n: "{{ tasks.each.outputs | length }}"}}
 on_failure:
   - shell: [mail, "{{ run.failed_tasks | join(', ') }}"]
@@ -175,6 +190,7 @@ def test_the_whole_language_is_planned(daemon: Daemon, tmp_path: Path) -> None:
         "      skipped where /srv/x is there already",
         "  ? side.y  (shell)",
         "      when {{ tasks.x.exit_code == 0 }} (known when x has ended)",
+        "    its when holds: {{ params.hosts }}",
         "    as written: params.params.n, known when each has ended",
         "rollback, the last one first:",
         "    if the run fails or is cancelled after each succeeded",
@@ -183,7 +199,8 @@ def test_the_whole_language_is_planned(daemon: Daemon, tmp_path: Path) -> None:
     ):
         assert line in shown, "\n".join(shown)
     assert "3 attempts, 5s apart, doubling each time up to 1m, when it failed or timed out" in "\n".join(shown)
-    assert told["counts"] == {"run": 5, "skip": 1, "maybe": 1}
+    assert shown.count("    if side failed") == 1
+    assert told["counts"] == {"run": 5, "skip": 1, "maybe": 2}
     with OnTerminal(daemon.socket_path, "plan", "--file", str(file), columns=160) as terminal:
         assert terminal.end() == 0
     assert [line.rstrip() for line in terminal.text.splitlines()] == shown

@@ -15,6 +15,7 @@ import pytest
 from tests.helpers import cli_process
 from tests.helpers.cli_process import OnTerminal
 from tests.helpers.daemon import Daemon
+from tests.helpers.rpc_client import RpcError
 
 FLAKY = """name: flaky
 params: {mark: {type: path}, word: {type: string, default: one}}
@@ -276,7 +277,9 @@ def test_only_those_who_are_asked_may_answer(daemon: Daemon) -> None:
     run_id = asks(daemon, "named")
     refused = ctl(daemon, "approve", run_id, "-v", "why=x")
     assert refused.returncode == 4
-    assert "is to be answered by user nobody-there" in refused.stderr
+    assert refused.stderr.endswith(
+        "user nobody-there; user root is none of them; one of them has to answer\n".replace("root", getpass.getuser())
+    )
     assert task(daemon, run_id, "ok")["state"] == "waiting"
     daemon.call("run.cancel", run_id=run_id)
     mine = asks(daemon, "mine")
@@ -339,6 +342,39 @@ def test_long_loops_take_a_few_lines(daemon: Daemon) -> None:
     assert "200 items: 199 succeeded, 1 failed" in " ".join(shown.text.split())
 
 
+def test_the_output_of_items_is_read_by_their_ids(daemon: Daemon) -> None:
+    """What items print is followed, and read afterwards all together or of one; an item that is not there is not."""
+    daemon.apply('name: loud\ntasks:\n  - {id: each, for_each: [x, y], shell: echo "item $BARBOSSA_ITEM"}\n')
+    lines = ["each[0] | item x", "each[1] | item y"]
+    assert sorted(ctl(daemon, "start", "loud").stdout.splitlines()) == lines
+    assert sorted(ctl(daemon, "logs", "last").stdout.splitlines()) == lines
+    assert ctl(daemon, "logs", "last", "each[1]").stdout == "item y\n"
+    assert ctl(daemon, "logs", "last", "each[1]", "-f").stdout == "item y\n"
+    run_id = daemon.call("run.list", workflow="loud")["items"][0]["id"]
+    with pytest.raises(RpcError, match="did you mean 'each"):
+        daemon.call("run.logs", run_id=run_id, task="each[2]")
+
+
+def test_no_output_of_a_long_loop_is_lost(daemon: Daemon) -> None:
+    """Though old news of a long loop is left out, whoever follows it gets what every item printed."""
+    daemon.apply(
+        "name: talkative\ntasks:\n  - id: each\n    for_each: '{{ range(400) | list }}'\n    max_parallel: 8\n"
+        '    shell: echo "item $BARBOSSA_ITEM"\n'
+    )
+    lines = sorted(f"each[{number}] | item {number}" for number in range(400))
+    assert sorted(ctl(daemon, "start", "talkative").stdout.splitlines()) == lines
+    assert sorted(ctl(daemon, "logs", "last").stdout.splitlines()) == lines
+
+
+def test_last_is_the_run_that_somebody_started(daemon: Daemon) -> None:
+    """A run that another one called is newer, and not what a person means."""
+    daemon.apply("name: inner\ntasks: [{shell: ls}]\n")
+    daemon.apply("name: outer\ntasks: [{id: call, workflow: inner}]\n")
+    run_id = ended(daemon, "outer")["id"]
+    assert daemon.call("run.list")["items"][0]["workflow"] == "inner"
+    assert ctl(daemon, "run", "get", "last").stdout.splitlines()[0] == f"run\t{run_id}"
+
+
 def test_groups_are_trees_on_a_terminal(daemon: Daemon, tmp_path: Path) -> None:
     """Members and items stand indented beneath what they are in, while a run is followed and afterwards."""
     for command in (("start", "flaky", "-p", f"mark={tmp_path}/none"), ("run", "get", "last")):
@@ -350,6 +386,16 @@ def test_groups_are_trees_on_a_terminal(daemon: Daemon, tmp_path: Path) -> None:
         for name, depth in (("checks", 0), ("checks.good", 1), ("checks.bad", 1), ("each", 0), ("each[0]", 1)):
             head = f"{start}{'  ' * depth}{name} "
             assert any(line.startswith(head) for line in lines), f"{head!r} is not in:\n{shown.text}"
+
+
+def test_a_long_reason_cuts_no_name(daemon: Daemon) -> None:
+    """On a narrow terminal the reason gives way, not the name of a task or its state."""
+    daemon.apply(
+        f'name: wordy\ntasks:\n  - {{id: {"a" * 24}, when: "{{{{ {"1 == 2 or " * 20} false }}}}", shell: ls}}\n'
+    )
+    with OnTerminal(daemon.socket_path, "start", "wordy", columns=60, NO_COLOR="1") as shown:
+        assert shown.end() == 0
+    assert f"{'a' * 24}  skipped" in re.sub("\x1b\\[[0-9;]*m", "", shown.text)
 
 
 def test_a_run_that_waits_for_its_group_says_so(daemon: Daemon) -> None:

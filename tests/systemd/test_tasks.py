@@ -47,7 +47,7 @@ ENDS = {
     "exit code": ("shell: exit 9", "failed", "exit code 9"),
     "exit code like one of systemd's": ("shell: exit 203", "failed", "exit code 203"),
     "signal": ("shell: kill -SEGV $$", "failed", "killed by signal 11 (SIGSEGV)"),
-    "timeout": ("timeout: 300ms\nshell: exec sleep 4711", "timed_out", "it did not end within its timeout of 0.3 s"),
+    "timeout": ("timeout: 300ms\nshell: exec sleep 4711", "timed_out", "it did not end within its timeout of 300ms"),
     "no such file": ("shell: [/no/such/program]", "failed", "cannot start '/no/such/program': it does not exist"),
     "not on the PATH": ("shell: [nosuchprogram]", "failed", "there is no such program on the task's PATH"),
     "not executable": ("shell: [/etc/passwd]", "failed", "cannot start '/etc/passwd': it is not executable (chmod +x)"),

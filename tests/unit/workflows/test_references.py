@@ -79,6 +79,23 @@ tasks:
     assert definition.tasks[definition.positions["g.x"]].keeps_stdout
 
 
+def test_a_rollback_takes_back_one_item(loader: Loader) -> None:
+    """In a loop it sees the item that its task had, and what its task printed for that; outside there is no item."""
+    text = """\
+name: a
+tasks:
+  - {id: x, shell: a, for_each: [1], rollback: {shell: [u, "{{ item }}", "{{ tasks.x.stdout }}"]}}
+  - id: g
+    for_each: [1]
+    parallel:
+      - {id: y, shell: a, rollback: [{shell: [u, "{{ loop.index }}", "{{ tasks.y.stdout }}"]}]}
+"""
+    definition = loader.load(text)
+    assert [task.id for task in definition.tasks if task.keeps_stdout] == ["x", "g.y"]
+    alone = "name: a\ntasks: [{id: x, shell: a, rollback: {shell: [u, '{{ item }}']}}]"
+    assert [fault.message for fault in loader.check(alone)] == ["there is no 'item' here: this task has no for_each"]
+
+
 @pytest.mark.parametrize(
     ("expression", "kept"),
     [
