@@ -235,14 +235,15 @@ class Follower:
             self._tell()
 
     def _tell(self) -> None:
-        """Tell of each task whose state is new, of one that has ended once its output is out."""
-        for task in self._run.tasks if self._run else ():
-            news = (task.state, task.waits_for)
-            if self._told.get(task.id) == news:
-                continue
-            if task.state in TASK_ENDED and self._has_more_output(task):
-                continue
-            self._told[task.id] = news
+        """Tell of each task whose state is new, in the order of time; of one that has ended once its output is out."""
+        changed = [
+            task
+            for task in (self._run.tasks if self._run else ())
+            if self._told.get(task.id) != (task.state, task.waits_for)
+            and not (task.state in TASK_ENDED and self._has_more_output(task))
+        ]
+        for task in sorted(changed, key=_order):
+            self._told[task.id] = (task.state, task.waits_for)
             self._view.task_changed(task)
 
     def _has_more_output(self, task: Task) -> bool:
@@ -283,3 +284,10 @@ def _unless_stopping(answer: Answer) -> Any:
         if error.kind == "unavailable":
             raise LostError(str(error), hint=error.hint) from error
         raise
+
+
+def _order(task: Task) -> tuple[str, bool, int]:
+    """Sort tasks by when they changed: a group begins before what is in it, and ends after that."""
+    if task.state in TASK_ENDED:
+        return task.finished_at or "", not task.attempts, -len(task.id)
+    return task.finished_at or task.started_at or "", False, len(task.id)
