@@ -48,8 +48,13 @@ _NEVER_THE_SAME = (
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s|min|h)\b"), "LONG"),
     (re.compile(r"\b(\d+m)?\d+(\.\d+)?s\b"), "LONG"),
     (re.compile(r"\b\d+(\.\d+)? (bytes|KiB|MiB|GiB)\b"), "SIZE"),
+    (re.compile(r"\bpid \d+"), "PID"),
+    (re.compile(r"\bin \d+ (h|min|s)( \d+ min)?"), "AGO"),
     (re.compile(r"[ \t]+"), " "),
 )
+
+_IN_PASSING = re.compile(r"task \S+ (running$|waits: )|run ID: ")
+"""What a follower says of a run only if it looks in time."""
 
 
 @dataclass
@@ -74,11 +79,11 @@ def commands(block: str) -> list[Command]:
 
 
 def same(lines: list[str]) -> list[str]:
-    """Return lines without what is never the same twice."""
+    """Return lines without what is never the same twice, and without those that tell of what may pass unseen."""
     text = "\n".join(lines)
     for pattern, word in _NEVER_THE_SAME:
         text = pattern.sub(word, text)
-    return sorted(line.strip() for line in text.split("\n"))
+    return sorted(line.strip() for line in text.split("\n") if not _IN_PASSING.match(line))
 
 
 def agree(page: list[str], said: list[str]) -> bool:

@@ -62,6 +62,17 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def test_every_page_and_example_is_found() -> None:
+    """The list of examples names each, and the index of the documentation names each page."""
+    docs = ROOT / "docs"
+    links = LINK.findall((docs / "examples" / "README.md").read_text())
+    listed = {(docs / "examples" / target).resolve() for target, _ in links}
+    assert listed == set((docs / "examples").glob("*.yaml"))
+    indexed = {(docs / target).resolve() for target, _ in LINK.findall((docs / "README.md").read_text())}
+    pages = {*docs.glob("*.md"), *docs.glob("howto/*.md"), *docs.glob("reference/*"), docs / "examples" / "README.md"}
+    assert pages - {docs / "README.md"} <= indexed
+
+
 def test_reference_pages_are_current() -> None:
     """The reference pages say what the code says now; a process of its own, as click remembers what was asked."""
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
