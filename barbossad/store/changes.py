@@ -4,7 +4,7 @@ The engine decides on lists of these, and the writer applies the lists of all ru
 state is changed by compare-and-set: the row must be in a state from which the new one may be entered
 (``model.states``), otherwise StateError is raised and nothing of the transaction happens.
 
-Each statement takes any number of rows, as JSON: SQLite's own work is small, but at each statement the writer's
+Each statement takes any number of rows: SQLite's own work is small, but at each statement the writer's
 thread gives the interpreter away and has to wait for it again. With a statement a row, a commit of sixteen tasks
 took twenty times as long while the event loop was busy.
 """
