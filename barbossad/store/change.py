@@ -29,6 +29,10 @@ class Change(Protocol):
     """Its place among the steps that are written together: those of a lower rank come first."""
 
     @property
+    def weight(self) -> int:
+        """How many rows it changes, about: one, or one for each of its tasks."""
+
+    @property
     def run_id(self) -> RunId:
         """The run that it concerns."""
 

@@ -29,6 +29,7 @@ class RunCreated:
 
     run: RunRecord
     rank: ClassVar[int] = 0
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:
@@ -95,6 +96,7 @@ class RunStopping:
     run: RunRecord
     at_ms: int
     rank: ClassVar[int] = 1
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:
@@ -131,6 +133,7 @@ class RunMoved:
 
     run: RunRecord
     rank: ClassVar[int] = 5
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:

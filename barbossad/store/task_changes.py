@@ -34,6 +34,7 @@ class AttemptStarting:
     task: TaskRecord
     attempt: AttemptRecord
     rank: ClassVar[int] = 6
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:
@@ -95,6 +96,7 @@ class AttemptRunning:
     task: TaskRecord
     attempt: AttemptRecord
     rank: ClassVar[int] = 2
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:
@@ -168,6 +170,7 @@ class AttemptEnded:
     task: TaskRecord
     attempt: AttemptRecord
     rank: ClassVar[int] = 3
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:
@@ -222,6 +225,11 @@ class TasksEndedUnstarted:
     rank: ClassVar[int] = 4
 
     @property
+    def weight(self) -> int:
+        """See ``Change``."""
+        return len(self.tasks)
+
+    @property
     def run_id(self) -> RunId:
         """See ``Change``."""
         return self.tasks[0].run_id
@@ -265,6 +273,7 @@ class WaitingTask:
     task: TaskRecord
     at_ms: int
     rank: ClassVar[int] = 4
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:
