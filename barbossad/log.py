@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import sys
@@ -20,6 +21,12 @@ from barbossad.journal import Journal
 
 IDENTIFIER: Final = "barbossad"
 
+KEEP_SECONDS: Final = 0.02
+"""How long a line may wait for others, without which all are made and written together."""
+
+MOST_KEPT: Final = 1000
+"""Lines that are written although their time has not come."""
+
 _PRIORITIES: Final = (
     (logging.CRITICAL, 2),
     (logging.ERROR, 3),
@@ -28,6 +35,9 @@ _PRIORITIES: Final = (
     (logging.DEBUG, 7),
 )
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_BEFORE_FACTS: Final = len(vars(logging.makeLogRecord({})))
+"""What logging knows of a record comes first, and what it was given with ``extra`` after that."""
+
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))} | {
     code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 }
@@ -79,49 +89,60 @@ _FIELDS: Final = {"run_id": "BARBOSSA_RUN"}
 
 
 def _facts(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
-    return (fact for fact in vars(record).items() if fact[0] not in _STANDARD and fact[1] is not None)
+    given = itertools.islice(vars(record).items(), _BEFORE_FACTS, None)
+    return (fact for fact in given if fact[1] is not None and fact[0] not in _STANDARD)
 
 
 def _priority(record: logging.LogRecord) -> int:
     return next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
 
 
-class TurnHandler(logging.Handler):
-    """Writes the lines of one turn of the event loop together; a warning, and what is worse, at once."""
+class BatchHandler(logging.Handler):
+    """Makes and writes the lines of some milliseconds together; with a warning, or worse, all of them at once.
+
+    A record is said at a time when somebody waits, and a moment later nobody may. What a record names must therefore
+    be what it is for good: text, numbers, members of enums.
+    """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._lines: list[str] = []
+        self._records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line until the end of the turn, or write it now where there is no loop."""
-        try:
-            self._lines.append(self.format(record) + "\n")
-            if record.levelno < logging.WARNING:
-                if len(self._lines) == 1:
-                    asyncio.get_running_loop().call_soon(self.flush)
+        """Keep a record for a moment, or write it now where there is no loop."""
+        self._records.append(record)
+        if record.levelno < logging.WARNING and len(self._records) < MOST_KEPT:
+            if len(self._records) > 1:
+                return  # the timer runs
+            try:
+                asyncio.get_running_loop().call_later(KEEP_SECONDS, self.flush)
                 return
-        except RuntimeError:  # no loop runs in this thread
-            pass
-        except Exception:  # noqa: BLE001 (logging never takes its caller down)
-            self.handleError(record)
+            except RuntimeError:  # no loop runs in this thread
+                pass
         self.flush()
 
     def flush(self) -> None:
         """Write what is kept; what nobody takes is lost."""
         self.acquire()  # another thread may log meanwhile
         try:
-            lines, self._lines = self._lines, []
-            data = "".join(lines).encode(errors="backslashreplace")
+            records, self._records = self._records, []
+            data = b"".join(map(self._line, records))
             with contextlib.suppress(OSError):
                 while data:
                     data = data[os.write(self._descriptor, data) :]
         finally:
             self.release()
 
+    def _line(self, record: logging.LogRecord) -> bytes:
+        try:
+            return self.format(record).encode(errors="backslashreplace") + b"\n"
+        except Exception:  # noqa: BLE001 (logging never takes its caller down)
+            self.handleError(record)
+            return b""
 
-class JournalHandler(TurnHandler):
+
+class JournalHandler(BatchHandler):
     """Sends records to journald with their fields; where it cannot be reached, lines to its stream as ever.
 
     So does what is critical: the daemon is about to end, and journald would find nobody any more when it looks up
@@ -168,7 +189,7 @@ def set_up(level: str) -> None:
 def _handler(descriptor: int) -> logging.Handler:
     if _is_journal():
         return JournalHandler(descriptor, Journal())
-    handler = TurnHandler(descriptor)
+    handler = BatchHandler(descriptor)
     handler.setFormatter(Formatter(for_journal=False))
     return handler
 

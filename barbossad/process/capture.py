@@ -33,6 +33,9 @@ YOUNG_SECONDS: Final = 0.1
 DRAIN_SECONDS: Final = 2.0
 """How long the rest of the output is waited for when the attempt is over but something holds its pipe."""
 
+LEFT_BYTES: Final = 2 * 1024 * 1024
+"""What both pipes hold at most when the attempt is over: so much is read however long that takes."""
+
 _STOPPED_READING: Final = (
     b" stderr F [barbossad: something that is not part of the task still holds its output; not read on]\n"
 )
@@ -61,6 +64,7 @@ class Capture:
         self._done: Callable[[LogRecord], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_draining = False
+        self._drained_bytes = 0
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._is_recoverable = bool(slots)
         self._pipes = [
@@ -120,7 +124,7 @@ class Capture:
         for pipe in self._pipes:
             self._recorder.pump.drain(pipe)
         if not self._is_recoverable:
-            self._deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up)
+            self._deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up, 0)
 
     def resume(self) -> None:
         """Go on with the log of an earlier daemon: finish the read in which it was killed, then read as it did."""
@@ -155,6 +159,8 @@ class Capture:
         """Record a chunk of a stream; return how many bytes of records it made."""
         if not data and not formatter.is_open:
             return 0
+        if self._is_draining:
+            self._drained_bytes += len(data)
         stamp = self._recorder.stamps.stamp(self._recorder.clock.now_ns())
         records = formatter.records(data, stamp, is_last=is_last)
         if records:
@@ -214,7 +220,12 @@ class Capture:
         text = b"".join(records for records in found if records is not None)
         return text if None not in found and len(text) <= SMALL_BYTES else None
 
-    def _give_up(self) -> None:
+    def _give_up(self, drained_before: int) -> None:
+        """Read no more where nothing has come of late, or more than the task itself can have left."""
+        if drained_before < self._drained_bytes <= LEFT_BYTES:
+            again = self._drained_bytes
+            self._deadline = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._give_up, again)
+            return
         for pipe in tuple(self._pipes):
             pipe.end_line()
             self._recorder.pump.close(pipe)

@@ -161,8 +161,9 @@ class LocalLauncher(Launcher):
             reason = str(error) if isinstance(error, StartFailureError) else f"cannot prepare the start: {error}"
             asyncio.get_running_loop().call_soon(self._fail, process, reason)
             return process
-        process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]}, spec.make_mask)
         self._command(partial(Supervisor.launch, message=message, stdout=fds[1], stderr=fds[3]))
+        # What comes of it is told in a later turn: the process can begin meanwhile.
+        process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]}, spec.make_mask)
         return process
 
     async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:

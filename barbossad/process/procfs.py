@@ -118,12 +118,23 @@ def children(pid: int) -> list[int]:
     return [int(child) for thread in threads for child in read(f"{pid}/task/{thread}/children").split()]
 
 
-def own_children() -> list[int]:
-    """Return the children of the calling process, which has one thread."""
-    if not _HAS_CHILDREN_FILE:
-        return children(os.getpid())
-    pid = os.getpid()
-    return [int(child) for child in read(f"{pid}/task/{pid}/children").split()]
+class OwnChildren:
+    """The children of the calling process, which has one thread and asks often: the file stays open."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._fd = -1
+        if _HAS_CHILDREN_FILE:
+            self._fd = os.open(f"/proc/{self._pid}/task/{self._pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+
+    def find(self) -> list[int]:
+        """Return them, dead ones that nobody has waited for too."""
+        if self._fd < 0:
+            return children(self._pid)
+        data = os.pread(self._fd, _PAGE_BYTES, 0)
+        if len(data) > _PAGE_BYTES // 2:  # there may be more than the kernel gives at once
+            return children(self._pid)
+        return [int(child) for child in data.split()]
 
 
 def all_pids() -> list[int]:
@@ -132,6 +143,7 @@ def all_pids() -> list[int]:
     return [int(name) for name in names if name.isdigit()]
 
 
+_PAGE_BYTES = 4096
 _HAS_CHILDREN_FILE = os.access("/proc/thread-self/children", os.R_OK)  # CONFIG_PROC_CHILDREN
 
 

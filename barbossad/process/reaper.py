@@ -92,6 +92,7 @@ class Reaper:
         self._ending: set[Attempt] = set()
         self._owners: dict[int, set[Attempt]] = {}
         self._reports: list[tuple[object, ...]] = []
+        self._children = procfs.OwnChildren()
         self._ticks_a_second = os.sysconf("SC_CLK_TCK")
 
     def run(self, wake: int) -> None:
@@ -331,7 +332,7 @@ class Reaper:
 
     def _strangers(self) -> list[int]:
         """Return the children that are no attempt's first process: orphans of the tasks."""
-        return [pid for pid in procfs.own_children() if pid not in self._mains]
+        return [pid for pid in self._children.find() if pid not in self._mains]
 
     def _owners_of(self, pid: int) -> set[Attempt]:
         """Return the attempts that a stranger may belong to; kept until it is waited for."""

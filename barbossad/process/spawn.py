@@ -72,10 +72,11 @@ def _find_program(name: str, env: dict[str, str]) -> str:
     denied = ""
     for folder in env.get("PATH", os.defpath).split(":"):
         path = f"{folder or '.'}/{name}"
-        if os.path.isfile(path):  # noqa: PTH113 (pathlib would cost 2 MB)
-            if os.access(path, os.X_OK):
-                return path
-            denied = denied or path
+        if not os.access(path, os.F_OK) or not os.path.isfile(path):  # noqa: PTH113 (pathlib would cost 2 MB)
+            continue  # the first of both raises nothing for the many folders where it is not
+        if os.access(path, os.X_OK):
+            return path
+        denied = denied or path
     if denied:
         raise PermissionError(errno.EACCES, "not executable", denied)
     raise FileNotFoundError(errno.ENOENT, "not on the PATH", name)

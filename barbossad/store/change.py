@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +18,8 @@ Event = tuple[int | None, str, int | None, str | None, str]
 """When, what, of which run and task, and the facts of it: the columns of ``events`` but for its number."""
 
 
-FEW: Final = 4
-"""Values that are bound one by one; for more it is less work to write them as JSON."""
+SIZES: Final = (32, 16, 8, 4, 2)
+"""How many values are bound together, as many as possible first."""
 
 
 class Change(Protocol):
@@ -28,6 +27,10 @@ class Change(Protocol):
 
     rank: ClassVar[int]
     """Its place among the steps that are written together: those of a lower rank come first."""
+
+    @property
+    def weight(self) -> int:
+        """How many rows it changes, about: one, or one for each of its tasks."""
 
     @property
     def run_id(self) -> RunId:
@@ -61,23 +64,30 @@ def allowed(target: StrEnum, moves: Any, *, itself: bool = False) -> str:
 class Statement:
     """A statement that changes one row for each of its values, whether there is one or a thousand.
 
-    In its text ``$0``, ``$1`` … stand for the members of a value, and ``$rows`` for where they come from. A few values
-    are bound as they are, one after another; more go as one JSON text, so that SQLite has to be called once.
+    In its text ``$0``, ``$1`` … stand for the members of a value, and ``$rows`` for where they come from. Many values
+    are bound as tables of ``SIZES`` rows, so that SQLite is called a few times and prepares a few texts.
     """
 
     __slots__ = ("many", "one")
 
     def __init__(self, text: str) -> None:
+        members = re.findall(r"\$(\d+)", text)
+        row = f"({', '.join('?' * (1 + max(map(int, members))))})"
         self.one = re.sub(r"\$(\d+)", lambda match: f"?{int(match[1]) + 1}", text.replace("$rows", ""))
-        self.many = re.sub(r"\$(\d+)", r"new.value ->> \1", text.replace("$rows", "FROM json_each(?) AS new"))
+        named = re.sub(r"\$(\d+)", lambda match: f"new.column{int(match[1]) + 1}", text)  # as VALUES calls them
+        self.many = {size: named.replace("$rows", f"FROM (VALUES {', '.join([row] * size)}) AS new") for size in SIZES}
 
     def run(self, tx: sqlite3.Connection, values: Sequence[Sequence[Any]], otherwise: str) -> None:
         """Run it. Raise StateError, with ``otherwise``, if it changed fewer rows than there are values."""
-        # No name for the cursor: the traceback of a failure would hold it, and with it the file.
-        if len(values) <= FEW:
-            changed = tx.executemany(self.one, values).rowcount
-        else:
-            changed = tx.execute(self.many, (json.dumps(values),)).rowcount
+        # No name for a cursor: the traceback of a failure would hold it, and with it the file.
+        changed = done = 0
+        for size, text in self.many.items():
+            while len(values) - done >= size:
+                bound = [member for value in values[done : done + size] for member in value]
+                changed += tx.execute(text, bound).rowcount
+                done += size
+        if done < len(values):
+            changed += tx.execute(self.one, values[done]).rowcount
         if changed != len(values):
             raise StateError(otherwise)
 

@@ -4,7 +4,7 @@ The engine decides on lists of these, and the writer applies the lists of all ru
 state is changed by compare-and-set: the row must be in a state from which the new one may be entered
 (``model.states``), otherwise StateError is raised and nothing of the transaction happens.
 
-Each statement takes any number of rows, as JSON: SQLite's own work is small, but at each statement the writer's
+Each statement takes any number of rows: SQLite's own work is small, but at each statement the writer's
 thread gives the interpreter away and has to wait for it again. With a statement a row, a commit of sixteen tasks
 took twenty times as long while the event loop was busy.
 """
@@ -18,16 +18,10 @@ from typing import Final
 
 from barbossad.model.names import RunId
 from barbossad.store import rows
+from barbossad.store.attempt_changes import AttemptEnded, AttemptRunning, AttemptStarting
 from barbossad.store.change import Change, Statement
 from barbossad.store.run_changes import RunCreated, RunMoved, RunStopping
-from barbossad.store.task_changes import (
-    AttemptEnded,
-    AttemptRunning,
-    AttemptStarting,
-    TasksEndedUnstarted,
-    TasksEntered,
-    TasksMoved,
-)
+from barbossad.store.task_changes import TasksEndedUnstarted, TasksEntered, TasksMoved
 
 __all__ = [
     "AttemptEnded",

@@ -33,6 +33,7 @@ class RunCreated:
 
     run: RunRecord
     rank: ClassVar[int] = 0
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:
@@ -105,6 +106,7 @@ class RunStopping:
     run: RunRecord
     at_ms: int
     rank: ClassVar[int] = 1
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:
@@ -147,6 +149,7 @@ class RunMoved:
     """Why, where that is no part of the run's row: who paused it, or let it go on."""
 
     rank: ClassVar[int] = 7
+    weight: ClassVar[int] = 1
 
     @property
     def run_id(self) -> RunId:

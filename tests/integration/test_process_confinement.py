@@ -110,9 +110,9 @@ async def test_what_a_host_can_do_is_tried_once(tmp_path: Path, monkeypatch: pyt
     """A profile that has worked is not tried again, and the trial leaves nobody to a daemon that is a subreaper."""
     bench = make_local(tmp_path)
     await bench.launcher.start()
-    before = procfs.own_children()
+    before = procfs.children(os.getpid())
     bench.launcher.enforce(bench.spec("true", isolation=strict()))
-    assert procfs.own_children() == before
+    assert procfs.children(os.getpid()) == before
     monkeypatch.setattr(confinement.subprocess, "run", None)
     bench.launcher.enforce(bench.spec("true", isolation=strict()))
     await bench.launcher.close()

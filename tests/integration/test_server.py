@@ -50,7 +50,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         running.apply(CHATTY)
         running.apply(ASLEEP)
         with running.client() as client:  # each reader of the store opens its files when it is first used
-            client.send(b"[" + b",".join([wire.encode(wire.call("run.list", {}, 1)).rstrip()] * 100) + b"]\n")
+            client.send(b"[" + b",".join([wire.encode(wire.call("run.list", {"limit": 1}, 1)).rstrip()] * 100) + b"]\n")
             client.receive()
             run_id = client.call("run.start", workflow="chatty")["id"]
             client.call("run.wait", run_id=run_id)
@@ -265,7 +265,7 @@ def test_a_batch_of_a_hundred_thousand(daemon: Daemon) -> None:
 
 def test_a_batch_of_the_most_calls(daemon: Daemon) -> None:
     """A thousand calls in one batch are answered, while others have their turn."""
-    batch = b"[" + b",".join([wire.encode(wire.call("run.list", {}, 1)).rstrip()] * 1000) + b"]"
+    batch = b"[" + b",".join([wire.encode(wire.call("run.list", {"limit": 1}, 1)).rstrip()] * 1000) + b"]"
     with Pinger(daemon.socket_path), daemon.client() as client:
         assert len(client.ask(batch)) == 1000
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,7 +110,7 @@ class Pipe:
 def pipe(logger: logging.Logger) -> Iterator[Pipe]:
     """The other end of the logger."""
     made = Pipe()
-    handler = logs.TurnHandler(made.write)
+    handler = logs.BatchHandler(made.write)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
     yield made
@@ -124,20 +125,55 @@ def test_without_a_loop_lines_go_out_at_once(logger: logging.Logger, pipe: Pipe)
     assert pipe.lines() == ["two"]
 
 
-async def test_lines_of_a_turn_go_out_together(logger: logging.Logger, pipe: Pipe) -> None:
-    """Within a turn of the loop lines are kept, in order; a warning brings all of them out at once."""
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines wait for no more than the next turn of the loop."""
+    monkeypatch.setattr(logs, "KEEP_SECONDS", 0)
+
+
+async def turns() -> None:
+    """Let the loop call what is due."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.usefixtures("no_wait")
+async def test_lines_of_a_moment_go_out_together(logger: logging.Logger, pipe: Pipe) -> None:
+    """For a moment lines are kept, in order; a warning brings all of them out at once."""
     logger.info("one")
     logger.info("two")
     assert pipe.lines() == []
-    await asyncio.sleep(0)
+    await turns()
     assert pipe.lines() == ["one", "two"]
     logger.info("three")
     logger.warning("four")
     assert pipe.lines() == ["three", "four"]
-    await asyncio.sleep(0)
+    await turns()
     assert pipe.lines() == []
 
 
+async def test_what_is_kept_has_a_bound(logger: logging.Logger, pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before lines become many they go out."""
+    monkeypatch.setattr(logs, "MOST_KEPT", 3)
+    for number in range(4):
+        logger.info("%d", number)
+    assert pipe.lines() == ["0", "1", "2"]
+    logging.shutdown([weakref.ref(logger.handlers[0])])
+    assert pipe.lines() == ["3"], "the end of the program keeps nothing back either"
+
+
+async def test_one_bad_record_costs_no_other(
+    logger: logging.Logger, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that cannot be said is reported as logging does; its neighbours are said."""
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logger.info("one")
+    logger.info("%d", "no number")
+    logger.warning("two")
+    assert pipe.lines() == ["one", "two"]
+
+
+@pytest.mark.usefixtures("no_wait")
 async def test_threads_lose_no_lines(logger: logging.Logger, pipe: Pipe) -> None:
     """Lines of other threads and of the loop all come out."""
 
@@ -155,7 +191,7 @@ async def test_threads_lose_no_lines(logger: logging.Logger, pipe: Pipe) -> None
         heard += pipe.lines()
     for thread in threads:
         await asyncio.to_thread(thread.join)
-    await asyncio.sleep(0)
+    await turns()
     heard += pipe.lines()
     assert sorted(heard) == sorted(f"{name}{number}" for name in ("a", "b", "loop") for number in range(200))
 
@@ -163,7 +199,7 @@ async def test_threads_lose_no_lines(logger: logging.Logger, pipe: Pipe) -> None
 def test_nobody_listens(logger: logging.Logger) -> None:
     """Where nobody takes the lines any more, logging goes on without an error."""
     made = Pipe()
-    handler = logs.TurnHandler(made.write)
+    handler = logs.BatchHandler(made.write)
     logger.addHandler(handler)
     made.close()
     logger.error("into the void")

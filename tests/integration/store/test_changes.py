@@ -28,7 +28,7 @@ from barbossad.model.states import (
     TaskState,
 )
 from barbossad.store import changes, task_changes
-from barbossad.store.change import FEW
+from barbossad.store.change import SIZES
 from barbossad.store.changes import Change
 from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
@@ -136,7 +136,7 @@ def test_moves_of_attempts(connection: sqlite3.Connection, source: AttemptState 
         refuse(connection, move)
 
 
-@pytest.mark.parametrize("count", [1, FEW, FEW + 1])
+@pytest.mark.parametrize("count", [1, 3, 2 * SIZES[0] + 1])
 def test_together_as_apart(connection: sqlite3.Connection, count: int) -> None:
     """However many steps are one commit, rows and events are those of one commit a step."""
     steps = [step for number in range(count) for step in started(number)]

@@ -67,7 +67,7 @@ def test_statements_are_found() -> None:
         "runs.RunStore.GET",
         "runs.RunStore.PAGE[('workflow', 'state')]",
         "workflows.WorkflowStore.VERSIONS",
-        "run_changes._MOVE_RUNS[<RunState.FAILED: 'failed'>].many",
+        "run_changes._MOVE_RUNS[<RunState.FAILED: 'failed'>].many[32]",
     } <= set(places)
 
 
