@@ -206,7 +206,7 @@ if __name__ == "__main__":
     for name in sys.argv[1:]:
         if name == "--write":
             continue
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory(dir="/tmp") as place:
             if is_write:
                 write(ROOT / name, Path(place))
             else:
