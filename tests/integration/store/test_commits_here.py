@@ -18,7 +18,7 @@ from barbossad.store import writer as writers
 from barbossad.store.changes import Change
 from barbossad.store.database import Database
 from tests.helpers.house import locked
-from tests.helpers.records import NOON_MS, run
+from tests.helpers.records import NOON_MS, moved, run
 
 LIMIT_SECONDS = 20
 HERE = threading.get_ident()
@@ -28,8 +28,8 @@ def created(number: int) -> list[Change]:
     return [changes.RunCreated(run(number))]
 
 
-def moved(number: int, state: RunState) -> list[Change]:
-    return [changes.RunMoved(run(number, state=state, started_at_ms=NOON_MS, finished_at_ms=NOON_MS))]
+def step(number: int, state: RunState) -> list[Change]:
+    return [moved(run(number, state=state, started_at_ms=NOON_MS, finished_at_ms=NOON_MS))]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def numbers(database: Database) -> list[int]:
 async def test_little_is_committed_on_the_loop(database: Database, threads: list[int]) -> None:
     """A handful of steps that nothing waits before is committed by the loop itself, as one group."""
     await asyncio.gather(*(database.record(created(number), is_fact=False) for number in range(3)))
-    await database.record(moved(0, RunState.RUNNING), is_fact=True)
+    await database.record(step(0, RunState.RUNNING), is_fact=True)
     assert threads == [HERE, HERE]
     assert await numbers(database) == [0, 1, 2]
 
@@ -72,10 +72,10 @@ async def test_what_follows_at_once_is_committed_aside(database: Database, threa
     """Where one commit follows the other there is work: it is done beside the loop, in the order of the asking."""
     later: list[asyncio.Future[None]] = []
     first = database.record(created(0), is_fact=False)
-    first.add_done_callback(lambda _: later.append(database.record(moved(0, RunState.RUNNING), is_fact=True)))
+    first.add_done_callback(lambda _: later.append(database.record(step(0, RunState.RUNNING), is_fact=True)))
     await first
     await later[0]
-    await database.record(moved(0, RunState.SUCCEEDED), is_fact=True)
+    await database.record(step(0, RunState.SUCCEEDED), is_fact=True)
     assert [ident == HERE for ident in threads[:2]] == [True, False]
     assert await database.read("SELECT state FROM runs") == [("succeeded",)]
 
@@ -112,11 +112,11 @@ async def test_refused_on_the_loop(database: Database, path: Path) -> None:
     """What the file refuses is refused to who asked and kept if it is a fact, whoever was to write it; in order."""
     await database.record(created(0), is_fact=False)
     with locked(path):
-        facts = [database.record(moved(0, RunState.RUNNING), is_fact=True)]
+        facts = [database.record(step(0, RunState.RUNNING), is_fact=True)]
         request = database.record(created(1), is_fact=False)
         with pytest.raises(StoreError, match="database is locked"):
             await request
-        facts.append(database.record(moved(0, RunState.SUCCEEDED), is_fact=True))
+        facts.append(database.record(step(0, RunState.SUCCEEDED), is_fact=True))
         assert not facts[0].done()
     async with asyncio.timeout(LIMIT_SECONDS):
         await asyncio.gather(*facts)
@@ -126,7 +126,7 @@ async def test_refused_on_the_loop(database: Database, path: Path) -> None:
 async def test_fails_alone_on_the_loop(database: Database, threads: list[int]) -> None:
     """A wrong step fails alone and leaves no transaction open."""
     good = database.record(created(0), is_fact=False)
-    wrong = database.record(moved(7, RunState.RUNNING), is_fact=True)
+    wrong = database.record(step(7, RunState.RUNNING), is_fact=True)
     other = database.record(created(1), is_fact=False)
     done = await asyncio.gather(good, wrong, other, return_exceptions=True)
     assert [type(result).__name__ for result in done] == ["NoneType", "StateError", "NoneType"]
