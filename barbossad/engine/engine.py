@@ -92,9 +92,8 @@ class Engine(Driver):
         progress = growth.create(definition, run)
         active = ActiveRun(progress, self._lineage(run), is_created=False)
         replaced = self._make_place(active)
-        created = asyncio.get_running_loop().create_future()
-        active.changers.add(created)
         self._active[run.id] = active
+        created = active.next_change()
         self._apply(active, Decision(changes=[changes.RunCreated(run)]))
         if kept:
             self._apply(active, transitions.keep(progress, kept, run.created_at_ms))
