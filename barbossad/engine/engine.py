@@ -239,8 +239,8 @@ class Engine(Driver):
             (self._live.adopt if index in left.live else self._live.launch)(active, live)
         for index in left.calls:
             self._resume_call(active, index)
-        if progress.run.stop_cause is not None and progress.run.outcome is None:
-            self._stop_run(active, progress.run.stop_cause, progress.run.stop_reason or "")
+        if progress.is_stopping:
+            self._apply(active, transitions.go_on_stopping(progress, self._evaluate, self._clock.now_ms()))
         if has_begun or self._queue.enter(active):
             self._begin_run(active)
         self._arm_run(active)
@@ -297,14 +297,16 @@ class Engine(Driver):
         others = self._queue.in_group(active)
         if len(others) < concurrency.limit:
             return []
-        if concurrency.policy is Policy.SKIP:
-            names = ", ".join(other.run_id for other in others[:3])
-            raise ConflictError(
-                f"{len(others)} of {concurrency.limit} in group {concurrency.group} are running ({names}) and its "
-                "policy is skip; nothing is started"
-            )
-        oldest = others[: len(others) - concurrency.limit + 1]
-        return [self._active[other.run_id] for other in oldest if other.run_id in self._active]
+        if concurrency.policy is Policy.REPLACE:
+            found = [self._active[other.run_id] for other in others if other.run_id in self._active]
+            found = [other for other in found if other.progress.run.stop_cause is None]
+            found += self._queue.replacing(concurrency.group)
+            return found[: max(len(found) - concurrency.limit + 1, 0)]
+        names = ", ".join(other.run_id for other in others[:3])
+        raise ConflictError(
+            f"{len(others)} of {concurrency.limit} in group {concurrency.group} are running ({names}) and its "
+            "policy is skip; nothing is started"
+        )
 
     def _lineage(self, run: RunRecord) -> Lineage:
         """Return a run, and the runs and tasks that it was called by."""

@@ -309,12 +309,14 @@ def task_unstartable(progress: RunProgress, index: int, reason: str, evaluate: E
 def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluate, now_ms: int) -> Decision:
     """End the run: what is pending is cancelled, what is live is stopped.
 
-    Tasks with ``trigger: always`` still run, and so do rollback and hooks; asked for again, those are ended too.
+    Tasks with ``trigger: always`` still run, and so do rollback and hooks; asked for again, those are ended too. Where
+    nothing has begun, no task does.
     """
     settling = Settling(progress, Decision(), evaluate, now_ms)
     if progress.has_ended:
         return settling.decision
     is_again = progress.run.stop_cause is not None or progress.run.outcome is not None
+    is_last = is_again or progress.run.started_at_ms is None
     if progress.run.stop_cause is None:
         progress.run = changed(progress.run, stop_cause=cause, stop_reason=reason)
         settling.decision.changes.append(changes.RunStopping(progress.run, now_ms))
@@ -323,19 +325,33 @@ def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluat
     if progress.run.outcome is not None:
         progress.sections.clear()
     for index, cell in enumerate(progress.cells):
-        if cell.has_ended or (_goes_on(progress, cell) and not is_again):
-            continue
-        settling.cancel(index, cause, progress.run.stop_reason or reason)
+        if not cell.has_ended and (is_last or not (_is_to_come(progress, cell) and _is_pending(cell))):
+            settling.cancel(index, cause, progress.run.stop_reason or reason)
     settling.settle()
     return settling.decision
 
 
-def _goes_on(progress: RunProgress, cell: Cell) -> bool:
-    """Say whether a task is still to run while its run is being ended."""
+def go_on_stopping(progress: RunProgress, evaluate: Evaluate, now_ms: int) -> Decision:
+    """End a run that was being ended when an earlier daemon went down: all but what always runs, begun or not."""
+    settling = Settling(progress, Decision(), evaluate, now_ms)
+    run = progress.run
+    assert run.stop_cause is not None
+    for index, cell in enumerate(progress.cells):
+        if not cell.has_ended and not _is_to_come(progress, cell):
+            settling.cancel(index, run.stop_cause, run.stop_reason or "")
+    settling.settle()
+    return settling.decision
+
+
+def _is_to_come(progress: RunProgress, cell: Cell) -> bool:
+    """Say whether a task runs also while its run is being ended."""
     if cell.task.trigger is not Trigger.ALWAYS:
         return False
-    is_open = cell.parent is None or progress.cells[cell.parent].record.state is TaskState.RUNNING
-    return is_open and cell.record.state is TaskState.PENDING
+    return cell.parent is None or progress.cells[cell.parent].record.state is TaskState.RUNNING
+
+
+def _is_pending(cell: Cell) -> bool:
+    return cell.record.state is TaskState.PENDING
 
 
 # -- the run as a whole ----------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ class House:
         self.timers: HandTimers | None = None
         if isinstance(clock, StillClock):  # then time passes when the test says so
             self.timers = HandTimers(clock)
+            self.launcher.now_ms = clock.now_ms
             self.engine._at = self.timers.at  # type: ignore[method-assign, assignment]
         database.on_fault(self.engine.gate.store_fault)
 
@@ -133,9 +134,25 @@ class House:
         assert found is not None
         return found
 
+    async def launched(self, task_id: str) -> ScriptedProcess:
+        """Return the next process that is launched, which is that of this task."""
+        process = await self.launcher.next()
+        assert process.task == task_id
+        return process
+
+    async def states(self, run_id: RunId) -> dict[str, str]:
+        """Return the states of a run's tasks by id, and under the empty id its own, as the store has them."""
+        await self.settle()
+        details = await self.details(run_id)
+        return {"": details.run.state.value} | {name: task.state.value for name, task in details.tasks.items()}
+
     async def settle(self) -> None:
         """Return when what was decided until now is recorded and has been acted on."""
-        await self.database.write(lambda _tx: None, is_fact=True)
+        while True:
+            await self.database.write(lambda _tx: None, is_fact=True)
+            asked = [active.recording for active in self.engine._active.values()]
+            if all(recording is None or recording.done() for recording in asked):
+                return
 
     async def refuse_something(self) -> None:
         """Ask for a change of a locked file, so that the fault is noticed."""
