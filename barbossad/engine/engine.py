@@ -90,8 +90,7 @@ class Engine(Driver):
             created_at_ms=self._clock.now_ms(),
         )
         active = self._enter(definition, run, kept or {})
-        created = asyncio.get_running_loop().create_future()
-        active.changers.add(created)
+        created = active.next_change()
         self._go_on()
         try:
             await created
@@ -303,14 +302,16 @@ class Engine(Driver):
         others = self._queue.in_group(active)
         if len(others) < concurrency.limit:
             return []
-        if concurrency.policy is Policy.SKIP:
-            names = ", ".join(other.run_id for other in others[:3])
-            raise ConflictError(
-                f"{len(others)} of {concurrency.limit} in group {concurrency.group} are running ({names}) and its "
-                "policy is skip; nothing is started"
-            )
-        oldest = others[: len(others) - concurrency.limit + 1]
-        return [self._active[other.run_id] for other in oldest if other.run_id in self._active]
+        if concurrency.policy is Policy.REPLACE:
+            found = [self._active[other.run_id] for other in others if other.run_id in self._active]
+            found = [other for other in found if other.progress.run.stop_cause is None]
+            found += self._queue.replacing(concurrency.group)
+            return found[: max(len(found) - concurrency.limit + 1, 0)]
+        names = ", ".join(other.run_id for other in others[:3])
+        raise ConflictError(
+            f"{len(others)} of {concurrency.limit} in group {concurrency.group} are running ({names}) and its "
+            "policy is skip; nothing is started"
+        )
 
     def _lineage(self, run: RunRecord) -> Lineage:
         """Return a run, and the runs and tasks that it was called by."""

@@ -310,13 +310,15 @@ def task_unstartable(progress: RunProgress, index: int, reason: str, evaluate: E
 def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluate, now_ms: int) -> Decision:
     """End the run: what is pending is cancelled, what is live is stopped.
 
-    Tasks with ``trigger: always`` still run, and so do rollback and hooks; asked for again, those are ended too.
-    An ``always`` task that runs already is left alone, like one that begins a moment later.
+    Tasks with ``trigger: always`` still run, and so do rollback and hooks; asked for again, those are ended too, and so
+    they are where nothing has begun. An ``always`` task that runs already is left alone, like one that begins a moment
+    later.
     """
     settling = Settling(progress, Decision(), evaluate, now_ms)
     if progress.has_ended:
         return settling.decision
-    is_again = progress.run.stop_cause is not None or progress.run.outcome is not None
+    run = progress.run
+    is_again = run.stop_cause is not None or run.outcome is not None or run.started_at_ms is None
     if progress.run.stop_cause is None:
         progress.run = changed(progress.run, stop_cause=cause, stop_reason=reason)
         settling.decision.changes.append(changes.RunStopping(progress.run, now_ms))
