@@ -122,6 +122,7 @@ class Admission:
         blocking = self._locks.take(locks, claim.holder, claim.active.lineage) if locks else None
         if blocking is not None:
             heapq.heappush(self._parked[blocking], entry)
+            self.wake([name for name in locks if not self._locks.holders(name)])  # as above
             return
         yield claim
 

@@ -246,7 +246,7 @@ class Engine(Driver):
         for index in left.calls:
             self._resume_call(active, index)
         if progress.run.stop_cause is not None and progress.run.outcome is None:
-            self._stop_run(active, progress.run.stop_cause, progress.run.stop_reason or "")
+            self._apply(active, transitions.stop_restored(progress, self._evaluate, self._clock.now_ms()))
         if has_begun or self._queue.enter(active):
             self._begin_run(active)
         self._arm_run(active)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
-from barbossad.model.flow import Section, TaskKind
+from barbossad.model.flow import Section, TaskKind, Trigger
 from barbossad.model.names import TaskId
 from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
 from barbossad.model.states import RUN_ENDED, TASK_ENDED, AttemptState, TaskState
@@ -156,6 +156,14 @@ class RunProgress:
             cell = self.cells[parent]
             yield cell
             parent = cell.parent
+
+    def goes_on(self, index: int) -> bool:
+        """Say whether a cell still runs while its run is being ended: ``always`` holds for all that is in a group."""
+        return any(
+            cell.task.trigger is Trigger.ALWAYS
+            and (cell.parent is None or self.cells[cell.parent].record.state is TaskState.RUNNING)
+            for cell in (self.cells[index], *self.ancestors(index))
+        )
 
     def is_allowed_to_fail(self, index: int) -> bool:
         """Say whether the run goes on, and may succeed, though this cell failed."""

@@ -16,7 +16,7 @@ from barbossad.engine import progress as progresses
 from barbossad.engine.decision import Decision, Stop
 from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.errors import BarbossaError
-from barbossad.model.flow import Branch, TaskKind, Trigger
+from barbossad.model.flow import Branch, TaskKind
 from barbossad.model.records import TaskRecord, changed
 from barbossad.model.states import TASK_MOVES, RunState, StopCause, TaskState
 from barbossad.store import changes
@@ -166,7 +166,7 @@ class Settling:
         cell = self.progress.cells[index]
         if cell.record.state is not TaskState.PENDING:
             return
-        if self.progress.is_stopping and cell.task.trigger is not Trigger.ALWAYS:
+        if self.progress.is_stopping and not self.progress.goes_on(index):
             self.end_unstarted(index, TaskState.CANCELLED, self.progress.run.stop_reason)
             return
         refusal = triggers.refusal(cell, [self.progress.cells[other] for other in cell.depends_on])

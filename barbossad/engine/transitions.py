@@ -18,7 +18,7 @@ from barbossad.engine.decision import Decision
 from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.engine.settling import Settling, move, start_run
 from barbossad.errors import BarbossaError
-from barbossad.model.flow import RetryCause, Trigger
+from barbossad.model.flow import RetryCause
 from barbossad.model.records import AttemptRecord, TaskRecord, changed
 from barbossad.model.states import (
     AttemptState,
@@ -110,7 +110,8 @@ def attempt_ended(progress: RunProgress, index: int, end: End, evaluate: Evaluat
     if looks_back and attempt.state is AttemptState.SUCCEEDED:
         cell.record = changed(cell.record, outputs=end.outputs, stdout=end.stdout)
         attempt = cell.attempts[-1] = _as_expected(progress, index, attempt, evaluate)
-    waiting = None if end.is_stopped or progress.is_stopping else _what_follows(progress, index, end, evaluate)
+    is_over = end.is_stopped or (progress.is_stopping and not progress.goes_on(index))
+    waiting = None if is_over else _what_follows(progress, index, end, evaluate)
     if isinstance(waiting, AttemptRecord):
         attempt, waiting = waiting, None
         cell.attempts[-1] = attempt
@@ -310,6 +311,7 @@ def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluat
     """End the run: what is pending is cancelled, what is live is stopped.
 
     Tasks with ``trigger: always`` still run, and so do rollback and hooks; asked for again, those are ended too.
+    An ``always`` task that runs already is left alone, like one that begins a moment later.
     """
     settling = Settling(progress, Decision(), evaluate, now_ms)
     if progress.has_ended:
@@ -322,20 +324,25 @@ def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluat
         _unpause(progress, settling.decision, now_ms)
     if progress.run.outcome is not None:
         progress.sections.clear()
-    for index, cell in enumerate(progress.cells):
-        if cell.has_ended or (_goes_on(progress, cell) and not is_again):
-            continue
-        settling.cancel(index, cause, progress.run.stop_reason or reason)
-    settling.settle()
+    _end_all(settling, cause, is_again=is_again)
     return settling.decision
 
 
-def _goes_on(progress: RunProgress, cell: Cell) -> bool:
-    """Say whether a task is still to run while its run is being ended."""
-    if cell.task.trigger is not Trigger.ALWAYS:
-        return False
-    is_open = cell.parent is None or progress.cells[cell.parent].record.state is TaskState.RUNNING
-    return is_open and cell.record.state is TaskState.PENDING
+def stop_restored(progress: RunProgress, evaluate: Evaluate, now_ms: int) -> Decision:
+    """Go on with ending a run that an earlier daemon was ending; that is not asking for it again."""
+    settling = Settling(progress, Decision(), evaluate, now_ms)
+    assert progress.run.stop_cause is not None
+    _end_all(settling, progress.run.stop_cause, is_again=False)
+    return settling.decision
+
+
+def _end_all(settling: Settling, cause: StopCause, *, is_again: bool) -> None:
+    """End what has not ended; unless asked for again, what is to run all the same goes on."""
+    progress = settling.progress
+    for index, cell in enumerate(progress.cells):
+        if not cell.has_ended and (is_again or not progress.goes_on(index)):
+            settling.cancel(index, cause, progress.run.stop_reason or cause)
+    settling.settle()
 
 
 # -- the run as a whole ----------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ def ended(cause: EndCause, **more: object) -> ProcessEnd:
 
 def read(end: ProcessEnd) -> Report:
     assert end.cause is EndCause.EXITED, "who did not exit has nothing to say"
+    if end.output == b"done":
+        return Report(skipped="/srv/shop is there already")
     if end.output == b"nonsense":
         return Report(failure="its outputs cannot be read: line 1 is no output")
     return Report(outputs=None if end.output is None else {"written": end.output.decode()})
@@ -40,6 +42,11 @@ def read(end: ProcessEnd) -> Report:
             AttemptState.FAILED,
             "could not be started: no such file",
         ),
+        (
+            ended(EndCause.TIMED_OUT),
+            AttemptState.TIMED_OUT,
+            "its timeout passed while the daemon was away; systemd ended it",
+        ),
         (ended(EndCause.LOST, message="it is gone"), AttemptState.INTERRUPTED, "it is gone"),
         (ended(EndCause.LOST, exit_code=0), AttemptState.INTERRUPTED, "what became of its process is not known"),
     ],
@@ -57,7 +64,10 @@ def test_end_by_itself(end: ProcessEnd, state: AttemptState, reason: str | None)
         (StopCause.CANCEL, AttemptState.CANCELLED),
         (StopCause.RUN_TIMEOUT, AttemptState.TIMED_OUT),
         (StopCause.TASK_TIMEOUT, AttemptState.TIMED_OUT),
+        (StopCause.GROUP_TIMEOUT, AttemptState.CANCELLED),
+        (StopCause.FAIL_FAST, AttemptState.CANCELLED),
         (StopCause.SHUTDOWN, AttemptState.INTERRUPTED),
+        (StopCause.HOST_DOWN, AttemptState.INTERRUPTED),
     ],
 )
 @pytest.mark.parametrize("code", [0, 1])
@@ -89,6 +99,12 @@ def test_what_a_task_says_of_its_failure(code: int) -> None:
     assert over.reason == "its outputs cannot be read: line 1 is no output"
 
 
+def test_what_was_done_already_is_skipped() -> None:
+    """A task that says that there was nothing to do is skipped, and has no outputs."""
+    over, outputs = outcome(attempt(), ended(EndCause.EXITED, exit_code=0, output=b"done"), None, read)
+    assert (over.state, over.reason, outputs) == (AttemptState.SKIPPED, "/srv/shop is there already", None)
+
+
 def test_known_start_is_kept() -> None:
     """The end may bring the instant of the start; if not, the recorded one stays."""
     begun = attempt(started_at_ms=NOON_MS)
@@ -98,8 +114,8 @@ def test_known_start_is_kept() -> None:
 
 def test_timeout_reason() -> None:
     """A timeout is told without needless digits."""
-    assert timeout_reason(90.0) == "it did not end within its timeout of 90 s"
-    assert "0.5 s" in timeout_reason(0.5)
+    assert timeout_reason(90.0) == "it did not end within its timeout of 1m30s"
+    assert "500ms" in timeout_reason(0.5)
 
 
 def test_words_of_an_end_without_secrets() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from barbossad.config import Tasks
-from barbossad.engine import progress as progresses
+from barbossad.engine import growth
 from barbossad.engine.preparation import Preparation
 from barbossad.errors import BarbossaError
 from barbossad.model.isolation import UNCONFINED, Limits, RunAs, Sandbox, SandboxProfile
@@ -29,7 +29,7 @@ def prepared(
     text = f"name: a\nparams: {{where: {{type: path, default: /srv}}}}\ntasks: [{{shell: make{keys}}}]"
     preparation = Preparation(TYPES, Tasks(**settings), "host", str, has_default_profile=has_default_profile)
     record = run(workflow="a", params={"where": "/srv", **(params or {})})
-    return preparation.launch_spec(progresses.create(Loader(TYPES).load(text), record), 0, 1)
+    return preparation.launch_spec(growth.create(Loader(TYPES).load(text), record), 0, 1)
 
 
 def test_times_and_detach_come_along() -> None:
@@ -61,7 +61,7 @@ def test_a_launcher_that_gives_no_profile_unasked_is_not_asked() -> None:
 def test_settings_can_be_changed() -> None:
     """What is prepared after a reload has the new settings."""
     preparation = Preparation(TYPES, Tasks(), "host", str, has_default_profile=True)
-    progress = progresses.create(Loader(TYPES).load("name: a\ntasks: [{shell: make}]"), run(workflow="a"))
+    progress = growth.create(Loader(TYPES).load("name: a\ntasks: [{shell: make}]"), run(workflow="a"))
     preparation.configure(Tasks(sandbox="none", environment={"A": "b"}))
     spec = preparation.launch_spec(progress, 0, 1)
     assert spec.isolation.sandbox.profile is SandboxProfile.NONE

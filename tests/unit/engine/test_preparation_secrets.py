@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from barbossad.config import Tasks
-from barbossad.engine import progress as progresses
+from barbossad.engine import growth
 from barbossad.engine.preparation import Preparation
 from barbossad.errors import BarbossaError
 from barbossad.model.names import SecretName
@@ -33,7 +33,7 @@ def prepared(text: str, get_secret: Callable[[SecretName], str] = get, position:
     preparation = Preparation(
         TYPES, Tasks(environment={"GIVEN": "to all"}), "host", get_secret, has_default_profile=False
     )
-    return preparation.launch_spec(progresses.create(definition, run()), position, 1)
+    return preparation.launch_spec(growth.create(definition, run()), position, 1)
 
 
 def test_secrets_of_workflow_and_task() -> None:

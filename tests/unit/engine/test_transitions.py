@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from barbossad.engine import progress as progresses
-from barbossad.engine import transitions
+from barbossad.engine import growth, transitions
+from barbossad.engine.decision import Decision, Stop
 from barbossad.engine.progress import RunProgress
+from barbossad.engine.transitions import End
 from barbossad.model.states import AttemptState, RunState, StopCause
 from barbossad.store import changes
+from tests.helpers.playing import no_expressions
 from tests.helpers.records import NOON_MS, attempt, run, workflow
 
 DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
@@ -18,32 +20,36 @@ DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 
 def made(dependencies: dict[str, list[str]]) -> RunProgress:
     """Return a run none of whose tasks has started."""
-    return progresses.create(workflow(dependencies), run())
+    return growth.create(workflow(dependencies), run())
+
+
+def begin(progress: RunProgress) -> Decision:
+    return transitions.begin(progress, no_expressions, NOON_MS)
 
 
 def start(progress: RunProgress, task_id: str) -> None:
-    position = progress.definition.positions[task_id]
-    transitions.attempt_starting(progress, position, attempt(task_id=task_id), NOON_MS)
+    index = progress.index[task_id]
+    transitions.attempt_starting(progress, index, attempt(task_id=task_id), NOON_MS)
 
 
-def end(progress: RunProgress, task_id: str, state: AttemptState) -> transitions.Decision:
-    position = progress.definition.positions[task_id]
-    over = replace(progress.tasks[position].attempts[-1], state=state, reason="why", finished_at_ms=NOON_MS + 1)
-    return transitions.attempt_ended(progress, position, over, None)
+def end(progress: RunProgress, task_id: str, state: AttemptState) -> Decision:
+    index = progress.index[task_id]
+    over = replace(progress.cells[index].attempts[-1], state=state, reason="why", finished_at_ms=NOON_MS + 1)
+    return transitions.attempt_ended(progress, index, End(attempt=over), no_expressions)
 
 
-def play(progress: RunProgress, **ends: AttemptState) -> transitions.Decision:
+def play(progress: RunProgress, **ends: AttemptState) -> Decision:
     """Start and end tasks one after the other; return what the last end decides."""
-    decision = transitions.begin(progress)
+    decision = begin(progress)
     for task_id, state in ends.items():
-        assert progress.definition.positions[task_id] in transitions.begin(progress).ready
+        assert progress.index[task_id] in begin(progress).ready
         start(progress, task_id)
         decision = end(progress, task_id, state)
     return decision
 
 
 def states(progress: RunProgress) -> dict[str, str]:
-    return {cell.record.task_id: cell.record.state.value for cell in progress.tasks}
+    return {cell.record.task_id: cell.record.state.value for cell in progress.cells}
 
 
 SUCCEEDED, FAILED, TIMED_OUT = AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.TIMED_OUT
@@ -52,7 +58,7 @@ INTERRUPTED, CANCELLED = AttemptState.INTERRUPTED, AttemptState.CANCELLED
 
 def test_begin() -> None:
     """What waits for nothing is ready at once, in the order of the file."""
-    assert transitions.begin(made({"x": ["y"], "y": [], "z": []})).ready == [1, 2]
+    assert begin(made({"x": ["y"], "y": [], "z": []})).ready == [1, 2]
 
 
 def test_the_last_dependency_makes_ready() -> None:
@@ -77,13 +83,18 @@ def test_the_first_start_starts_the_run() -> None:
 
 @pytest.mark.parametrize("state", [FAILED, TIMED_OUT, INTERRUPTED])
 def test_what_waits_for_a_failure(state: AttemptState) -> None:
-    """All that waits for a task that did not succeed, directly or not, never starts; each says which task it was."""
-    progress = made(DIAMOND)
+    """All that waits for a task that did not succeed, directly or not, never starts; each says which task it was.
+
+    That is known when all has ended that it waits for.
+    """
+    progress = made({**DIAMOND, "e": ["d"]})
     play(progress, a=SUCCEEDED, b=state)
-    assert states(progress)["d"] == "upstream_failed"
-    assert (progress.tasks[3].record.reason or "").startswith("task 'b' ")
+    assert states(progress)["d"] == "pending"
     assert progress.run.state is RunState.RUNNING, "c may still run"
     play(progress, c=SUCCEEDED)
+    assert states(progress) | {"d": "upstream_failed", "e": "upstream_failed"} == states(progress)
+    assert (progress.cells[3].record.reason or "").startswith("task 'b' ")
+    assert progress.cells[4].record.reason == progress.cells[3].record.reason
     assert progress.run.state is (RunState.INTERRUPTED if state is INTERRUPTED else RunState.FAILED)
 
 
@@ -92,7 +103,7 @@ def test_a_chain_names_the_root() -> None:
     ids = [f"t{number}" for number in range(3000)]
     progress = made({task_id: ids[max(position - 1, 0) : position] for position, task_id in enumerate(ids)})
     decision = play(progress, t0=FAILED)
-    assert progress.tasks[-1].record.reason == "task 't0' failed"
+    assert progress.cells[-1].record.reason == "task 't0' failed"
     assert progress.run.state is RunState.FAILED
     assert progress.run.reason == "task t0 failed"
     (unreachable,) = [step for step in decision.changes if isinstance(step, changes.TasksEndedUnstarted)]
@@ -124,19 +135,19 @@ def test_timed_out_task_fails_the_run() -> None:
 def test_unstartable() -> None:
     """A task of which no attempt could be made fails without one, and its run is recorded as started."""
     progress = made({"a": [], "b": ["a"]})
-    decision = transitions.task_unstartable(progress, 0, "no such output", NOON_MS)
+    decision = transitions.task_unstartable(progress, 0, "no such output", no_expressions, NOON_MS)
     assert states(progress) == {"a": "failed", "b": "upstream_failed"}
-    assert progress.tasks[0].record.reason == "no such output"
-    assert progress.tasks[0].attempts == []
+    assert progress.cells[0].record.reason == "no such output"
+    assert progress.cells[0].attempts == []
     assert progress.run.state is RunState.FAILED
     kinds = [type(step).__name__ for step in decision.changes]
-    assert kinds == ["RunMoved", "TasksEndedUnstarted", "TasksEndedUnstarted", "RunMoved"]
+    assert kinds == ["RunMoved", "TasksEndedUnstarted", "RunMoved"]
 
 
 def test_cancel_before_the_start() -> None:
     """A run that nothing of has started is cancelled at once."""
     progress = made(DIAMOND)
-    decision = transitions.stop(progress, StopCause.CANCEL, "enough", NOON_MS)
+    decision = transitions.stop(progress, StopCause.CANCEL, "enough", no_expressions, NOON_MS)
     assert set(states(progress).values()) == {"cancelled"}
     assert (progress.run.state, progress.run.reason) == (RunState.CANCELLED, "enough")
     assert decision.stop == []
@@ -157,8 +168,8 @@ def test_stop_in_the_middle(cause: StopCause, task_end: AttemptState, run_end: R
     progress = made(DIAMOND)
     play(progress, a=SUCCEEDED)
     start(progress, "b")
-    decision = transitions.stop(progress, cause, "enough", NOON_MS)
-    assert decision.stop == [1]
+    decision = transitions.stop(progress, cause, "enough", no_expressions, NOON_MS)
+    assert decision.stop == [Stop(1, cause, "enough")]
     assert states(progress) == {"a": "succeeded", "b": "starting", "c": "cancelled", "d": "cancelled"}
     assert progress.run.state is RunState.RUNNING
     end(progress, "b", task_end)
@@ -169,9 +180,9 @@ def test_stop_twice() -> None:
     """The first reason stays; a second stop only stops again what still lives."""
     progress = made(DIAMOND)
     start(progress, "a")
-    transitions.stop(progress, StopCause.RUN_TIMEOUT, "late", NOON_MS)
-    again = transitions.stop(progress, StopCause.CANCEL, "enough", NOON_MS)
-    assert (again.changes, again.stop) == ([], [0])
+    transitions.stop(progress, StopCause.RUN_TIMEOUT, "late", no_expressions, NOON_MS)
+    again = transitions.stop(progress, StopCause.CANCEL, "enough", no_expressions, NOON_MS)
+    assert (again.changes, again.stop) == ([], [Stop(0, StopCause.CANCEL, "late")])
     assert progress.run.stop_cause is StopCause.RUN_TIMEOUT
 
 
@@ -179,7 +190,7 @@ def test_success_of_all_is_success() -> None:
     """A stop that came too late for the only task, which had succeeded, does not make the run look ended by it."""
     progress = made({"a": []})
     start(progress, "a")
-    transitions.stop(progress, StopCause.CANCEL, "enough", NOON_MS)
+    transitions.stop(progress, StopCause.CANCEL, "enough", no_expressions, NOON_MS)
     end(progress, "a", SUCCEEDED)
     assert progress.run.state is RunState.SUCCEEDED
 
