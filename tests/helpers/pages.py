@@ -2,8 +2,8 @@
 
 Each YAML block that is a whole workflow is saved as NAME.yaml. Each line ``$ …`` of a ``console`` block is called, on a
 plain terminal, in the order of the page, with a daemon of its own for each page; what it says has to stand beneath it,
-but for what is never the same twice: ids, instants, durations, sizes, the order of lines. ``--write`` puts what was said
-into the page. Before each command the runs that go on come to rest, as they do while a reader reads.
+but for what is never the same twice: ids, instants, durations, sizes, the order of lines. ``--write`` puts what was
+said into the page. Before each command the runs that go on come to rest, as they do while a reader reads.
 """
 
 from __future__ import annotations
