@@ -188,10 +188,11 @@ class RunProgress:
 
 
 def _is_by_members(progress: RunProgress, cell: Cell) -> bool:
-    """Say whether a group failed because a member did, which is told of instead."""
-    return cell.members is not None and any(
-        progress.cells[member].record.state in FAILURES for member in cell.members.cells
-    )
+    """Say whether a group failed because a member did that was not allowed to, which is told of instead."""
+    if cell.members is None or cell.record.state is TaskState.TIMED_OUT:  # by its own timeout
+        return False
+    members = [progress.cells[member] for member in cell.members.cells]
+    return any(member.record.state in FAILURES and not member.may_fail for member in members)
 
 
 def details(progress: RunProgress) -> RunDetails:

@@ -69,7 +69,7 @@ class Settling:
         self.ready.extend(index for index in indices if cells[index].waits_for == 0 and self._is_open(cells[index]))
 
     def end_unstarted(self, index: int, state: TaskState, reason: str | None) -> None:
-        """End a pending task, and all its members, which then never begin."""
+        """End a pending task, and all its members, which then never begin; that of a group that failed did not."""
         queue = [index]
         while queue:
             at = queue.pop()
@@ -79,6 +79,8 @@ class Settling:
                 self.ended.append(at)
                 if cell.members is not None:
                     queue.extend(reversed(cell.members.cells))
+            if at == index and state is TaskState.FAILED:
+                state, reason = TaskState.UPSTREAM_FAILED, triggers.upstream_reason(cell)
 
     def end_waiting(self, index: int, state: TaskState, reason: str | None, **facts: Any) -> None:
         """End a task that waits, or a group all of whose members have ended."""
