@@ -141,7 +141,8 @@ class Settling:
             return
         while members.queue and (group.max_parallel is None or members.entered < group.max_parallel):
             waiting = members.queue.popleft()
-            if self.progress.cells[waiting].record.state is TaskState.PENDING:
+            other = self.progress.cells[waiting]
+            if other.record.state is TaskState.PENDING and not other.has_entered:
                 self.ready.append(waiting)
                 return
 
@@ -234,7 +235,7 @@ class Settling:
             if cell.task.condition is not None and self.progress.cells[member].task.branch is not taken:
                 self.end_unstarted(member, TaskState.SKIPPED, f"the branch {taken} of {cell.id!r} was taken")
         self.begin(begins)
-        if not members.cells:
+        if not members.unended:  # it has none, or an earlier run has done them all
             self._close(index)
 
     def _open_loop(self, index: int, cell: Cell) -> None:
