@@ -116,13 +116,25 @@ class _Growth:
             for name in cell.task.depends_on:
                 other = self.made.get(definition.positions[name])
                 if other is None:
-                    other = progress.index[name]
+                    other = self._around(index, definition.positions[name])
                 found.append(other)
                 if not progress.cells[other].has_ended:
                     cell.waits_for += 1
                     progress.cells[other].dependants.append(index)
             cell.depends_on = found
 
+
+    def _around(self, index: int, position: int) -> int:
+        """Return the cell of a task outside of those that are being made, as a cell sees it.
+
+        What is inside an item of a loop around sees that of the same item.
+        """
+        progress = self.progress
+        task = progress.definition.tasks[position]
+        for around in progress.ancestors(index):
+            if task.parent is not None and around.task is progress.definition.tasks[task.parent]:
+                return progress.index[f"{around.id}.{task.name}"]
+        return progress.index[task.id]
 
 HOOKS: Final = {
     RunState.SUCCEEDED: Section.ON_SUCCESS,
