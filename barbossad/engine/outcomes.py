@@ -48,7 +48,7 @@ def of_run(progress: RunProgress) -> tuple[RunState, str | None]:
         for cell in progress.cells
     )
     cause = progress.run.stop_cause
-    if cause is not None and (failed or is_cancelled or _has_timed_out(progress)):
+    if cause is not None and (failed or is_cancelled or _has_timed_out(progress, cause)):
         return _STOPPED[cause], progress.run.stop_reason
     by_state: dict[TaskState, list[str]] = {}
     for index in failed:
@@ -60,8 +60,12 @@ def of_run(progress: RunProgress) -> tuple[RunState, str | None]:
     return RunState.SUCCEEDED, None
 
 
-def _has_timed_out(progress: RunProgress) -> bool:
-    return any(cell.record.state is TaskState.TIMED_OUT for cell in progress.cells)
+def _has_timed_out(progress: RunProgress, cause: StopCause) -> bool:
+    """Say whether the run's timeout has ended a task, one that is allowed to fail included."""
+    return cause is StopCause.RUN_TIMEOUT and any(
+        cell.record.state is TaskState.TIMED_OUT and cell.record.reason == progress.run.stop_reason
+        for cell in progress.cells
+    )
 
 
 def _named(names: Sequence[str], state: TaskState) -> str:
