@@ -48,7 +48,7 @@ def of_run(progress: RunProgress) -> tuple[RunState, str | None]:
         for cell in progress.cells
     )
     cause = progress.run.stop_cause
-    if cause is not None and (failed or is_cancelled or _has_timed_out(progress, cause)):
+    if cause is not None and (failed or is_cancelled or _was_cut(progress)):
         return _STOPPED[cause], progress.run.stop_reason
     by_state: dict[TaskState, list[str]] = {}
     for index in failed:
@@ -60,10 +60,12 @@ def of_run(progress: RunProgress) -> tuple[RunState, str | None]:
     return RunState.SUCCEEDED, None
 
 
-def _has_timed_out(progress: RunProgress, cause: StopCause) -> bool:
-    """Say whether the run's timeout has ended a task, one that is allowed to fail included."""
-    return cause is StopCause.RUN_TIMEOUT and any(
-        cell.record.state is TaskState.TIMED_OUT and cell.record.reason == progress.run.stop_reason
+def _was_cut(progress: RunProgress) -> bool:
+    """Say whether the end of the run before its time came in time for a task, one that may fail included."""
+    return any(
+        cell.record.state in (TaskState.CANCELLED, TaskState.TIMED_OUT)
+        and cell.record.reason == progress.run.stop_reason
+        and cell.task.section is Section.MAIN
         for cell in progress.cells
     )
 
