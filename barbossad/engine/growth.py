@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from barbossad.engine.progress import Cell, LoopFacts, Members, RunProgress
+from barbossad.engine import completion, outcomes
+from barbossad.engine.progress import FAILURES, Cell, LoopFacts, Members, RunProgress
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import Section
 from barbossad.model.names import TaskId
@@ -123,7 +124,6 @@ class _Growth:
                     progress.cells[other].dependants.append(index)
             cell.depends_on = found
 
-
     def _around(self, index: int, position: int) -> int:
         """Return the cell of a task outside of those that are being made, as a cell sees it.
 
@@ -135,6 +135,7 @@ class _Growth:
             if task.parent is not None and around.task is progress.definition.tasks[task.parent]:
                 return progress.index[f"{around.id}.{task.name}"]
         return progress.index[task.id]
+
 
 HOOKS: Final = {
     RunState.SUCCEEDED: Section.ON_SUCCESS,
@@ -165,17 +166,12 @@ def grow_section(progress: RunProgress, section: Section) -> list[int]:
         target = progress.definition.tasks[position].rolls_back
         if target is not None:
             rollbacks.setdefault(target, []).append(position)
-    done = [
-        (cell.record.finished_at_ms or 0, index, position)
-        for index, cell in enumerate(progress.cells)
-        if cell.record.state is TaskState.SUCCEEDED
-        and not cell.is_loop
-        and (position := progress.definition.positions[cell.task.id]) in rollbacks
-    ]
     first = len(progress.cells)
     chain: list[int] = []
-    for _, index, position in sorted(done, reverse=True):
-        chain += _grow_rollback(progress, progress.cells[index], rollbacks[position])
+    for cell in reversed(completion.order(progress)):
+        position = progress.definition.positions[cell.task.id]
+        if cell.record.state is TaskState.SUCCEEDED and not cell.is_loop and position in rollbacks:
+            chain += _grow_rollback(progress, cell, rollbacks[position])
     for before, after in itertools.pairwise(chain):
         progress.cells[before].dependants.append(after)
         progress.cells[after].waits_for = 1
