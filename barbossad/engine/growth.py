@@ -200,11 +200,17 @@ def restore(definition: WorkflowDefinition, details: RunDetails) -> RunProgress:
     take_over(progress, 0, details)
     if details.run.outcome is not None:
         progress.sections = sections_after(progress, details.run.outcome)
-        while progress.sections and not progress.unended:
+        while progress.sections and (not progress.unended or _has_begun(progress, details)):
             first = len(progress.cells)
             grow_section(progress, progress.sections.popleft())
             take_over(progress, first, details)
     return progress
+
+
+def _has_begun(progress: RunProgress, details: RunDetails) -> bool:
+    """Say whether the next section has rows, though others have not ended: those of a run that was ended again."""
+    prefix = f"{progress.sections[0]}."
+    return any(task_id.startswith(prefix) for task_id in details.tasks)
 
 
 def take_over(progress: RunProgress, first: int, details: RunDetails) -> None:

@@ -322,8 +322,9 @@ def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluat
         settling.decision.changes.append(changes.RunStopping(progress.run, now_ms))
     if progress.run.state is RunState.PAUSED:
         _unpause(progress, settling.decision, now_ms)
-    if progress.run.outcome is not None:
-        progress.sections.clear()
+    if progress.run.outcome is not None:  # what is still to come is recorded: no crash brings it back
+        while progress.sections:
+            growth.grow_section(progress, progress.sections.popleft())
     _end_all(settling, cause, is_again=is_again)
     return settling.decision
 
