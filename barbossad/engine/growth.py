@@ -226,6 +226,20 @@ def take_over(progress: RunProgress, first: int, details: RunDetails) -> None:
                 grow_items(progress, index)
             _count(progress, cell)
         index += 1
+    for group in range(first, len(progress.cells)):
+        _restore_verdict(progress, group)
+
+
+def _restore_verdict(progress: RunProgress, group: int) -> None:
+    """Have a group that fails fast, and was being ended for that, go on being ended."""
+    cell = progress.cells[group]
+    if cell.members is None or not cell.fails_fast or cell.has_ended:
+        return
+    members = [progress.cells[member] for member in cell.members.cells]
+    failed = [member for member in members if member.record.state in FAILURES and not member.may_fail]
+    if failed:
+        first = min(failed, key=lambda member: member.record.finished_at_ms or 0)
+        cell.members.verdict = outcomes.of_some(progress, [first])
 
 
 def grow_items(progress: RunProgress, loop: int) -> None:

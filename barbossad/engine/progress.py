@@ -165,6 +165,12 @@ class RunProgress:
             for cell in (self.cells[index], *self.ancestors(index))
         )
 
+    def is_being_ended(self, index: int) -> bool:
+        """Say whether a cell is not tried again, because its run, or a group that it is in, is being ended."""
+        if self.is_stopping and not self.goes_on(index):
+            return True
+        return any(cell.members is not None and cell.members.verdict is not None for cell in self.ancestors(index))
+
     def is_allowed_to_fail(self, index: int) -> bool:
         """Say whether the run goes on, and may succeed, though this cell failed."""
         return self.cells[index].task.continue_on_error or any(

@@ -59,6 +59,8 @@ def begin(progress: RunProgress, evaluate: Evaluate, now_ms: int) -> Decision:
             decision.ready.append(index)
         if not cell.has_ended and cell.record.state is not TaskState.PENDING:
             decision.timed.append(index)
+        if not cell.has_ended and cell.members is not None and cell.members.verdict is not None:
+            settling.end_below(index, StopCause.FAIL_FAST, f"{cell.id!r} fails fast")
     settling.begin(range(len(progress.cells)))
     settling.settle()
     return decision
@@ -110,7 +112,7 @@ def attempt_ended(progress: RunProgress, index: int, end: End, evaluate: Evaluat
     if looks_back and attempt.state is AttemptState.SUCCEEDED:
         cell.record = changed(cell.record, outputs=end.outputs, stdout=end.stdout)
         attempt = cell.attempts[-1] = _as_expected(progress, index, attempt, evaluate)
-    is_over = end.is_stopped or (progress.is_stopping and not progress.goes_on(index))
+    is_over = end.is_stopped or progress.is_being_ended(index)
     waiting = None if is_over else _what_follows(progress, index, end, evaluate)
     if isinstance(waiting, AttemptRecord):
         attempt, waiting = waiting, None
