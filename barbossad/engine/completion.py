@@ -38,6 +38,8 @@ def order(progress: RunProgress) -> list[Cell]:
 def _edges(cells: list[Cell]) -> Iterator[tuple[int, int]]:
     for index, cell in enumerate(cells):
         yield 2 * index, 2 * index + 1
+        if cell.record.started_at_ms is None:
+            continue  # what was cancelled, for one, waited for nobody
         for other in cell.depends_on:
             yield 2 * other + 1, 2 * index
         if cell.parent is not None:
