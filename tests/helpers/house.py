@@ -32,7 +32,7 @@ from barbossad.tasks import _registry as task_registry
 from barbossad.tasks._report import Report
 from barbossad.workflows.loader import Loader
 from tests.helpers.clock import StillClock
-from tests.helpers.scripted import ScriptedLauncher
+from tests.helpers.scripted import ScriptedLauncher, ScriptedProcess
 
 LIMIT_SECONDS = 15
 
