@@ -325,8 +325,7 @@ class Engine(Driver):
         """Return a run and all that it called, directly or not."""
         found = [active]
         for one in found:  # which grows meanwhile
-            children = (live.child for live in one.live.values() if live.child is not None)
-            found += [self._active[child] for child in children if child in self._active]
+            found += [other for other in self._active.values() if other.progress.run.parent_run == one.progress.run.id]
         return found
 
     def _resume_call(self, active: ActiveRun, index: int) -> None:
@@ -353,6 +352,8 @@ class Engine(Driver):
         if sum(1 for _, index in active.lineage if index is not None) >= MOST_CALLERS:
             raise ConflictError(f"runs call each other {MOST_CALLERS} deep; does {live.call.workflow!r} call itself?")
         definition = await self._parts.find(live.call.workflow)
+        if self.gate.is_stopping:  # then it is the next daemon that makes this call: it is on record
+            await asyncio.get_running_loop().create_future()
         started = await self.start_run(
             definition,
             params=workflow_params.bind(definition, live.call.params),
@@ -361,7 +362,10 @@ class Engine(Driver):
             idempotency_key=key,
             parent=(run.id, cell.id),
         )
-        return started.run.id if isinstance(started, RunDetails) else started
+        called = started.run.id if isinstance(started, RunDetails) else started
+        if active.progress.run.state is RunState.PAUSED:  # since the call was decided on
+            await self.pause(called, "")
+        return called
 
     async def _called_end(self, run_id: RunId) -> RunDetails:
         """Return a called run when it has ended."""

@@ -30,6 +30,7 @@ from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
 from barbossad.tasks import _registry as task_registry
 from barbossad.tasks._report import Report
+from barbossad.workflows import params as workflow_params
 from barbossad.workflows.loader import Loader
 from tests.helpers.clock import StillClock
 from tests.helpers.scripted import ScriptedLauncher, ScriptedProcess
@@ -99,6 +100,8 @@ class House:
 
     def _abandon(self) -> None:
         """Let nothing that the engine still waits for come: the process that it lived in is no more."""
+        if self.engine.crash.cancelled():
+            return
         for active in self.engine._active.values():
             active.disarm()
             for live in active.live.values():
@@ -114,10 +117,13 @@ class House:
         """Do what a new daemon does first."""
         await recovery.recover(self.engine, self.parts, self._find, self.logs.get)
 
-    async def start(self, definition: WorkflowDefinition, **more: Any) -> RunId:
+    async def start(
+        self, definition: WorkflowDefinition, *, params: Mapping[str, Any] | None = None, **more: Any
+    ) -> RunId:
         """Start a run; return its id."""
-        facts: dict[str, Any] = {"params": {}, "trigger": TriggerType.MANUAL, "requested_by": "anne"}
-        started = await self.engine.start_run(definition, **{**facts, **more})
+        facts: dict[str, Any] = {"trigger": TriggerType.MANUAL, "requested_by": "anne"}
+        bound = workflow_params.bind(definition, params or {})
+        started = await self.engine.start_run(definition, params=bound, **{**facts, **more})
         return started.run.id if isinstance(started, RunDetails) else started
 
     async def ended(self, run_id: RunId) -> RunDetails:
