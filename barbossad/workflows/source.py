@@ -164,7 +164,8 @@ class TaskSource(Confined):
     )
     when: Condition | None = Field(None, description="It runs only if this holds, and is skipped otherwise")
     for_each: Items | None = Field(
-        None, description="Runs once for each item of a list, or of an expression that gives one; each is item there"
+        None,
+        description="Runs once for each item of a list, a map or what an expression gives; each is item there",
     )
     max_parallel: Parallel | None = Field(None, description="With for_each: how many items are worked on at once")
     fail_fast: bool | None = Field(
