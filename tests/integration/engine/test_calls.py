@@ -1,4 +1,4 @@
-"""Runs that tasks of other runs call: their params and outputs, their failure, their end with their caller, restarts."""
+"""Runs that tasks of other runs call: params and outputs, failure, their end with their caller, restarts."""
 
 from __future__ import annotations
 
