@@ -27,7 +27,7 @@ class TasksByName(Mapping[str, Mapping[str, Any]]):
         """Those that the task is, or is in: what they look at under their name is the item, not the loop."""
 
         self._prefixes = [f"{cell.id}." for cell in around[1:]]
-        if around and around[0].task.section is not Section.MAIN:
+        if around and around[0].task.section not in (Section.MAIN, Section.ROLLBACK):  # whose names are those of main
             self._prefixes.append(f"{around[0].task.section}.")
         self._prefixes.append("")
         self._made: dict[str, Mapping[str, Any]] = {}
