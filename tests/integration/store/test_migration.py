@@ -59,8 +59,8 @@ def old(tmp_path: Path) -> Path:
             if number <= 3:
                 connection.executescript(script)
         ids = [NOON_MS + number for number in range(len(RUN_STATES))]
-        fill(connection, "runs", len(ids), id=ids, state=RUN_STATES, trigger=["manual", "schedule"], params=['{"a": 1}'],
-             stop_cause=[None, "cancel"])  # fmt: skip
+        fill(connection, "runs", len(ids), id=ids, state=RUN_STATES, trigger=["manual", "schedule"],
+             params=['{"a": 1}'], stop_cause=[None, "cancel"])  # fmt: skip
         names = [f"t{number}" for number in range(len(TASK_STATES))]
         fill(connection, "tasks", len(names), run=ids[:1], task=names, state=TASK_STATES, outputs=['{"x": "y"}'],
              waits_for=["person", *[None] * 8])  # fmt: skip
