@@ -71,7 +71,10 @@ def keep(progress: RunProgress, kept: Mapping[str, TaskRecord], now_ms: int) -> 
     own = {task_id: changed(record, run_id=progress.run.id) for task_id, record in kept.items()}
     growth.take_over(progress, 0, RunDetails(run=progress.run, tasks=own, attempts={}))
     decision = Decision()
-    records = [cell.record for cell in progress.cells if cell.has_ended]
+    for cell in progress.cells:
+        if cell.record.state is TaskState.RUNNING:  # a loop of which some items are left to do
+            cell.record = changed(cell.record, started_at_ms=now_ms)
+    records = [cell.record for cell in progress.cells if cell.record.state is not TaskState.PENDING]
     if records:
         decision.changes.append(changes.TasksEntered(records, now_ms, "task_kept"))
     return decision
