@@ -212,6 +212,13 @@ def test_an_example_does_what_it_says(name: str, daemon: Daemon, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", HEADERS)
+def test_an_example_can_be_planned(name: str, daemon: Daemon) -> None:
+    """What each run of an example would do is told beforehand, and nothing is in its way."""
+    for scenario in HEADERS[name].scenarios:
+        assert name in command(daemon, scenario.command.replace("start", "plan", 1))
+
+
+@pytest.mark.parametrize("name", HEADERS)
 def test_an_example_has_a_header(name: str) -> None:
     """Each example says in words what it shows, how it is run and how it ends; its name is that of its file."""
     header = HEADERS[name]
