@@ -102,7 +102,9 @@ def attempt_running(progress: RunProgress, index: int, attempt: AttemptRecord) -
     started_at_ms = attempt.started_at_ms if is_first else cell.record.started_at_ms
     move(progress, index, TaskState.RUNNING, started_at_ms=started_at_ms)
     cell.attempts[-1] = attempt
-    return Decision(changes=[changes.AttemptRunning(cell.record, attempt)])
+    # It started later than it was to, so what is due some time after its start is due later too.
+    timed = [index] if cell.task.warn_after_seconds is not None else []
+    return Decision(changes=[changes.AttemptRunning(cell.record, attempt)], timed=timed)
 
 
 def attempt_ended(progress: RunProgress, index: int, end: End, evaluate: Evaluate) -> Decision:
