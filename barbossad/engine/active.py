@@ -96,6 +96,13 @@ class ActiveRun:
                 timer.cancel()
         self.timeout = self.lateness = None
 
+    def next_change(self) -> asyncio.Future[None]:
+        """Return a future that is done at the next recorded change; it fails if the run cannot be created."""
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.changers.add(changed)
+        changed.add_done_callback(self.changers.discard)
+        return changed
+
     def tell_change(self) -> None:
         """Wake those who wait for a change."""
         waiting, self.changers = self.changers, set()
@@ -163,12 +170,7 @@ class Watching:
     def next_change(self, run_id: RunId) -> asyncio.Future[None] | None:
         """Return a future that is done at the run's next recorded change; None if it is not active."""
         active = self._active.get(run_id)
-        if active is None:
-            return None
-        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        active.changers.add(changed)
-        changed.add_done_callback(active.changers.discard)
-        return changed
+        return active.next_change() if active else None
 
     def progress(self, run_id: RunId) -> RunProgress | None:
         """Return where an active run stands; some of that may not be recorded yet."""

@@ -90,8 +90,7 @@ class Engine(Driver):
             created_at_ms=self._clock.now_ms(),
         )
         active = self._enter(definition, run, kept or {})
-        created = asyncio.get_running_loop().create_future()
-        active.changers.add(created)
+        created = active.next_change()
         self._go_on()
         try:
             await created

@@ -46,13 +46,17 @@ def run_late_ms(progress: RunProgress) -> int | None:
     run, after = progress.run, progress.definition.warn_after_seconds
     if after is None or run.started_at_ms is None or run.late_at_ms is not None or progress.has_ended:
         return None
+    if run.paused_at_ms is not None:
+        return None
     return run.started_at_ms + run.paused_ms + round(after * 1000)
 
 
 def run_deadline_ms(progress: RunProgress) -> int | None:
-    """Return when the main part of the run must have ended; None while it is paused, and when it has."""
+    """Return when the main part of the run must have ended; None while it is paused, and when it has or is to."""
     run, limit = progress.run, progress.definition.timeout_seconds
-    if limit is None or run.started_at_ms is None or run.outcome is not None or run.paused_at_ms is not None:
+    if limit is None or run.started_at_ms is None or run.paused_at_ms is not None:
+        return None
+    if run.outcome is not None or run.stop_cause is not None:
         return None
     return run.started_at_ms + run.paused_ms + round(limit * 1000)
 

@@ -10,9 +10,9 @@ from barbossad.model.records import LogRecord
 from barbossad.model.states import AttemptState, RunState, TaskState
 from barbossad.process.launcher import AttemptKey
 from barbossad.process.logs import LogFolder
-from barbossad.store.changes import AttemptEnded, AttemptStarting, Change, RunCreated, RunMoved
+from barbossad.store.changes import AttemptEnded, AttemptStarting, Change, RunCreated
 from barbossad.store.database import Database
-from tests.helpers.records import NOON_MS, attempt, run, run_id, task
+from tests.helpers.records import NOON_MS, attempt, moved, run, run_id, task
 
 DAY_MS = 86_400_000
 
@@ -28,7 +28,7 @@ def past(number: int, workflow: str = "backup", *, text: bytes = b"", path: str 
             task(TaskState.SUCCEEDED, number=number, outputs={"of": "x" * 50}, **end),
             attempt(AttemptState.SUCCEEDED, number=number, exit_code=0, log=log, **end),
         ),
-        RunMoved(run(number, workflow, state=RunState.SUCCEEDED, **end)),
+        moved(run(number, workflow, state=RunState.SUCCEEDED, **end)),
     ]
 
 
@@ -37,7 +37,7 @@ def present(number: int, workflow: str = "backup") -> list[Change]:
     at: dict[str, Any] = {"started_at_ms": NOON_MS + number}
     return [
         RunCreated(run(number, workflow)),
-        RunMoved(run(number, workflow, state=RunState.RUNNING, **at)),
+        moved(run(number, workflow, state=RunState.RUNNING, **at)),
         AttemptStarting(task(number=number, **at), attempt(number=number, **at)),
     ]
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from barbossad.clock import Clock, SystemClock
+from barbossad.config import Tasks
 from barbossad.engine import recovery
-from barbossad.engine.engine import Engine, Parts
+from barbossad.engine.driver import Parts
+from barbossad.engine.engine import Engine
 from barbossad.engine.gate import Gate
+from barbossad.engine.preparation import Preparation
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import NotFoundError, StoreError
 from barbossad.model.definition import WorkflowDefinition
@@ -23,7 +28,10 @@ from barbossad.model.states import TriggerType
 from barbossad.process.launcher import AttemptKey, LaunchSpec, ProcessEnd
 from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
+from barbossad.tasks import _registry as task_registry
 from barbossad.tasks._report import Report
+from barbossad.workflows.loader import Loader
+from tests.helpers.clock import StillClock
 from tests.helpers.scripted import ScriptedLauncher
 
 LIMIT_SECONDS = 15
@@ -46,17 +54,32 @@ class House:
         self.unprepared: dict[str, Exception] = {}
         """Tasks of which no attempt can be made, and why."""
 
+        preparation = Preparation(
+            TYPES, Tasks(), "host", lambda name: f"the secret {name}",
+            has_default_profile=False,
+        )  # fmt: skip
+        self._preparation = preparation
+        self.clock = clock
         self.parts = Parts(
             clock=clock,
             database=database,
             runs=self.runs,
             launcher=self.launcher,
             prepare=self._prepare,
+            evaluate=preparation.value,
+            prepare_approval=preparation.approval,
+            prepare_call=preparation.call,
+            find=self._find_in_force,
             parse_outputs=_parse_outputs,
+            read_stdout=lambda log: (log.text or b"").decode(),
             boot_id="this-boot",
             discard_log=self.discarded.append,
         )
         self.engine = Engine(self.parts, Gate(), limit=limit)
+        self.timers: HandTimers | None = None
+        if isinstance(clock, StillClock):  # then time passes when the test says so
+            self.timers = HandTimers(clock)
+            self.engine._at = self.timers.at  # type: ignore[method-assign, assignment]
         database.on_fault(self.engine.gate.store_fault)
 
     @classmethod
@@ -120,17 +143,88 @@ class House:
             await self.database.write(lambda _tx: None)
         assert self.database.fault is not None
 
-    def _prepare(self, progress: RunProgress, position: int, number: int) -> LaunchSpec:
-        task = progress.definition.tasks[position]
-        if task.id in self.unprepared:
-            raise self.unprepared[task.id]
-        key = AttemptKey(progress.run.id, task.id, number)
-        return LaunchSpec(key=key, argv=("true",), env={}, working_dir="/")
+    async def crash(self) -> None:
+        """Let nothing come of what the engine still waits for, as if its process had ended here."""
+        await self.settle()
+        self._abandon()
+        await self.engine.close()
+
+    async def advance(self, seconds: float) -> None:
+        """Let so much time pass: what is due on the way happens at its instant, and is recorded."""
+        assert self.timers is not None
+        async for _ in self.timers.advance(seconds):
+            await self.settle()
+        await self.settle()
+
+    def _prepare(self, progress: RunProgress, index: int, number: int) -> LaunchSpec:
+        cell = progress.cells[index]
+        if cell.id in self.unprepared:
+            raise self.unprepared[cell.id]
+        if cell.task.params is not None:
+            return self._preparation.launch_spec(progress, index, number)
+        return LaunchSpec(key=AttemptKey(progress.run.id, cell.id, number), argv=("true",), env={}, working_dir="/")
 
     async def _find(self, name: WorkflowName, version: VersionId) -> WorkflowDefinition:
         if name not in self.workflows:
             raise NotFoundError("version", version)
         return self.workflows[name]
+
+    async def _find_in_force(self, name: WorkflowName) -> WorkflowDefinition:
+        if name not in self.workflows:
+            raise NotFoundError("workflow", name)
+        return self.workflows[name]
+
+
+class _Timer:
+    """What a ``HandTimers`` holds, as the engine sees it."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """See ``asyncio.TimerHandle``."""
+        self.is_cancelled = True
+
+
+class HandTimers:
+    """The engine's timers, in the hand of a test that moves the clock."""
+
+    def __init__(self, clock: StillClock) -> None:
+        self._clock = clock
+        self._waiting: list[tuple[int, int, _Timer]] = []
+        self._count = 0
+
+    def at(self, due_ms: int, call: Callable[..., None], *facts: object) -> _Timer:
+        """See ``Driver._at``."""
+        timer = _Timer(partial(call, *facts))
+        self._count += 1
+        heapq.heappush(self._waiting, (due_ms, self._count, timer))
+        return timer
+
+    async def advance(self, seconds: float) -> AsyncIterator[None]:
+        """Move the clock from one due instant to the next, doing what is due; yield after each."""
+        until_ms = self._clock.at_ms + round(seconds * 1000)
+        while self._waiting and self._waiting[0][0] <= until_ms:
+            due_ms, _, timer = heapq.heappop(self._waiting)
+            if not timer.is_cancelled:
+                self._clock.at_ms = max(self._clock.at_ms, due_ms)
+                timer.call()
+                yield
+        self._clock.at_ms = until_ms
+
+    @property
+    def count(self) -> int:
+        """How many have not come and were not cancelled."""
+        return sum(1 for _, _, timer in self._waiting if not timer.is_cancelled)
+
+
+TYPES = task_registry.discover().types
+
+
+def load(text: str) -> WorkflowDefinition:
+    """Return a workflow file as it is checked and compiled."""
+    return Loader(TYPES).load(text)
 
 
 def _parse_outputs(_task_type: str, end: ProcessEnd) -> Report:

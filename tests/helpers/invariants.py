@@ -81,20 +81,25 @@ def _contradictions(connection: sqlite3.Connection) -> list[str]:
     runs, tasks, attempts = (_among(_ENDED[table]) for table in _KEYS)
     rules = {
         "succeeded without exit code 0": """
-            SELECT run, task FROM attempts WHERE state = 'succeeded' AND exit_code IS NOT 0""",
+            SELECT run, task FROM attempts
+            WHERE state = 'succeeded' AND exit_code IS NOT 0 AND launcher != 'workflow'""",
+        "a call that succeeded though the run that it called did not": """
+            SELECT run, task FROM attempts AS a WHERE state = 'succeeded' AND launcher = 'workflow' AND NOT EXISTS
+                (SELECT 1 FROM runs WHERE parent_run = a.run AND parent_task = a.task AND state = 'succeeded')""",
         "a task that is not what its last attempt is": """
             SELECT run, task, state FROM tasks AS t
-            WHERE state NOT IN ('upstream_failed', 'waiting') AND EXISTS
+            WHERE state NOT IN ('failed', 'cancelled', 'waiting') AND EXISTS
                 (SELECT 1 FROM attempts AS a WHERE a.run = t.run AND a.task = t.task) AND state !=
                 (SELECT state FROM attempts AS a WHERE a.run = t.run AND a.task = t.task
                  ORDER BY number DESC LIMIT 1)""",
-        "a succeeded run with a task that is not": """
-            SELECT run, task FROM tasks WHERE state != 'succeeded' AND run IN
-                (SELECT id FROM runs WHERE state = 'succeeded')""",
-        "a task that was tried again though nothing had interrupted it": """
-            SELECT run, task FROM attempts AS a WHERE number > 1 AND NOT EXISTS
-                (SELECT 1 FROM attempts AS b WHERE b.run = a.run AND b.task = a.task AND b.number = a.number - 1
-                 AND b.state = 'interrupted')""",
+        "a run that ended otherwise than was decided": """
+            SELECT id, outcome, state FROM runs WHERE finished_at_ms IS NOT NULL AND outcome IS NOT NULL
+                AND outcome != state""",
+        "a task that was tried again though it had been cancelled": """
+            SELECT run, task FROM attempts AS a WHERE state = 'cancelled' AND EXISTS
+                (SELECT 1 FROM attempts AS b WHERE b.run = a.run AND b.task = a.task AND b.number > a.number)""",
+        "attempts that are not numbered through": """
+            SELECT run, task, max(number), count(*) FROM attempts GROUP BY run, task HAVING max(number) != count(*)""",
         "an ended run with a task that has not": f"""
             SELECT run, task, tasks.state FROM tasks JOIN runs ON runs.id = run
             WHERE runs.state IN {runs} AND tasks.state NOT IN {tasks}""",
@@ -103,7 +108,8 @@ def _contradictions(connection: sqlite3.Connection) -> list[str]:
             WHERE tasks.state IN {tasks} AND attempts.state NOT IN {attempts}""",
         "a live task without a live attempt": f"""
             SELECT run, task FROM tasks WHERE state IN ('starting', 'running') AND (run, task) NOT IN
-                (SELECT run, task FROM attempts WHERE state NOT IN {attempts})""",
+                (SELECT run, task FROM attempts WHERE state NOT IN {attempts})
+                AND (state = 'starting' OR (run, task) IN (SELECT run, task FROM attempts))""",
         "two live attempts of a task (I3)": f"""
             SELECT run, task FROM attempts WHERE state NOT IN {attempts} GROUP BY run, task HAVING count(*) > 1""",
         "a queued run with a task": """

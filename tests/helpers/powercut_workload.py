@@ -15,10 +15,10 @@ from typing import Any
 
 from barbossad.model.states import AttemptState, RunState, TaskState
 from barbossad.store import database as databases
-from barbossad.store.changes import AttemptEnded, AttemptStarting, Change, RunCreated, RunMoved
+from barbossad.store.changes import AttemptEnded, AttemptStarting, Change, RunCreated
 from barbossad.store.database import Database
 from barbossad.store.retention import History
-from tests.helpers.records import NOON_MS, attempt, run, task
+from tests.helpers.records import NOON_MS, attempt, moved, run, task
 
 SESSIONS = 3
 AT_ONCE = 6
@@ -37,7 +37,7 @@ def steps(number: int) -> list[tuple[str, list[Change]]]:
         (
             STARTED,
             [
-                RunMoved(run(number, state=RunState.RUNNING, **begun)),
+                moved(run(number, state=RunState.RUNNING, **begun)),
                 AttemptStarting(task(number=number, **begun), attempt(number=number, **begun)),
             ],
         ),
@@ -45,7 +45,7 @@ def steps(number: int) -> list[tuple[str, list[Change]]]:
             ENDED,
             [
                 AttemptEnded(task(TaskState.SUCCEEDED, number=number, outputs={"of": "x" * 900}, **ended), output),
-                RunMoved(run(number, state=RunState.SUCCEEDED, reason="y" * 700, **ended)),
+                moved(run(number, state=RunState.SUCCEEDED, reason="y" * 700, **ended)),
             ],
         ),
     ]

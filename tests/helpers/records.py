@@ -8,7 +8,8 @@ from typing import Any
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.names import RunId, TaskId, VersionId, WorkflowName, run_id_from_number
 from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord, VersionRecord
-from barbossad.model.states import AttemptState, RunState, TaskState, TriggerType
+from barbossad.model.states import RUN_ENDED, AttemptState, RunState, TaskState, TriggerType
+from barbossad.store.run_changes import RunMoved, RunNews
 
 NOON_MS = 1_769_860_800_000
 """2026-01-31T12:00:00Z, as good a time as any."""
@@ -34,6 +35,14 @@ def run(number: int = 0, workflow: str = "backup", **more: Any) -> RunRecord:
         "created_at_ms": NOON_MS + number,
     }
     return RunRecord(**{**facts, **more})
+
+
+def moved(record: RunRecord) -> RunMoved:
+    """Return the change that makes a run what the record says, told as what it is."""
+    if record.state in RUN_ENDED:
+        return RunMoved(record, "run_finished", record.finished_at_ms)
+    kind: RunNews = "run_paused" if record.state is RunState.PAUSED else "run_started"
+    return RunMoved(record, kind, record.started_at_ms)
 
 
 def task(state: TaskState = TaskState.STARTING, task_id: str = "one", number: int = 0, **more: Any) -> TaskRecord:

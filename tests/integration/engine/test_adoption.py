@@ -233,7 +233,7 @@ async def test_drained(house: House) -> None:
     house.engine.gate.drain(is_on=True)
     waiting = asyncio.ensure_future(house.engine.drained())
     later = await house.start(CHAIN)
-    assert "drained" in house.engine.waiting_reason()
+    assert "drained" in house.engine.why(later)["a"]
     house.launcher.launched[0].exit(0)
     async with asyncio.timeout(LIMIT_SECONDS):
         await waiting

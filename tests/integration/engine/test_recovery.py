@@ -42,7 +42,7 @@ async def test_live_attempts_are_interrupted(path: Path, caplog: pytest.LogCaptu
         process = await before.launcher.next()
         process.begin()
         await eventually_async(
-            lambda: before.engine.progress(started).tasks[0].record.state is TaskState.RUNNING,  # type: ignore[union-attr]
+            lambda: before.engine.progress(started).cells[0].record.state is TaskState.RUNNING,  # type: ignore[union-attr]
             LIMIT_SECONDS,
             "it runs",
         )

@@ -136,7 +136,7 @@ async def test_short_processes_take_no_commit_for_running(house: House) -> None:
     long.begin()
     short.exit()
     await eventually_async(
-        lambda: house.engine.progress(started).tasks[1].record.state is TaskState.RUNNING,  # type: ignore[union-attr]
+        lambda: house.engine.progress(started).cells[1].record.state is TaskState.RUNNING,  # type: ignore[union-attr]
         LIMIT_SECONDS,
         "the long one runs",
     )
@@ -229,7 +229,7 @@ async def test_limit_is_changed(path: Path) -> None:
         started = await house.start(wide)
         assert len(house.launcher.live) == 2
         assert house.engine.counts == {"active": 1, "queued": 0, "running": 2, "waiting": 8, "limit": 2}
-        assert house.engine.waiting_reason() == "waiting for a slot: 2 of 2 taken"
+        assert house.engine.why(started)["t2"] == "waiting for a slot: 2 of 2 taken"
         house.engine.set_limit(5)
         await house.settle()
         assert len(house.launcher.live) == 5

@@ -128,7 +128,7 @@ async def test_task_timeout(house: House) -> None:
     details = await house.ended(started)
     assert process.stops == [2.5]
     assert details.tasks["a"].state is TaskState.TIMED_OUT
-    assert details.tasks["a"].reason == "it did not end within its timeout of 0.03 s"
+    assert details.tasks["a"].reason == "it did not end within its timeout of 30ms"
     assert details.run.state is RunState.FAILED
 
 
@@ -149,7 +149,7 @@ async def test_run_timeout(house: House) -> None:
     process = await house.launcher.next()
     details = await house.ended(started)
     assert len(process.stops) == 1
-    reason = "the run did not end within its timeout of 0.03 s"
+    reason = "the run did not end within its timeout of 30ms"
     assert (details.run.state, details.run.reason, details.run.stop_cause) == ("timed_out", reason, "run_timeout")
     assert [(task.state, task.reason) for task in details.tasks.values()] == [
         ("timed_out", reason),

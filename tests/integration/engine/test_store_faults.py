@@ -36,16 +36,19 @@ async def test_refused_start(path: Path) -> None:
         assert not house.engine.crash.done()
 
 
-async def test_starts_during_a_fault(house: House, path: Path) -> None:
-    """While the fault lasts, starts are refused at once, with the reason."""
-    with locked(path):
-        with pytest.raises(StoreError):
-            await house.start(ONE)
-        with pytest.raises(UnavailableError, match="database is locked"):
-            await house.start(ONE)
-        assert "the state file refuses changes" in house.engine.waiting_reason()
-    await recovered(house)
-    await house.start(ONE)
+async def test_starts_during_a_fault(path: Path) -> None:
+    """While the fault lasts, starts are refused at once, with the reason; who waits already is told it too."""
+    async with House.open(path, limit=1) as house:
+        wide = await house.start(workflow({"a": [], "b": []}))
+        with locked(path):
+            with pytest.raises(StoreError):
+                await house.start(ONE)
+            with pytest.raises(UnavailableError, match="database is locked"):
+                await house.start(ONE)
+            assert house.engine.why(wide) == {"b": "waiting: the state file refuses changes"}
+        await recovered(house)
+        await house.start(ONE)
+        assert house.engine.counts["active"] == 2
 
 
 async def test_timeout_of_a_run_that_is_refused(house: House, path: Path) -> None:

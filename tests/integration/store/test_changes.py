@@ -33,7 +33,7 @@ from barbossad.store.changes import Change
 from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
 from barbossad.store.workflows import WorkflowStore
-from tests.helpers.records import NOON_MS, attempt, run, run_id, task, version
+from tests.helpers.records import NOON_MS, attempt, moved, run, run_id, task, version
 
 
 def do(connection: sqlite3.Connection, *steps: Change) -> None:
@@ -66,7 +66,7 @@ def started(number: int = 0) -> list[Change]:
     running = run(number, state=RunState.RUNNING, started_at_ms=NOON_MS)
     return [
         changes.RunCreated(run(number)),
-        changes.RunMoved(running),
+        moved(running),
         changes.AttemptStarting(task(number=number, started_at_ms=NOON_MS), attempt(number=number)),
     ]
 
@@ -97,11 +97,13 @@ def test_moves_of_runs(connection: sqlite3.Connection, source: RunState, target:
     """A run moves as the model says; any other move is an error that changes nothing."""
     do(connection, changes.RunCreated(run()))
     if source is not RunState.QUEUED:
-        do(connection, changes.RunMoved(run(state=RunState.RUNNING, started_at_ms=NOON_MS)))
+        do(connection, moved(run(state=RunState.RUNNING, started_at_ms=NOON_MS)))
+    if source is RunState.PAUSED:
+        do(connection, moved(run(state=source, started_at_ms=NOON_MS)))
     if source in RUN_ENDED:
-        do(connection, changes.RunMoved(run(state=source, finished_at_ms=NOON_MS)))
-    move = changes.RunMoved(run(state=target, started_at_ms=NOON_MS + 5, finished_at_ms=NOON_MS + 5, reason="why"))
-    if target in RUN_MOVES[source]:
+        do(connection, moved(run(state=source, finished_at_ms=NOON_MS)))
+    move = moved(run(state=target, started_at_ms=NOON_MS + 5, finished_at_ms=NOON_MS + 5, reason="why"))
+    if target in RUN_MOVES[source] or (target is source and source not in RUN_ENDED):  # it may change otherwise
         do(connection, move)
         assert connection.execute("SELECT state, reason FROM runs").fetchall() == [(target.value, "why")]
     else:
@@ -180,13 +182,13 @@ def test_a_run_is_stopped_once(connection: sqlite3.Connection) -> None:
     do(connection, *started(), stopping)
     refuse(connection, changes.RunStopping(run(stop_cause=StopCause.RUN_TIMEOUT, stop_reason="late"), NOON_MS))
     assert connection.execute("SELECT stop_cause, stop_reason FROM runs").fetchall() == [("cancel", "enough")]
-    do(connection, changes.RunCreated(run(1)), changes.RunMoved(run(1, state=RunState.CANCELLED, finished_at_ms=0)))
+    do(connection, changes.RunCreated(run(1)), moved(run(1, state=RunState.CANCELLED, finished_at_ms=0)))
     refuse(connection, changes.RunStopping(run(1, stop_cause=StopCause.CANCEL), NOON_MS))
 
 
 def test_unknown_run(connection: sqlite3.Connection) -> None:
     """Steps of a run that there is not are errors."""
-    refuse(connection, changes.RunMoved(run(state=RunState.RUNNING)))
+    refuse(connection, moved(run(state=RunState.RUNNING)))
     refuse(connection, running())
     refuse(connection, ended(AttemptState.FAILED))
     refuse(connection, started()[2])
@@ -269,7 +271,7 @@ def test_events_tell_the_story(connection: sqlite3.Connection) -> None:
     do(connection, running())
     do(connection, ended(AttemptState.FAILED))
     do(connection, changes.TasksEndedUnstarted([task(TaskState.UPSTREAM_FAILED, "two", finished_at_ms=NOON_MS + 3)]))
-    do(connection, changes.RunMoved(run(state=RunState.FAILED, reason="task one failed", finished_at_ms=NOON_MS + 3)))
+    do(connection, moved(run(state=RunState.FAILED, reason="task one failed", finished_at_ms=NOON_MS + 3)))
     told = connection.execute("SELECT seq, at_ms, kind, task, data FROM events ORDER BY seq").fetchall()
     assert [row[0] for row in told] == list(range(1, 8))
     assert [(kind, task_id) for _, _, kind, task_id, _ in told] == [
@@ -300,8 +302,8 @@ def life(number: int, words: str) -> tuple[list[Change], RunDetails]:
         idempotency_key=f"{words}{number}",
         requested_by=words,
     )
-    moved = replace(whole, state=RunState.RUNNING, started_at_ms=NOON_MS + 1)
-    stopping = replace(moved, stop_cause=StopCause.CANCEL, stop_reason=words)
+    begun_run = replace(whole, state=RunState.RUNNING, started_at_ms=NOON_MS + 1)
+    stopping = replace(begun_run, stop_cause=StopCause.CANCEL, stop_reason=words)
     last = replace(stopping, state=RunState.CANCELLED, reason=words, finished_at_ms=NOON_MS + 9)
     begun = attempt(number=number, unit="barbossa-x.service")
     lives = replace(begun, state=AttemptState.RUNNING, started_at_ms=NOON_MS + 2, pid=1, pid_started_ticks=2**60)
@@ -315,13 +317,13 @@ def life(number: int, words: str) -> tuple[list[Change], RunDetails]:
     never = task(TaskState.CANCELLED, "two", number, reason=words, finished_at_ms=NOON_MS + 4)
     steps: list[Change] = [
         changes.RunCreated(whole),
-        changes.RunMoved(moved),
+        moved(begun_run),
         changes.AttemptStarting(task(number=number, started_at_ms=NOON_MS + 1), begun),
         changes.AttemptRunning(task(TaskState.RUNNING, number=number, started_at_ms=NOON_MS + 2), lives),
         changes.RunStopping(stopping, NOON_MS),
         changes.AttemptEnded(done, over),
         changes.TasksEndedUnstarted([never]),
-        changes.RunMoved(last),
+        moved(last),
     ]
     told = words.replace("\0", "\ufffd")  # plain text ends at a NUL; in JSON it is an escape
     read = replace(over, log=replace(log, text=None, path=None), reason=told)
@@ -357,7 +359,7 @@ async def test_no_words_keep_a_fact_from_the_record(database: Database) -> None:
             *started(),
             changes.AttemptEnded(failed, attempt(AttemptState.FAILED, reason=words, finished_at_ms=NOON_MS)),
             changes.RunStopping(run(stop_cause=StopCause.CANCEL, stop_reason=words), NOON_MS),
-            changes.RunMoved(run(state=RunState.FAILED, reason=words, finished_at_ms=NOON_MS)),
+            moved(run(state=RunState.FAILED, reason=words, finished_at_ms=NOON_MS)),
         ],
         is_fact=True,
     )

@@ -19,7 +19,7 @@ from barbossad.store import writer as writers
 from barbossad.store.changes import Change
 from barbossad.store.database import Database
 from tests.helpers.house import locked
-from tests.helpers.records import NOON_MS, run, task
+from tests.helpers.records import NOON_MS, moved, run, task
 
 LIMIT_SECONDS = 20
 HERE = threading.get_ident()
@@ -29,8 +29,8 @@ def created(number: int) -> list[Change]:
     return [changes.RunCreated(run(number))]
 
 
-def moved(number: int, state: RunState) -> list[Change]:
-    return [changes.RunMoved(run(number, state=state, started_at_ms=NOON_MS, finished_at_ms=NOON_MS))]
+def step(number: int, state: RunState) -> list[Change]:
+    return [moved(run(number, state=state, started_at_ms=NOON_MS, finished_at_ms=NOON_MS))]
 
 
 class Trace:
@@ -73,7 +73,7 @@ async def test_little_is_committed_on_the_loop(
     """A handful of steps that nothing waits before is committed by the loop itself, as one group."""
     monkeypatch.setattr(writers, "QUICK_SECONDS", LIMIT_SECONDS)  # however slow the disk is under this test
     await asyncio.gather(*(database.record(created(number), is_fact=False) for number in range(3)))
-    await database.record(moved(0, RunState.RUNNING), is_fact=True)
+    await database.record(step(0, RunState.RUNNING), is_fact=True)
     assert threads == [HERE, HERE]
     assert await numbers(database) == [0, 1, 2]
 
@@ -117,14 +117,14 @@ async def test_what_may_take_long_is_begun_aside(
 async def test_tasks_that_end_together_weigh_what_they_are() -> None:
     """One step may hold thousands of tasks."""
     tasks = [task(task_id=f"t{number}") for number in range(5)]
-    steps = [changes.TasksEndedUnstarted(tasks), *moved(0, RunState.RUNNING)]
+    steps = [changes.TasksEndedUnstarted(tasks), *step(0, RunState.RUNNING)]
     future = asyncio.get_running_loop().create_future()
     assert batches.Waiting(future, is_fact=True, steps=steps).weight == 6
 
 
 async def test_one_of_many_fails_alone(database: Database, trace: Trace) -> None:
     """A wrong step among those that were written here costs nobody else his change."""
-    wrong = database.record(moved(7, RunState.RUNNING), is_fact=True)
+    wrong = database.record(step(7, RunState.RUNNING), is_fact=True)
     await many(database, 10)
     with pytest.raises(StateError):
         await wrong
@@ -136,10 +136,10 @@ async def test_what_follows_at_once_is_committed_aside(database: Database, threa
     """Where one commit follows the other there is work: it is done beside the loop, in the order of the asking."""
     later: list[asyncio.Future[None]] = []
     first = database.record(created(0), is_fact=False)
-    first.add_done_callback(lambda _: later.append(database.record(moved(0, RunState.RUNNING), is_fact=True)))
+    first.add_done_callback(lambda _: later.append(database.record(step(0, RunState.RUNNING), is_fact=True)))
     await first
     await later[0]
-    await database.record(moved(0, RunState.SUCCEEDED), is_fact=True)
+    await database.record(step(0, RunState.SUCCEEDED), is_fact=True)
     assert [ident == HERE for ident in threads[:2]] == [True, False]
     assert await database.read("SELECT state FROM runs") == [("succeeded",)]
 
@@ -179,11 +179,11 @@ async def test_refused_on_the_loop(database: Database, path: Path) -> None:
     """What the file refuses is refused to who asked and kept if it is a fact, whoever was to write it; in order."""
     await database.record(created(0), is_fact=False)
     with locked(path):
-        facts = [database.record(moved(0, RunState.RUNNING), is_fact=True)]
+        facts = [database.record(step(0, RunState.RUNNING), is_fact=True)]
         request = database.record(created(1), is_fact=False)
         with pytest.raises(StoreError, match="database is locked"):
             await request
-        facts.append(database.record(moved(0, RunState.SUCCEEDED), is_fact=True))
+        facts.append(database.record(step(0, RunState.SUCCEEDED), is_fact=True))
         assert not facts[0].done()
     async with asyncio.timeout(LIMIT_SECONDS):
         await asyncio.gather(*facts)
@@ -193,7 +193,7 @@ async def test_refused_on_the_loop(database: Database, path: Path) -> None:
 async def test_fails_alone_on_the_loop(database: Database, threads: list[int]) -> None:
     """A wrong step fails alone and leaves no transaction open."""
     good = database.record(created(0), is_fact=False)
-    wrong = database.record(moved(7, RunState.RUNNING), is_fact=True)
+    wrong = database.record(step(7, RunState.RUNNING), is_fact=True)
     other = database.record(created(1), is_fact=False)
     done = await asyncio.gather(good, wrong, other, return_exceptions=True)
     assert [type(result).__name__ for result in done] == ["NoneType", "StateError", "NoneType"]

@@ -14,7 +14,7 @@ from barbossad.model.states import RUN_ENDED, RunState
 from barbossad.store import changes
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
-from tests.helpers.records import NOON_MS, run, run_id
+from tests.helpers.records import NOON_MS, moved, run, run_id
 
 WORKFLOWS = ("backup", "report", "rotate")
 
@@ -149,6 +149,6 @@ async def test_revision(database: Database) -> None:
     await database.record([changes.RunCreated(run(0))], is_fact=True)
     await database.record([changes.RunCreated(run(1))], is_fact=True)
     first, other = await store.revision(run_id(0)), await store.revision(run_id(1))
-    await database.record([changes.RunMoved(run(0, state=RunState.RUNNING, started_at_ms=NOON_MS))], is_fact=True)
+    await database.record([moved(run(0, state=RunState.RUNNING, started_at_ms=NOON_MS))], is_fact=True)
     assert await store.revision(run_id(0)) > other > first
     assert await store.revision(run_id(1)) == other

@@ -102,8 +102,8 @@ def test_an_unknown_workload_is_refused_by_name(capsys: pytest.CaptureFixture[st
 
 
 def test_every_workload_of_the_list_is_there() -> None:
-    """W1 to W8, the memory that runs leave, the thousand clients, the worker, the flood, and units of systemd."""
-    others = ["memory", "clients", "worker", "flood", "units"]
+    """W1 to W8, memory, the thousand clients, the worker, the flood, units of systemd, and the engine."""
+    others = ["memory", "clients", "worker", "flood", "units", "engine"]
     assert list(WORKLOADS) == [*(f"W{number}" for number in range(1, 9)), *others]
 
 

@@ -25,6 +25,7 @@ MACHINES: list[tuple[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]], frozen
     (TaskState, TASK_MOVES, TASK_ENDED, TaskState.PENDING),  # type: ignore[list-item]
     (AttemptState, ATTEMPT_MOVES, ATTEMPT_ENDED, AttemptState.STARTING),  # type: ignore[list-item]
 ]
+BACK = {TaskState.WAITING, RunState.PAUSED}
 
 
 @pytest.mark.parametrize(("states_of", "moves", "ended", "first"), MACHINES)
@@ -34,7 +35,10 @@ def test_machine(
     ended: frozenset[StrEnum],
     first: StrEnum,
 ) -> None:
-    """Each state is known, every one is reached from the first, ends lead nowhere (I9), and back leads only waiting."""
+    """Each state is known, every one is reached from the first, ends lead nowhere (I9), and back leads only waiting.
+
+    A task waits, a run is paused; without those, no state comes twice.
+    """
     assert set(moves) == set(states_of)
     assert {state for state in states_of if not moves[state]} == ended
     reached, new = {first}, {first}
@@ -45,21 +49,21 @@ def test_machine(
     for state in states_of:
         following, new = set(moves[state]), set(moves[state])
         while new:
-            new = set().union(*(moves[later] for later in new - {TaskState.WAITING})) - following
+            new = set().union(*(moves[later] for later in new - BACK)) - following
             following |= new
-        assert state not in following or state is TaskState.WAITING
+        assert state not in following or state in BACK
 
 
 def test_success_needs_an_attempt() -> None:
-    """A task succeeds only from an attempt: never while it is pending (I8)."""
-    assert TaskState.SUCCEEDED not in TASK_MOVES[TaskState.PENDING]
-    assert RunState.SUCCEEDED not in RUN_MOVES[RunState.QUEUED]
+    """A process succeeds only after it was recorded as starting (I8): no attempt begins anywhere else."""
+    assert not any(AttemptState.STARTING in following for following in ATTEMPT_MOVES.values())
+    assert all(TaskState.STARTING not in TASK_MOVES[state] for state in (TaskState.RUNNING, *TASK_ENDED))
 
 
 def test_sources() -> None:
     """What a compare-and-set compares with."""
-    assert states.sources(RUN_MOVES, RunState.CANCELLED) == ("queued", "running")  # type: ignore[arg-type]
-    assert states.sources(RUN_MOVES, RunState.QUEUED) == ()  # type: ignore[arg-type]
+    assert states.sources(RUN_MOVES, RunState.CANCELLED) == ("queued", "running", "paused")  # type: ignore[arg-type]
+    assert states.sources(RUN_MOVES, RunState.QUEUED) == ("paused",)  # type: ignore[arg-type]
     assert states.sources(ATTEMPT_MOVES, AttemptState.RUNNING) == ("starting",)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from barbossad.workflows import params, scope
 from barbossad.workflows.loader import Loader
 
 USER = pwd.struct_passwd(("bob", "x", 1000, 1000, "", "/home/bob", "/bin/bash"))
-FACTS = environments.AttemptFacts(run_id="r1", number=2)
+FACTS = environments.AttemptFacts(run_id="r1", task_id="shell-2", number=2)
 
 TEXT = """\
 name: a
@@ -36,12 +36,11 @@ def definition(types: dict[str, TaskType]) -> WorkflowDefinition:
 
 def built(definition: WorkflowDefinition, position: int, **given: Any) -> tuple[dict[str, str], str]:
     bound = params.bind(definition, {"target": "/srv", **given})
-    seen = scope.make(
-        definition, params=bound, tasks={}, run_id="r1", trigger="manual", started_at=None, host_name="host"
-    )
+    facts = scope.RunFacts(id="r1", trigger="manual", started_at=None)
+    seen = scope.make(definition, params=bound, tasks={}, run=facts, host_name="host")
     start = {**environments.base(USER, {"TZ": "UTC"}), **params.environment(bound)}
     task = definition.tasks[position]
-    environment = environments.build(start, definition, task, FACTS, seen)
+    environment = environments.build(start, definition, task.env, FACTS, seen)
     return environment, environments.working_dir(task, environment, seen)
 
 
@@ -89,7 +88,7 @@ def test_an_expression_without_a_value_fails_the_task(types: dict[str, TaskType]
     """The reason names the expression and what there is."""
     definition = Loader(types).load("name: a\nenv: {A: '{{ env.NOPE }}'}\ntasks: [{shell: make}]")
     with pytest.raises(BarbossaError, match=r"\{\{ env.NOPE \}\} has no value: there is no 'NOPE' here"):
-        environments.build(environments.base(USER, {}), definition, definition.tasks[0], FACTS, {"env": {}})
+        environments.build(environments.base(USER, {}), definition, definition.tasks[0].env, FACTS, {"env": {}})
 
 
 @pytest.mark.parametrize(("value", "reason"), [("x\0", "'A' holds a NUL"), ("x" * 140_000, "'A' is 140003 bytes long")])
@@ -97,7 +96,7 @@ def test_what_no_variable_can_hold_fails_the_task(types: dict[str, TaskType], va
     """A rendered value is held to the same limits as a param."""
     definition = Loader(types).load("name: a\ntasks: [{shell: make, env: {A: '{{ run.id }}'}}]")
     with pytest.raises(BarbossaError, match=reason):
-        environments.build({}, definition, definition.tasks[0], FACTS, {"run": {"id": value}})
+        environments.build({}, definition, definition.tasks[0].env, FACTS, {"run": {"id": value}})
 
 
 def test_a_rendered_folder_must_be_absolute(types: dict[str, TaskType]) -> None:
