@@ -21,7 +21,6 @@ from typing import Any, Final
 from barbossad import config as configs
 from barbossad.assembly import open_services
 from barbossad.clock import SystemClock
-from barbossad.engine.plan import Plan
 from barbossad.errors import Fault, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, TaskId, WorkflowName
@@ -29,6 +28,7 @@ from barbossad.model.records import Page, RunRecord
 from barbossad.model.states import TriggerType
 from barbossad.operations import planning, run_control, runs
 from barbossad.operations.services import Call, Services
+from barbossad.planning.plan import Plan
 from barbossad.process import logs
 from barbossad.process.logs import LogEntry
 from barbossad.security.access import Caller, Role

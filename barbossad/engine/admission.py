@@ -71,6 +71,8 @@ class _Entry:
     """The run's priority and the task's, both turned round, then the order of coming."""
 
     claim: Claim = field(compare=False)
+    woken_for: str | None = field(default=None, compare=False)
+    """The lock whose release had it look again: if it does not take that, the next one is to look."""
 
 
 class Admission:
@@ -98,9 +100,12 @@ class Admission:
 
     def forget(self, is_void: Callable[[Claim], bool]) -> None:
         """Drop claims that nobody makes any more."""
+        woken: set[str] = set()
         for heap in (self._for_slots, self._for_nothing, *self._parked.values()):
+            woken.update(entry.woken_for for entry in heap if entry.woken_for and is_void(entry.claim))
             heap[:] = [entry for entry in heap if not is_void(entry.claim)]
             heapq.heapify(heap)
+        self.wake(woken)
 
     def admit(self, taken: Taken) -> Iterator[Claim]:
         """Yield the next claim as long as it can be met; who uses it counts it in ``taken`` before the next."""
@@ -122,7 +127,8 @@ class Admission:
         blocking = self._locks.take(locks, claim.holder, claim.active.lineage) if locks else None
         if blocking is not None:
             heapq.heappush(self._parked[blocking], entry)
-            self.wake([name for name in locks if not self._locks.holders(name)])  # as above
+            if entry.woken_for is not None and entry.woken_for != blocking:
+                self.wake([entry.woken_for])
             return
         yield claim
 
@@ -130,7 +136,9 @@ class Admission:
         """Have the best of those look again who wait for one of these."""
         for name in names:
             if self._parked.get(name):
-                self._push(heapq.heappop(self._parked[name]))
+                entry = heapq.heappop(self._parked[name])
+                entry.woken_for = name
+                self._push(entry)
                 if not self._parked[name]:
                     del self._parked[name]
 

@@ -50,9 +50,11 @@ class Calls:
 
     def stop(self, live: LiveAttempt, stopped: tuple[StopCause, str] | None) -> None:
         """End the run that was called; its end is told as usual."""
-        if live.child is not None and stopped is not None:
-            reason = f"its caller was ended: {stopped[1]}"
-            self._keep(asyncio.get_running_loop().create_task(self._cancel(live.child, reason), name="call-cancel"))
+        if stopped is None:
+            return
+        live.stop_reason = live.stop_reason or stopped[1]
+        if live.child is not None:
+            self._keep(asyncio.get_running_loop().create_task(self._cancel(live, live.child), name="call-cancel"))
 
     async def close(self) -> None:
         """Wait for nobody any more; the called runs are left as they are."""
@@ -65,8 +67,8 @@ class Calls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _cancel(self, run_id: RunId, reason: str) -> None:
-        await self.cancel(run_id, reason)
+    async def _cancel(self, live: LiveAttempt, child: RunId) -> None:
+        await self.cancel(child, f"its caller was ended: {live.stop_reason}")
 
     async def _call(self, active: ActiveRun, live: LiveAttempt) -> None:
         try:
@@ -77,7 +79,7 @@ class Calls:
                 return
             self.started(active, live)
             if live.stop_cause not in (None, StopCause.SHUTDOWN, StopCause.HOST_DOWN):
-                await self._cancel(live.child, "its caller was ended")
+                await self._cancel(live, live.child)
             details = await self.wait(live.child)
             self.ended(active, live, *_result(details))
         except Exception as error:  # noqa: BLE001 (without its end the caller would stay live for ever)

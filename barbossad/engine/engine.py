@@ -302,14 +302,16 @@ class Engine(Driver):
         others = self._queue.in_group(active)
         if len(others) < concurrency.limit:
             return []
-        if concurrency.policy is Policy.SKIP:
-            names = ", ".join(other.run_id for other in others[:3])
-            raise ConflictError(
-                f"{len(others)} of {concurrency.limit} in group {concurrency.group} are running ({names}) and its "
-                "policy is skip; nothing is started"
-            )
-        oldest = others[: len(others) - concurrency.limit + 1]
-        return [self._active[other.run_id] for other in oldest if other.run_id in self._active]
+        if concurrency.policy is Policy.REPLACE:
+            found = [self._active[other.run_id] for other in others if other.run_id in self._active]
+            found = [other for other in found if other.progress.run.stop_cause is None]
+            found += self._queue.replacing(concurrency.group)
+            return found[: max(len(found) - concurrency.limit + 1, 0)]
+        names = ", ".join(other.run_id for other in others[:3])
+        raise ConflictError(
+            f"{len(others)} of {concurrency.limit} in group {concurrency.group} are running ({names}) and its "
+            "policy is skip; nothing is started"
+        )
 
     def _lineage(self, run: RunRecord) -> Lineage:
         """Return a run, and the runs and tasks that it was called by."""
@@ -323,8 +325,7 @@ class Engine(Driver):
         """Return a run and all that it called, directly or not."""
         found = [active]
         for one in found:  # which grows meanwhile
-            children = (live.child for live in one.live.values() if live.child is not None)
-            found += [self._active[child] for child in children if child in self._active]
+            found += [other for other in self._active.values() if other.progress.run.parent_run == one.progress.run.id]
         return found
 
     def _resume_call(self, active: ActiveRun, index: int) -> None:
@@ -351,6 +352,8 @@ class Engine(Driver):
         if sum(1 for _, index in active.lineage if index is not None) >= MOST_CALLERS:
             raise ConflictError(f"runs call each other {MOST_CALLERS} deep; does {live.call.workflow!r} call itself?")
         definition = await self._parts.find(live.call.workflow)
+        if self.gate.is_stopping:  # then it is the next daemon that makes this call: it is on record
+            await asyncio.get_running_loop().create_future()
         started = await self.start_run(
             definition,
             params=workflow_params.bind(definition, live.call.params),
@@ -359,7 +362,10 @@ class Engine(Driver):
             idempotency_key=key,
             parent=(run.id, cell.id),
         )
-        return started.run.id if isinstance(started, RunDetails) else started
+        called = started.run.id if isinstance(started, RunDetails) else started
+        if active.progress.run.state is RunState.PAUSED:  # since the call was decided on
+            await self.pause(called, "")
+        return called
 
     async def _called_end(self, run_id: RunId) -> RunDetails:
         """Return a called run when it has ended."""

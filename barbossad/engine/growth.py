@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from barbossad.engine.progress import Cell, LoopFacts, Members, RunProgress
+from barbossad.engine import completion, outcomes
+from barbossad.engine.progress import FAILURES, Cell, LoopFacts, Members, RunProgress
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import Section
 from barbossad.model.names import TaskId
@@ -122,12 +123,24 @@ class _Growth:
             for name in cell.task.depends_on:
                 other = self.made.get(definition.positions[name])
                 if other is None:
-                    other = progress.index[name]
+                    other = self._around(index, definition.positions[name])
                 found.append(other)
                 if not progress.cells[other].has_ended:
                     cell.waits_for += 1
                     progress.cells[other].dependants.append(index)
             cell.depends_on = found
+
+    def _around(self, index: int, position: int) -> int:
+        """Return the cell of a task outside of those that are being made, as a cell sees it.
+
+        What is inside an item of a loop around sees that of the same item.
+        """
+        progress = self.progress
+        task = progress.definition.tasks[position]
+        for around in progress.ancestors(index):
+            if task.parent is not None and around.task is progress.definition.tasks[task.parent]:
+                return progress.index[f"{around.id}.{task.name}"]
+        return progress.index[task.id]
 
 
 HOOKS: Final = {
@@ -159,17 +172,12 @@ def grow_section(progress: RunProgress, section: Section) -> list[int]:
         target = progress.definition.tasks[position].rolls_back
         if target is not None:
             rollbacks.setdefault(target, []).append(position)
-    done = [
-        (cell.record.finished_at_ms or 0, index, position)
-        for index, cell in enumerate(progress.cells)
-        if cell.record.state is TaskState.SUCCEEDED
-        and not cell.is_loop
-        and (position := progress.definition.positions[cell.task.id]) in rollbacks
-    ]
     first = len(progress.cells)
     chain: list[int] = []
-    for _, index, position in sorted(done, reverse=True):
-        chain += _grow_rollback(progress, progress.cells[index], rollbacks[position])
+    for cell in reversed(completion.order(progress)):
+        position = progress.definition.positions[cell.task.id]
+        if cell.record.state is TaskState.SUCCEEDED and not cell.is_loop and position in rollbacks:
+            chain += _grow_rollback(progress, cell, rollbacks[position])
     for before, after in itertools.pairwise(chain):
         progress.cells[before].dependants.append(after)
         progress.cells[after].waits_for = 1
@@ -198,11 +206,17 @@ def restore(definition: WorkflowDefinition, details: RunDetails) -> RunProgress:
     take_over(progress, 0, details)
     if details.run.outcome is not None:
         progress.sections = sections_after(progress, details.run.outcome)
-        while progress.sections and not progress.unended:
+        while progress.sections and (not progress.unended or _has_begun(progress, details)):
             first = len(progress.cells)
             grow_section(progress, progress.sections.popleft())
             take_over(progress, first, details)
     return progress
+
+
+def _has_begun(progress: RunProgress, details: RunDetails) -> bool:
+    """Say whether the next section has rows, though others have not ended: those of a run that was ended again."""
+    prefix = f"{progress.sections[0]}."
+    return any(task_id.startswith(prefix) for task_id in details.tasks)
 
 
 def take_over(progress: RunProgress, first: int, details: RunDetails) -> None:
@@ -218,6 +232,20 @@ def take_over(progress: RunProgress, first: int, details: RunDetails) -> None:
                 grow_items(progress, index)
             _count(progress, cell)
         index += 1
+    for group in range(first, len(progress.cells)):
+        _restore_verdict(progress, group)
+
+
+def _restore_verdict(progress: RunProgress, group: int) -> None:
+    """Have a group that fails fast, and was being ended for that, go on being ended."""
+    cell = progress.cells[group]
+    if cell.members is None or not cell.fails_fast or cell.has_ended:
+        return
+    members = [progress.cells[member] for member in cell.members.cells]
+    failed = [member for member in members if member.record.state in FAILURES and not member.may_fail]
+    if failed:
+        first = min(failed, key=lambda member: member.record.finished_at_ms or 0)
+        cell.members.verdict = outcomes.of_some(progress, [first])
 
 
 def grow_items(progress: RunProgress, loop: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from barbossad.engine.progress import FAILURES, RunProgress
+from barbossad.engine.progress import FAILURES, Cell, RunProgress
 from barbossad.engine.triggers import WORDS
 from barbossad.model.flow import Section
 from barbossad.model.states import RunState, StopCause, TaskState
@@ -24,9 +24,13 @@ def of_members(progress: RunProgress, group: int) -> tuple[TaskState, str | None
     """Return how a group or loop ends by what became of its members, and why if not well."""
     members = progress.cells[group].members
     assert members is not None
+    return of_some(progress, [progress.cells[index] for index in members.cells])
+
+
+def of_some(progress: RunProgress, members: Sequence[Cell]) -> tuple[TaskState, str | None]:
+    """Return how a group or loop ends whose members these are."""
     by_state: dict[TaskState, list[str]] = {}
-    for index in members.cells:
-        cell = progress.cells[index]
+    for cell in members:
         if not (cell.record.state in FAILURES and cell.may_fail):
             by_state.setdefault(cell.record.state, []).append(cell.id)
     for state in (TaskState.INTERRUPTED, TaskState.FAILED, TaskState.TIMED_OUT):
@@ -48,7 +52,7 @@ def of_run(progress: RunProgress) -> tuple[RunState, str | None]:
         for cell in progress.cells
     )
     cause = progress.run.stop_cause
-    if cause is not None and (failed or is_cancelled or _has_timed_out(progress)):
+    if cause is not None and (failed or is_cancelled or _was_cut(progress)):
         return _STOPPED[cause], progress.run.stop_reason
     by_state: dict[TaskState, list[str]] = {}
     for index in failed:
@@ -60,8 +64,14 @@ def of_run(progress: RunProgress) -> tuple[RunState, str | None]:
     return RunState.SUCCEEDED, None
 
 
-def _has_timed_out(progress: RunProgress) -> bool:
-    return any(cell.record.state is TaskState.TIMED_OUT for cell in progress.cells)
+def _was_cut(progress: RunProgress) -> bool:
+    """Say whether the end of the run before its time came in time for a task, one that may fail included."""
+    return any(
+        cell.record.state in (TaskState.CANCELLED, TaskState.TIMED_OUT)
+        and cell.record.reason == progress.run.stop_reason
+        and cell.task.section is Section.MAIN
+        for cell in progress.cells
+    )
 
 
 def _named(names: Sequence[str], state: TaskState) -> str:

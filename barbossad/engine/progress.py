@@ -165,6 +165,12 @@ class RunProgress:
             for cell in (self.cells[index], *self.ancestors(index))
         )
 
+    def is_being_ended(self, index: int) -> bool:
+        """Say whether a cell is not tried again, because its run, or a group that it is in, is being ended."""
+        if self.is_stopping and not self.goes_on(index):
+            return True
+        return any(cell.members is not None and cell.members.verdict is not None for cell in self.ancestors(index))
+
     def is_allowed_to_fail(self, index: int) -> bool:
         """Say whether the run goes on, and may succeed, though this cell failed."""
         return self.cells[index].task.continue_on_error or any(
@@ -188,10 +194,11 @@ class RunProgress:
 
 
 def _is_by_members(progress: RunProgress, cell: Cell) -> bool:
-    """Say whether a group failed because a member did, which is told of instead."""
-    return cell.members is not None and any(
-        progress.cells[member].record.state in FAILURES for member in cell.members.cells
-    )
+    """Say whether a group failed because a member did that was not allowed to, which is told of instead."""
+    if cell.members is None or cell.record.state is TaskState.TIMED_OUT:  # by its own timeout
+        return False
+    members = [progress.cells[member] for member in cell.members.cells]
+    return any(member.record.state in FAILURES and not member.may_fail for member in members)
 
 
 def details(progress: RunProgress) -> RunDetails:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from barbossad.engine.progress import Cell
 from barbossad.model.flow import Backoff, Repeat, Retry, RetryCause
 from barbossad.model.records import AttemptRecord
-from barbossad.model.states import AttemptState
+from barbossad.model.states import AttemptState, OnInterrupt
 from barbossad.units import format_duration
 
 _CAUSES: Final = {
@@ -35,11 +37,12 @@ def after_failure(cell: Cell, attempt: AttemptRecord, now_ms: int) -> Again | No
     tried = failures_in_a_row(cell)
     if cause not in retry.on or tried >= retry.attempts:
         return None
-    if retry.exit_codes is not None and attempt.exit_code is not None and attempt.exit_code not in retry.exit_codes:
+    code = attempt.exit_code if cause is RetryCause.FAILED else None  # what was ended may have exited with any
+    if retry.exit_codes is not None and code is not None and code not in retry.exit_codes:
         return None
     delay_ms = round(delay_seconds(retry, tried, f"{attempt.run_id}/{attempt.task_id}/{attempt.number}") * 1000)
     if retry.max_elapsed_seconds is not None:
-        began_ms = cell.attempts[0].started_at_ms or cell.record.started_at_ms or now_ms
+        began_ms = _since_good(cell)[0].started_at_ms or cell.record.started_at_ms or now_ms
         if now_ms + delay_ms > began_ms + retry.max_elapsed_seconds * 1000:
             return None
     when = f" in {format_duration(max(delay_ms, 1) / 1000)}" if delay_ms else ""
@@ -47,13 +50,26 @@ def after_failure(cell: Cell, attempt: AttemptRecord, now_ms: int) -> Again | No
 
 
 def failures_in_a_row(cell: Cell) -> int:
-    """Count the attempts since the last good one: a repetition has all its attempts again."""
-    count = 0
-    for past in reversed(cell.attempts):
-        if past.state in _GOOD:
-            break
-        count += 1
-    return count
+    """Count the attempts since the last good one: a repetition has all its attempts again.
+
+    One that was resumed does not count: that goes on as if it had not been interrupted.
+    """
+    tried = _since_good(cell)
+    resumed = sum(1 for past, following in itertools.pairwise(tried) if _was_resumed(cell, past, following))
+    return len(tried) - resumed
+
+
+def _since_good(cell: Cell) -> Sequence[AttemptRecord]:
+    """Return the attempts since the last good one."""
+    good = next((index for index in reversed(range(len(cell.attempts))) if cell.attempts[index].state in _GOOD), -1)
+    return cell.attempts[good + 1 :]
+
+
+def _was_resumed(cell: Cell, past: AttemptRecord, following: AttemptRecord) -> bool:
+    if past.state is not AttemptState.INTERRUPTED:
+        return False
+    then = cell.task.on_interrupt if past.boot_id == following.boot_id else cell.task.on_reboot
+    return then is OnInterrupt.RESUME
 
 
 def delay_seconds(retry: Retry, failures: int, name: str) -> float:

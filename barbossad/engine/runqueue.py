@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from barbossad.engine.active import ActiveRun
 from barbossad.engine.locks import ALONE, Holder, Locks, group_name, lock_name
+from barbossad.model.flow import Policy
 from barbossad.model.states import RunState
 
 
@@ -85,6 +86,11 @@ class RunQueue:
         concurrency = active.progress.definition.concurrency
         return self._locks.holders(group_name(concurrency.group)) if concurrency else []
 
+    def replacing(self, group: str) -> list[ActiveRun]:
+        """Return the runs that wait for a place in a group which they make by ending others; the oldest first."""
+        entries = [*self._paused.values(), *(entry for heap in self._parked.values() for entry in heap)]
+        return [entry.active for entry in sorted(entries, key=lambda one: one.rank[1]) if _replaces(entry, group)]
+
     def _try(self, entry: _Entry) -> str | None:
         """Take what a run needs; park it under the first that cannot be had, and return that."""
         active = entry.active
@@ -92,6 +98,14 @@ class RunQueue:
         if blocking is not None:
             heapq.heappush(self._parked[blocking], entry)
         return blocking
+
+
+def _replaces(entry: _Entry, group: str) -> bool:
+    progress = entry.active.progress
+    concurrency = progress.definition.concurrency
+    if concurrency is None or progress.run.stop_cause is not None:
+        return False
+    return concurrency.group == group and concurrency.policy is Policy.REPLACE
 
 
 def _wanted(active: ActiveRun) -> dict[str, int]:

@@ -69,7 +69,7 @@ class Settling:
         self.ready.extend(index for index in indices if cells[index].waits_for == 0 and self._is_open(cells[index]))
 
     def end_unstarted(self, index: int, state: TaskState, reason: str | None) -> None:
-        """End a pending task, and all its members, which then never begin."""
+        """End a pending task, and all its members, which then never begin; that of a group that failed did not."""
         queue = [index]
         while queue:
             at = queue.pop()
@@ -79,6 +79,8 @@ class Settling:
                 self.ended.append(at)
                 if cell.members is not None:
                     queue.extend(reversed(cell.members.cells))
+            if at == index and state is TaskState.FAILED:
+                state, reason = TaskState.UPSTREAM_FAILED, triggers.upstream_reason(cell)
 
     def end_waiting(self, index: int, state: TaskState, reason: str | None, **facts: Any) -> None:
         """End a task that waits, or a group all of whose members have ended."""
@@ -139,7 +141,8 @@ class Settling:
             return
         while members.queue and (group.max_parallel is None or members.entered < group.max_parallel):
             waiting = members.queue.popleft()
-            if self.progress.cells[waiting].record.state is TaskState.PENDING:
+            other = self.progress.cells[waiting]
+            if other.record.state is TaskState.PENDING and not other.has_entered:
                 self.ready.append(waiting)
                 return
 
@@ -234,7 +237,7 @@ class Settling:
             if cell.task.condition is not None and self.progress.cells[member].task.branch is not taken:
                 self.end_unstarted(member, TaskState.SKIPPED, f"the branch {taken} of {cell.id!r} was taken")
         self.begin(begins)
-        if not members.cells:
+        if not members.unended:  # it has none, or an earlier run has done them all
             self._close(index)
 
     def _open_loop(self, index: int, cell: Cell) -> None:

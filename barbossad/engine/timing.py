@@ -42,23 +42,21 @@ def late_ms(cell: Cell) -> int | None:
 
 
 def run_late_ms(progress: RunProgress) -> int | None:
-    """Return when it is to be told that the whole run takes longer than its ``warn_after``."""
-    run, after = progress.run, progress.definition.warn_after_seconds
-    if after is None or run.started_at_ms is None or run.late_at_ms is not None or progress.has_ended:
-        return None
-    if run.paused_at_ms is not None:
-        return None
-    return run.started_at_ms + run.paused_ms + round(after * 1000)
+    """Return when it is to be told that its main part takes longer than its ``warn_after``; None if it was."""
+    return None if progress.run.late_at_ms is not None else _after(progress, progress.definition.warn_after_seconds)
 
 
 def run_deadline_ms(progress: RunProgress) -> int | None:
-    """Return when the main part of the run must have ended; None while it is paused, and when it has or is to."""
-    run, limit = progress.run, progress.definition.timeout_seconds
-    if limit is None or run.started_at_ms is None or run.paused_at_ms is not None:
+    """Return when the main part of the run must have ended; None if it is being ended already."""
+    return None if progress.run.stop_cause is not None else _after(progress, progress.definition.timeout_seconds)
+
+
+def _after(progress: RunProgress, seconds: float | None) -> int | None:
+    """Return when the main part has gone on for so long; None while it is paused, and when it has ended."""
+    run = progress.run
+    if seconds is None or run.started_at_ms is None or run.outcome is not None or run.paused_at_ms is not None:
         return None
-    if run.outcome is not None or run.stop_cause is not None:
-        return None
-    return run.started_at_ms + run.paused_ms + round(limit * 1000)
+    return run.started_at_ms + run.paused_ms + round(seconds * 1000)
 
 
 def _is_timed_group(cell: Cell) -> bool:

@@ -59,6 +59,8 @@ def begin(progress: RunProgress, evaluate: Evaluate, now_ms: int) -> Decision:
             decision.ready.append(index)
         if not cell.has_ended and cell.record.state is not TaskState.PENDING:
             decision.timed.append(index)
+        if not cell.has_ended and cell.members is not None and cell.members.verdict is not None:
+            settling.end_below(index, StopCause.FAIL_FAST, f"{cell.id!r} fails fast")
     settling.begin(range(len(progress.cells)))
     settling.settle()
     return decision
@@ -110,7 +112,7 @@ def attempt_ended(progress: RunProgress, index: int, end: End, evaluate: Evaluat
     if looks_back and attempt.state is AttemptState.SUCCEEDED:
         cell.record = changed(cell.record, outputs=end.outputs, stdout=end.stdout)
         attempt = cell.attempts[-1] = _as_expected(progress, index, attempt, evaluate)
-    is_over = end.is_stopped or (progress.is_stopping and not progress.goes_on(index))
+    is_over = end.is_stopped or progress.is_being_ended(index)
     waiting = None if is_over else _what_follows(progress, index, end, evaluate)
     if isinstance(waiting, AttemptRecord):
         attempt, waiting = waiting, None
@@ -310,20 +312,23 @@ def task_unstartable(progress: RunProgress, index: int, reason: str, evaluate: E
 def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluate, now_ms: int) -> Decision:
     """End the run: what is pending is cancelled, what is live is stopped.
 
-    Tasks with ``trigger: always`` still run, and so do rollback and hooks; asked for again, those are ended too.
-    An ``always`` task that runs already is left alone, like one that begins a moment later.
+    Tasks with ``trigger: always`` still run, and so do rollback and hooks; asked for again, those are ended too, and so
+    they are where nothing has begun. An ``always`` task that runs already is left alone, like one that begins a moment
+    later.
     """
     settling = Settling(progress, Decision(), evaluate, now_ms)
     if progress.has_ended:
         return settling.decision
-    is_again = progress.run.stop_cause is not None or progress.run.outcome is not None
+    run = progress.run
+    is_again = run.stop_cause is not None or run.outcome is not None or run.started_at_ms is None
     if progress.run.stop_cause is None:
         progress.run = changed(progress.run, stop_cause=cause, stop_reason=reason)
         settling.decision.changes.append(changes.RunStopping(progress.run, now_ms))
     if progress.run.state is RunState.PAUSED:
         _unpause(progress, settling.decision, now_ms)
-    if progress.run.outcome is not None:
-        progress.sections.clear()
+    if progress.run.outcome is not None:  # what is still to come is recorded: no crash brings it back
+        while progress.sections:
+            growth.grow_section(progress, progress.sections.popleft())
     _end_all(settling, cause, is_again=is_again)
     return settling.decision
 

@@ -10,11 +10,6 @@ from typing import Annotated, Any, Final
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from barbossad.engine import plan as plans
-from barbossad.engine import plan_words
-from barbossad.engine.plan import Plan, PlannedTask
-from barbossad.engine.planned_values import Surroundings
-from barbossad.engine.verdicts import Verdict
 from barbossad.errors import ConflictError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import TaskKind
@@ -23,6 +18,11 @@ from barbossad.operations.fields import Name, Version
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.workflows import MAX_YAML_REQUEST_BYTES
+from barbossad.planning import plan as plans
+from barbossad.planning import words as plan_words
+from barbossad.planning.plan import Plan, PlannedTask
+from barbossad.planning.values import Surroundings
+from barbossad.planning.verdicts import Verdict
 from barbossad.security.access import Role
 from barbossad.validation import RefusalError
 from barbossad.workflows import params as workflow_params

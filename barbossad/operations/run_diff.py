@@ -6,8 +6,6 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from barbossad.engine import comparing
-from barbossad.engine.comparing import Side
 from barbossad.errors import NotFoundError
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
@@ -16,6 +14,8 @@ from barbossad.operations.fields import RunIdText, RunParams
 from barbossad.operations.registry import define
 from barbossad.operations.services import Call
 from barbossad.operations.texts import difference
+from barbossad.planning import comparing
+from barbossad.planning.comparing import Side
 from barbossad.security.access import Role
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from barbossad.clock import rfc3339
-from barbossad.engine.comparing import shown_params
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import Fault
 from barbossad.model.definition import WorkflowDefinition
@@ -16,6 +15,7 @@ from barbossad.model.flow import ApprovalRequest, Section
 from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
 from barbossad.model.states import TaskState
 from barbossad.operations.nodes import Loops, Node, nodes
+from barbossad.planning.comparing import shown_params
 from barbossad.store.runs import RunDetails
 
 

@@ -157,7 +157,8 @@ WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state IN ('starting', 'runnin
     for target in states.TASK_ENDED
 }
 _WAIT_TASKS: Final = Statement("""
-UPDATE tasks SET state = 'waiting', reason = $2, waits_for = $3, waits_until_ms = $4, outputs = $5 $rows
+UPDATE tasks SET state = 'waiting', reason = $2, waits_for = $3, waits_until_ms = $4, outputs = $5, stdout = $6
+$rows
 WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state IN ('starting', 'running')
 """)
 _INSERT_LOG: Final = "INSERT INTO logs (run, task, number, text) VALUES (?, ?, ?, ?)"
@@ -212,7 +213,15 @@ class AttemptEnded:
 
 def _wait_of(task: TaskRecord) -> tuple[Any, ...]:
     outputs = None if task.outputs is None else rows.to_json(task.outputs)
-    return rows.number(task.run_id), task.task_id, rows.text(task.reason), task.waits_for, task.waits_until_ms, outputs
+    return (
+        rows.number(task.run_id),
+        task.task_id,
+        rows.text(task.reason),
+        task.waits_for,
+        task.waits_until_ms,
+        outputs,
+        rows.text(task.stdout),
+    )
 
 
 def _end_of_task(task: TaskRecord) -> tuple[Any, ...]:

@@ -18,10 +18,9 @@ import aiosqlite
 
 from barbossad.errors import StoreError
 from barbossad.store import schema
-from barbossad.store.batch import Waiting
 from barbossad.store.changes import Change
 from barbossad.store.reserve import RESERVE_BYTES, Reserve
-from barbossad.store.writer import Writer
+from barbossad.store.writer import Waiting, Writer
 
 Result = TypeVar("Result")
 Row = tuple[Any, ...]

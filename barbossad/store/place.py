@@ -6,7 +6,6 @@ again. Source: https://www.sqlite.org/howtocorrupt.html, "Unlinking or renaming 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
@@ -16,7 +15,7 @@ class Place:
 
     def __init__(self, path: Path) -> None:
         paths = (path, path.with_name(path.name + "-wal"))
-        self._known = {str(place): found for place in paths if (found := _identity(str(place))) is not None}
+        self._known = {place: found for place in paths if (found := _identity(place)) is not None}
 
     def check(self) -> sqlite3.Error | None:
         """Return the error that a change has to be refused with, None if every file is where it was."""
@@ -31,9 +30,9 @@ class Place:
         return None
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 (a Path would cost more than the call, twice a commit)
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -3,10 +3,9 @@
 Hundreds of tasks so share one fsync, and each caller is still answered only after its own commit. A change runs
 from BEGIN to COMMIT without a break, so no cancelled coroutine can leave a transaction open. All of it is callbacks.
 
-The event loop writes the steps of runs into the transaction, and a thread of the writer's own commits it, for that
-waits for the disk (docs/decisions/0063). When nothing was being written, what waits is a handful of steps, and the
-disk has been quick of late, then the loop commits too, because the way to the thread and back would take as long
-(docs/decisions/0040). Other changes are the thread's from beginning to end.
+A commit is made on a thread of the writer's own, but for one: when nothing was being written, what waits is a
+handful of steps, and the disk has been quick of late, then the event loop makes it itself, because the way to
+the thread and back would take as long as the commit (docs/decisions/0040).
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +23,34 @@ from typing import Any, Final
 import aiosqlite
 
 from barbossad.errors import StoreError
-from barbossad.store import batch as batches
-from barbossad.store.batch import Outcome, Refusal, Waiting, Written, primary_code
+from barbossad.store import changes
+from barbossad.store.changes import Change
 from barbossad.store.place import Place
 from barbossad.store.reserve import Reserve
+
+_REFUSALS: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_PERM,
+    }
+)
+"""What the disk or the file says no with, as opposed to a change that is wrong (primary result codes)."""
+
+Outcome = tuple["Waiting", Any, BaseException | None]
+"""A change that was decided on: its result, or what it raised."""
+
+Refusal = tuple["Waiting", sqlite3.Error]
+"""A change that the disk did not take, and why."""
+
+Written = tuple[list[Outcome], list[Refusal], float]
+"""What became of a batch, and how many seconds that took."""
 
 ANSWERS_A_TURN: Final = 4
 """Callers that are answered in one turn of the loop: each may go on to launch a process."""
@@ -34,10 +59,7 @@ MOST_TOGETHER: Final = 64
 """Changes in one transaction: more of them would save little, and the last would wait for all."""
 
 STEPS_HERE: Final = 3
-"""Steps of runs in a transaction that the event loop makes itself."""
-
-MOST_BEGUN_HERE: Final = 192
-"""Steps of runs that the event loop writes at once: it stops for them, some 15 µs each."""
+"""Steps of runs in a transaction that the event loop makes itself; one that ends many tasks counts as so many."""
 
 QUICK_SECONDS: Final = 0.002
 """What a commit may have taken of late for the event loop to make the next one itself."""
@@ -46,6 +68,29 @@ _FORGETTING: Final = 0.9
 """How much of a slow commit is remembered after each that follows."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What is in the queue: steps of runs, or another change. Facts are kept until the disk takes them."""
+
+    future: asyncio.Future[Any]
+    is_fact: bool
+    steps: Sequence[Change] = ()
+    function: Callable[[sqlite3.Connection], Any] | None = None
+    then: Callable[[asyncio.Future[Any]], None] | None = None
+    """Called with the future when it is done, in the same turn of the loop."""
+
+    makes_room: bool = False
+    """Whether it deletes what is old: while the store refuses changes it overtakes the facts that found no room."""
+
+    is_alone: bool = False
+    """Whether ``function`` wants no transaction around it: a checkpoint cannot be made inside one."""
+
+    @property
+    def weight(self) -> int:
+        """How many rows its steps change, about."""
+        return sum(step.weight for step in self.steps)
 
 
 class Writer:
@@ -121,9 +166,11 @@ class Writer:
             self._send()
             return
         self._queue = []
-        self._wait_for_nobody()
+        if self._is_patient:
+            self._is_patient = False
+            _wait_for_locks(self._connection._conn, 0)  # noqa: SLF001
         outcomes, refused, seconds = self._commit(self._connection._conn, batch)  # noqa: SLF001
-        if refused and primary_code(refused[0][1]) == sqlite3.SQLITE_BUSY:
+        if refused and _primary_code(refused[0][1]) == sqlite3.SQLITE_BUSY:
             self._answer(outcomes)
             self._hand_over([item for item, _ in refused])  # to who may wait for the lock
         else:
@@ -144,44 +191,27 @@ class Writer:
         self._hand_over(batch)
 
     def _hand_over(self, batch: list[Waiting]) -> None:
-        """Have a batch committed on the writer's thread, which then makes all of it that could not be made here."""
-        connection = self._connection._conn  # noqa: SLF001
-        begun_seconds = None
-        is_small = sum(item.weight for item in batch) <= MOST_BEGUN_HERE
-        if is_small and self.fault is None and not any(item.function for item in batch):
-            self._wait_for_nobody()
-            if self._place.check() is None:
-                begun_seconds = batches.begin(connection, batch)
-        self._on_thread(partial(self._work, connection, batch, begun_seconds))
-
-    def _wait_for_nobody(self) -> None:
-        """Have what the event loop begins fail at once where another process holds a lock."""
-        if self._is_patient:
-            self._is_patient = False
-            _wait_for_locks(self._connection._conn, 0)  # noqa: SLF001
+        """Have a batch written on the writer's thread."""
+        self._on_thread(partial(self._work, self._connection._conn, batch))  # noqa: SLF001
 
     def _on_thread(self, work: Callable[[], None]) -> None:
         """Have something done on the writer's thread, after what it was given before."""
         # aiosqlite has no public way to run several statements in one trip to its thread.
         self._connection._tx.put_nowait((None, work))  # noqa: SLF001
 
-    def _work(self, connection: sqlite3.Connection, batch: list[Waiting], begun_seconds: float | None) -> None:
+    def _work(self, connection: sqlite3.Connection, batch: list[Waiting]) -> None:
         """Run on the writer's thread."""
-        if begun_seconds is not None:  # the lock is held
-            written = batches.commit(connection, batch, begun_seconds)
-        else:
-            if not self._is_patient:
-                self._is_patient = True
-                _wait_for_locks(connection, self._busy_seconds)
-            written = self._commit(connection, batch)
-        self._loop.call_soon_threadsafe(self._done, *written)
+        if not self._is_patient:
+            self._is_patient = True
+            _wait_for_locks(connection, self._busy_seconds)
+        self._loop.call_soon_threadsafe(self._done, *self._commit(connection, batch))
 
     def _commit(self, connection: sqlite3.Connection, batch: list[Waiting]) -> Written:
         """Commit a batch, if the file is still where it was opened."""
         moved = self._place.check()
         if moved is not None:
             return [], [(item, moved) for item in batch], 0.0
-        return batches.commit(connection, batch)
+        return _commit_timed(connection, batch)
 
     def _done(self, outcomes: list[Outcome], refused: list[Refusal], seconds: float) -> None:
         """Answer the callers, then go on with what has come meanwhile."""
@@ -305,3 +335,58 @@ def _next_count(queue: Sequence[Waiting], *, is_refusing: bool) -> int:
 def _wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
     """Have the next transactions wait so long for a lock that another process may hold on the file."""
     connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+
+def _commit_timed(connection: sqlite3.Connection, batch: list[Waiting]) -> Written:
+    start = time.monotonic()
+    outcomes, refused = _commit_group(connection, batch)
+    return outcomes, refused, time.monotonic() - start
+
+
+def _commit_group(connection: sqlite3.Connection, batch: list[Waiting]) -> tuple[list[Outcome], list[Refusal]]:
+    """Commit a batch; return what was decided on, and what the disk refused. Never raises."""
+    try:
+        results = _transact(connection, batch)
+    except BaseException as error:  # noqa: BLE001 (whatever a change raises belongs to its caller)
+        if isinstance(error, sqlite3.Error) and _primary_code(error) in _REFUSALS:
+            if _primary_code(error) == sqlite3.SQLITE_CORRUPT:
+                connection.execute("PRAGMA shrink_memory")  # a page once read as bad would be bad for ever
+            return [], [(item, error) for item in batch]
+        if len(batch) > 1:  # one of them is at fault: each gets a transaction of its own
+            return _commit_one_by_one(connection, batch)
+        return [(batch[0], None, error)], []
+    return [(item, result, None) for item, result in zip(batch, results, strict=True)], []
+
+
+def _commit_one_by_one(connection: sqlite3.Connection, batch: list[Waiting]) -> tuple[list[Outcome], list[Refusal]]:
+    outcomes: list[Outcome] = []
+    for position, item in enumerate(batch):
+        done, refused = _commit_group(connection, [item])
+        outcomes += done
+        if refused:  # what follows may build on it, so it must not overtake it
+            return outcomes, [(later, refused[0][1]) for later in batch[position:]]
+    return outcomes, []
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; 0 for errors of Python's module, such as a missing binding."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _transact(connection: sqlite3.Connection, batch: list[Waiting]) -> list[Any]:
+    """Do everything of a batch in one transaction. The steps of all runs go first, and together."""
+    if batch[0].is_alone:
+        return [item.function(connection) if item.function else None for item in batch]
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        steps = [step for item in batch for step in item.steps]
+        if steps:
+            changes.apply_all(connection, steps)
+        results = [item.function(connection) if item.function else None for item in batch]
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return results

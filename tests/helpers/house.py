@@ -30,9 +30,10 @@ from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
 from barbossad.tasks import _registry as task_registry
 from barbossad.tasks._report import Report
+from barbossad.workflows import params as workflow_params
 from barbossad.workflows.loader import Loader
 from tests.helpers.clock import StillClock
-from tests.helpers.scripted import ScriptedLauncher
+from tests.helpers.scripted import ScriptedLauncher, ScriptedProcess
 
 LIMIT_SECONDS = 15
 
@@ -79,6 +80,7 @@ class House:
         self.timers: HandTimers | None = None
         if isinstance(clock, StillClock):  # then time passes when the test says so
             self.timers = HandTimers(clock)
+            self.launcher.now_ms = clock.now_ms
             self.engine._at = self.timers.at  # type: ignore[method-assign, assignment]
         database.on_fault(self.engine.gate.store_fault)
 
@@ -98,6 +100,8 @@ class House:
 
     def _abandon(self) -> None:
         """Let nothing that the engine still waits for come: the process that it lived in is no more."""
+        if self.engine.crash.cancelled():
+            return
         for active in self.engine._active.values():
             active.disarm()
             for live in active.live.values():
@@ -113,10 +117,13 @@ class House:
         """Do what a new daemon does first."""
         await recovery.recover(self.engine, self.parts, self._find, self.logs.get)
 
-    async def start(self, definition: WorkflowDefinition, **more: Any) -> RunId:
+    async def start(
+        self, definition: WorkflowDefinition, *, params: Mapping[str, Any] | None = None, **more: Any
+    ) -> RunId:
         """Start a run; return its id."""
-        facts: dict[str, Any] = {"params": {}, "trigger": TriggerType.MANUAL, "requested_by": "anne"}
-        started = await self.engine.start_run(definition, **{**facts, **more})
+        facts: dict[str, Any] = {"trigger": TriggerType.MANUAL, "requested_by": "anne"}
+        bound = workflow_params.bind(definition, params or {})
+        started = await self.engine.start_run(definition, params=bound, **{**facts, **more})
         return started.run.id if isinstance(started, RunDetails) else started
 
     async def ended(self, run_id: RunId) -> RunDetails:
@@ -133,9 +140,25 @@ class House:
         assert found is not None
         return found
 
+    async def launched(self, task_id: str) -> ScriptedProcess:
+        """Return the next process that is launched, which is that of this task."""
+        process = await self.launcher.next()
+        assert process.task == task_id
+        return process
+
+    async def states(self, run_id: RunId) -> dict[str, str]:
+        """Return the states of a run's tasks by id, and under the empty id its own, as the store has them."""
+        await self.settle()
+        details = await self.details(run_id)
+        return {"": details.run.state.value} | {name: task.state.value for name, task in details.tasks.items()}
+
     async def settle(self) -> None:
         """Return when what was decided until now is recorded and has been acted on."""
-        await self.database.write(lambda _tx: None, is_fact=True)
+        while True:
+            await self.database.write(lambda _tx: None, is_fact=True)
+            asked = [active.recording for active in self.engine._active.values()]
+            if all(recording is None or recording.done() for recording in asked):
+                return
 
     async def refuse_something(self) -> None:
         """Ask for a change of a locked file, so that the fault is noticed."""

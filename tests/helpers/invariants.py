@@ -95,6 +95,10 @@ def _contradictions(connection: sqlite3.Connection) -> list[str]:
         "a run that ended otherwise than was decided": """
             SELECT id, outcome, state FROM runs WHERE finished_at_ms IS NOT NULL AND outcome IS NOT NULL
                 AND outcome != state""",
+        "a succeeded run without a warning of a task that failed": """
+            SELECT run, task FROM tasks JOIN runs ON runs.id = run
+            WHERE runs.state = 'succeeded' AND runs.warnings = 0
+                AND tasks.state IN ('failed', 'timed_out', 'interrupted') AND task NOT GLOB 'on_*'""",
         "a task that was tried again though it had been cancelled": """
             SELECT run, task FROM attempts AS a WHERE state = 'cancelled' AND EXISTS
                 (SELECT 1 FROM attempts AS b WHERE b.run = a.run AND b.task = a.task AND b.number > a.number)""",
@@ -112,8 +116,9 @@ def _contradictions(connection: sqlite3.Connection) -> list[str]:
                 AND (state = 'starting' OR (run, task) IN (SELECT run, task FROM attempts))""",
         "two live attempts of a task (I3)": f"""
             SELECT run, task FROM attempts WHERE state NOT IN {attempts} GROUP BY run, task HAVING count(*) > 1""",
-        "a queued run with a task": """
-            SELECT run, task, tasks.state FROM tasks JOIN runs ON runs.id = run WHERE runs.state = 'queued'""",
+        "a queued run with a task that was not kept": f"""
+            SELECT run, task, tasks.state FROM tasks JOIN runs ON runs.id = run
+            WHERE runs.state = 'queued' AND (runs.retry_of IS NULL OR tasks.state NOT IN {tasks})""",
         **{
             f"{table}: an end without its instant, or an instant without an end": f"""
             SELECT {key}, state, finished_at_ms FROM {table}
@@ -132,7 +137,8 @@ def _untold(connection: sqlite3.Connection, *, is_pruned: bool) -> Iterator[str]
     told: defaultdict[tuple[int, str | None], list[str]] = defaultdict(list)
     for run, task, data in connection.execute(
         """SELECT run, task, data FROM events
-        WHERE kind NOT IN ('run_stopping', 'task_released') AND run IS NOT NULL ORDER BY seq"""
+        WHERE kind NOT IN ('run_stopping', 'run_decided', 'run_late', 'task_released', 'task_late')
+            AND run IS NOT NULL ORDER BY seq"""
     ):
         told[run, task].append(json.loads(data)["state"])
     for (run, task), path in told.items():

@@ -82,7 +82,7 @@ class ScriptedProcess:
     def begin(self) -> None:
         """Tell that the process exists."""
         self.pid, self.pid_started_ticks = 40_000 + self._number, 77
-        self._watcher.started(self, NOON_MS)
+        self._watcher.started(self, self._launcher.now_ms() if self._launcher.now_ms else NOON_MS)
 
     def exit(self, code: int = 0, **more: Any) -> None:
         """End with an exit code; ``output`` and ``log`` may be said."""
@@ -97,7 +97,8 @@ class ScriptedProcess:
             return
         self.has_ended = True
         self._launcher.live.discard(self)
-        facts: dict[str, Any] = {"cause": cause, "finished_at_ms": NOON_MS + 1, "log": LogRecord()}
+        now_ms = self._launcher.now_ms() if self._launcher.now_ms else NOON_MS + 1
+        facts: dict[str, Any] = {"cause": cause, "finished_at_ms": now_ms, "log": LogRecord()}
         self._watcher.ended(self, ProcessEnd(**{**facts, **more}))
 
 
@@ -124,6 +125,9 @@ class ScriptedLauncher(Launcher):
 
         self.in_force: Mapping[str, Any] | Exception | None = None
         """What it enforces for each attempt, or why it cannot."""
+
+        self.now_ms: Callable[[], int] | None = None
+        """The clock by which processes start and end; None: they take a millisecond, at noon."""
 
         self.on_launch: Callable[[LaunchSpec], None] = lambda _spec: None
         self._new: asyncio.Queue[ScriptedProcess] = asyncio.Queue()

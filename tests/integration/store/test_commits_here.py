@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.errors import StateError, StoreError
-from barbossad.model.states import RunState
-from barbossad.store import batch as batches
+from barbossad.errors import StoreError
+from barbossad.model.states import RunState, TaskState
 from barbossad.store import changes
 from barbossad.store import writer as writers
 from barbossad.store.changes import Change
@@ -33,34 +32,19 @@ def step(number: int, state: RunState) -> list[Change]:
     return [moved(run(number, state=state, started_at_ms=NOON_MS, finished_at_ms=NOON_MS))]
 
 
-class Trace:
-    """Which threads began transactions and which committed, in order."""
-
-    def __init__(self) -> None:
-        self.began: list[int] = []
-        self.committed: list[int] = []
-
-    def see(self, sql: str) -> None:
-        if sql == "BEGIN IMMEDIATE":
-            self.began.append(threading.get_ident())
-        elif sql == "COMMIT":
-            self.committed.append(threading.get_ident())
-
-
 @pytest.fixture
-def trace(database: Database) -> Iterator[Trace]:
-    """What the writing connection does."""
-    made = Trace()
-    connection = database._writer._connection._conn
-    connection.set_trace_callback(made.see)
-    yield made
-    connection.set_trace_callback(None)
-
-
-@pytest.fixture
-def threads(trace: Trace) -> list[int]:
+def threads(database: Database) -> Iterator[list[int]]:
     """The threads that committed, in order."""
-    return trace.committed
+    committed: list[int] = []
+
+    def see(sql: str) -> None:
+        if sql == "COMMIT":
+            committed.append(threading.get_ident())
+
+    connection = database._writer._connection._conn
+    connection.set_trace_callback(see)
+    yield committed
+    connection.set_trace_callback(None)
 
 
 async def numbers(database: Database) -> list[int]:
@@ -87,49 +71,14 @@ async def test_much_is_committed_aside(database: Database, threads: list[int]) -
     assert HERE not in threads
 
 
-async def many(database: Database, first: int) -> None:
-    """Record more than the loop commits itself, at once."""
-    numbers = range(first, first + writers.STEPS_HERE + 1)
-    await asyncio.gather(*(database.record(created(number), is_fact=False) for number in numbers))
-
-
-async def test_steps_are_written_here_and_committed_aside(database: Database, trace: Trace) -> None:
-    """The thread waits for the disk; what needs none is done where nobody else wants the interpreter."""
-    await many(database, 0)
-    assert trace.began == [HERE]
-    assert HERE not in trace.committed
-    assert len(trace.committed) == 1
-    assert await numbers(database) == list(range(writers.STEPS_HERE + 1))
-
-
-async def test_what_may_take_long_is_begun_aside(
-    database: Database, trace: Trace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A change that is a function, and steps that are many, do not stop the loop."""
-    steps = [database.record(created(number), is_fact=False) for number in range(writers.STEPS_HERE + 1)]
-    await asyncio.gather(*steps, database.write(lambda _tx: None))
-    monkeypatch.setattr(writers, "MOST_BEGUN_HERE", writers.STEPS_HERE)
-    await many(database, 10)
-    assert trace.began
-    assert HERE not in trace.began
-
-
-async def test_tasks_that_end_together_weigh_what_they_are() -> None:
-    """One step may hold thousands of tasks."""
-    tasks = [task(task_id=f"t{number}") for number in range(5)]
-    steps = [changes.TasksEndedUnstarted(tasks), *step(0, RunState.RUNNING)]
-    future = asyncio.get_running_loop().create_future()
-    assert batches.Waiting(future, is_fact=True, steps=steps).weight == 6
-
-
-async def test_one_of_many_fails_alone(database: Database, trace: Trace) -> None:
-    """A wrong step among those that were written here costs nobody else his change."""
-    wrong = database.record(step(7, RunState.RUNNING), is_fact=True)
-    await many(database, 10)
-    with pytest.raises(StateError):
-        await wrong
-    assert trace.began[0] == HERE
-    assert await numbers(database) == list(range(10, 10 + writers.STEPS_HERE + 1))
+async def test_the_end_of_many_tasks_is_committed_aside(database: Database, threads: list[int]) -> None:
+    """One step may end thousands of tasks of a run that is cancelled: that is not little."""
+    await database.record(created(0), is_fact=False)
+    threads.clear()
+    many = [task(TaskState.CANCELLED, f"t{number}", finished_at_ms=NOON_MS) for number in range(writers.STEPS_HERE + 1)]
+    await database.record([changes.TasksEndedUnstarted(many)], is_fact=True)
+    assert len(threads) == 1
+    assert HERE not in threads
 
 
 async def test_what_follows_at_once_is_committed_aside(database: Database, threads: list[int]) -> None:
@@ -148,7 +97,7 @@ async def test_slow_disk(database: Database, threads: list[int], monkeypatch: py
     """After a slow commit the loop leaves the disk to the thread, until it has been quick for a while."""
     await database.record(created(0), is_fact=False)
     database._writer._lately_seconds = 2 * writers.QUICK_SECONDS
-    monkeypatch.setattr(batches.time, "monotonic", lambda: 0.0)  # from now on commits take no time at all
+    monkeypatch.setattr(writers.time, "monotonic", lambda: 0.0)  # from now on commits take no time at all
     for number in range(1, 20):
         await database.record(created(number), is_fact=False)
         await asyncio.sleep(0)
@@ -162,17 +111,14 @@ async def test_locked_file_does_not_stop_the_loop(path: Path, threads: list[int]
     """The loop waits for nobody's lock: the thread does, and the change is made when the lock is gone."""
     async with Database.open(path, busy_seconds=LIMIT_SECONDS) as patient:
         await patient.record(created(0), is_fact=False)
-        count = 1
-        for more in (1, writers.STEPS_HERE + 1):
-            with locked(path):
-                waiting = [patient.record(created(count + step), is_fact=False) for step in range(more)]
-                for _ in range(50):  # the loop turns while the lock is held
-                    await asyncio.sleep(0)
-                assert not any(future.done() for future in waiting)
-            async with asyncio.timeout(LIMIT_SECONDS):
-                await asyncio.gather(*waiting)
-            count += more
-        assert await numbers(patient) == list(range(count))
+        with locked(path):
+            waiting = patient.record(created(1), is_fact=False)
+            for _ in range(50):  # the loop turns while the lock is held
+                await asyncio.sleep(0)
+            assert not waiting.done()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await waiting
+        assert await numbers(patient) == [0, 1]
 
 
 async def test_refused_on_the_loop(database: Database, path: Path) -> None:

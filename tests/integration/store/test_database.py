@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from barbossad.errors import ConflictError, StoreError
-from barbossad.store import batch as batches
 from barbossad.store import writer as writers
 from barbossad.store.database import Database
 
@@ -490,4 +489,4 @@ async def test_file_that_may_not_be_opened(tmp_path: Path) -> None:
 def test_every_refusal_is_named() -> None:
     """Running out of room or rights is never taken for a fault of the change that met it."""
     for name in ("FULL", "IOERR", "BUSY", "READONLY", "CANTOPEN", "CORRUPT"):
-        assert getattr(sqlite3, f"SQLITE_{name}") in batches._REFUSALS
+        assert getattr(sqlite3, f"SQLITE_{name}") in writers._REFUSALS

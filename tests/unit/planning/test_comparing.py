@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from barbossad.engine.comparing import HIDDEN, Aspect, Side, Took, compare, durations, shown_params
 from barbossad.model.definition import ParamDefinition, WorkflowDefinition
 from barbossad.model.records import TaskRecord
 from barbossad.model.states import TaskState
+from barbossad.planning.comparing import HIDDEN, Aspect, Side, Took, compare, durations, shown_params
 from barbossad.store.runs import RunDetails
 from tests.helpers import records
 

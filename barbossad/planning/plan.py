@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from barbossad.engine import comparing, plan_order, plan_words, planned_values
-from barbossad.engine.knowing import Knowledge
-from barbossad.engine.planned_values import Content, Surroundings
-from barbossad.engine.verdicts import Verdict, Verdicts
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Section, TaskKind
+from barbossad.planning import comparing
+from barbossad.planning import order as plan_order
+from barbossad.planning import values as planned_values
+from barbossad.planning import words as plan_words
+from barbossad.planning.knowing import Knowledge
+from barbossad.planning.values import Content, Surroundings
+from barbossad.planning.verdicts import Verdict, Verdicts
 
 MOST_ITEMS: Final = 50
 """So many items of a loop are planned one by one; all of them count for the hash."""

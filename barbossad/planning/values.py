@@ -12,12 +12,12 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from barbossad.config import Tasks
-from barbossad.engine import comparing
 from barbossad.engine.confining import Confining, account
-from barbossad.engine.knowing import A_SECRET, Knowledge, Known
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import TaskKind
+from barbossad.planning import comparing
+from barbossad.planning.knowing import A_SECRET, Knowledge, Known
 from barbossad.process import in_force
 from barbossad.process.launcher import SCRIPT
 from barbossad.tasks import _environment as environments

@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from barbossad.engine import plan_words
-from barbossad.engine.knowing import EACH_ITEM, Knowledge, Known
 from barbossad.engine.triggers import NotTrueOrFalseError, truth
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Branch, Section, Trigger
+from barbossad.planning import words as plan_words
+from barbossad.planning.knowing import EACH_ITEM, Knowledge, Known
 
 
 class Verdict(StrEnum):

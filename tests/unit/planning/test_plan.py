@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from barbossad.config import Tasks
-from barbossad.engine import plan as plans
-from barbossad.engine.comparing import HIDDEN
-from barbossad.engine.plan import MOST_ITEMS, Plan, PlannedTask
-from barbossad.engine.planned_values import Surroundings
-from barbossad.engine.verdicts import Verdict
 from barbossad.model.definition import ParamDefinition, TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Branch, CallRequest, Loop, Section, TaskKind, Trigger
 from barbossad.model.isolation import Isolation, RunAs, Sandbox
 from barbossad.model.names import SecretName, WorkflowName
+from barbossad.planning import plan as plans
+from barbossad.planning.comparing import HIDDEN
+from barbossad.planning.plan import MOST_ITEMS, Plan, PlannedTask
+from barbossad.planning.values import Surroundings
+from barbossad.planning.verdicts import Verdict
 from barbossad.tasks import _registry as tasks
 from barbossad.workflows.contract import Unrendered
 from tests.helpers.flows import group, task, workflow

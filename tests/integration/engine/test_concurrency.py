@@ -1,0 +1,213 @@
+"""Concurrency groups: who has a place, who waits, who is skipped and who is replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from barbossad.errors import ConflictError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.states import RunState
+from barbossad.process.launcher import Finding, Verdict
+from tests.helpers.house import House, load
+
+
+def flow(
+    name: str = "flow", policy: str = "queue", limit: int = 1, group: str = "", more: str = ""
+) -> WorkflowDefinition:
+    named = f", group: {group}" if group else ""
+    concurrency = f"{{limit: {limit}, policy: {policy}{named}}}"
+    return load(f"name: {name}\nconcurrency: {concurrency}\n{more}\ntasks: [{{id: a, shell: make}}]")
+
+
+async def test_queue(house: House) -> None:
+    """Runs of a full group wait, say so, and go on in the order of their coming, each when another has ended."""
+    first, second, third = [await house.start(flow()) for _ in range(3)]
+    process = await house.launched("a")
+    await house.settle()
+    assert len(house.launcher.launched) == 1
+    assert (await house.details(second)).run.state is RunState.QUEUED
+    assert house.engine.why(second)[""] == "waiting for a slot: 1 of 1 in group flow"
+    assert "" not in house.engine.why(first)
+    process.exit()
+    await house.ended(first)
+    process = await house.launched("a")
+    assert process.spec.key.run_id == second
+    process.exit(1)
+    await house.ended(second)
+    assert (await house.launched("a")).spec.key.run_id == third
+
+
+async def test_limit(house: House) -> None:
+    """As many as the limit says go on at once."""
+    runs = [await house.start(flow(limit=3)) for _ in range(5)]
+    await house.settle()
+    assert [key.run_id for key in house.launcher.keys] == runs[:3]
+    house.launcher.launched[1].exit()
+    await house.ended(runs[1])
+    await house.settle()
+    assert [key.run_id for key in house.launcher.keys] == runs[:4]
+
+
+async def test_group_of_several_workflows(house: House) -> None:
+    """A group that is named is shared by the workflows that name it; others are not concerned."""
+    first = await house.start(flow("one", group="backups"))
+    other = await house.start(flow("two", group="backups"))
+    free = await house.start(flow("three"))
+    assert [key.run_id for key in house.launcher.keys] == [first, free]
+    assert house.engine.why(other)[""] == "waiting for a slot: 1 of 1 in group backups"
+    house.launcher.launched[0].exit()
+    await house.ended(first)
+    await house.settle()
+    assert house.launcher.keys[-1].run_id == other
+
+
+async def test_skip(house: House) -> None:
+    """A run that finds its group full is refused, with the runs that are in it; nothing is recorded of it."""
+    first = await house.start(flow(policy="skip"))
+    with pytest.raises(ConflictError, match=f"1 of 1 in group flow are running \\({first}\\) and its policy is skip"):
+        await house.start(flow(policy="skip"))
+    assert await house.database.read("SELECT count(*) FROM runs") == [(1,)]
+    house.launcher.launched[0].exit()
+    await house.ended(first)
+    assert await house.start(flow(policy="skip")) != first
+    assert len(house.launcher.launched) == 2
+
+
+async def test_replace(house: House) -> None:
+    """The oldest run of a full group is cancelled, and only when it has ended does the new one go on."""
+    first = await house.start(flow(policy="replace"))
+    old = await house.launched("a")
+    old.is_stubborn = True
+    second = await house.start(flow(policy="replace"))
+    await house.settle()
+    assert len(old.stops) == 1
+    assert len(house.launcher.launched) == 1
+    old.exit(1)
+    ended = await house.ended(first)
+    assert (ended.run.state, ended.run.reason) == (RunState.CANCELLED, f"replaced by run {second}")
+    (await house.launched("a")).exit()
+    assert (await house.ended(second)).run.state is RunState.SUCCEEDED
+
+
+async def test_replace_leaves_one_of_those_that_come_at_once(house: House) -> None:
+    """Of many that replace one another, those in between never start, and the last does."""
+    runs = [await house.start(flow(policy="replace")) for _ in range(5)]
+    ends = [await house.ended(run_id) for run_id in runs[:-1]]
+    assert [end.run.state for end in ends] == [RunState.CANCELLED] * 4
+    await house.settle()
+    assert [key.run_id for key in house.launcher.keys] == [runs[0], runs[-1]]
+    house.launcher.launched[-1].exit()
+    assert (await house.ended(runs[-1])).run.state is RunState.SUCCEEDED
+
+
+async def test_replace_with_a_larger_limit(house: House) -> None:
+    """Of a group of two only the oldest goes."""
+    first, second, third = [await house.start(flow(policy="replace", limit=2)) for _ in range(3)]
+    assert (await house.ended(first)).run.state is RunState.CANCELLED
+    await house.settle()
+    assert [key.run_id for key in house.launcher.keys] == [first, second, third]
+    assert house.launcher.launched[1].stops == []
+
+
+async def test_cancelled_in_the_queue(house: House) -> None:
+    """A run that is cancelled while it waits for its place ends at once, and keeps nobody behind it."""
+    first, second, third = [await house.start(flow()) for _ in range(3)]
+    assert await house.engine.cancel(second, "enough")
+    assert (await house.ended(second)).run.state is RunState.CANCELLED
+    house.launcher.launched[0].exit()
+    await house.ended(first)
+    await house.settle()
+    assert [key.run_id for key in house.launcher.keys] == [first, third]
+
+
+async def test_what_always_runs_does_not_hold_a_run_that_never_began(house: House) -> None:
+    """A run that is cancelled in the queue has nothing to tidy up: not even its ``trigger: always`` tasks run."""
+    await house.start(flow())
+    text = (
+        "name: flow\nconcurrency: {limit: 1}\ntasks:\n- {id: a, shell: make, trigger: always}\n- {id: b, shell: make}"
+    )
+    waiting = await house.start(load(text))
+    assert await house.engine.cancel(waiting, "enough")
+    assert (await house.details(waiting)).run.state is RunState.CANCELLED
+    assert len(house.launcher.launched) == 1
+
+
+async def test_priority_in_the_queue(house: House) -> None:
+    """Of those that wait for a place the most urgent goes first, and then the first that came."""
+    first = await house.start(flow())
+    runs = {
+        name: await house.start(flow(group="flow", more=f"priority: {priority}"))
+        for name, priority in {"low": -5, "middle": 0, "late": 0, "high": 7}.items()
+    }
+    house.launcher.exit_codes = lambda _spec: 0
+    house.launcher.launched[0].exit()
+    for run_id in (first, *runs.values()):
+        await house.ended(run_id)
+    order = [key.run_id for key in house.launcher.keys[1:]]
+    assert order == [runs["high"], runs["middle"], runs["late"], runs["low"]]
+
+
+async def test_crash(path: Path) -> None:
+    """After a crash the run that had the place has it again, and those that waited wait, in their order."""
+    definition = flow()
+    async with House.open(path, definition) as before:
+        runs = [await before.start(definition) for _ in range(3)]
+        await before.settle()
+    async with House.open(path, definition) as after:
+        await after.recover()
+        await after.settle()
+        assert (await after.details(runs[0])).run.state is RunState.INTERRUPTED
+        assert [key.run_id for key in after.launcher.keys] == [runs[1]]
+        assert after.engine.why(runs[2])[""] == "waiting for a slot: 1 of 1 in group flow"
+        after.launcher.launched[0].exit()
+        await after.ended(runs[1])
+        await after.settle()
+        assert [key.run_id for key in after.launcher.keys] == runs[1:]
+
+
+async def test_the_place_of_what_lives_on(path: Path) -> None:
+    """A run whose task is adopted keeps its place after a restart."""
+    definition = flow()
+    async with House.open(path, definition) as before:
+        runs = [await before.start(definition) for _ in range(2)]
+        await before.settle()
+    async with House.open(path, definition) as after:
+        after.launcher.otherwise = Finding(Verdict.LIVE)
+        await after.recover()
+        await after.settle()
+        assert after.launcher.launched == []
+        after.launcher.adopted[0].exit()
+        await after.ended(runs[0])
+        await after.settle()
+        assert [key.run_id for key in after.launcher.keys] == [runs[1]]
+
+
+async def test_replaced_runs_are_tidied_up_once(house: House) -> None:
+    """That a run is replaced again while it still ends does not cost it its hooks."""
+    hooked = flow(policy="replace", more="on_cancel: [{id: tidy, shell: make}]")
+    first = await house.start(hooked)
+    old = await house.launched("a")
+    old.is_stubborn = True
+    for _ in range(3):
+        await house.start(hooked)
+    house.launcher.exit_codes = lambda _spec: 0
+    old.exit(1)
+    ended = await house.ended(first)
+    assert ended.tasks["on_cancel.tidy"].state.value == "succeeded"
+    assert len(old.stops) == 1
+
+
+async def test_a_run_that_asked_to_wait_is_not_replaced_while_it_does(house: House) -> None:
+    """Where workflows share a group, one that replaces takes the place of who runs, not of who queues up before it."""
+    running = await house.start(flow("one", group="g"))
+    queued = await house.start(flow("two", group="g"))
+    last = await house.start(flow("three", policy="replace", group="g"))
+    assert (await house.ended(running)).run.state is RunState.CANCELLED
+    await house.settle()
+    assert [key.run_id for key in house.launcher.keys] == [running, queued]
+    house.launcher.launched[-1].exit()
+    assert (await house.ended(queued)).run.state is RunState.SUCCEEDED
+    await house.settle()
+    assert house.launcher.keys[-1].run_id == last
