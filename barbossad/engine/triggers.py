@@ -36,6 +36,8 @@ class NotTrueOrFalseError(BarbossaError):
 
 def refusal(cell: Cell, before: Sequence[Cell]) -> Verdict | None:
     """Return how a task ends unstarted whose dependencies have all ended; None if it may begin."""
+    if cell.is_item:
+        return None  # that was asked of its loop
     trigger = cell.task.trigger
     if cell.task.section is Section.ROLLBACK:
         trigger = Trigger.ALL_DONE  # what cannot be taken back must not keep the rest from it
