@@ -181,7 +181,8 @@ def grow_section(progress: RunProgress, section: Section) -> list[int]:
     for before, after in itertools.pairwise(chain):
         progress.cells[before].dependants.append(after)
         progress.cells[after].waits_for = 1
-        progress.cells[after].depends_on = (before,)
+        if not progress.cells[after].depends_on:
+            progress.cells[after].depends_on = (before,)
     return list(range(first, len(progress.cells)))
 
 
@@ -191,12 +192,17 @@ def _grow_rollback(progress: RunProgress, done: Cell, positions: Iterable[int]) 
     for position in positions:
         growth.add(position)
     growth.connect()
-    outermost = [index for index in growth.made.values() if progress.cells[index].parent is None]
-    for index in outermost:  # they are chained instead, also across tasks
+    left = [index for index in growth.made.values() if progress.cells[index].parent is None]
+    outermost: list[int] = []  # they are done one after another, also across tasks, each after those that it names
+    while left:
+        index = next(at for at in left if not set(progress.cells[at].depends_on) & set(left))
+        left.remove(index)
+        outermost.append(index)
+    for index in outermost:
         cell = progress.cells[index]
         for before in cell.depends_on:
             progress.cells[before].dependants.remove(index)
-        cell.depends_on, cell.waits_for = (), 0
+        cell.waits_for = 0
     return outermost
 
 

@@ -39,8 +39,9 @@ def refusal(cell: Cell, before: Sequence[Cell]) -> Verdict | None:
     if cell.is_item:
         return None  # that was asked of its loop
     trigger = cell.task.trigger
-    if cell.task.section is Section.ROLLBACK:
-        trigger = Trigger.ALL_DONE  # what cannot be taken back must not keep the rest from it
+    is_back = cell.task.section is Section.ROLLBACK and cell.parent is None
+    if is_back and (trigger is Trigger.ALL_SUCCESS or not cell.task.depends_on):
+        return None  # what cannot be taken back must not keep the rest from it
     if _is_met(trigger, before):
         return None
     if trigger is Trigger.ONE_FAILED:

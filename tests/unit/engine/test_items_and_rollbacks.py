@@ -1,4 +1,4 @@
-"""Whether the items of loops begin."""
+"""Whether items of loops, and what takes tasks back, begin."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from barbossad.engine import growth, transitions
 from barbossad.engine.progress import RunProgress
 from barbossad.engine.transitions import End
-from barbossad.model.definition import WorkflowDefinition
-from barbossad.model.flow import Loop, Trigger
-from barbossad.model.states import AttemptState, TaskState
+from barbossad.model.definition import TaskDefinition, WorkflowDefinition
+from barbossad.model.flow import Loop, Section, TaskKind, Trigger
+from barbossad.model.states import AttemptState, RunState, TaskState
 from tests.helpers import flows
 from tests.helpers.records import NOON_MS, attempt, run
 
@@ -67,3 +67,68 @@ def test_the_trigger_of_a_loop_is_not_asked_of_its_items(trigger: Trigger, befor
     player = Player(flows.workflow(flows.task("a"), loop))
     assert player.play(a=before) == ["a", "each[0]", "each[1]"]
     assert player.state("each") is TaskState.SUCCEEDED
+
+
+def rollback(task_id: str, *depends_on: str, position: int = 0, **more: Any) -> TaskDefinition:
+    return flows.task(task_id, *depends_on, section=Section.ROLLBACK, rolls_back=position, **more)
+
+
+def test_what_takes_back_is_done_whatever_became_of_the_rest() -> None:
+    """One thing that cannot be taken back keeps nothing else from it, of its own task or of another."""
+    player = Player(
+        flows.workflow(
+            flows.task("a"),
+            flows.task("b", "a"),
+            flows.task("c", "b"),
+            rollback("rollback.a"),
+            rollback("rollback.b.first", position=1),
+            rollback("rollback.b.second", "rollback.b.first", position=1),
+        )
+    )
+    begun = player.play(c=FAILED, first=FAILED, second=FAILED)
+    assert begun[3:] == ["rollback.b.first", "rollback.b.second", "rollback.a"]
+    assert player.progress.run.state is RunState.FAILED
+
+
+@pytest.mark.parametrize(("first", "is_done"), [(FAILED, True), (SUCCEEDED, False)])
+def test_a_trigger_within_a_rollback(first: AttemptState, is_done: bool) -> None:
+    """A trigger that is written in a rollback holds there: in a list of tasks, and in a group."""
+    listed = [
+        rollback("rollback.a.first"),
+        rollback("rollback.a.second", "rollback.a.first", trigger=Trigger.ONE_FAILED),
+    ]
+    group = flows.group(
+        rollback("rollback.b", position=1, kind=TaskKind.GROUP),
+        rollback("rollback.b.first", position=1),
+        rollback("rollback.b.second", "rollback.b.first", position=1, trigger=Trigger.ONE_FAILED),
+    )
+    player = Player(flows.workflow(flows.task("a"), flows.task("b", "a"), flows.task("c", "b"), listed, group))
+    player.play(c=FAILED, first=first)
+    expected = TaskState.SUCCEEDED if is_done else TaskState.SKIPPED
+    assert (player.state("rollback.a.second"), player.state("rollback.b.second")) == (expected, expected)
+
+
+def test_what_fails_in_a_group_of_a_rollback_keeps_the_rest_of_it() -> None:
+    """Within a group the usual rules hold, also in a rollback; what comes after the group is done all the same."""
+    group = flows.group(
+        rollback("rollback.b", position=1, kind=TaskKind.GROUP),
+        rollback("rollback.b.one", position=1),
+        rollback("rollback.b.two", "rollback.b.one", position=1),
+    )
+    definition = flows.workflow(
+        flows.task("a"), flows.task("b", "a"), flows.task("c", "b"), rollback("rollback.a"), group
+    )
+    player = Player(definition)
+    assert player.play(c=FAILED, one=FAILED)[3:] == ["rollback.b.one", "rollback.a"]
+    assert player.state("rollback.b.two") is TaskState.UPSTREAM_FAILED
+
+
+def test_order_within_a_rollback() -> None:
+    """Tasks of one rollback come after those that they depend on, whatever their order in the file."""
+    parts = [
+        rollback("rollback.a.z", "rollback.a.y"),
+        rollback("rollback.a.y", "rollback.a.x"),
+        rollback("rollback.a.x"),
+    ]
+    player = Player(flows.workflow(flows.task("a"), flows.task("b", "a"), *parts))
+    assert player.play(b=FAILED)[2:] == ["rollback.a.x", "rollback.a.y", "rollback.a.z"]
