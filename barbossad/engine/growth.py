@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from barbossad.engine import completion, outcomes
+from barbossad.engine import completion, outcomes, timing
 from barbossad.engine.progress import FAILURES, Cell, LoopFacts, Members, RunProgress
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import Section
@@ -251,7 +251,9 @@ def _restore_verdict(progress: RunProgress, group: int) -> None:
     failed = [member for member in members if member.record.state in FAILURES and not member.may_fail]
     if failed:
         first = min(failed, key=lambda member: member.record.finished_at_ms or 0)
-        cell.members.verdict = outcomes.of_some(progress, [first])
+        deadline_ms = timing.group_deadline_ms(cell)
+        if deadline_ms is None or (first.record.finished_at_ms or 0) < deadline_ms:  # else it took too long before that
+            cell.members.verdict = outcomes.of_some(progress, [first])
 
 
 def grow_items(progress: RunProgress, loop: int) -> None:

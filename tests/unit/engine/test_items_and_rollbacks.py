@@ -1,4 +1,4 @@
-"""Whether items of loops, and what takes tasks back, begin."""
+"""Whether items of loops, and what takes tasks back, begin; and how a group ends that took too long."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from barbossad.engine import growth, transitions
+from barbossad.engine import progress as progresses
 from barbossad.engine.progress import RunProgress
 from barbossad.engine.transitions import End
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
@@ -132,3 +133,27 @@ def test_order_within_a_rollback() -> None:
     ]
     player = Player(flows.workflow(flows.task("a"), flows.task("b", "a"), *parts))
     assert player.play(b=FAILED)[2:] == ["rollback.a.x", "rollback.a.y", "rollback.a.z"]
+
+
+def test_a_group_that_took_too_long_has_done_so_after_a_restart_too() -> None:
+    """What fails in it because its time is over does not make it look like a group that failed fast."""
+    definition = flows.workflow(
+        flows.group(
+            flows.task("g", kind=TaskKind.GROUP, fail_fast=True, timeout_seconds=20),
+            flows.task("g.a"),
+            flows.group(flows.task("g.inner", kind=TaskKind.GROUP), flows.task("g.inner.b"), flows.task("g.inner.c")),
+        )
+    )
+    player = Player(definition)
+    for one in ("g.a", "g.inner.b", "g.inner.c"):
+        player.start(one)
+    player.end("g.inner.b", FAILED)
+    player.now_ms += 20_000
+    transitions.time_passed(player.progress, 0, as_it_stands, player.now_ms)
+    player.end("g.inner.c", AttemptState.CANCELLED)
+    assert player.state("g.inner") is TaskState.FAILED
+    player.progress = growth.restore(definition, progresses.details(player.progress))
+    stops = transitions.time_passed(player.progress, 0, as_it_stands, player.now_ms).stop
+    assert [stop.index for stop in stops] == [player.progress.index["g.a"]]
+    player.end("g.a", AttemptState.CANCELLED)
+    assert player.state("g") is TaskState.TIMED_OUT
