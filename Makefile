@@ -10,7 +10,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop test check static install uninstall bench docs clean
+.PHONY: help run stop test check static install uninstall bench docs pages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -43,6 +43,9 @@ bench: $(STAMPS)/dev ## measure the workloads against their floors
 
 docs: $(STAMPS)/dev ## write the generated reference pages again
 	$(BIN)/python docs/generate.py
+
+pages: $(STAMPS)/dev ## try the commands of the tutorial and the how-to pages, and write what they say now
+	$(BIN)/python -m tests.helpers.pages --write docs/tutorial.md docs/howto/*.md
 
 clean: ## remove what the targets above made in this folder
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

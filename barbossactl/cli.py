@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "start": "start:start",
     "status": "daemon:status",
     "ps": "run:ps",
+    "show": "run_get:get",
     "logs": "logs:logs",
     "cancel": "run:cancel",
     "retry": "run_control:retry",

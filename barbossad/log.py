@@ -24,8 +24,8 @@ IDENTIFIER: Final = "barbossad"
 KEEP_SECONDS: Final = 0.02
 """How long a line may wait for others, without which all are made and written together."""
 
-MOST_KEPT: Final = 1000
-"""Lines that are written although their time has not come."""
+MOST_KEPT: Final = 16
+"""Lines that are not waited with: to make many of them would stop the loop."""
 
 _PRIORITIES: Final = (
     (logging.CRITICAL, 2),

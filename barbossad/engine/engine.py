@@ -304,7 +304,8 @@ class Engine(Driver):
             return []
         if concurrency.policy is Policy.REPLACE:
             found = [self._active[other.run_id] for other in others if other.run_id in self._active]
-            found = [other for other in found if other.progress.run.stop_cause is None]
+            found = [other for other in found if other.progress.run.stop_cause is None
+                     and (other.progress.run.id, None) not in active.lineage]  # fmt: skip
             found += self._queue.replacing(concurrency.group)
             return found[: max(len(found) - concurrency.limit + 1, 0)]
         names = ", ".join(other.run_id for other in others[:3])

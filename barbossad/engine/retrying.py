@@ -1,8 +1,9 @@
 """Which tasks of a run that has ended need not run again when it is retried. Pure.
 
 A task is kept if it had done its work, or was skipped, and all that it depends on is kept: directly, and through the
-groups that it is in. What was rolled back is not done any more. A group is kept with all of its members or not at all,
-a loop with all of its items or not at all: whoever asks for its items next may get others.
+groups that it is in. What was rolled back is not done any more. A group is kept with all of its members or not at all.
+A loop of which some items failed goes on with the same list, if all that it depends on is kept; in a group it runs
+again as a whole.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from barbossad.errors import ConflictError, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import Section
 from barbossad.model.names import RunId
-from barbossad.model.records import TaskRecord
+from barbossad.model.records import TaskRecord, changed
 from barbossad.model.states import TaskState
 from barbossad.validation import proposal
 
@@ -50,9 +51,27 @@ def kept(
             f"every task of run {run_id} has done its work, so there is nothing to retry from: "
             "retry it from the start, or from a task"
         )
-    found = {task.id: tasks[task.id] for task in map(definition.tasks.__getitem__, positions) if task.id in tasks}
+    ids = [definition.tasks[position].id for position in positions]
+    found: dict[str, TaskRecord] = {task_id: tasks[task_id] for task_id in ids if task_id in tasks}
     loops = [task.id for task in map(definition.tasks.__getitem__, positions) if task.for_each is not None]
-    return found | {task_id: tasks[task_id] for loop in loops for task_id in _items(loop, tasks)}
+    found |= {task_id: tasks[task_id] for loop in loops for task_id in _items(loop, tasks)}
+    for position in main:
+        if again.goes_on(position):
+            found |= _rest_of(definition.tasks[position].id, tasks)
+    return found
+
+
+def _rest_of(loop: str, tasks: Mapping[str, TaskRecord]) -> dict[str, TaskRecord]:
+    """Return the row of a loop that goes on with the same items, and those of the items that are done."""
+    begun = changed(tasks[loop], state=TaskState.RUNNING, reason=None, outputs=None, finished_at_ms=None)
+    rows = _items(loop, tasks)
+    undone = {_item_of(row) for row in rows if tasks[row].state not in _DONE}
+    kept_rows = {row: tasks[row] for row in rows if _item_of(row) not in undone}
+    return {loop: begun, **kept_rows} if kept_rows else {}
+
+
+def _item_of(row: str) -> str:
+    return row[: row.index("]") + 1]
 
 
 def _position(definition: WorkflowDefinition, run_id: RunId, since: str) -> int:
@@ -67,7 +86,7 @@ def _position(definition: WorkflowDefinition, run_id: RunId, since: str) -> int:
     if "[" in since:
         loop = since.partition("[")[0]
         if loop in names:
-            raise ConflictError(f"{since!r} is one item of a loop, which runs again as a whole: retry from {loop!r}")
+            raise ConflictError(f"{since!r} is one item of a loop: retry from {loop!r}, or from what failed")
     raise NotFoundError(f"task of run {run_id}", since, proposal(since, names, noun="its tasks"))
 
 
@@ -90,6 +109,18 @@ class _Again:
     def runs(self, position: int) -> bool:
         """Say whether a task runs again."""
         return self.found[position]
+
+    def goes_on(self, position: int) -> bool:
+        """Say whether a loop runs again for the sake of some of its items alone: the list of them is the same."""
+        task, record = self.definition.tasks[position], self.tasks.get(self.definition.tasks[position].id)
+        if task.for_each is None or task.parent is not None or record is None or record.items is None:
+            return False
+        if not self.runs(position) or self._is_forced(position) or position in self.rolled_back:
+            return False
+        inside = range(position, position + task.size)
+        if any(self._is_forced(member) or member in self.rolled_back for member in inside):
+            return False
+        return not any(self.runs(self.definition.positions[name]) for name in task.depends_on)
 
     def _spread(self) -> None:
         """Begin with what cannot be kept for its own sake, then go on to all that hangs on that."""

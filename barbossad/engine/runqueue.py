@@ -32,6 +32,9 @@ class RunQueue:
         """Return whether a run may go on; otherwise it is queued, and ``freed`` gives it back."""
         self._count += 1
         entry = _Entry((-active.progress.run.priority, self._count), active)
+        if active.progress.run.state is RunState.PAUSED:
+            self._paused[active.progress.run.id] = entry
+            return False
         return self._try(entry) is None
 
     def restored(self, active: ActiveRun) -> None:

@@ -71,7 +71,10 @@ def keep(progress: RunProgress, kept: Mapping[str, TaskRecord], now_ms: int) -> 
     own = {task_id: changed(record, run_id=progress.run.id) for task_id, record in kept.items()}
     growth.take_over(progress, 0, RunDetails(run=progress.run, tasks=own, attempts={}))
     decision = Decision()
-    records = [cell.record for cell in progress.cells if cell.has_ended]
+    for cell in progress.cells:
+        if cell.record.state is TaskState.RUNNING:  # a loop of which some items are left to do
+            cell.record = changed(cell.record, started_at_ms=now_ms)
+    records = [cell.record for cell in progress.cells if cell.record.state is not TaskState.PENDING]
     if records:
         decision.changes.append(changes.TasksEntered(records, now_ms, "task_kept"))
     return decision
@@ -99,7 +102,9 @@ def attempt_running(progress: RunProgress, index: int, attempt: AttemptRecord) -
     started_at_ms = attempt.started_at_ms if is_first else cell.record.started_at_ms
     move(progress, index, TaskState.RUNNING, started_at_ms=started_at_ms)
     cell.attempts[-1] = attempt
-    return Decision(changes=[changes.AttemptRunning(cell.record, attempt)])
+    # It started later than it was to, so what is due some time after its start is due later too.
+    timed = [index] if cell.task.warn_after_seconds is not None else []
+    return Decision(changes=[changes.AttemptRunning(cell.record, attempt)], timed=timed)
 
 
 def attempt_ended(progress: RunProgress, index: int, end: End, evaluate: Evaluate) -> Decision:

@@ -130,7 +130,7 @@ class Policy(StrEnum):
     QUEUE = "queue"
     SKIP = "skip"
     REPLACE = "replace"
-    """It waits while the oldest runs of the group are cancelled."""
+    """It waits while the oldest runs of the group are cancelled, and those that wait to replace others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,10 +91,11 @@ SELECT runs.id, runs.finished_at_ms FROM json_each(?) AS wanted CROSS JOIN runs 
 SELECT runs.id,
     1 + (SELECT count(*) FROM logs WHERE run = runs.id) + (SELECT count(*) FROM events WHERE run = runs.id)
       + (SELECT count(*) FROM tasks WHERE run = runs.id) + (SELECT count(*) FROM attempts WHERE run = runs.id),
-    {RUN_BYTES} + length(runs.params) + ifnull(length(runs.reason), 0)
+    {RUN_BYTES} + length(runs.params) + ifnull(length(runs.reason), 0) + ifnull(length(runs.outputs), 0)
       + (SELECT ifnull(sum({KEY_BYTES} + length(text)), 0) FROM logs WHERE run = runs.id)
       + (SELECT ifnull(sum({KEY_BYTES} + length(data)), 0) FROM events WHERE run = runs.id)
-      + (SELECT ifnull(sum({KEY_BYTES} + ifnull(length(outputs), 0)), 0) FROM tasks WHERE run = runs.id)
+      + (SELECT ifnull(sum({KEY_BYTES} + ifnull(length(outputs), 0) + ifnull(length(stdout), 0)
+                           + ifnull(length(items), 0)), 0) FROM tasks WHERE run = runs.id)
       + (SELECT ifnull(sum({KEY_BYTES} + ifnull(length(reason), 0)), 0) FROM attempts WHERE run = runs.id)
 FROM json_each(?) AS wanted CROSS JOIN runs WHERE runs.id = wanted.value"""
 

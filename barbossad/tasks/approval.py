@@ -37,6 +37,9 @@ KIND: Final = TaskKind.APPROVAL
 
 BARE: Final = {str: "message"}
 
+_ANSWER: Final = frozenset({"by", "words"})
+"""Outputs that every approval has: who answered, and that in words, with the comment."""
+
 MAX_MESSAGE_CHARACTERS: Final = 4096
 
 
@@ -49,6 +52,10 @@ def _message(message: str) -> str:
 def _field(name: str) -> str:
     if not PARAM_NAME.fullmatch(name):
         raise RefusalError("is no name of a field", "use up to 63 letters, digits and _, and no digit first")
+    if name in _ANSWER:
+        raise RefusalError(
+            "cannot be the name of a field: that output says who answered, or how", f"choose another, such as my_{name}"
+        )
     return name
 
 
@@ -67,7 +74,9 @@ class Params(TaskParams):
         None, description="How long to wait for an answer, after which it has timed out; by default for ever"
     )
     form: Annotated[dict[Annotated[str, AfterValidator(_field)], Any], FORM] = Field(
-        {}, description="Typed fields that are filled in with a yes, declared as params are"
+        {},
+        description="Typed fields that are filled in with a yes, declared as params are; beside them the outputs have"
+        " `by`, who answered, and `words`, that in words",
     )
 
     def request(self) -> ApprovalRequest:

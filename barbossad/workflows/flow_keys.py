@@ -111,8 +111,10 @@ def _items(value: Any) -> Any:
                 'write [one, two], or an expression that gives a list: "{{ … }}"',
             )
         return value
+    if isinstance(value, dict):
+        value = [{"key": key, "value": item} for key, item in value.items()]
     if not isinstance(value, list):
-        raise RefusalError(f"must be a list, or an expression that gives one, not {kind_of(value)}")
+        raise RefusalError(f"must be a list or a map, or an expression that gives one, not {kind_of(value)}")
     if not value:
         raise RefusalError("is empty, so that the task would never run", "list what it is to run for")
     if len(value) > MAX_ITEMS:
@@ -123,9 +125,17 @@ def _items(value: Any) -> Any:
 Items = Annotated[
     Any,
     BeforeValidator(_items),
-    WithJsonSchema({"anyOf": [{"type": "array", "minItems": 1}, {"type": "string", "pattern": r"\{\{"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "minItems": 1},
+                {"type": "object", "minProperties": 1},
+                {"type": "string", "pattern": r"\{\{"},
+            ]
+        }
+    ),
 ]
-"""A list, or an expression that gives one."""
+"""A list, a map (each item is a pair of it, with ``key`` and ``value``), or an expression that gives one."""
 
 
 def _made(path: str) -> str:

@@ -59,7 +59,7 @@ def task_facts(
         "status": status,
         "exit_code": exit_code,
         "stdout": stdout or "",
-        "outputs": outputs or {},
+        "outputs": {} if outputs is None else outputs,
         "attempts": attempts,
         "duration": duration_seconds,
         "error": error,

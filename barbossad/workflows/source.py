@@ -164,7 +164,8 @@ class TaskSource(Confined):
     )
     when: Condition | None = Field(None, description="It runs only if this holds, and is skipped otherwise")
     for_each: Items | None = Field(
-        None, description="Runs once for each item of a list, or of an expression that gives one; each is item there"
+        None,
+        description="Runs once for each item of a list, a map or what an expression gives; each is item there",
     )
     max_parallel: Parallel | None = Field(None, description="With for_each: how many items are worked on at once")
     fail_fast: bool | None = Field(
@@ -188,7 +189,9 @@ class TaskSource(Confined):
         None,
         description="Of tasks that wait for a slot or a lock the highest goes first; by default as the workflow's",
     )
-    output: Literal["json"] | None = Field(None, description="json: its outputs are what it prints, one JSON object")
+    output: Literal["json"] | None = Field(
+        None, description="json: its outputs are what it prints, one JSON object; of other JSON the output is value"
+    )
     rollback: Any = Field(None, description="Tasks that take back what it did, run if the run does not succeed")
     """One task or a list of them, read by ``outline``."""
 

@@ -100,6 +100,7 @@ def test_the_config_is_in_force_and_named(tmp_path: Path) -> None:
 
 def test_a_second_daemon_is_refused(daemon: Daemon) -> None:
     """A second daemon on the same state folder ends with 1 and one line that names the first; that one goes on."""
+    daemon.eventually(lambda: "is ready" in daemon.log, "its log says that it is ready")
     before = daemon.log
     second = subprocess.run(
         [*COMMAND, "--user"], env=daemon.environment, capture_output=True, text=True, check=False, timeout=30

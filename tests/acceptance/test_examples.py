@@ -7,7 +7,7 @@ A header's last lines are commands and what comes of them, once or more::
     # when TASK runs: barbossactl …              then, when a task of it runs (or waits for a person), this is called
     # when TASK waits: barbossactl … -> refused  and is to be refused
     # ends: failed, 1 warning, then succeeded    how the runs end, in the order in which they were started
-    # task ID: failed, 2 attempts, prints "…"    what becomes of a task of the first of them
+    # task ID: failed, 2 attempts, prints "…"    what becomes of a task of the first of them (succeeded, late, …)
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ UNUSED = {
 """What no example can show on every host."""
 
 _LINE = re.compile(r"# (?P<word>secret|run|when|ends|task)(?: (?P<what>[^:]+))?: (?P<rest>.+)")
-_TASK = re.compile(r'(?P<state>\w+)(?:, (?P<attempts>\d+) attempts?)?(?:, prints "(?P<prints>.*)")?')
+_TASK = re.compile(r'(?P<state>\w+)(?P<late>, late)?(?:, (?P<attempts>\d+) attempts?)?(?:, prints "(?P<prints>.*)")?')
 _END = re.compile(r"(?P<state>\w+)(?:, (?P<warnings>\d+) warnings?)?")
 
 
@@ -69,7 +69,7 @@ class Scenario:
     command: str
     steps: list[Step] = field(default_factory=list)
     ends: list[tuple[str, int]] = field(default_factory=list)
-    tasks: list[tuple[str, str, int | None, str | None]] = field(default_factory=list)
+    tasks: list[tuple[str, re.Match[str]]] = field(default_factory=list)
 
 
 @dataclass
@@ -110,8 +110,7 @@ def header_of(path: Path) -> Header:
         else:
             promised = _TASK.fullmatch(rest)
             assert promised, f"{path.name}: {line}"
-            attempts = int(promised["attempts"]) if promised["attempts"] else None
-            header.scenarios[-1].tasks.append((what, promised["state"], attempts, promised["prints"]))
+            header.scenarios[-1].tasks.append((what, promised))
     return header
 
 
@@ -192,12 +191,13 @@ def check(daemon: Daemon, scenario: Scenario) -> None:
     told = "\n".join(f"{task['id']} {task['state']}: {task['reason']}" for task in runs[0]["tasks"])
     assert [(run["state"], run.get("warnings") or 0) for run in runs] == scenario.ends, told
     found = {task["id"]: task for task in runs[0]["tasks"]}
-    for name, state, attempts, prints in scenario.tasks:
+    for name, promised in scenario.tasks:
         assert name in found, told
-        assert (name, found[name]["state"]) == (name, state), told
-        assert attempts is None or len(found[name]["attempts"]) == attempts, told
-        if prints is not None:
-            assert prints in printed(daemon, run_ids[0], name)
+        assert (name, found[name]["state"]) == (name, promised["state"]), told
+        assert found[name]["late"] or not promised["late"]
+        assert promised["attempts"] in (None, str(len(found[name]["attempts"]))), told
+        if promised["prints"] is not None:
+            assert promised["prints"] in printed(daemon, run_ids[0], name)
 
 
 @pytest.mark.parametrize("name", HEADERS)
@@ -209,6 +209,13 @@ def test_an_example_does_what_it_says(name: str, daemon: Daemon, tmp_path: Path)
                 check(own, scenario)
         else:
             check(daemon, scenario)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_an_example_can_be_planned(name: str, daemon: Daemon) -> None:
+    """What each run of an example would do is told beforehand, and nothing is in its way."""
+    for scenario in HEADERS[name].scenarios:
+        assert name in command(daemon, scenario.command.replace("start", "plan", 1))
 
 
 @pytest.mark.parametrize("name", HEADERS)

@@ -122,7 +122,7 @@ class House:
     ) -> RunId:
         """Start a run; return its id."""
         facts: dict[str, Any] = {"trigger": TriggerType.MANUAL, "requested_by": "anne"}
-        bound = workflow_params.bind(definition, params or {})
+        bound = workflow_params.bind(definition, params or {}) if definition.params else params or {}
         started = await self.engine.start_run(definition, params=bound, **{**facts, **more})
         return started.run.id if isinstance(started, RunDetails) else started
 
@@ -156,8 +156,11 @@ class House:
         """Return when what was decided until now is recorded and has been acted on."""
         while True:
             await self.database.write(lambda _tx: None, is_fact=True)
-            asked = [active.recording for active in self.engine._active.values()]
-            if all(recording is None or recording.done() for recording in asked):
+            runs = self.engine._active.values()
+            asked = [active.recording for active in runs]
+            calls = [live for active in runs for live in active.live.values() if live.call and not live.child]
+            is_called = not calls or self.engine.gate.is_stopping
+            if is_called and all(recording is None or recording.done() for recording in asked):
                 return
 
     async def refuse_something(self) -> None:

@@ -182,16 +182,18 @@ def differences(page: Path, folder: Path) -> list[str]:
 
 
 def write(page: Path, folder: Path) -> None:
-    """Put into a page what its commands say, where that is something else."""
+    """Put into a page what its commands say, all of it where some is something else, so that its ids agree."""
     text = page.read_text()
-    place = 0
     with Daemon(folder) as daemon:
-        for command, said in Reader(daemon).read(text):
-            place = text.index(f"$ {command.line}\n", place) + len(command.line) + 3
-            old = "".join(f"{line}\n" for line in command.said)
-            new = old if agree(command.said, said) else "".join(f"{line}\n" for line in said)
-            text = text[:place] + new + text[place + len(old) :]
-            place += len(new)
+        read = list(Reader(daemon).read(text))
+    if all(agree(command.said, said) for command, said in read):
+        return
+    place = 0
+    for command, said in read:
+        place = text.index(f"$ {command.line}\n", place) + len(command.line) + 3
+        old, new = ("".join(f"{line}\n" for line in lines) for lines in (command.said, said))
+        text = text[:place] + new + text[place + len(old) :]
+        place += len(new)
     page.write_text(text)
 
 

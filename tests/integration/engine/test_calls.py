@@ -1,4 +1,4 @@
-"""Calls of other workflows: what goes in and comes out, how both end together, and what a restart makes of them."""
+"""Runs that tasks of other runs call: params and outputs, failure, their end with their caller, restarts."""
 
 from __future__ import annotations
 
@@ -245,3 +245,21 @@ async def test_two_calls_beside_each_other(path: Path) -> None:
         assert house.launcher.most_live == 1
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM runs WHERE state = 'succeeded'").fetchone() == (3,)
+
+
+async def test_a_called_run_replaces_its_siblings_and_not_its_caller(path: Path) -> None:
+    """Where caller and called share a group whose policy is to replace, the caller is not what makes place."""
+    head = "concurrency: {limit: 1, policy: replace, group: g}"
+    inner = load(f"name: inner\n{head}\ntasks: [{{id: a, shell: make}}]")
+    calls = "[{id: x, workflow: inner}, {id: y, workflow: inner}]"
+    outer = load(f"name: outer\n{head}\ntasks: [{{parallel: {calls}}}]")
+    async with House.open(path, inner) as house:
+        run_id = await house.start(outer)
+        process = await house.launched("a")
+        await house.settle()
+        if process.has_ended:  # it was replaced after its launch, not before
+            process = await house.launched("a")
+        process.exit()
+        details = await house.ended(run_id)
+        assert (details.run.state, details.run.stop_cause) == (RunState.FAILED, None)
+        assert sorted(task.state.value for task in details.tasks.values()) == ["failed", "failed", "succeeded"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -175,6 +176,20 @@ def test_a_loop_with_a_failed_item_runs_again_whole() -> None:
     """One failed item, even one that was allowed to fail, has the whole loop run again."""
     assert kept(LOOPS, f"{ITEMS} each[1].b:f each[1]:f each:f end:u") == {"list"}
     assert kept(LOOPS, f"{ITEMS} each[1].b:f end:s") == {"list"}
+
+
+def test_a_loop_goes_on_with_its_list() -> None:
+    """Where its list is known and stands, the items that were done are kept, and the loop goes on with the others."""
+    ends = "list:s each:f each[0]:s each[0].a:s each[1]:f each[1].a:f each[2]:k each[3]:s each[3].a:f"  # which it may
+    rows = {name: records.task(STATES[state], name) for name, state in (pair.split(":") for pair in ends.split())}
+    rows["each"] = replace(rows["each"], items=tuple("wxyz"), reason="task each[1] failed", finished_at_ms=9)
+    found = retrying.kept(LOOPS, records.run_id(), rows, "failed")
+    assert set(found) == {"list", "each", "each[0]", "each[0].a", "each[2]"}
+    assert (found["each"].state, found["each"].items) == (TaskState.RUNNING, tuple("wxyz"))
+    assert (found["each"].reason, found["each"].finished_at_ms) == (None, None)
+    assert set(retrying.kept(LOOPS, records.run_id(), rows, "each")) == {"list"}, "who names the loop has it whole"
+    rows["list"] = replace(rows["list"], state=TaskState.FAILED)
+    assert set(retrying.kept(LOOPS, records.run_id(), rows, "failed")) == set(), "another list may come of it"
 
 
 def test_the_rollback_of_an_item_undoes_its_loop() -> None:
