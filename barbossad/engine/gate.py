@@ -20,7 +20,7 @@ class Gate:
 
         self.is_draining = False
         self.is_recovering = False
-        """Whether the runs of an earlier daemon are being found; before anybody starts it must be known what they hold."""
+        """Whether the runs of an earlier daemon are being found: what they hold must be known before all else."""
 
     @property
     def closed(self) -> str | None:
