@@ -38,8 +38,8 @@ class Chaos:
     clock: StillClock = field(default_factory=StillClock)
     asked: list[RunId] = field(default_factory=list)
     launched: Counter[AttemptKey] = field(default_factory=Counter)
-    live: set[AttemptKey] = field(default_factory=set)
-    """Those whose processes were there when the last daemon went down."""
+    known: set[AttemptKey] = field(default_factory=set)
+    """Those that were started under the last daemon; of others nothing can be left."""
 
     async def session(self, steps: int) -> None:
         """Open the house, let things happen, and crash."""
@@ -52,8 +52,8 @@ class Chaos:
             self.left(house)
 
     async def go_down(self, house: House) -> None:
-        """End a daemon: by a crash, by a restart that leaves what runs alone, or for good."""
-        how = self.chance.choice(["crash", "crash", "restart", "stop"])
+        """End a daemon: by a crash, amid its commits or not, by a restart that leaves what runs alone, or for good."""
+        how = self.chance.choice(["crash", "cut", "cut", "restart", "stop"])
         if how == "stop":
             assert await house.engine.stop(5) == []
             assert not house.launcher.live
@@ -62,6 +62,13 @@ class Chaos:
             for process in list(house.launcher.live):
                 if self.chance.random() < 0.5:
                     process.exit(0)
+        elif how == "cut":
+            for process in list(house.launcher.live):
+                if self.chance.random() < 0.5:
+                    process.exit(self.chance.choice([0, 1]))
+            house._abandon()
+            await house.engine.close()
+            return
         await house.crash()
 
     async def finish(self) -> None:
@@ -94,7 +101,7 @@ class Chaos:
 
     async def recover(self, house: House) -> None:
         house.launcher.otherwise = Finding(Verdict.NEVER_STARTED)
-        for key in self.live:
+        for key in self.known:
             verdict = self.chance.choice([Verdict.LIVE, Verdict.GONE])
             house.launcher.findings[key] = Finding(verdict, "the daemon ended")
         await house.recover()
@@ -104,7 +111,7 @@ class Chaos:
     def left(self, house: House) -> None:
         """Note what a daemon leaves behind."""
         self.launched.update(house.launcher.keys)
-        self.live = {process.spec.key for process in house.launcher.live}
+        self.known = {process.spec.key for process in (*house.launcher.launched, *house.launcher.adopted)}
 
     async def calls(self, house: House) -> None:
         """Return when no call is about to start what it calls: those are asyncio tasks, which take turns."""
@@ -225,7 +232,7 @@ async def test_chaos(path: Path, number: int) -> None:
     chaos = Chaos(path, chance, any_files(chance))
     for _ in range(chance.randint(1, 3)):
         async with asyncio.timeout(4 * LIMIT_SECONDS):
-            await chaos.session(chance.randint(1, STEPS))
+            await chaos.session(chance.randint(10, STEPS))
     async with asyncio.timeout(4 * LIMIT_SECONDS):
         await chaos.finish()
     assert set(chaos.launched.values()) <= {1}, "started twice"
