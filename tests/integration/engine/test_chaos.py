@@ -93,6 +93,7 @@ class Chaos:
             assert not house.engine._locks._holders, "somebody left with a lock"
             assert len(house.engine._admission) == 0
             assert not house.engine._queue._parked
+            assert not house.engine._queue._paused
             assert house.timers is not None
             assert house.timers.count == 0
             self.launched.update(house.launcher.keys)
