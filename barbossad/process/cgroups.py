@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from barbossad.errors import UnavailableError
-from barbossad.process.units import SLICE
+
+SLICE: Final = "barbossa.slice"
+"""Holds the units of all tasks."""
 
 _HIERARCHIES: Final = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 

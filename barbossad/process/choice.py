@@ -13,7 +13,6 @@ from barbossad.errors import UnavailableError
 from barbossad.process.launcher import Launcher
 from barbossad.process.local import LocalLauncher
 from barbossad.process.logs import LogFolder
-from barbossad.process.systemd import SystemdLauncher
 from barbossad.systemd import Manager
 
 TASK_FOLDER: Final = "tasks"
@@ -34,6 +33,9 @@ async def started_launcher(
     wanted = config.tasks.launcher
     is_service = manager is not None and manager.is_service
     if manager is not None and is_service and os.geteuid() == 0 and wanted != "local":
+        # The bus costs 5 MB, which a daemon without units need not have.
+        from barbossad.process.systemd import SystemdLauncher  # noqa: PLC0415
+
         units = SystemdLauncher(clock, logs, manager, config.runtime_dir / ENVIRONMENT_FOLDER, UNIT_FOLDER)
         try:
             await units.start()

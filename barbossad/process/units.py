@@ -17,12 +17,12 @@ from dbus_fast import Variant
 from barbossad.model.isolation import Limits, PropertyValue
 from barbossad.model.names import RUN_ID, TASK_PATH, RunId, plain_task_id, task_id_of
 from barbossad.process import profiles
+from barbossad.process.cgroups import SLICE
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 
 PREFIX: Final = "barbossa-"
 SUFFIX: Final = ".service"
 PATTERN: Final = f"{PREFIX}*{SUFFIX}"
-SLICE: Final = "barbossa.slice"
 TIMEOUT_MARGIN_SECONDS: Final = 2.0
 """How much longer than the daemon itself systemd waits before it ends a task whose time is over."""
 

@@ -13,8 +13,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-RESERVE_BYTES: Final = 8 * 1024 * 1024
-"""Twice what SQLite's log holds: all of that may be new to the file, and deletions need room after it."""
+RESERVE_BYTES: Final = 4 * 1024 * 1024
 
 _MAY_MEAN_FULL: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 """What SQLite also says when a side file, the index of its log say, finds no room (primary result codes)."""

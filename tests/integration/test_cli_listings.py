@@ -26,7 +26,7 @@ STATUS = {
         "size_bytes": 1536,
         "healthy": True,
         "reason": None,
-        "reserve_bytes": 8388608,
+        "reserve_bytes": 4194304,
         "rolled_back": None,
     },
     "runs": {"active": 2, "queued": 1},

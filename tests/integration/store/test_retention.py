@@ -323,7 +323,7 @@ async def test_old_files_learn_to_shrink(path: Path) -> None:
     assert invariants.broken(path, has_texts=False) == []
 
 
-@pytest.mark.parametrize("fact_bytes", [6_000_000, 9_000_000])
+@pytest.mark.parametrize("fact_bytes", [12_000_000])  # more than the log has within it and the reserve together
 async def test_full_disk_recovers(tmp_path: Path, clock: StillClock, fact_bytes: int) -> None:
     """On a disk without a byte left the past is deleted on the reserve, a loop that is woken does it, and all is well.
 
@@ -332,7 +332,7 @@ async def test_full_disk_recovers(tmp_path: Path, clock: StillClock, fact_bytes:
     with mounts.tmpfs(tmp_path / "disk", "64m") as folder:
         path, logs = folder / "barbossa.db", LogFolder(root=folder / "logs")
         async with Database.open(path, retry_seconds=0.02) as database:
-            for first in range(0, 4000, 40):
+            for first in range(0, 2400, 40):
                 text = os.urandom(3000).hex().encode()
                 await asyncio.gather(*(database.record(past(first + n, text=text), is_fact=True) for n in range(40)))
             loop = RetentionLoop(
@@ -353,12 +353,10 @@ async def test_full_disk_recovers(tmp_path: Path, clock: StillClock, fact_bytes:
                 lambda tx: tx.execute("UPDATE runs SET reason = ? WHERE id = ?", (large, NOON_MS + 3)).rowcount,
                 is_fact=True,
             )
-            await eventually_async(lambda: told != [] and database.fault is None, 3 * LIMIT_SECONDS, "it is well again")
+            await eventually_async(lambda: told != [] and database.fault is None, LIMIT_SECONDS, "it is well again")
             assert database.reserve_bytes > 0
             await fact
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            assert len(await history.numbers(database)) < 4000
-            await pruner(database, logs, clock, max_age=1).prune()
             assert await history.numbers(database) == []
         assert invariants.broken(path, is_pruned=True, has_texts=False) == []
