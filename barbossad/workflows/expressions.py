@@ -251,7 +251,7 @@ class _Lazy:
             raise ExpressionError(self._text, f"has no value: {error.message}") from error
         except (RecursionError, MemoryError) as error:
             raise ExpressionError(self._text, "is too large") from error
-        except Exception as error:  # noqa: BLE001 (Jinja2's filters raise what they like; uncaught, it ends the daemon)
+        except Exception as error:  # Jinja2's filters raise what they like; uncaught, that would end the daemon
             raise ExpressionError(self._text, f"has no value: {error}") from error
 
     def _compiled(self) -> Callable[[Mapping[str, Any]], Any]:
