@@ -32,3 +32,12 @@ def test_what_breaks_has_no_value(text: str, scope: dict[str, Any], form: str) -
     with contextlib.suppress(ExpressionError):
         value = expressions.render(form.format(text), scope)
     assert isinstance(value, str | int | list | None)
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ params.n * 1e308 }}", "{{ [params.n * -1e308] }}", "{{ params.inf - params.inf }}"]
+)
+def test_what_is_no_number(text: str) -> None:
+    """No value is infinite, or no number at all: JSON, in which it is kept and told, has no word for it."""
+    with pytest.raises(ExpressionError, match="no number"):
+        expressions.render(text, {"params": {"n": 100, "inf": float("inf")}})
