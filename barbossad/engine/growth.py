@@ -154,7 +154,12 @@ HOOKS: Final = {
 
 
 def sections_after(progress: RunProgress, outcome: RunState) -> deque[Section]:
-    """Return what follows upon an outcome: rollback, the hooks of that outcome, and those of every run."""
+    """Return what follows upon an outcome: rollback, the hooks of that outcome, and those of every run.
+
+    Nothing follows upon the end of a run that was ended before anything of it began.
+    """
+    if progress.run.started_at_ms is None and progress.run.stop_cause is not None:
+        return deque()
     definition = progress.definition
     wanted = (*((Section.ROLLBACK,) if outcome is not RunState.SUCCEEDED else ()), HOOKS[outcome], Section.ON_EXIT)
     return deque(section for section in wanted if section in definition.sections)

@@ -291,8 +291,7 @@ class Settling:
             outcome, reason, outputs = self._outcome()
             facts: dict[str, Any] = {"outcome": outcome, "outcome_reason": reason, "outputs": outputs}
             facts["warnings"] = progress.warnings()
-            if progress.run.started_at_ms is not None or progress.run.stop_cause is None:
-                progress.sections = growth.sections_after(progress, outcome)  # nothing follows what never began
+            progress.sections = growth.sections_after(progress, outcome)
             if not progress.sections:
                 self._finish(facts)
                 return False

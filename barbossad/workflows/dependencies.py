@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from barbossad.document import Document, Path
@@ -22,6 +22,7 @@ def resolve(lookup: Lookup, document: Document, faults: list[Fault]) -> Order:
     dependencies = [resolver.dependencies(position) for position in range(len(lookup.entries))]
     order = order_of(lookup.entries, dependencies)
     resolver.refuse_circles(order)
+    resolver.refuse_held_places(order)
     return order
 
 
@@ -120,6 +121,46 @@ class _Resolver:
         place = next(task for task in ordered if task.depends_on)
         self.faults.append(
             self.document.fault((*place.path, "depends_on"), f"tasks wait for each other: {names} -> {ids[0]}", hint)
+        )
+
+    def refuse_held_places(self, order: Order) -> None:
+        """Refuse a task that waits, inside a member of a group with ``max_parallel``, for another member of it.
+
+        Its own member would hold a place meanwhile, for which the other may wait: for ever, if there is no other place.
+        """
+        for position, dependencies in enumerate(order.dependencies):
+            for other in dependencies:
+                for group, holder, waiter in self._members_around(position, other):
+                    if not order.is_before(waiter, holder):
+                        self._refuse_held_place(position, group, holder, waiter)
+
+    def _members_around(self, position: int, other: int) -> Iterator[tuple[int, int, int]]:
+        """Yield each group with too few places that both stand in, the first deeper, and the member that each is in."""
+        lookup, holder = self.lookup, position
+        for group in lookup.ancestors(position):
+            if lookup.is_within(other, group):
+                waiter = next((step for step in lookup.ancestors(other) if self._parent(step) == group), other)
+                limit = lookup.entries[group].shape.max_parallel
+                if limit is not None and holder not in (position, waiter) and limit < self._member_count(group):
+                    yield group, holder, waiter
+            holder = group
+
+    def _parent(self, position: int) -> int | None:
+        return self.lookup.entries[position].place.parent
+
+    def _member_count(self, group: int) -> int:
+        inside = range(group + 1, group + self.lookup.entries[group].size)
+        return sum(1 for position in inside if self._parent(position) == group)
+
+    def _refuse_held_place(self, position: int, group: int, holder: int, waiter: int) -> None:
+        entries = self.lookup.entries
+        self.faults.append(
+            self.document.fault(
+                (*entries[position].path, "depends_on"),
+                f"{entries[holder].id!r} holds one of the places of {entries[group].id!r} (max_parallel) while this "
+                f"task in it waits for {entries[waiter].id!r}, which may never get one",
+                f"have {entries[holder].id!r} itself wait: depends_on: [{entries[waiter].name}]",
+            )
         )
 
 

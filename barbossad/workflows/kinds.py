@@ -76,7 +76,7 @@ def contradictions(
         if lock in held:
             yield (
                 "lock",
-                f"the lock {lock!r} is held by the whole run, so that this task would wait for ever",
+                f"the lock {lock!r} is held by the whole run already",
                 "remove it here, or from the workflow",
             )
     attempts = (source.retry and source.retry.attempts) or (defaults.retry and defaults.retry.attempts)

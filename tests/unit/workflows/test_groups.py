@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from barbossad.errors import InvalidWorkflowError
 from barbossad.model.flow import Branch, Loop, Section, TaskKind
 from barbossad.workflows.compose import HOOK_TIMEOUT_SECONDS
 from barbossad.workflows.contract import Unrendered
@@ -234,3 +235,34 @@ def test_groups_nest(loader: Loader, depth: int) -> None:
     for _ in range(depth):
         tasks = f"{{parallel: [{tasks}]}}"
     assert len(loader.load(f"name: a\ntasks: [{tasks}]").tasks) == depth + 1
+
+
+HELD = """\
+name: a
+tasks:
+  - id: sides
+    parallel:
+      max_parallel: {limit}
+      tasks:
+        - {{id: a, {keys}parallel: [{{id: inner, shell: a, depends_on: [{other}]}}]}}
+        - {{id: b, shell: b}}
+        - {{id: c, parallel: [{{id: inner, shell: c}}]}}
+"""
+
+
+@pytest.mark.parametrize(("limit", "other"), [(1, "b"), (2, "b"), (1, "c"), (1, "c.inner")])
+def test_a_place_is_not_held_for_who_needs_one(loader: Loader, limit: int, other: str) -> None:
+    """In a group with few places no member waits, from within, for another: that might never get a place."""
+    member = other[0]
+    with pytest.raises(InvalidWorkflowError) as caught:
+        loader.load(HELD.format(limit=limit, keys="", other=other))
+    (fault,) = caught.value.faults
+    assert "'sides.a' holds one of the places of 'sides'" in fault.message
+    assert f"depends_on: [{member}]" in fault.hint
+    waiting = loader.load(HELD.format(limit=limit, keys=f"depends_on: [{member}], ", other=other))
+    assert waiting.tasks[1].depends_on == (f"sides.{member}",)
+
+
+def test_who_has_a_place_of_their_own_may_wait(loader: Loader) -> None:
+    """With places for all nobody keeps another from one."""
+    assert len(loader.load(HELD.format(limit=3, keys="", other="b")).tasks) == 6
