@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from barbossad.engine.progress import RunProgress
 from barbossad.model.records import AttemptRecord, changed
 from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, ProcessEnd
+from barbossad.tasks import _report
 from barbossad.tasks._report import Report
 from barbossad.units import format_duration
 
@@ -101,12 +101,8 @@ def json_outputs(stdout: str, given: Mapping[str, Any] | None) -> Mapping[str, A
     """
     if len(stdout) > OUTPUT_LIMIT:
         raise ValueError(f"it is longer than {OUTPUT_LIMIT} characters")
-    found = json.loads(stdout, parse_constant=_no_constant)
+    found = _report.value_of(stdout)
     return {**(given or {}), **(found if isinstance(found, dict) else {"value": found})}
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
 
 
 def timeout_reason(seconds: float) -> str:

@@ -207,6 +207,7 @@ class Driver(Watching):
         run = active.progress.run
         active.disarm()
         self._active.pop(run.id, None)
+        self._queue.forget(active)
         self._release_locks(active, None)
         active.tell_end()
         asyncio.get_running_loop().call_soon(log_end, run)  # who waits is told first

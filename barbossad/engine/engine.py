@@ -38,6 +38,7 @@ class Engine(Driver):
     def __init__(self, parts: Parts, gate: Gate, *, limit: int) -> None:
         super().__init__(parts, gate, limit=limit)
         self._last_number = 0
+        self._resumed: list[ActiveRun] = []
         self.recovered = asyncio.Event()
         """Not set while runs of an earlier daemon are being found: one that was called may not be among them yet."""
 
@@ -219,16 +220,32 @@ class Engine(Driver):
         """Make ids above those of recorded runs, also when the clock was set back."""
         self._last_number = max(self._last_number, newest_number)
 
+    def begin_recovery(self) -> None:
+        """Start nothing new until all runs of an earlier daemon are found, with what they hold."""
+        self.recovered.clear()
+        self.gate.is_recovering = True
+
+    def end_recovery(self) -> None:
+        """Let what is ready begin in all runs that were found."""
+        resumed = sorted(self._resumed, key=lambda active: -active.progress.run.priority)
+        self._resumed.clear()
+        self.gate.is_recovering = False
+        for active in resumed:
+            has_begun = active.progress.run.started_at_ms is not None
+            if not active.progress.has_ended and (has_begun or self._queue.enter(active)):
+                self._begin_run(active)
+            self._arm_run(active)
+        self.recovered.set()
+        self._go_on()
+
     def resume(self, progress: RunProgress, left: Left) -> None:
         """Go on with a run that an earlier daemon left; those that called others come before those.
 
-        Its interrupted attempts are recorded; those that live are adopted, those that never started are launched; and
-        what is ready begins.
+        Its interrupted attempts are recorded; those that live are adopted, and those that never started are launched.
         """
         active = ActiveRun(progress, self._lineage(progress.run))
         self._active[progress.run.id] = active
-        has_begun = progress.run.started_at_ms is not None
-        if has_begun:
+        if progress.run.started_at_ms is not None:
             self._queue.restored(active)
         for index, (record, then) in left.interrupted.items():
             end = End(attempt=record, then=then)
@@ -246,10 +263,7 @@ class Engine(Driver):
             self._resume_call(active, index)
         if progress.run.stop_cause is not None and progress.run.outcome is None:
             self._apply(active, transitions.stop_restored(progress, self._evaluate, self._clock.now_ms()))
-        if has_begun or self._queue.enter(active):
-            self._begin_run(active)
-        self._arm_run(active)
-        self._go_on()
+        self._resumed.append(active)
 
     def leave(self) -> None:
         """Start nothing new, and leave what runs to the next daemon; what ends meanwhile is recorded."""
@@ -345,6 +359,7 @@ class Engine(Driver):
     async def _begin_call(self, active: ActiveRun, live: LiveAttempt) -> RunId:
         """Start the run that a task calls, once for each attempt. Raise BarbossaError."""
         assert live.call is not None
+        await self.recovered.wait()
         cell, run = active.progress.cells[live.index], active.progress.run
         key = f"call {run.id}/{cell.id}/{len(cell.attempts)}"
         earlier = await self._parts.runs.find_by_key(live.call.workflow, key)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Gate:
-    """Open unless the daemon stops, is drained, or its store refuses changes."""
+    """Open unless the daemon starts or stops, is drained, or its store refuses changes."""
 
     def __init__(self) -> None:
         self.opened: Callable[[], None] = lambda: None
@@ -19,6 +19,8 @@ class Gate:
         """Whether the daemon stops and leaves what runs to the next one."""
 
         self.is_draining = False
+        self.is_recovering = False
+        """Whether the runs of an earlier daemon are being found: what they hold must be known before all else."""
 
     @property
     def closed(self) -> str | None:
@@ -27,6 +29,8 @@ class Gate:
             return "the daemon is stopping"
         if self._store_fault is not None:
             return "the state file refuses changes"
+        if self.is_recovering:
+            return "the daemon looks at what an earlier one left"
         if self.is_draining:
             return "the daemon is being drained (barbossactl daemon drain --end goes on)"
         return None

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from barbossad.engine import completion, outcomes
+from barbossad.engine import completion, outcomes, timing
 from barbossad.engine.progress import FAILURES, Cell, LoopFacts, Members, RunProgress
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import Section
@@ -186,7 +186,8 @@ def grow_section(progress: RunProgress, section: Section) -> list[int]:
     for before, after in itertools.pairwise(chain):
         progress.cells[before].dependants.append(after)
         progress.cells[after].waits_for = 1
-        progress.cells[after].depends_on = (before,)
+        if not progress.cells[after].depends_on:
+            progress.cells[after].depends_on = (before,)
     return list(range(first, len(progress.cells)))
 
 
@@ -196,12 +197,17 @@ def _grow_rollback(progress: RunProgress, done: Cell, positions: Iterable[int]) 
     for position in positions:
         growth.add(position)
     growth.connect()
-    outermost = [index for index in growth.made.values() if progress.cells[index].parent is None]
-    for index in outermost:  # they are chained instead, also across tasks
+    left = [index for index in growth.made.values() if progress.cells[index].parent is None]
+    outermost: list[int] = []  # they are done one after another, also across tasks, each after those that it names
+    while left:
+        index = next(at for at in left if not set(progress.cells[at].depends_on) & set(left))
+        left.remove(index)
+        outermost.append(index)
+    for index in outermost:
         cell = progress.cells[index]
         for before in cell.depends_on:
             progress.cells[before].dependants.remove(index)
-        cell.depends_on, cell.waits_for = (), 0
+        cell.waits_for = 0
     return outermost
 
 
@@ -250,7 +256,9 @@ def _restore_verdict(progress: RunProgress, group: int) -> None:
     failed = [member for member in members if member.record.state in FAILURES and not member.may_fail]
     if failed:
         first = min(failed, key=lambda member: member.record.finished_at_ms or 0)
-        cell.members.verdict = outcomes.of_some(progress, [first])
+        deadline_ms = timing.group_deadline_ms(cell)
+        if deadline_ms is None or (first.record.finished_at_ms or 0) < deadline_ms:  # else it took too long before that
+            cell.members.verdict = outcomes.of_some(progress, [first])
 
 
 def grow_items(progress: RunProgress, loop: int) -> None:

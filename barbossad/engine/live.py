@@ -183,7 +183,7 @@ class LiveAttempts:
         if task.is_json_output and attempt.state is AttemptState.SUCCEEDED:
             try:
                 outputs = attempts.json_outputs(stdout, outputs)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 attempt = changed(attempt, state=AttemptState.FAILED, reason=f"its stdout cannot be read: {error}")
         return attempt, outputs, stdout
 

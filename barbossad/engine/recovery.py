@@ -54,7 +54,7 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
     then the attempts are adopted, launched or recorded as interrupted, and only then does anything new start. Raise
     UnavailableError if a process will not die: a second one of the same task must never run beside it.
     """
-    engine.recovered.clear()
+    engine.begin_recovery()
     engine.seed_ids(await parts.runs.newest_number())
     left = [await _look_up(parts, record.id, find) for record in await parts.runs.unended()]
     of_this_boot = [attempt for run in left for attempt in run.live if attempt.boot_id == parts.boot_id]
@@ -70,7 +70,7 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
             left_of_it = settle.left(progress, run.live)
             left_of_it.calls += [progress.index[attempt.task_id] for attempt in run.unended if attempt not in run.live]
             engine.resume(progress, left_of_it)
-    engine.recovered.set()
+    engine.end_recovery()
     if left:
         log.warning(
             "%d unfinished runs found; %d tasks go on, %d were interrupted", len(left), settle.adopted,

@@ -67,6 +67,10 @@ class RunQueue:
         entry = self._paused.pop(active.progress.run.id, None)
         return entry is not None and self._try(entry) is None
 
+    def forget(self, active: ActiveRun) -> None:
+        """Drop a run that has ended."""
+        self._paused.pop(active.progress.run.id, None)  # the others are dropped when their turn comes
+
     def reason(self, active: ActiveRun) -> str | None:
         """Say why a run waits, None if it does not."""
         if active.is_admitted or active.progress.has_ended:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from barbossad.engine import growth, outcomes, triggers
+from barbossad.engine import growth, outcomes, timing, triggers
 from barbossad.engine import progress as progresses
 from barbossad.engine.decision import Decision, Stop
 from barbossad.engine.progress import Cell, Evaluate, RunProgress
@@ -151,6 +151,10 @@ class Settling:
         cell = self.progress.cells[index]
         assert cell.members is not None
         state, reason = cell.members.verdict or outcomes.of_members(self.progress, index)
+        deadline_ms = timing.group_deadline_ms(cell)
+        is_late = cell.members.verdict is None and deadline_ms is not None and deadline_ms <= self.now_ms
+        if is_late and state is not TaskState.SUCCEEDED:
+            state, reason = timing.too_long(cell)  # the daemon that would have said so is no more
         outputs: Mapping[str, Any] | Sequence[Any] | None = None
         if cell.is_loop:
             outputs = [self.progress.cells[item].record.outputs or {} for item in cell.members.cells]

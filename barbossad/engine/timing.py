@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from barbossad.engine.progress import Cell, RunProgress
 from barbossad.model.flow import TaskKind
 from barbossad.model.states import TaskState
+from barbossad.units import format_duration
 
 
 def due(cell: Cell) -> Iterator[int]:
@@ -29,6 +30,12 @@ def group_deadline_ms(cell: Cell) -> int | None:
     if not _is_timed_group(cell) or cell.task.timeout_seconds is None or cell.record.started_at_ms is None:
         return None
     return cell.record.started_at_ms + round(cell.task.timeout_seconds * 1000)
+
+
+def too_long(cell: Cell) -> tuple[TaskState, str]:
+    """Return how a group ends whose time is over, and why."""
+    limit = format_duration(cell.task.timeout_seconds or 0)
+    return TaskState.TIMED_OUT, f"it did not end within its timeout of {limit}"
 
 
 def late_ms(cell: Cell) -> int | None:

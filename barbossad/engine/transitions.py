@@ -30,7 +30,6 @@ from barbossad.model.states import (
 )
 from barbossad.store import changes
 from barbossad.store.runs import RunDetails
-from barbossad.units import format_duration
 
 MOST_INTERRUPTIONS: Final = 5
 """How often a task under ``on_interrupt: retry`` is interrupted before it is given up: it may be what kills us."""
@@ -279,8 +278,7 @@ def time_passed(progress: RunProgress, index: int, evaluate: Evaluate, now_ms: i
         settling.decision.moved(cell.record, now_ms, "task_late")
     deadline = timing.group_deadline_ms(cell)
     if deadline is not None and deadline <= now_ms and cell.members is not None and cell.members.verdict is None:
-        reason = f"it did not end within its timeout of {format_duration(cell.task.timeout_seconds or 0)}"
-        cell.members.verdict = (TaskState.TIMED_OUT, reason)
+        cell.members.verdict = timing.too_long(cell)
         settling.end_below(index, StopCause.GROUP_TIMEOUT, f"its group {cell.id!r} took too long")
     until_ms = cell.record.waits_until_ms
     if cell.record.state is TaskState.WAITING and until_ms is not None and until_ms <= now_ms:

@@ -37,9 +37,7 @@ class NotTrueOrFalseError(BarbossaError):
 def refusal(cell: Cell, before: Sequence[Cell]) -> Verdict | None:
     """Return how a task ends unstarted whose dependencies have all ended; None if it may begin."""
     trigger = cell.task.trigger
-    if cell.task.section is Section.ROLLBACK:
-        trigger = Trigger.ALL_DONE  # what cannot be taken back must not keep the rest from it
-    if _is_met(trigger, before):
+    if _is_unconditional(cell) or _is_met(trigger, before):
         return None
     if trigger is Trigger.ONE_FAILED:
         return TaskState.SKIPPED, f"none of {_ids(before)} failed"
@@ -50,6 +48,13 @@ def refusal(cell: Cell, before: Sequence[Cell]) -> Verdict | None:
         return TaskState.SKIPPED, f"none of {_ids(before)} succeeded"
     skipped = next(other for other in before if other.record.state is TaskState.SKIPPED)
     return TaskState.SKIPPED, f"task {skipped.id!r} was skipped"
+
+
+def _is_unconditional(cell: Cell) -> bool:
+    """Say whether nobody asks what became of others: it was asked of the loop, or a failed rollback keeps no other."""
+    is_outermost_rollback = cell.task.section is Section.ROLLBACK and cell.parent is None
+    has_trigger = cell.task.trigger is not Trigger.ALL_SUCCESS and bool(cell.task.depends_on)
+    return cell.is_item or (is_outermost_rollback and not has_trigger)
 
 
 def _is_met(trigger: Trigger, before: Sequence[Cell]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from barbossad.clock import rfc3339
@@ -20,8 +21,10 @@ def reasons(active: ActiveRun, queue: RunQueue, admission: Admission, taken: int
     of_run = _of_run(active, queue)
     if of_run is not None:
         found[""] = of_run
+    queues = (cell.members.queue for cell in progress.cells if cell.members is not None)
+    queued = frozenset(itertools.chain.from_iterable(queues))
     for index, cell in enumerate(progress.cells):
-        reason = _of_task(active, index, admission, taken)
+        reason = _of_task(active, index, admission, taken, is_queued=index in queued)
         if reason is not None:
             found[cell.id] = reason
     return found
@@ -35,7 +38,7 @@ def _of_run(active: ActiveRun, queue: RunQueue) -> str | None:
     return queue.reason(active)
 
 
-def _of_task(active: ActiveRun, index: int, admission: Admission, taken: int) -> str | None:
+def _of_task(active: ActiveRun, index: int, admission: Admission, taken: int, *, is_queued: bool) -> str | None:
     progress = active.progress
     cell = progress.cells[index]
     record = cell.record
@@ -45,24 +48,26 @@ def _of_task(active: ActiveRun, index: int, admission: Admission, taken: int) ->
         return None
     if cell.waits_for:
         return _dependencies(progress, cell)
-    of_group = _of_group(progress, index, cell)
+    of_group = _of_group(progress, cell, is_queued=is_queued)
     if of_group is not None or cell.is_group or cell.task.kind is TaskKind.APPROVAL:
         return of_group
     return admission.reason(Claim(active, index), taken)
 
 
-def _of_group(progress: RunProgress, index: int, cell: Cell) -> str | None:
+def _of_group(progress: RunProgress, cell: Cell, *, is_queued: bool) -> str | None:
     """Say what the group that a task is in has to do with its waiting."""
     group = progress.cells[cell.parent] if cell.parent is not None else None
     if group is None or group.members is None:
         return None
     if group.record.state is not TaskState.RUNNING:
         return f"waiting for {group.id}"
-    if index in group.members.queue:
+    if is_queued:
         return f"waiting for its turn: {group.members.entered} of {group.max_parallel} in {group.id}"
     return None
 
 
 def _dependencies(progress: RunProgress, cell: Cell) -> str:
     unended = [progress.cells[other].id for other in cell.depends_on if not progress.cells[other].has_ended]
+    if not unended:
+        return "waiting for its turn in the rollback"
     return f"waiting for {', '.join(unended[:3])}{'…' if len(unended) > 3 else ''}"

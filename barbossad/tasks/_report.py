@@ -112,16 +112,31 @@ def _text(lines: list[dict[str, Any]]) -> bytes:
 
 
 def _object(lines: list[bytes], position: int) -> dict[str, Any]:
-    found: Any
     try:
-        found = json.loads(lines[position], parse_float=_number, parse_constant=_number)
+        found = _value(lines[position])
     except (ValueError, RecursionError) as error:
         raise ReportError(f"line {position + 1} is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise ReportError(f"line {position + 1} is no object")
-    if b"\\ud" in lines[position].lower():  # half a surrogate pair, which no text can hold, goes no further
-        found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
     return dict(found)
+
+
+def value_of(text: str) -> Any:
+    """Return what a program printed as JSON. Raise ValueError if it is none, or none that can be kept and told."""
+    try:
+        found = _value(text.encode(errors="surrogatepass"))
+    except RecursionError as error:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from error
+    if _depth(found) > MAX_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+    return found
+
+
+def _value(written: bytes) -> Any:
+    found = json.loads(written, parse_float=_number, parse_constant=_number)
+    if b"\\ud" in written.lower():  # half a surrogate pair, which no text can hold, goes no further
+        found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+    return found
 
 
 def _number(text: str) -> float:

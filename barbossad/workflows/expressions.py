@@ -249,12 +249,10 @@ class _Lazy:
             return evaluate(scope)
         except TemplateError as error:
             raise ExpressionError(self._text, f"has no value: {error.message}") from error
-        except RefusalError as error:
-            raise ExpressionError(self._text, f"has no value: {error}") from error
-        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, SyntaxError) as error:
-            raise ExpressionError(self._text, f"has no value: {error}") from error
         except (RecursionError, MemoryError) as error:
             raise ExpressionError(self._text, "is too large") from error
+        except Exception as error:  # Jinja2's filters raise what they like; uncaught, that would end the daemon
+            raise ExpressionError(self._text, f"has no value: {error}") from error
 
     def _compiled(self) -> Callable[[Mapping[str, Any]], Any]:
         from barbossad.workflows.sandbox import MAX_RESULT_CHARACTERS, plain  # noqa: PLC0415

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -186,6 +187,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         _check_size(value)
         return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SecurityError("the result is too large, or no number")  # JSON holds no such thing
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):

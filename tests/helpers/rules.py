@@ -83,15 +83,21 @@ def verdict(trigger: str, ends: Iterable[str]) -> str:
     return "runs"
 
 
+def asked(cell: Cell) -> str:
+    """Return what is asked of those before a task: its trigger, but of an item, or of what only takes a task back."""
+    is_back = cell.task.section is Section.ROLLBACK and cell.parent is None
+    if cell.is_item or (is_back and (cell.task.trigger == "all_success" or not cell.task.depends_on)):
+        return "all_done"
+    return cell.task.trigger
+
+
 def check_start(progress: RunProgress, cell: Cell, values: Any) -> None:
     """Check that a task which is about to begin may."""
     above = parent(progress, cell)
     assert above is None or state(above) == "running", f"{cell.id} begins outside of its group"
-    if cell.task.section is Section.ROLLBACK:
-        return
     others = before(progress, cell)
     assert all(state(other) in ENDED for other in others), f"{cell.id} begins early"
-    assert verdict(cell.task.trigger, map(kind_of_end, others)) == "runs", f"{cell.id} begins against its trigger"
+    assert verdict(asked(cell), map(kind_of_end, others)) == "runs", f"{cell.id} begins against its trigger"
     if cell.task.when is not None and not cell.id.endswith("]"):
         assert values(progress, progress.index[cell.id], cell.task.when), f"{cell.id} begins against its 'when'"
 
@@ -174,13 +180,10 @@ def check_unstarted(progress: RunProgress, cell: Cell, values: Any, unstartable:
             for group in ancestors(progress, cell)
         ), f"{cell.id} was cancelled for nothing"
         return
-    if cell.task.section is Section.ROLLBACK:
-        assert how == "failed"
-    else:
-        expected = verdict(cell.task.trigger, map(kind_of_end, before(progress, cell)))
-        if expected != "runs":
-            assert how == expected, f"{cell.id} is {how}, not {expected}"
-            return
+    expected = verdict(asked(cell), map(kind_of_end, before(progress, cell)))
+    if expected != "runs":
+        assert how == expected, f"{cell.id} is {how}, not {expected}"
+        return
     assert how == _by_expressions(progress, cell, values, unstartable), cell.id
 
 

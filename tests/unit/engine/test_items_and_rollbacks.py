@@ -1,0 +1,159 @@
+"""Whether items of loops, and what takes tasks back, begin; and how a group ends that took too long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from barbossad.engine import growth, transitions
+from barbossad.engine import progress as progresses
+from barbossad.engine.progress import RunProgress
+from barbossad.engine.transitions import End
+from barbossad.model.definition import TaskDefinition, WorkflowDefinition
+from barbossad.model.flow import Loop, Section, TaskKind, Trigger
+from barbossad.model.states import AttemptState, RunState, TaskState
+from tests.helpers import flows
+from tests.helpers.records import NOON_MS, attempt, run
+
+SUCCEEDED, FAILED = AttemptState.SUCCEEDED, AttemptState.FAILED
+
+
+def as_it_stands(progress: RunProgress, index: int | None, value: Any) -> Any:
+    """Take a value for what it says: it holds no expression."""
+    return value
+
+
+class Player:
+    """A run whose tasks a test starts and ends by their ids."""
+
+    def __init__(self, definition: WorkflowDefinition) -> None:
+        self.progress = growth.create(definition, run())
+        self.now_ms = NOON_MS
+        self.order: list[str] = []
+        transitions.begin(self.progress, as_it_stands, NOON_MS)
+
+    def play(self, **ends: AttemptState) -> list[str]:
+        """Start and end all that is ready, as told by name, well if not; return the ids in the order of their start."""
+        begun: list[str] = []
+        while ready := transitions.begin(self.progress, as_it_stands, self.now_ms).ready:
+            cell = self.progress.cells[ready[0]]
+            begun.append(cell.id)
+            self.now_ms += 1
+            self.start(cell.id)
+            self.end(cell.id, ends.get(cell.task.name, SUCCEEDED))
+        return begun
+
+    def start(self, task_id: str) -> None:
+        number = attempt(task_id=task_id)
+        transitions.attempt_starting(self.progress, self.progress.index[task_id], number, self.now_ms)
+
+    def end(self, task_id: str, state: AttemptState) -> None:
+        index = self.progress.index[task_id]
+        last = self.progress.cells[index].attempts[-1]
+        over = replace(last, state=state, reason=f"it {state}", finished_at_ms=self.now_ms)
+        transitions.attempt_ended(self.progress, index, End(attempt=over), as_it_stands)
+
+    def state(self, task_id: str) -> TaskState:
+        return self.progress.cells[self.progress.index[task_id]].record.state
+
+
+@pytest.mark.parametrize(
+    ("trigger", "before"), [(Trigger.ONE_FAILED, FAILED), (Trigger.ONE_SUCCESS, SUCCEEDED), (Trigger.ALWAYS, FAILED)]
+)
+def test_the_trigger_of_a_loop_is_not_asked_of_its_items(trigger: Trigger, before: AttemptState) -> None:
+    """When a loop may begin by what came before it, so may all its items, which depend on nothing of their own."""
+    loop = flows.task("each", "a", trigger=trigger, for_each=Loop(items=("x", "y")))
+    player = Player(flows.workflow(flows.task("a"), loop))
+    assert player.play(a=before) == ["a", "each[0]", "each[1]"]
+    assert player.state("each") is TaskState.SUCCEEDED
+
+
+def rollback(task_id: str, *depends_on: str, position: int = 0, **more: Any) -> TaskDefinition:
+    return flows.task(task_id, *depends_on, section=Section.ROLLBACK, rolls_back=position, **more)
+
+
+def test_what_takes_back_is_done_whatever_became_of_the_rest() -> None:
+    """One thing that cannot be taken back keeps nothing else from it, of its own task or of another."""
+    player = Player(
+        flows.workflow(
+            flows.task("a"),
+            flows.task("b", "a"),
+            flows.task("c", "b"),
+            rollback("rollback.a"),
+            rollback("rollback.b.first", position=1),
+            rollback("rollback.b.second", "rollback.b.first", position=1),
+        )
+    )
+    begun = player.play(c=FAILED, first=FAILED, second=FAILED)
+    assert begun[3:] == ["rollback.b.first", "rollback.b.second", "rollback.a"]
+    assert player.progress.run.state is RunState.FAILED
+
+
+@pytest.mark.parametrize(("first", "is_done"), [(FAILED, True), (SUCCEEDED, False)])
+def test_a_trigger_within_a_rollback(first: AttemptState, is_done: bool) -> None:
+    """A trigger that is written in a rollback holds there: in a list of tasks, and in a group."""
+    listed = [
+        rollback("rollback.a.first"),
+        rollback("rollback.a.second", "rollback.a.first", trigger=Trigger.ONE_FAILED),
+    ]
+    group = flows.group(
+        rollback("rollback.b", position=1, kind=TaskKind.GROUP),
+        rollback("rollback.b.first", position=1),
+        rollback("rollback.b.second", "rollback.b.first", position=1, trigger=Trigger.ONE_FAILED),
+    )
+    player = Player(flows.workflow(flows.task("a"), flows.task("b", "a"), flows.task("c", "b"), listed, group))
+    player.play(c=FAILED, first=first)
+    expected = TaskState.SUCCEEDED if is_done else TaskState.SKIPPED
+    assert (player.state("rollback.a.second"), player.state("rollback.b.second")) == (expected, expected)
+
+
+def test_what_fails_in_a_group_of_a_rollback_keeps_the_rest_of_it() -> None:
+    """Within a group the usual rules hold, also in a rollback; what comes after the group is done all the same."""
+    group = flows.group(
+        rollback("rollback.b", position=1, kind=TaskKind.GROUP),
+        rollback("rollback.b.one", position=1),
+        rollback("rollback.b.two", "rollback.b.one", position=1),
+    )
+    definition = flows.workflow(
+        flows.task("a"), flows.task("b", "a"), flows.task("c", "b"), rollback("rollback.a"), group
+    )
+    player = Player(definition)
+    assert player.play(c=FAILED, one=FAILED)[3:] == ["rollback.b.one", "rollback.a"]
+    assert player.state("rollback.b.two") is TaskState.UPSTREAM_FAILED
+
+
+def test_order_within_a_rollback() -> None:
+    """Tasks of one rollback come after those that they depend on, whatever their order in the file."""
+    parts = [
+        rollback("rollback.a.z", "rollback.a.y"),
+        rollback("rollback.a.y", "rollback.a.x"),
+        rollback("rollback.a.x"),
+    ]
+    player = Player(flows.workflow(flows.task("a"), flows.task("b", "a"), *parts))
+    assert player.play(b=FAILED)[2:] == ["rollback.a.x", "rollback.a.y", "rollback.a.z"]
+
+
+def test_a_group_that_took_too_long_has_done_so_after_a_restart_too() -> None:
+    """What fails in it because its time is over does not make it look like a group that failed fast."""
+    definition = flows.workflow(
+        flows.group(
+            flows.task("g", kind=TaskKind.GROUP, fail_fast=True, timeout_seconds=20),
+            flows.task("g.a"),
+            flows.group(flows.task("g.inner", kind=TaskKind.GROUP), flows.task("g.inner.b"), flows.task("g.inner.c")),
+        )
+    )
+    player = Player(definition)
+    for one in ("g.a", "g.inner.b", "g.inner.c"):
+        player.start(one)
+    player.end("g.inner.b", FAILED)
+    player.now_ms += 20_000
+    transitions.time_passed(player.progress, 0, as_it_stands, player.now_ms)
+    player.end("g.inner.c", AttemptState.CANCELLED)
+    assert player.state("g.inner") is TaskState.FAILED
+    player.progress = growth.restore(definition, progresses.details(player.progress))
+    stops = transitions.time_passed(player.progress, 0, as_it_stands, player.now_ms).stop
+    assert [stop.index for stop in stops] == [player.progress.index["g.a"]]
+    player.end("g.a", AttemptState.CANCELLED)
+    assert player.state("g") is TaskState.TIMED_OUT
