@@ -120,7 +120,7 @@ class Engine(Driver):
     async def cancel(self, run_id: RunId, reason: str) -> bool:
         """Cancel an active run; return after that is recorded, while its processes are being ended.
 
-        Its rollback and hooks still run; a run that is cancelled again ends without them. Return False if it has ended.
+        Its rollback and hooks still run; cancelled again while they do, they end too. Return False if it has ended.
         """
         active = self._active.get(run_id)
         if active is None:
