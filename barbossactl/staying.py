@@ -83,17 +83,24 @@ class _Keyboard:
         if self._is_cancelling or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise KeyboardInterrupt
         self._view.suspend()
-        try:
-            with self._interrupts.as_usual():
-                is_wanted = click.confirm(
-                    f"\nCancel run {self._run_id}? (Ctrl-C again leaves it running)", default=False, err=True
-                )
-        except click.Abort:
-            raise KeyboardInterrupt from None
-        if is_wanted:
+        if self._is_wanted():
             self._is_cancelling = True
             self._cancel()
         self._view.resume()
+
+    def _is_wanted(self) -> bool:
+        click.echo(err=True)
+        while True:
+            click.echo(f"Cancel run {self._run_id}? (Ctrl-C again leaves it running) [y/N]: ", nl=False, err=True)
+            line = self._interrupts.read_line()
+            if not line:  # Ctrl-D
+                raise KeyboardInterrupt
+            answer = line.strip().lower()
+            if answer in {"y", "yes"}:
+                return True
+            if answer in {"", "n", "no"}:
+                return False
+            click.echo("Error: y or n", err=True)
 
     def _cancel(self) -> None:
         try:

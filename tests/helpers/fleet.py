@@ -94,7 +94,8 @@ class Fleet:
         left = "find /run/barbossa-tasks /run/barbossa/env -mindepth 1"
         eventually(lambda: not container.run(left).stdout, WAIT_SECONDS, "no file of a task is left")
         eventually(lambda: self.service.property("NFileDescriptorStore") == "1", WAIT_SECONDS, "no pipe is kept")
-        assert "Traceback" not in self.service.log()
+        faults = [line for line in self.service.log().splitlines() if "Traceback" in line]
+        assert not faults, faults[:3]
         assert self.broken() == []
 
     def broken(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import os
 import resource
 import sqlite3
@@ -41,9 +42,10 @@ async def healthy(database: Database) -> None:
 def descriptors(more: int) -> Iterator[None]:
     """Let this process open only so many files more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    next_free = os.dup(0)
-    os.close(next_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next_free + more, hard))
+    folder = Path("/proc/self/fd")
+    taken = {int(name) for name in os.listdir(folder) if (folder / name).is_symlink()}  # the listing's own is gone
+    free = (number for number in itertools.count() if number not in taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, more, None)), hard))
     try:
         yield
     finally:
