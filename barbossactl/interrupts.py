@@ -14,8 +14,8 @@ from types import FrameType
 class Interrupts:
     """While entered, a first Ctrl-C is noted for ``take``; another before that raises ``KeyboardInterrupt``."""
 
-    # The pipe is written by the interpreter's own signal handler in C: one that only noted the signal would be seen no earlier
-    # than the end of a wait that begins at that moment.
+    # The interpreter's own handler, in C, writes to the pipe. What only noted the signal would be seen no earlier than
+    # the end of a wait that begins at that very moment.
 
     def __init__(self) -> None:
         self._is_pending = False

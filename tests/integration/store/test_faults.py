@@ -42,8 +42,8 @@ async def healthy(database: Database) -> None:
 def descriptors(more: int) -> Iterator[None]:
     """Let this process open only so many files more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    folder = Path("/proc/self/fd")
-    taken = {int(name) for name in os.listdir(folder) if (folder / name).is_symlink()}  # the listing's own is gone
+    listed = list(Path("/proc/self/fd").iterdir())
+    taken = {int(path.name) for path in listed if path.is_symlink()}  # that of the listing itself is gone
     free = (number for number in itertools.count() if number not in taken)
     resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, more, None)), hard))
     try:
