@@ -300,7 +300,7 @@ class ScheduleRecord:
     is_enabled: bool = True
     disabled_reason: str | None = None
     watermark: int
-    """What lies up to here is decided. By time: milliseconds since the epoch, nominal. By workflow: the number of an event."""
+    """What lies up to here is decided. By time: milliseconds since the epoch, nominal. By workflow: an event's number."""
 
     mark: str | None = None
     """For ``boot``: the boot id that it fired for last."""
@@ -316,8 +316,8 @@ class ScheduleRecord:
 class Fire:
     """One fire of a schedule, or a stretch of fires that were let pass for the same reason.
 
-    ``key`` is unique within a schedule, and with it a fire: by time the nominal instant in milliseconds, by workflow the
-    id of the run that ended, by boot the boot id.
+    ``key`` is unique within a schedule, and with it a fire: by time the nominal instant in milliseconds, by workflow
+    the id of the run that ended, by boot the boot id.
     """
 
     schedule: str
