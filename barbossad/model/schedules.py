@@ -300,7 +300,7 @@ class ScheduleRecord:
     is_enabled: bool = True
     disabled_reason: str | None = None
     watermark: int
-    """What lies up to here is decided. By time: milliseconds since the epoch, nominal. By workflow: an event's number."""
+    """What lies up to here is decided. By time: a nominal instant in milliseconds; by workflow: an event's number."""
 
     mark: str | None = None
     """For ``boot``: the boot id that it fired for last."""
