@@ -94,6 +94,9 @@ class Driver(Watching):
             go_on=self._go_on,
             crashed=self.fail,
         )
+        self.is_closed = False
+        """Whether the store is being closed: what a process tells now is told again to the next daemon."""
+
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails when a decision could not be made or recorded, and not for the disk's sake: the daemon must end."""
 
@@ -136,6 +139,8 @@ class Driver(Watching):
 
     def _go_on(self) -> None:
         """Give free slots away, then record all that was decided in this turn."""
+        if self.is_closed:
+            return
         for claim in self._admission.admit(self._live):
             self._begin_task(claim.active, claim.index)
         dirty, self._dirty = self._dirty, []

@@ -272,8 +272,9 @@ class Engine(Driver):
             active.disarm()
 
     async def close(self) -> None:
-        """Wait for no called run any more."""
+        """Wait for no called run any more, and record nothing more: the store is closed next."""
         await self._calls.close()
+        self.is_closed = True
 
     async def stop(self, grace_seconds: float, cause: StopCause = StopCause.SHUTDOWN) -> list[str]:
         """Start nothing new, end what runs within the grace, record it; return what would not end.
@@ -281,7 +282,7 @@ class Engine(Driver):
         Runs with tasks that have not started stay as they are and go on at the next start.
         """
         self.gate.stop()
-        await self.close()
+        await self._calls.close()
         for active in self._active.values():
             for live in active.live.values():
                 self._live.stop(active, live, cause, grace_seconds)

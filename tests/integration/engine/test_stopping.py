@@ -33,6 +33,27 @@ async def test_cancel_while_it_runs(house: House) -> None:
     assert len(house.launcher.launched) == 1
 
 
+async def test_news_while_the_store_is_closed(path: Path) -> None:
+    """What a process tells while the store is being closed is no fault, and the next daemon finds the process."""
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+    async with House.open(path) as house:
+        await house.start(CHAIN)
+        process = await house.launcher.next()
+        blocker = Blocker(house.database)
+        await blocker.inside()
+        house.engine.leave()
+        await house.engine.close()
+        process.begin()
+        process.exit()
+        house.engine._live._record_running()
+        blocker.let_go()
+    assert faults == []
+    async with House.open(path, CHAIN) as house:
+        (run,) = await house.runs.unended()
+        assert (await house.states(run.id))["a"] in {"starting", "running"}
+
+
 async def test_cancel_before_it_starts(path: Path) -> None:
     """A run that waits for a slot is cancelled at once, and never launched."""
     async with House.open(path, limit=1) as house:
