@@ -1,0 +1,126 @@
+"""Decide which fires of a schedule by time are due, which were missed and which are let pass. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Final
+
+from barbossad.model.schedules import CatchUp, FireState, ScheduleDefinition, Timing
+from barbossad.recurrence import instants
+from barbossad.recurrence.instants import Instant
+from barbossad.units import format_duration
+
+GRACE_MS: Final = 60_000
+"""A fire that is later than this was missed; whether it is run all the same is up to ``catch_up``."""
+
+COUNTED: Final = 10_000
+"""Missed fires are counted up to here."""
+
+_STEPS_MS: Final = (2 * GRACE_MS, 3_600_000, 86_400_000, 31 * 86_400_000, 366 * 86_400_000)
+"""How far back the newest instants are looked for: a schedule that fires every second has many in a year."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """Fires that are let pass for one reason: ``count`` of them from ``nominal_ms`` to ``until_ms``."""
+
+    nominal_ms: int
+    until_ms: int
+    count: int
+    state: FireState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What a schedule does now."""
+
+    start: tuple[int, ...] = ()
+    """Nominal instants that are to be run, oldest first."""
+
+    passed: tuple[Passed, ...] = ()
+    watermark: int
+    """The newest nominal instant that is decided by this."""
+
+
+def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int) -> Due:
+    """Return what becomes of every nominal instant after ``last`` whose time has come.
+
+    ``offset_ms`` is the schedule's jitter: an instant is due so long after its nominal time.
+    """
+    timing = schedule.timing
+    assert timing is not None
+    until = now_ms - offset_ms
+    found = _newest(timing, last, until, _wanted(schedule))
+    if not found:
+        return Due(watermark=last)
+    wanted = [instant.at_ms for instant in found if instant.skip is None]
+    start = _chosen(schedule, wanted, until)
+    missed = {at: _why_missed(schedule, at, start, until) for at in wanted if at not in set(start)}
+    passed = list(_before(schedule, timing, last, found[0].at_ms))
+    for instant in found:
+        if instant.skip is not None:
+            _add(passed, instant.at_ms, FireState.SKIPPED, instant.skip)
+        elif instant.at_ms in missed:
+            _add(passed, instant.at_ms, FireState.MISSED, missed[instant.at_ms])
+    return Due(start=start, passed=tuple(passed), watermark=found[-1].at_ms)
+
+
+def _wanted(schedule: ScheduleDefinition) -> int:
+    """Return how many of the newest instants have to be looked at one by one."""
+    return schedule.catch_up_limit if schedule.catch_up is CatchUp.ALL else 1
+
+
+def _newest(timing: Timing, after: int, until: int, count: int) -> list[Instant]:
+    """Return the newest instants after ``after``, up to ``until``: at least ``count`` that are not let pass, if any."""
+    for step in (*_STEPS_MS, until - after):
+        start = max(after, until - step)
+        found = list(takewhile(lambda instant: instant.at_ms <= until, instants.instants(timing, start)))
+        if start == after or sum(1 for instant in found if instant.skip is None) >= count:
+            return found
+    return []
+
+
+def _chosen(schedule: ScheduleDefinition, wanted: list[int], until: int) -> tuple[int, ...]:
+    """Return which of the instants are run."""
+    window_ms = round(schedule.catch_up_window_seconds * 1000)
+    if schedule.catch_up is CatchUp.NONE:
+        window_ms = 0
+    recent = [at for at in wanted if until - at <= max(window_ms, GRACE_MS)]
+    return tuple(recent[-_wanted(schedule) :])
+
+
+def _why_missed(schedule: ScheduleDefinition, at: int, start: tuple[int, ...], until: int) -> str:
+    if schedule.catch_up is CatchUp.NONE:
+        return "nothing was there to run it in time, and catch_up is none"
+    window = schedule.catch_up_window_seconds
+    if until - at > max(round(window * 1000), GRACE_MS):
+        return f"it was missed by more than the catch_up_window of {format_duration(window)}"
+    if schedule.catch_up is CatchUp.LAST and start:
+        return "it was missed, and a later fire makes up for it (catch_up: last)"
+    return f"more were missed than catch_up_limit: {schedule.catch_up_limit} allows"
+
+
+def _before(schedule: ScheduleDefinition, timing: Timing, last: int, first: int) -> Iterator[Passed]:
+    """Yield what lies before the instants that are looked at one by one."""
+    count = instants.count_between(timing, last, first - 1, COUNTED)
+    if not count:
+        return
+    at = next(iter(instants.instants(timing, last))).at_ms
+    reason = _why_missed(schedule, at, (first,), max(first, at))
+    if count >= COUNTED:
+        reason = f"{reason}; there were more than are counted"
+    yield Passed(nominal_ms=at, until_ms=first - 1, count=count, state=FireState.MISSED, reason=reason)
+
+
+def _add(passed: list[Passed], at: int, state: FireState, reason: str) -> None:
+    """Add an instant, to the stretch before it if that has the same reason."""
+    last = passed[-1] if passed else None
+    if last is not None and (last.state, last.reason) == (state, reason):
+        passed[-1] = Passed(
+            nominal_ms=last.nominal_ms, until_ms=at, count=last.count + 1, state=state, reason=reason
+        )
+    else:
+        passed.append(Passed(nominal_ms=at, until_ms=at, count=1, state=state, reason=reason))

@@ -1,0 +1,124 @@
+"""Let a schedule fire: by the clock, by something that happened, by hand, and once more after a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from barbossad.errors import BarbossaError, ConflictError
+from barbossad.model.schedules import Fire, FireState
+from barbossad.scheduler import expecting
+from barbossad.scheduler import happening as happenings
+from barbossad.scheduler.book import Book, Entry
+from barbossad.scheduler.due import Due, Passed, due
+from barbossad.scheduler.happening import Happening
+from barbossad.scheduler.overlap import Entry as Way
+from barbossad.scheduler.overlap import admit
+from barbossad.scheduler.parts import Parts
+from barbossad.scheduler.starting import Starter
+from barbossad.store.schedules import Decided
+from barbossad.workflows import schedules as workflow_schedules
+
+
+class Firing:
+    """Decides on fires and has them recorded."""
+
+    def __init__(self, parts: Parts, book: Book, starter: Starter) -> None:
+        self._parts = parts
+        self._book = book
+        self._starter = starter
+
+    async def by_time(self, entry: Entry) -> None:
+        """Decide on every instant of a schedule that has come."""
+        now_ms = self._parts.clock.now_ms()
+        record = entry.record
+        if entry.coming is None:
+            return
+        found = self._held(entry, due(record.definition, entry.offset_ms, record.watermark, now_ms), now_ms)
+        passed = [self._passed(entry, stretch, now_ms) for stretch in found.passed]
+        if passed or not found.start:
+            await self._starter.record(entry, passed, None if found.start else found.watermark)
+            for fire in passed:
+                if fire.state is FireState.MISSED:
+                    await self._starter.tell(entry, fire, expecting.unstarted(record.definition, fire))
+        for position, nominal_ms in enumerate(found.start):
+            fire = self._new(entry, nominal_ms, now_ms)
+            watermark = found.watermark if nominal_ms == found.start[-1] else nominal_ms
+            admission = admit(record.definition, entry.active, is_backlog=position > 0)
+            await self._starter.enter(entry, fire, admission, watermark)
+            entry.record = replace(entry.record, watermark=watermark)  # as it is recorded now
+        self._book.decided(entry, found.watermark)
+
+    async def by_event(self, entry: Entry, happening: Happening) -> None:
+        """Let a trigger fire for something that happened."""
+        now_ms = self._parts.clock.now_ms()
+        try:
+            fire = happenings.fire(entry.record.id, happening, self._params(entry, happening), now_ms)
+        except BarbossaError as error:
+            fire = happenings.fire(entry.record.id, happening, None, now_ms)
+            fire = replace(fire, state=FireState.REFUSED, reason=f"its params cannot be made: {error}")
+            await self._starter.record(entry, [fire], happening.number)
+            return
+        hold = self._book.hold_of(entry.record, now_ms)
+        if hold is not None:
+            fire = replace(fire, state=FireState.SKIPPED, reason=_held_words(hold.label, hold.reason))
+            await self._starter.record(entry, [fire], happening.number)
+        else:
+            admission = admit(entry.record.definition, entry.active)
+            await self._starter.enter(entry, fire, admission, happening.number)
+        if happening.number is not None:
+            entry.record = replace(entry.record, watermark=happening.number)
+        if happening.mark is not None:
+            await self._parts.store.decide([Decided(schedule=entry.record.id, mark=happening.mark)])
+            entry.record = replace(entry.record, mark=happening.mark)
+
+    async def by_hand(self, entry: Entry, happening: Happening) -> Fire:
+        """Fire because a person wants it. Raise ConflictError if it overlaps and must not."""
+        admission = admit(entry.record.definition, entry.active)
+        if admission.entry is Way.SKIP:
+            raise ConflictError(f"schedule {entry.record.id} does not fire now: {admission.reason}")
+        fire = happenings.fire(entry.record.id, happening, None, happening.at_ms)
+        return await self._starter.enter(entry, fire, admission, None)
+
+    async def again(self, entry: Entry, key: str) -> None:
+        """Make another run of a fire whose run failed."""
+        fire = next((fire for fire in entry.active if fire.key == key), None)
+        if fire is not None and fire.state is FireState.RETRYING:
+            await self._starter.start(entry, fire)
+
+    def _params(self, entry: Entry, happening: Happening) -> Mapping[str, Any]:
+        return workflow_schedules.render_params(entry.record.definition, happening.facts)
+
+    def _held(self, entry: Entry, found: Due, now_ms: int) -> Due:
+        """Return what is decided with nothing started, if the schedule is held."""
+        hold = self._book.hold_of(entry.record, now_ms)
+        if hold is None or not found.start:
+            return found
+        stretch = Passed(
+            nominal_ms=found.start[0],
+            until_ms=found.start[-1],
+            count=len(found.start),
+            state=FireState.SKIPPED,
+            reason=_held_words(hold.label, hold.reason),
+        )
+        return Due(passed=(*found.passed, stretch), watermark=found.watermark)
+
+    def _new(self, entry: Entry, nominal_ms: int, now_ms: int) -> Fire:
+        return Fire(
+            schedule=entry.record.id,
+            key=str(nominal_ms),
+            nominal_ms=nominal_ms,
+            due_ms=nominal_ms + entry.offset_ms,
+            decided_at_ms=now_ms,
+            state=FireState.STARTED,
+        )
+
+    def _passed(self, entry: Entry, stretch: Passed, now_ms: int) -> Fire:
+        fire = self._new(entry, stretch.nominal_ms, now_ms)
+        until_ms = stretch.until_ms if stretch.count > 1 else None
+        return replace(fire, state=stretch.state, reason=stretch.reason, count=stretch.count, until_ms=until_ms)
+
+
+def _held_words(label: str, reason: str) -> str:
+    return f"held{f' by label {label}' if label else ''}: {reason}"

@@ -1,0 +1,110 @@
+"""What follows from ends of runs: fires are settled, what waited begins, triggers of other workflows fire."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from barbossad.model.names import RunId
+from barbossad.model.records import RunRecord
+from barbossad.model.schedules import Fire, FireState, ScheduleKind
+from barbossad.model.states import RUN_ENDED
+from barbossad.scheduler import expecting, outcome
+from barbossad.scheduler.book import Book, Entry, Why, oldest
+from barbossad.scheduler.happening import Happening, concerns, of_run
+from barbossad.scheduler.parts import Parts
+from barbossad.scheduler.starting import Starter
+
+_GONE = "its run is no longer known: it was deleted, or lost with an older state file"
+
+
+class Follower:
+    """Hears of ends of runs."""
+
+    def __init__(self, parts: Parts, book: Book, starter: Starter) -> None:
+        self._parts = parts
+        self._book = book
+        self._starter = starter
+
+    async def settle(self, entry: Entry, run: RunRecord) -> None:
+        """Record what the end of a run means for its fire and its schedule, and begin what waited for it."""
+        fire = entry.with_run(run.id)
+        if fire is None:
+            return
+        now_ms = self._parts.clock.now_ms()
+        schedule = entry.record.definition
+        then = outcome.of(schedule, fire, run, entry.record.failures, now_ms)
+        if then.state is FireState.RETRYING and (oldest(entry.active, FireState.QUEUED) or not entry.record.is_enabled):
+            reason = f"{then.reason}; it is not tried again, for {_why_not(entry)}"
+            then = outcome.failed(schedule, reason, entry.record.failures)
+        await self._starter.settle(entry, fire, then)
+        await self._starter.tell(entry, fire, expecting.at_end(schedule, fire, run, now_ms))
+        await self._starter.start_next(entry)
+
+    def triggered(self, run: RunRecord) -> list[Entry]:
+        """Return the schedules that the end of a run makes fire."""
+        return [
+            entry
+            for entry in self._book.of_kind(ScheduleKind.WORKFLOW)
+            if entry.record.definition.workflow is not None and concerns(entry.record.definition.workflow, run)
+        ]
+
+    async def after(
+        self, entry: Entry, run: RunRecord, fire: Callable[[Entry, Happening], Awaitable[object]]
+    ) -> None:
+        """Have a schedule fire for the end of a run of another workflow."""
+        await fire(entry, of_run(run, await self._parts.runs.revision(run.id)))
+
+    async def look_at(self, entry: Entry, key: str) -> None:
+        """Look whether a fire is as it is expected to be by now."""
+        fire = next((fire for fire in entry.active if fire.key == key), None)
+        if fire is None:
+            return
+        now_ms = self._parts.clock.now_ms()
+        found = self._parts.runs.get(fire.run_id) if fire.run_id else None
+        run = found.run if found else None
+        await self._starter.tell(entry, fire, expecting.overdue(entry.record.definition, fire, run, now_ms))
+        expecting.look_again(self._book, entry, fire, run, now_ms)
+
+    # -- after a start -------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read the fires that an earlier daemon left."""
+        for fire in await self._parts.store.active_fires():
+            entry = self._book.entries.get(fire.schedule)
+            if entry is not None:
+                entry.keep(fire)
+            elif fire.state is FireState.STARTED:
+                self._book.keep_leaving(fire)
+
+    async def take_over(self, entry: Entry) -> None:
+        """Go on with the fires of a schedule that an earlier daemon left: settle those whose run has ended."""
+        for fire in list(entry.active):
+            expecting.watch(self._book, entry, fire)
+            if fire.state is FireState.RETRYING and fire.retry_at_ms is not None:
+                self._book.wake_at(fire.retry_at_ms, Why.RETRY, entry.record.id, fire.key)
+            elif fire.state is FireState.STARTED:
+                await self._look_for_end(entry, fire)
+        await self._starter.start_next(entry)
+
+    async def _look_for_end(self, entry: Entry, fire: Fire) -> None:
+        found = self._parts.runs.get(fire.run_id) if fire.run_id else None
+        if found is None:
+            gone = outcome.Outcome(state=FireState.FAILED, reason=_GONE, failures=entry.record.failures)
+            await self._starter.settle(entry, fire, gone)
+        elif found.run.state in RUN_ENDED:
+            await self.settle(entry, found.run)
+
+    async def missed(self, entry: Entry) -> list[Happening]:
+        """Return the ends of runs that nobody heard for a trigger, because no daemon was there."""
+        trigger = entry.record.definition.workflow
+        assert trigger is not None
+        found: list[Happening] = []
+        for number, run_id in await self._parts.store.ended_runs(entry.record.watermark, trigger.name):
+            details = self._parts.runs.get(RunId(run_id))
+            if details is not None and concerns(trigger, details.run):
+                found.append(of_run(details.run, number))
+        return found
+
+
+def _why_not(entry: Entry) -> str:
+    return "a newer fire waits" if entry.record.is_enabled else "the schedule is disabled"

@@ -1,0 +1,56 @@
+"""Decide what follows from the end of a scheduled run: success, another try, a failure, the end of its schedule. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from barbossad.model.flow import Backoff
+from barbossad.model.records import RunRecord
+from barbossad.model.schedules import Fire, FireState, ScheduleDefinition, ScheduleRetry
+from barbossad.model.states import RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What becomes of a fire and its schedule."""
+
+    state: FireState
+    reason: str | None = None
+    retry_at_ms: int | None = None
+    failures: int
+    """In a row, with this one."""
+
+    disable_reason: str | None = None
+
+
+def of(schedule: ScheduleDefinition, fire: Fire, run: RunRecord, failures: int, now_ms: int) -> Outcome:
+    """Return what follows from the end of the newest run of a fire.
+
+    A run that a person or a newer fire cancelled is no failure of the schedule, and is not tried again.
+    """
+    if run.state is RunState.SUCCEEDED:
+        return Outcome(state=FireState.SUCCEEDED, failures=0)
+    reason = run.reason or f"run {run.id} ended as {run.state}"
+    if run.state is RunState.CANCELLED:
+        return Outcome(state=FireState.FAILED, reason=reason, failures=failures)
+    retry = schedule.retry
+    if retry is not None and fire.tries < retry.attempts:
+        at_ms = (run.finished_at_ms or now_ms) + round(delay_seconds(retry, fire.tries) * 1000)
+        return Outcome(state=FireState.RETRYING, reason=reason, retry_at_ms=at_ms, failures=failures)
+    return failed(schedule, reason, failures)
+
+
+def failed(schedule: ScheduleDefinition, reason: str, failures: int, state: FireState = FireState.FAILED) -> Outcome:
+    """Return what follows from a failure that is not tried again."""
+    failures += 1
+    disable = None
+    if schedule.disable_after is not None and failures >= schedule.disable_after:
+        disable = f"it failed {failures} times in a row (disable_after), the last time: {reason}"
+    return Outcome(state=state, reason=reason, failures=failures, disable_reason=disable)
+
+
+def delay_seconds(retry: ScheduleRetry, tries: int) -> float:
+    """Return how long after the end of its ``tries``-th run another one is due."""
+    factor = {Backoff.CONSTANT: 1, Backoff.LINEAR: tries, Backoff.EXPONENTIAL: 2 ** min(tries - 1, 60)}[retry.backoff]
+    delay = retry.delay_seconds * factor
+    return min(delay, retry.max_delay_seconds) if retry.max_delay_seconds is not None else delay

@@ -1,0 +1,212 @@
+"""Make runs of fires, or record why there is none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from barbossad.clock import rfc3339
+from barbossad.errors import ConflictError, InvalidParamsError, InvalidWorkflowError, NotFoundError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import RunId
+from barbossad.model.records import RunRecord
+from barbossad.model.schedules import TIME_KINDS, Fire, FireState
+from barbossad.model.states import TriggerType
+from barbossad.scheduler import expecting, outcome
+from barbossad.scheduler.book import Book, Entry, Why, oldest
+from barbossad.scheduler.overlap import Admission
+from barbossad.scheduler.overlap import Entry as Way
+from barbossad.scheduler.parts import Parts
+from barbossad.store.fire_changes import FireStarted
+from barbossad.store.schedules import Decided
+from barbossad.workflows import params as workflow_params
+
+log = logging.getLogger(__name__)
+
+_REFUSALS: Final = (NotFoundError, InvalidWorkflowError, InvalidParamsError)
+
+
+class Starter:
+    """Starts fires, one after another of each schedule."""
+
+    def __init__(self, parts: Parts, book: Book) -> None:
+        self._parts = parts
+        self._book = book
+
+    async def enter(self, entry: Entry, fire: Fire, admission: Admission, watermark: int | None) -> Fire:
+        """Do with a new fire what was decided; return it as it then is."""
+        for other in admission.dropped:
+            await self._drop(entry, other, fire)
+        if admission.entry is Way.START:
+            return await self.start(entry, fire, watermark)
+        state = FireState.QUEUED if admission.entry is Way.QUEUE else FireState.SKIPPED
+        fire = replace(fire, state=state, reason=admission.reason or None)
+        await self.record(entry, [fire], watermark)
+        if state is FireState.SKIPPED:
+            await self.tell(entry, fire, expecting.unstarted(entry.record.definition, fire))
+        for other in admission.cancelled:
+            assert other.run_id is not None
+            await self._parts.runner.cancel(other.run_id, f"replaced by a newer fire of schedule {entry.record.id}")
+        return fire
+
+    async def record(self, entry: Entry, fires: list[Fire], watermark: int | None) -> None:
+        """Record fires that have no run, and what is decided with them."""
+        await self._parts.store.decide([Decided(schedule=entry.record.id, watermark=watermark, passed=fires)])
+        for fire in fires:
+            entry.keep(fire)
+            expecting.watch(self._book, entry, fire)
+            _say(entry, fire)
+
+    async def start(self, entry: Entry, fire: Fire, watermark: int | None = None) -> Fire:
+        """Make a run of a fire, new, queued or to be tried again. A refusal is recorded, and counts as a failure."""
+        record = entry.record
+        try:
+            definition, params, first = await self._runnable(entry, fire)
+        except ConflictError as error:  # the workflow is disabled
+            return await self._ended(entry, fire, FireState.SKIPPED, str(error), watermark)
+        except _REFUSALS as error:
+            return await self._ended(entry, fire, FireState.REFUSED, str(error), watermark)
+        started = replace(
+            fire, state=FireState.STARTED, reason=None, retry_at_ms=None, tries=fire.tries + 1,
+            decided_at_ms=fire.decided_at_ms if fire.tries else self._parts.clock.now_ms(),
+        )  # fmt: skip
+        made: list[RunRecord] = []
+
+        def also(run: RunRecord) -> FireStarted:
+            made.append(run)
+            return FireStarted(run=run, fire=replace(started, run_id=run.id), watermark=watermark)
+
+        is_timed = record.definition.kind in TIME_KINDS
+        try:
+            await self._parts.runner.start_run(
+                definition,
+                params=params,
+                trigger=TriggerType.SCHEDULE if is_timed else TriggerType.EVENT,
+                requested_by=f"schedule {record.id}",
+                retry_of=first,
+                schedule=record.id,
+                scheduled_for_ms=fire.nominal_ms,
+                also=also,
+            )
+        except ConflictError as error:
+            return await self._conflict(entry, fire, str(error), watermark)
+        started = replace(started, run_id=made[0].id)
+        entry.keep(started)
+        expecting.watch(self._book, entry, started)
+        return started
+
+    async def start_next(self, entry: Entry) -> None:
+        """Start the fire that has waited longest for the end of the run before it, if nothing runs any more."""
+        while oldest(entry.active, FireState.STARTED) is None:
+            fire = oldest(entry.active, FireState.QUEUED)
+            if fire is None or (await self.start(entry, fire)).state is FireState.STARTED:
+                return
+
+    async def _runnable(
+        self, entry: Entry, fire: Fire
+    ) -> tuple[WorkflowDefinition, Mapping[str, Any], RunId | None]:
+        """Return what is run, with what, and the run that it is a retry of."""
+        if fire.run_id is not None:
+            before = self._parts.runs.get(fire.run_id)
+            if before is not None:
+                definition = await self._parts.workflows.definition(before.run.workflow, before.run.version)
+                return definition, before.run.params, before.run.id
+        definition = await self._parts.workflows.runnable(entry.record.workflow)
+        given = {**entry.record.definition.params, **(fire.params or {})}
+        return definition, workflow_params.bind(definition, given), None
+
+    async def _conflict(self, entry: Entry, fire: Fire, reason: str, watermark: int | None) -> Fire:
+        """Tell a fire that was recorded before, as after a clock was set back, from a full concurrency group."""
+        known = await self._parts.store.fire(entry.record.id, fire.key)
+        if known is None or known.state in {FireState.QUEUED, FireState.RETRYING}:
+            return await self._ended(entry, fire, FireState.SKIPPED, reason, watermark)
+        if watermark is not None:
+            await self._parts.store.decide([Decided(schedule=entry.record.id, watermark=watermark, passed=[])])
+        entry.keep(known)
+        return known
+
+    async def _ended(
+        self, entry: Entry, fire: Fire, state: FireState, reason: str, watermark: int | None
+    ) -> Fire:
+        """Record that no run comes of a fire, whether it is new or waited."""
+        if fire.state is FireState.RETRYING:
+            state = FireState.FAILED
+        ended = replace(fire, state=state, reason=reason, retry_at_ms=None)
+        failures = entry.record.failures
+        then = outcome.Outcome(state=state, reason=reason, failures=failures)
+        if state is not FireState.SKIPPED:
+            then = outcome.failed(entry.record.definition, reason, failures, state)
+        if fire.state in {FireState.QUEUED, FireState.RETRYING}:
+            await self.settle(entry, fire, then)
+            return ended
+        await self.record(entry, [ended], watermark)
+        await self.tell(entry, ended, expecting.unstarted(entry.record.definition, ended))
+        if state is not FireState.SKIPPED:
+            await self._count(entry, then)
+        return ended
+
+    async def tell(self, entry: Entry, fire: Fire, news: Iterable[expecting.Alarming]) -> None:
+        """Tell what is not as it was expected, once for each run."""
+        for one in news:
+            is_new = await self._parts.store.tell(
+                one.kind, entry.record.id, fire.run_id, at_ms=self._parts.clock.now_ms(),
+                facts={"words": one.words, "nominal_at": rfc3339(fire.nominal_ms), **one.facts},
+            )  # fmt: skip
+            if is_new:
+                log.warning("schedule %s: %s", entry.record.id, one.words,
+                            extra={"action": one.kind, "schedule": entry.record.id, "run_id": fire.run_id})  # fmt: skip
+
+    async def settle(self, entry: Entry, fire: Fire, then: outcome.Outcome) -> None:
+        """Record what became of a fire that was recorded before, and what that means for its schedule."""
+        now_ms = self._parts.clock.now_ms()
+        await self._parts.store.settle(
+            fire, then.state, then.reason, retry_at_ms=then.retry_at_ms, failures=then.failures,
+            disable_reason=then.disable_reason, at_ms=now_ms,
+        )  # fmt: skip
+        after = replace(fire, state=then.state, reason=then.reason, retry_at_ms=then.retry_at_ms)
+        entry.keep(after)
+        if then.retry_at_ms is not None:
+            self._book.wake_at(then.retry_at_ms, Why.RETRY, entry.record.id, fire.key)
+        self._counted(entry, then)
+        _say(entry, after)
+
+    async def _count(self, entry: Entry, then: outcome.Outcome) -> None:
+        """Record a failure that came of no run."""
+        await self._parts.store.count_failure(
+            entry.record.id, failures=then.failures, disable_reason=then.disable_reason,
+            at_ms=self._parts.clock.now_ms(),
+        )  # fmt: skip
+        self._counted(entry, then)
+
+    def _counted(self, entry: Entry, then: outcome.Outcome) -> None:
+        entry.record = replace(entry.record, failures=then.failures)
+        if then.disable_reason is not None:
+            entry.record = replace(entry.record, is_enabled=False, disabled_reason=then.disable_reason)
+            self._book.arm(entry)
+            log.error("schedule %s is disabled: %s", entry.record.id, then.disable_reason,
+                      extra={"action": "schedule_disabled", "schedule": entry.record.id})  # fmt: skip
+
+    async def _drop(self, entry: Entry, fire: Fire, newer: Fire) -> None:
+        """End a fire that waits, for the sake of a newer one."""
+        state = FireState.FAILED if fire.state is FireState.RETRYING else FireState.SKIPPED
+        reason = f"{fire.reason or 'it had not begun'}; a newer fire takes its place"
+        await self.settle(entry, fire, outcome.Outcome(state=state, reason=reason, failures=entry.record.failures))
+
+
+_SAID: Final = {
+    FireState.SKIPPED: logging.INFO,
+    FireState.MISSED: logging.WARNING,
+    FireState.REFUSED: logging.ERROR,
+    FireState.FAILED: logging.WARNING,
+    FireState.RETRYING: logging.INFO,
+}
+
+
+def _say(entry: Entry, fire: Fire) -> None:
+    level = _SAID.get(fire.state)
+    if level is not None:
+        many = f" ({fire.count} fires)" if fire.count > 1 else ""
+        log.log(level, "schedule %s: %s%s: %s", entry.record.id, fire.state, many, fire.reason,
+                extra={"action": f"fire_{fire.state}", "schedule": entry.record.id})  # fmt: skip
