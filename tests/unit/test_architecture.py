@@ -25,7 +25,7 @@ LADDER: tuple[frozenset[str], ...] = tuple(
         "validation",
         "units variables",
         # L1 to L8
-        "config log systemd",
+        "alarm config log systemd",
         "store",
         "security process",
         "workflows",
