@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from barbossad.clock import Clock
+from barbossad.alarm import Alarm
+from barbossad.clock import Clock, booted_at_ms
 from barbossad.config import Config
 from barbossad.engine import recovery
 from barbossad.engine.driver import Parts
@@ -26,11 +27,14 @@ from barbossad.process import choice, procfs
 from barbossad.process.launcher import Launcher
 from barbossad.process.logs import LogFolder, stdout_of
 from barbossad.retention.pruner import Pruner
+from barbossad.scheduler import parts as scheduling
+from barbossad.scheduler.scheduler import Scheduler
 from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
 from barbossad.store.database import Database
 from barbossad.store.highwater import HighWater
 from barbossad.store.runs import RunStore
+from barbossad.store.schedules import ScheduleStore
 from barbossad.store.workflows import WorkflowStore
 from barbossad.systemd import Manager
 from barbossad.tasks import _outputs as outputs
@@ -83,6 +87,7 @@ async def open_services(
         launcher.on_fault = engine.fail
         stack.push_async_callback(engine.close)
         await recovery.recover(engine, parts, workflows.definition, logs.recover)
+        scheduler = await _scheduler(clock, database, runs, workflows, engine, stack)
         yield Services(
             clock=clock,
             config=config,
@@ -91,6 +96,7 @@ async def open_services(
             runs=runs,
             workflows=workflows,
             engine=engine,
+            scheduler=scheduler,
             launcher=launcher,
             logs=logs,
             preparation=preparation,
@@ -100,6 +106,34 @@ async def open_services(
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )
+
+
+async def _scheduler(  # noqa: PLR0917 (the one place where they come together)
+    clock: Clock,
+    database: Database,
+    runs: RunStore,
+    workflows: Registry,
+    engine: Engine,
+    stack: contextlib.AsyncExitStack,
+) -> Scheduler:
+    """Return the scheduler, which knows what is due and waits for its loop to be run."""
+    alarm = Alarm()
+    stack.callback(alarm.close)
+    scheduler = Scheduler(
+        scheduling.Parts(
+            clock=clock,
+            alarm=alarm,
+            store=ScheduleStore(database),
+            runs=runs,
+            workflows=workflows,
+            runner=engine,
+            boot_id=procfs.boot_id(),
+            booted_at_ms=booted_at_ms,
+        )
+    )
+    stack.push_async_callback(scheduler.close)
+    await scheduler.open()
+    return scheduler
 
 
 def parts_of(  # noqa: PLR0917 (the one place where they come together)

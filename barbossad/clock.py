@@ -33,6 +33,11 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
+def booted_at_ms() -> int:
+    """Return when the host was booted by its own clock as that now goes; sleep counts."""
+    return (time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // 1_000_000
+
+
 def rfc3339(at_ms: int | None) -> str | None:
     """Return an instant as RFC 3339 UTC with milliseconds (``2026-01-31T02:00:00.123Z``), None as None."""
     if at_ms is None:

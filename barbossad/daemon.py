@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,7 +101,8 @@ class Daemon:
             sockets = list(self._manager.sockets)
             if not sockets:
                 sockets = [await stack.enter_async_context(self._own_socket())]
-            await services.workflows.apply_folder(self._config.workflows_dir)
+            applied, _ = await services.workflows.apply_folder(self._config.workflows_dir)
+            await _schedules_changed(services, applied)
             services.database.on_fault(self._store_fault)
             server.listen(sockets)
             gc.collect()
@@ -121,6 +123,7 @@ class Daemon:
         stopping = asyncio.create_task(self._stop.wait(), name="stop-signal")
         loops: list[asyncio.Task[Any]] = [stopping, asyncio.create_task(self._reload_on_signal(), name="reload-signal")]
         loops.append(asyncio.create_task(services.high_water.run(), name="high-water"))
+        loops.append(asyncio.create_task(services.scheduler.run(), name="scheduler"))
         if self._retention is not None:
             loops.append(asyncio.create_task(self._retention.run(), name="retention"))
         if self._manager.watchdog_seconds:
@@ -218,7 +221,6 @@ class Daemon:
         }
         config = config.model_copy(update=kept)
         self._config = services.config = config
-        services.config_path = self._named_config()
         services.config_path = self._config_file()
         logs.set_level(config.logging.level)
         services.engine.set_limit(config.tasks.limit)
@@ -230,6 +232,7 @@ class Daemon:
         assert self._server is not None
         self._server.access = AccessTable(config.access)
         applied, faults = await services.workflows.apply_folder(config.workflows_dir)
+        await _schedules_changed(services, applied)
         in_force = tuple(name for name in changes.changed if name not in changes.needing_restart)
         log.info("reloaded: %s", ", ".join((*in_force, *applied)) or "nothing changed", extra={"action": "reloaded"})
         return Reloaded(
@@ -267,15 +270,15 @@ class Daemon:
         path = self._config_path or configs.default_path(user=self._is_user)
         return path if path.exists() else None
 
-    def _named_config(self) -> Path | None:
-        """Return the config file that is read, None where there is none and the defaults are in force."""
-        path = self._config_path or configs.default_path(user=self._is_user)
-        return path if path.exists() else None
-
     def _own_socket(self) -> contextlib.AbstractAsyncContextManager[socket.socket]:
         make_folder(self._config.socket.parent)
         group = None if self._is_user else _group_id()
         return own_socket(self._config.socket, mode=0o600 if group is None else 0o660, group=group)
+
+
+async def _schedules_changed(services: Services, workflows: Iterable[str]) -> None:
+    for workflow in workflows:
+        await services.scheduler.changed(workflow)
 
 
 def _group_id() -> int | None:

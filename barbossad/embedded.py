@@ -196,11 +196,53 @@ class EmbeddedEngine:
         return entries
 
 
+class EmbeddedScheduler:
+    """Runs workflows by the clock for as long as Barbossa is open; what was missed meanwhile is caught up."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def add_scheduled_workflow(
+        self,
+        workflow_id: WorkflowName,
+        cron: str,
+        *,
+        timezone: str | None = None,
+        name: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> ScheduleRecord:
+        """Have a workflow that is in force run at the times of a cron expression; it is kept until it is removed.
+
+        ``timezone`` is the host's where it is not given. ``keys`` are those of an entry of ``schedules`` in a workflow
+        file, such as ``overlap`` or ``catch_up``. The same call again changes nothing, and with other values takes the
+        place of the one before. Raise NotFoundError for the workflow, InvalidParamsError for what is wrong with the rest.
+        """
+        entry = {"cron": cron, "timezone": timezone or zones.host_zone(), **keys}
+        if params is not None:
+            entry["params"] = dict(params)
+        return await schedules.put(self._services, workflow_id, entry, name=name, by=getpass.getuser())
+
+    async def remove_scheduled_workflow(self, schedule_id: str) -> None:
+        """Remove a schedule that was added. Raise NotFoundError, or ConflictError if it stands in a workflow's file."""
+        await self._services.scheduler.remove(schedule_id, by=getpass.getuser())
+
+    def schedules(self) -> list[ScheduleRecord]:
+        """Return every schedule, by id."""
+        return self._services.scheduler.records()
+
+    def next_fire_ms(self, schedule_id: str) -> int | None:
+        """Return when a schedule is due next, in milliseconds since the epoch. Raise NotFoundError."""
+        coming = self._services.scheduler.coming(self._services.scheduler.find(schedule_id))
+        return coming.due_ms if coming else None
+
+
 class Barbossa:
     """An embedded Barbossa, open."""
 
     def __init__(self, services: Services) -> None:
         self.engine = EmbeddedEngine(services)
+        self.scheduler = EmbeddedScheduler(services)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -219,7 +261,10 @@ class Barbossa:
                 secrets_dir=configs.defaults(user=True)["secrets_dir"],
             )
             async with open_services(config, SystemClock()) as services:
+                loop = asyncio.create_task(services.scheduler.run(), name="scheduler")
                 try:
                     yield cls(services)
                 finally:
+                    loop.cancel()
+                    await asyncio.gather(loop, return_exceptions=True)
                     await services.engine.stop(config.shutdown_grace)

@@ -16,6 +16,7 @@ from barbossad.errors import Fault
 from barbossad.process.launcher import Launcher
 from barbossad.process.logs import LogFolder
 from barbossad.retention.pruner import Pruner
+from barbossad.scheduler.scheduler import Scheduler
 from barbossad.security.access import Caller
 from barbossad.store.database import Database
 from barbossad.store.highwater import HighWater
@@ -46,6 +47,7 @@ class Services:
     runs: RunStore
     workflows: Registry
     engine: Engine
+    scheduler: Scheduler
     launcher: Launcher
     logs: LogFolder
     preparation: Preparation
