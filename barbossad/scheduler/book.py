@@ -23,6 +23,7 @@ from barbossad.model.schedules import (
     Timing,
 )
 from barbossad.recurrence import instants, jitter
+from barbossad.recurrence.instants import Instant
 from barbossad.validation import proposal
 
 
@@ -163,23 +164,23 @@ class Book:
 
     # -- time ----------------------------------------------------------------------------------------------
 
-    def arm(self, entry: Entry) -> None:
-        """Find the next instant of a schedule after its watermark, and wake for it."""
+    def arm(self, entry: Entry, following: Instant | None = None) -> None:
+        """Find the next instant of a schedule after its watermark, if it is not known, and wake for it."""
         record = entry.record
         entry.coming = None
         if record.definition.kind not in TIME_KINDS or not record.is_enabled:
             return
         assert record.definition.timing is not None
-        found = instants.next_instant(record.definition.timing, record.watermark)
+        found = following or instants.next_instant(record.definition.timing, record.watermark)
         if found is not None:
             due_ms = found.at_ms + entry.offset_ms
             entry.coming = Coming(nominal_ms=found.at_ms, due_ms=due_ms, skip=found.skip)
             self.wake_at(due_ms, Why.DUE, record.id)
 
-    def decided(self, entry: Entry, watermark: int) -> None:
+    def decided(self, entry: Entry, watermark: int, following: Instant | None = None) -> None:
         """Note that what lies up to ``watermark`` is decided, and wake for what follows."""
         entry.record = replace(entry.record, watermark=watermark)
-        self.arm(entry)
+        self.arm(entry, following)
 
     def wake_at(self, at_ms: int, why: Why, schedule: str, key: str = "") -> None:
         """Look at something at an instant."""

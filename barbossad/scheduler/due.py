@@ -44,6 +44,9 @@ class Due:
     watermark: int
     """The newest nominal instant that is decided by this."""
 
+    following: Instant | None = None
+    """The one after that, where it was found on the way."""
+
 
 def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int) -> Due:
     """Return what becomes of every nominal instant after ``last`` whose time has come.
@@ -53,6 +56,9 @@ def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int) ->
     timing = schedule.timing
     assert timing is not None
     until = now_ms - offset_ms
+    usual = _usual(timing, last, until)
+    if usual is not None:
+        return usual
     found = _newest(timing, last, until, _wanted(schedule))
     if not found:
         return Due(watermark=last)
@@ -66,6 +72,22 @@ def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int) ->
         elif instant.at_ms in missed:
             _add(passed, instant.at_ms, FireState.MISSED, missed[instant.at_ms])
     return Due(start=start, passed=tuple(passed), watermark=found[-1].at_ms)
+
+
+def _usual(timing: Timing, last: int, until: int) -> Due | None:
+    """Return what is decided if one instant has come, in time, or none; None if it is more than that."""
+    coming = instants.instants(timing, last)
+    first = next(coming, None)
+    if first is None or first.at_ms > until:
+        return Due(watermark=last, following=first)
+    following = next(coming, None)
+    if until - first.at_ms > GRACE_MS or (following is not None and following.at_ms <= until):
+        return None
+    if first.skip is None:
+        return Due(start=(first.at_ms,), watermark=first.at_ms, following=following)
+    passed: list[Passed] = []
+    _add(passed, first.at_ms, FireState.SKIPPED, first.skip)
+    return Due(passed=tuple(passed), watermark=first.at_ms, following=following)
 
 
 def _wanted(schedule: ScheduleDefinition) -> int:

@@ -48,7 +48,7 @@ class Firing:
             admission = admit(record.definition, entry.active, is_backlog=position > 0)
             await self._starter.enter(entry, fire, admission, watermark)
             entry.record = replace(entry.record, watermark=watermark)  # as it is recorded now
-        self._book.decided(entry, found.watermark)
+        self._book.decided(entry, found.watermark, found.following)
 
     async def by_event(self, entry: Entry, happening: Happening) -> None:
         """Let a trigger fire for something that happened."""
@@ -102,7 +102,7 @@ class Firing:
             state=FireState.SKIPPED,
             reason=_held_words(hold.label, hold.reason),
         )
-        return Due(passed=(*found.passed, stretch), watermark=found.watermark)
+        return replace(found, start=(), passed=(*found.passed, stretch))
 
     def _new(self, entry: Entry, nominal_ms: int, now_ms: int) -> Fire:
         return Fire(
