@@ -30,7 +30,7 @@ from barbossad.errors import BarbossaError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import ApprovalRequest, CallRequest, TaskKind
 from barbossad.model.names import WorkflowName
-from barbossad.model.records import AttemptRecord, LogRecord
+from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
 from barbossad.model.states import AttemptState, RunState, StopCause
 from barbossad.process.launcher import Launcher
 from barbossad.store.database import Database
@@ -94,6 +94,9 @@ class Driver(Watching):
             go_on=self._go_on,
             crashed=self.fail,
         )
+        self.on_end: Callable[[RunRecord], None] | None = None
+        """Is told of each run whose end is recorded."""
+
         self.is_closed = False
         """Whether the store is being closed: what a process tells now is told again to the next daemon."""
 
@@ -215,6 +218,8 @@ class Driver(Watching):
         self._queue.forget(active)
         self._release_locks(active, None)
         active.tell_end()
+        if self.on_end is not None:
+            self.on_end(run)
         asyncio.get_running_loop().call_soon(log_end, run)  # who waits is told first
         self._go_on()
 

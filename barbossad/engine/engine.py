@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from barbossad.engine import growth, transitions, waits
+from barbossad.engine import growth, places, transitions, waits
 from barbossad.engine import progress as progresses
 from barbossad.engine.active import ActiveRun, Left, LiveAttempt
 from barbossad.engine.decision import Decision
@@ -17,11 +17,11 @@ from barbossad.engine.progress import RunProgress
 from barbossad.engine.transitions import Answer, End
 from barbossad.errors import BarbossaError, ConflictError, UnavailableError
 from barbossad.model.definition import WorkflowDefinition
-from barbossad.model.flow import Policy
 from barbossad.model.names import RunId, TaskId, run_id_from_number
 from barbossad.model.records import RunRecord, TaskRecord
 from barbossad.model.states import RunState, StopCause, TriggerType, WaitsFor
 from barbossad.store import changes
+from barbossad.store.change import Change
 from barbossad.store.runs import RunDetails
 from barbossad.workflows import params as workflow_params
 
@@ -62,13 +62,17 @@ class Engine(Driver):
         parent: tuple[RunId, TaskId] | None = None,
         retry_of: RunId | None = None,
         kept: Mapping[str, TaskRecord] | None = None,
+        schedule: str | None = None,
+        scheduled_for_ms: int | None = None,
+        also: Callable[[RunRecord], Change] | None = None,
     ) -> RunId | RunDetails:
         """Record a run and start it as soon as it may; return it after the commit, as that has it.
 
         ``params`` are bound and checked. With an ``idempotency_key`` that was used before for this workflow
         nothing is started, and the id of the earlier run is returned. ``parent`` is the run and the task that call it,
-        ``kept`` are the tasks, by id, that the run ``retry_of`` has done. Raise UnavailableError while the daemon
-        stops or the store refuses changes, ConflictError if its concurrency group is full and says ``skip``.
+        ``kept`` are the tasks, by id, that the run ``retry_of`` has done. ``also`` makes a change that is recorded in
+        one transaction with the run, of a ``schedule`` that fires. Raise UnavailableError while the daemon stops or
+        the store refuses changes, ConflictError if its concurrency group is full and says ``skip``, or for ``also``.
         """
         self._check_open()
         if idempotency_key is not None:
@@ -88,27 +92,36 @@ class Engine(Driver):
             parent_run=parent[0] if parent else None,
             parent_task=parent[1] if parent else None,
             retry_of=retry_of,
+            schedule=schedule,
+            scheduled_for_ms=scheduled_for_ms,
             created_at_ms=self._clock.now_ms(),
         )
-        active = self._enter(definition, run, kept or {})
+        active = self._enter(definition, run, kept or {}, also)
         created = active.next_change()
         self._go_on()
         try:
             await created
         except ConflictError:
-            earlier = await self._parts.runs.find_by_key(definition.name, idempotency_key or "")
+            earlier = await self._parts.runs.find_by_key(definition.name, idempotency_key) if idempotency_key else None
             if earlier is None:
                 raise
             return earlier
         return progresses.details(active.progress)
 
-    def _enter(self, definition: WorkflowDefinition, run: RunRecord, kept: Mapping[str, TaskRecord]) -> ActiveRun:
+    def _enter(
+        self,
+        definition: WorkflowDefinition,
+        run: RunRecord,
+        kept: Mapping[str, TaskRecord],
+        also: Callable[[RunRecord], Change] | None,
+    ) -> ActiveRun:
         """Take a new run among the active ones, and begin it if it has its place. Raise ConflictError if not."""
         progress = growth.create(definition, run)
         active = ActiveRun(progress, self._lineage(run), is_created=False)
-        replaced = self._make_place(active)
+        replaced = places.replaced(self._queue, self._active, active)
         self._active[run.id] = active
-        self._apply(active, Decision(changes=[changes.RunCreated(run)]))
+        also_recorded = [] if also is None else [also(run)]
+        self._apply(active, Decision(changes=[changes.RunCreated(run), *also_recorded]))
         if kept:
             self._apply(active, transitions.keep(progress, kept, run.created_at_ms))
         if self._queue.enter(active):
@@ -308,26 +321,6 @@ class Engine(Driver):
     def _next_id(self) -> RunId:
         self._last_number = max(self._clock.now_ms(), self._last_number + 1)
         return run_id_from_number(self._last_number)
-
-    def _make_place(self, active: ActiveRun) -> list[ActiveRun]:
-        """Return the runs that a new one replaces in its group. Raise ConflictError if it is to be skipped."""
-        concurrency = active.progress.definition.concurrency
-        if concurrency is None or concurrency.policy is Policy.QUEUE or not self._queue.is_full(active):
-            return []
-        others = self._queue.in_group(active)
-        if len(others) < concurrency.limit:
-            return []
-        if concurrency.policy is Policy.REPLACE:
-            found = [self._active[other.run_id] for other in others if other.run_id in self._active]
-            found = [other for other in found if other.progress.run.stop_cause is None
-                     and (other.progress.run.id, None) not in active.lineage]  # fmt: skip
-            found += self._queue.replacing(concurrency.group)
-            return found[: max(len(found) - concurrency.limit + 1, 0)]
-        names = ", ".join(other.run_id for other in others[:3])
-        raise ConflictError(
-            f"{len(others)} of {concurrency.limit} in group {concurrency.group} are running ({names}) and its "
-            "policy is skip; nothing is started"
-        )
 
     def _lineage(self, run: RunRecord) -> Lineage:
         """Return a run, and the runs and tasks that it was called by."""

@@ -123,7 +123,7 @@ class Preparation:
         if run_as is not SAME_USER:
             base = environments.base(confining.account(run_as, self._user), self._configured)
         start = {**base, **params.environment(run.params)} if run.params else base
-        facts = AttemptFacts(run_id=run.id, task_id=cell.id, number=number)
+        facts = AttemptFacts(run_id=run.id, task_id=cell.id, number=number, scheduled_for=rfc3339(run.scheduled_for_ms))
         own = {} if cell.is_loop else cell.task.env  # which is that of its items, and may look at them
         environment = environments.build(start, progress.definition, own, facts, names)
         if cell.loop is not None:
@@ -146,6 +146,7 @@ class Preparation:
             trigger=run.trigger.value,
             started_at=rfc3339(run.started_at_ms),
             parent=run.parent_run,
+            scheduled_for=rfc3339(run.scheduled_for_ms),
             state=(run.outcome or run.state).value,
             reason=run.outcome_reason,
             failed_tasks=[progress.cells[failed].id for failed in progress.failed()] if run.outcome else [],

@@ -93,6 +93,10 @@ class RunRecord:
 
     parent_task: TaskId | None = None
     retry_of: RunId | None = None
+    schedule: str | None = None
+    """The id of the schedule that asked for it, and the nominal instant that it stands for."""
+
+    scheduled_for_ms: int | None = None
     warnings: int = 0
     """How many tasks failed that were allowed to."""
 

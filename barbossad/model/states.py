@@ -16,6 +16,9 @@ class TriggerType(StrEnum):
     SCHEDULE = "schedule"
     """A schedule fired."""
 
+    EVENT = "event"
+    """A trigger fired: a file, a unit or a run of another workflow changed."""
+
     WORKFLOW = "workflow"
     """A task of another run called it."""
 

@@ -121,6 +121,7 @@ async def retry(call: Call, params: RetryParams) -> RunView:
         requested_by=call.caller.name,
         idempotency_key=params.idempotency_key,
         retry_of=run.id,
+        scheduled_for_ms=run.scheduled_for_ms,
         kept=kept,
     )
     return await (showing.shown(call, started) if isinstance(started, RunDetails) else showing.view(call, started))

@@ -121,6 +121,8 @@ class RunSummary(TypedDict):
     priority: int
     parent: ParentView | None
     retry_of: str | None
+    schedule: str | None
+    scheduled_for_at: str | None
     warnings: int
     """How many tasks failed that were allowed to."""
 
@@ -188,6 +190,8 @@ def run_summary(run: RunRecord, waiting: str | None = None) -> RunSummary:
         "priority": run.priority,
         "parent": parent,
         "retry_of": run.retry_of,
+        "schedule": run.schedule,
+        "scheduled_for_at": rfc3339(run.scheduled_for_ms),
         "warnings": run.warnings,
         "paused_at": rfc3339(run.paused_at_ms),
         "outcome": run.outcome.value if run.outcome else None,

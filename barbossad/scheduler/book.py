@@ -1,4 +1,4 @@
-"""What the scheduler knows: schedules with their next instant and the fires that are not over, and when to look again."""
+"""What the scheduler knows: schedules, their next instants, their fires that are not over, and when to look again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide what follows from the end of a scheduled run: success, another try, a failure, the end of its schedule. Pure."""
+"""Decide what follows from the end of a scheduled run: success, another try, a failure, a disabled schedule. Pure."""
 
 from __future__ import annotations
 

@@ -43,15 +43,21 @@ def admit(schedule: ScheduleDefinition, active: Sequence[Fire], *, is_backlog: b
     queued = tuple(fire for fire in active if fire.state is FireState.QUEUED)
     if not running and not queued:
         return Admission(entry=Entry.START, dropped=retrying)
+    return _behind(schedule, running, queued, is_backlog=is_backlog)
+
+
+def _behind(
+    schedule: ScheduleDefinition, running: tuple[Fire, ...], queued: tuple[Fire, ...], *, is_backlog: bool
+) -> Admission:
     if is_backlog:
         return Admission(entry=Entry.QUEUE)
     if schedule.overlap is Overlap.REPLACE:
         return Admission(entry=Entry.QUEUE, cancelled=running, dropped=queued)
-    if schedule.overlap is Overlap.QUEUE and len(queued) < schedule.queue_depth:
-        return Admission(entry=Entry.QUEUE)
-    if schedule.overlap is Overlap.QUEUE:
+    if schedule.overlap is Overlap.SKIP:
+        return Admission(entry=Entry.SKIP, reason=_still_running((*running, *queued)[0]))
+    if len(queued) >= schedule.queue_depth:
         return Admission(entry=Entry.SKIP, reason=f"the queue is full: {len(queued)} of {schedule.queue_depth} wait")
-    return Admission(entry=Entry.SKIP, reason=_still_running((*running, *queued)[0]))
+    return Admission(entry=Entry.QUEUE)
 
 
 def _still_running(fire: Fire) -> str:

@@ -16,7 +16,6 @@ from barbossad.model.records import RunRecord
 from barbossad.model.schedules import (
     TIME_KINDS,
     Fire,
-    FireState,
     Hold,
     ScheduleDefinition,
     ScheduleKind,
@@ -170,7 +169,7 @@ class Scheduler:
             self._book.holds.pop(label, None)
 
     async def trigger(self, name: str, *, by: str) -> Fire:
-        """Fire now, whatever the clock says; return the fire: started, or queued. Raise ConflictError if it overlaps."""
+        """Fire now, whatever the clock says; return the fire, started or queued. Raise ConflictError if it overlaps."""
         async with self._turn:
             entry = self._book.find(name)
             happening = of_person(by, self._parts.clock.now_ms())

@@ -38,7 +38,7 @@ class Starter:
     async def enter(self, entry: Entry, fire: Fire, admission: Admission, watermark: int | None) -> Fire:
         """Do with a new fire what was decided; return it as it then is."""
         for other in admission.dropped:
-            await self._drop(entry, other, fire)
+            await self._drop(entry, other)
         if admission.entry is Way.START:
             return await self.start(entry, fire, watermark)
         state = FireState.QUEUED if admission.entry is Way.QUEUE else FireState.SKIPPED
@@ -72,11 +72,12 @@ class Starter:
             fire, state=FireState.STARTED, reason=None, retry_at_ms=None, tries=fire.tries + 1,
             decided_at_ms=fire.decided_at_ms if fire.tries else self._parts.clock.now_ms(),
         )  # fmt: skip
+        is_new = fire.state not in {FireState.QUEUED, FireState.RETRYING}
         made: list[RunRecord] = []
 
         def also(run: RunRecord) -> FireStarted:
             made.append(run)
-            return FireStarted(run=run, fire=replace(started, run_id=run.id), watermark=watermark)
+            return FireStarted(run=run, fire=replace(started, run_id=run.id), watermark=watermark, is_new=is_new)
 
         is_timed = record.definition.kind in TIME_KINDS
         try:
@@ -104,9 +105,7 @@ class Starter:
             if fire is None or (await self.start(entry, fire)).state is FireState.STARTED:
                 return
 
-    async def _runnable(
-        self, entry: Entry, fire: Fire
-    ) -> tuple[WorkflowDefinition, Mapping[str, Any], RunId | None]:
+    async def _runnable(self, entry: Entry, fire: Fire) -> tuple[WorkflowDefinition, Mapping[str, Any], RunId | None]:
         """Return what is run, with what, and the run that it is a retry of."""
         if fire.run_id is not None:
             before = self._parts.runs.get(fire.run_id)
@@ -127,9 +126,7 @@ class Starter:
         entry.keep(known)
         return known
 
-    async def _ended(
-        self, entry: Entry, fire: Fire, state: FireState, reason: str, watermark: int | None
-    ) -> Fire:
+    async def _ended(self, entry: Entry, fire: Fire, state: FireState, reason: str, watermark: int | None) -> Fire:
         """Record that no run comes of a fire, whether it is new or waited."""
         if fire.state is FireState.RETRYING:
             state = FireState.FAILED
@@ -188,7 +185,7 @@ class Starter:
             log.error("schedule %s is disabled: %s", entry.record.id, then.disable_reason,
                       extra={"action": "schedule_disabled", "schedule": entry.record.id})  # fmt: skip
 
-    async def _drop(self, entry: Entry, fire: Fire, newer: Fire) -> None:
+    async def _drop(self, entry: Entry, fire: Fire) -> None:
         """End a fire that waits, for the sake of a newer one."""
         state = FireState.FAILED if fire.state is FireState.RETRYING else FireState.SKIPPED
         reason = f"{fire.reason or 'it had not begun'}; a newer fire takes its place"

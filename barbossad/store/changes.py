@@ -20,6 +20,7 @@ from barbossad.model.names import RunId
 from barbossad.store import rows
 from barbossad.store.attempt_changes import AttemptEnded, AttemptRunning, AttemptStarting
 from barbossad.store.change import Change, Statement
+from barbossad.store.fire_changes import FireStarted
 from barbossad.store.run_changes import RunCreated, RunMoved, RunStopping
 from barbossad.store.task_changes import TasksEndedUnstarted, TasksEntered, TasksMoved
 
@@ -60,10 +61,16 @@ def tell_strays(tx: sqlite3.Connection, names: Sequence[str], at_ms: int) -> Non
 
 
 def _folded(changes: Sequence[Change]) -> Iterable[Change]:
-    """Have a run that is made and started in one commit inserted as what it then is, instead of changed at once."""
+    """Have a run that is made and started in one commit inserted as what it then is, instead of changed at once.
+
+    That a schedule fired with it changes nothing of the run itself.
+    """
     made: dict[RunId, int] = {}  # where in the list the runs are that nothing has changed since
     folded: list[Change] = []
     for change in changes:
+        if isinstance(change, FireStarted):
+            folded.append(change)
+            continue
         place = made.pop(change.run_id, None)
         if isinstance(change, RunCreated):
             made[change.run_id] = len(folded)

@@ -17,13 +17,13 @@ from typing import Any, Final, TypeVar, cast
 import aiosqlite
 
 from barbossad.errors import StoreError
-from barbossad.store import schema
+from barbossad.store import rows, schema
 from barbossad.store.changes import Change
 from barbossad.store.reserve import RESERVE_BYTES, Reserve
 from barbossad.store.writer import Waiting, Writer
 
 Result = TypeVar("Result")
-Row = tuple[Any, ...]
+Row = rows.Row
 
 RETRY_SECONDS: Final = 1.0
 """How long the writer rests before it tries again what the disk refused."""

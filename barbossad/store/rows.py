@@ -9,6 +9,9 @@ from typing import Any, Final
 
 from barbossad.model.names import run_number
 
+Row = tuple[Any, ...]
+"""What a query gives."""
+
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 

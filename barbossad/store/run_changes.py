@@ -16,9 +16,10 @@ from barbossad.store.change import Event, Statement, allowed, by_state, event, n
 
 _INSERT_RUNS: Final = Statement("""
 INSERT INTO runs (id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
-                  created_at_ms, started_at_ms, finished_at_ms, priority, parent_run, parent_task, retry_of)
+                  created_at_ms, started_at_ms, finished_at_ms, priority, parent_run, parent_task, retry_of,
+                  schedule, scheduled_for_ms)
 SELECT $0, $1, $2, $3, $4, $5, $6, $7,
-       $8, $9, $10, $11, $12, $13, $14, $15
+       $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
 $rows
 """)
 
@@ -61,6 +62,8 @@ class RunCreated:
                 rows.number(run.parent_run) if run.parent_run else None,
                 run.parent_task,
                 rows.number(run.retry_of) if run.retry_of else None,
+                run.schedule,
+                run.scheduled_for_ms,
             )
             for run in (step.run for step in steps)
         ]
@@ -89,6 +92,7 @@ class RunCreated:
             requested_by=run.requested_by,
             parent=run.parent_run,
             retry_of=run.retry_of,
+            schedule=run.schedule,
         )
 
 

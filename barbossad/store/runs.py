@@ -15,7 +15,8 @@ from barbossad.store.database import Database, Row
 
 _RUN_COLUMNS: Final = """id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
     stop_cause, stop_reason, created_at_ms, started_at_ms, finished_at_ms, outcome, outcome_reason, priority,
-    parent_run, parent_task, retry_of, warnings, outputs, paused_at_ms, paused_ms, late_at_ms"""
+    parent_run, parent_task, retry_of, warnings, outputs, paused_at_ms, paused_ms, late_at_ms, schedule,
+    scheduled_for_ms"""
 _ATTEMPT_COLUMNS: Final = """run, task, number, state, launcher, unit, boot_id, pid, pid_started_ticks, exit_code,
     signal, reason, started_at_ms, finished_at_ms, cpu_seconds, peak_memory_bytes, log_path, log_size_bytes,
     log_dropped_bytes, log_dropped_at, invocation_id, io_read_bytes, io_write_bytes, in_force"""
@@ -183,6 +184,8 @@ def _run(row: Row) -> RunRecord:
         paused_at_ms=row[22],
         paused_ms=row[23],
         late_at_ms=row[24],
+        schedule=row[25],
+        scheduled_for_ms=row[26],
     )
 
 

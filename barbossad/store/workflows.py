@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from barbossad.errors import NotFoundError
 from barbossad.model.names import VersionId, WorkflowName
 from barbossad.model.records import Page, VersionRecord, WorkflowRecord
-from barbossad.store import rows
+from barbossad.model.schedules import ScheduleDefinition
+from barbossad.store import rows, workflow_schedules
 from barbossad.store.database import Database, Row
 
 _EVENT: Final = "INSERT INTO events (at_ms, kind, run, task, data) VALUES (?, ?, NULL, NULL, ?)"
@@ -34,8 +36,14 @@ WHERE version != excluded.version
 
     MEND: Final = "UPDATE versions SET text = ? WHERE workflow = ? AND version = ? AND text != ?"
 
-    async def apply(self, version: VersionRecord) -> bool:
-        """Put a version in force; return whether that changed anything. Both rows and the event are one commit.
+    async def apply(
+        self,
+        version: VersionRecord,
+        *,
+        schedules: Sequence[ScheduleDefinition] = (),
+        labels: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Put a version in force, with its schedules; return whether that changed anything. All is one commit.
 
         A text that was damaged since it was applied is what it was again.
         """
@@ -48,6 +56,7 @@ WHERE version != excluded.version
             tx.execute(self.ADD_VERSION, (version.workflow, version.version, version.text, at_ms, by))
             facts = {"workflow": version.workflow, "version": version.version, "by": by}
             tx.execute(_EVENT, (at_ms, "workflow_applied", rows.to_json(facts)))
+            workflow_schedules.replace(tx, version, schedules, labels or {})
             return True
 
         return await self._database.write(change)
@@ -72,6 +81,8 @@ WHERE version != excluded.version
             if tx.execute(sql, values).rowcount == 0:
                 raise NotFoundError("workflow", name)
             tx.execute(_EVENT, (at_ms, kind, rows.to_json({"workflow": name, "by": by})))
+            if kind == "workflow_deleted":
+                workflow_schedules.delete(tx, name)
 
         await self._database.write(change)
 

@@ -24,6 +24,8 @@ class AttemptFacts:
     run_id: str
     task_id: str
     number: int
+    scheduled_for: str | None = None
+    """The nominal time of the schedule that asked for its run, RFC 3339."""
 
 
 def base(user: pwd.struct_passwd | None, configured: Mapping[str, str]) -> dict[str, str]:
@@ -64,6 +66,8 @@ def build(
     environment["BARBOSSA_TASK_ID"] = facts.task_id
     environment["BARBOSSA_ATTEMPT_NUMBER"] = str(facts.number)
     environment["BARBOSSA_WORKFLOW"] = definition.name
+    if facts.scheduled_for is not None:
+        environment["BARBOSSA_SCHEDULED_FOR"] = facts.scheduled_for
     return environment
 
 

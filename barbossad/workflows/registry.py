@@ -109,7 +109,9 @@ class Registry:
                 text=text,
                 applied_at_ms=now_ms,
                 applied_by=by,
-            )
+            ),
+            schedules=definition.schedules,
+            labels=definition.labels,
         )
         self._keep(definition)
         if has_changed:

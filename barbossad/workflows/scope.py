@@ -18,7 +18,7 @@ MAP_METHODS: Final = frozenset({"get", "items", "keys", "values"})
 FUNCTIONS: Final = frozenset({"range"})
 
 FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "run": frozenset({"id", "trigger", "started_at", "failed_tasks", "parent"}),
+    "run": frozenset({"id", "trigger", "started_at", "failed_tasks", "parent", "scheduled_for"}),
     "workflow": frozenset({"name", "version", "labels"}),
     "host": frozenset({"name"}),
     "loop": frozenset({"index", "first", "last", "length"}),
@@ -39,6 +39,9 @@ class RunFacts:
     trigger: str
     started_at: str | None
     parent: str | None = None
+    scheduled_for: str | None = None
+    """The nominal time of the schedule that asked for it, RFC 3339; None if none did."""
+
     state: str = "running"
     reason: str | None = None
     failed_tasks: Sequence[str] = ()
@@ -93,6 +96,7 @@ def make(
             "trigger": run.trigger,
             "started_at": run.started_at,
             "parent": run.parent,
+            "scheduled_for": run.scheduled_for,
             "state": run.state,
             "reason": run.reason,
             "failed_tasks": list(run.failed_tasks),

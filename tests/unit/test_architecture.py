@@ -24,6 +24,7 @@ LADDER: tuple[frozenset[str], ...] = tuple(
         "document",
         "validation",
         "units variables",
+        "recurrence",
         # L1 to L8
         "alarm config log systemd",
         "store",

@@ -1,0 +1,135 @@
+"""Holidays: those of countries and their parts, and those of an iCalendar file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from barbossad.model.schedules import Holidays
+from barbossad.validation import RefusalError, nearest, shown
+
+if TYPE_CHECKING:
+    from icalendar import Component
+
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+_MOST_DAYS: Final = 400
+"""Of one event of a file: a longer one is no holiday."""
+
+_COUNTRY_HINT: Final = "write an ISO code such as GB, or with a part of the country GB-SCT"
+
+
+def check(holidays: Holidays) -> None:
+    """Raise RefusalError for a country, a part of it, or a file that there is not."""
+    if holidays.country is not None:
+        _country_problem(holidays.country, holidays.subdivision)
+    if holidays.file is not None:
+        trouble = _trouble_of(holidays.file)
+        if trouble:
+            raise RefusalError(f"cannot be read: {trouble}", "name an iCalendar file (.ics) by its absolute path")
+
+
+def trouble(holidays: Holidays | None) -> str:
+    """Return why holidays are not known at the moment, in words; empty if they are."""
+    return _trouble_of(holidays.file) if holidays is not None and holidays.file is not None else ""
+
+
+def name_of(holidays: Holidays, day: date) -> str | None:
+    """Return what a day is called if it is a holiday. A file that cannot be read has none."""
+    if holidays.country is not None:
+        found = _of_year(holidays.country, holidays.subdivision, day.year).get(day)
+        if found is not None:
+            return found
+    if holidays.file is not None:
+        try:
+            return _of_file(holidays.file).get(day)
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+# -- countries -----------------------------------------------------------------------------------------------
+
+
+def _country_problem(country: str, subdivision: str | None) -> None:
+    import holidays as library  # noqa: PLC0415 (large, and few schedules want it)
+
+    known: Mapping[str, list[str]] = library.list_supported_countries(include_aliases=True)
+    if country not in known:
+        close = nearest(country.upper(), known)
+        raise RefusalError(
+            f"has holidays of no known country: {shown(country)}", f"did you mean {close}?" if close else _COUNTRY_HINT
+        )
+    if subdivision is not None and subdivision not in known[country]:
+        parts = ", ".join(sorted(known[country])[:30]) or "none"
+        raise RefusalError(f"has holidays of no known part of {country}: {shown(subdivision)}", f"there are: {parts}")
+
+
+@lru_cache(maxsize=64)
+def _of_year(country: str, subdivision: str | None, year: int) -> Mapping[date, str]:
+    import holidays as library  # noqa: PLC0415 (see above)
+
+    try:
+        return dict(library.country_holidays(country, subdiv=subdivision, years=year))
+    except NotImplementedError:  # an older library than the one that the schedule was checked with
+        return {}
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+
+def _trouble_of(file: str) -> str:
+    try:
+        _of_file(file)
+    except OSError as error:
+        return f"{file}: {os.strerror(error.errno) if error.errno else error}"
+    except ValueError as error:
+        return f"{file}: {error}"
+    return ""
+
+
+def _of_file(file: str) -> Mapping[date, str]:
+    """Return the days of a file by their names. Raise OSError, or ValueError if it is no calendar."""
+    found = Path(file).stat()
+    return _read(file, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=16)
+def _read(file: str, _changed_ns: int, size_bytes: int) -> Mapping[date, str]:
+    import icalendar  # noqa: PLC0415 (large, and few schedules want it)
+
+    if size_bytes > MAX_FILE_BYTES:
+        raise ValueError("it is larger than 4 MiB")
+    try:
+        calendar = icalendar.Calendar.from_ical(Path(file).read_bytes())
+    except (ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
+        raise ValueError(f"it is no iCalendar file ({error})") from error
+    days: dict[date, str] = {}
+    for event in calendar.walk("VEVENT"):
+        days.update(_days_of(event))
+    return days
+
+
+def _days_of(event: Component) -> dict[date, str]:
+    name = str(event.get("SUMMARY") or "a day of the calendar file")
+    begin = _day(event.get("DTSTART"))
+    if begin is None:
+        return {}
+    ends = event.get("DTEND")
+    end = _day(ends)
+    if end is None:
+        end = begin + timedelta(days=1)
+    elif isinstance(ends.dt, datetime) and ends.dt.timetz().replace(tzinfo=None) != datetime.min.time():
+        end += timedelta(days=1)  # it touches the day on which it ends
+    count = max(1, min((end - begin).days, _MOST_DAYS))
+    return {begin + timedelta(days=number): name for number in range(count)}
+
+
+def _day(value: object) -> date | None:
+    moment = getattr(value, "dt", None)
+    if isinstance(moment, datetime):
+        return moment.date()
+    return moment if isinstance(moment, date) else None

@@ -1,0 +1,149 @@
+"""The nominal instants of a schedule by time, with all that its definition says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import islice, takewhile
+from typing import Final
+
+from barbossad.model.schedules import OnHoliday, Timing
+from barbossad.recurrence import cron, holidays, walltime
+from barbossad.recurrence.windows import Window, parse_window
+from barbossad.recurrence.zones import transition, zone
+
+MOST_MOVED_DAYS: Final = 31
+"""How far a fire is moved away from a holiday at most."""
+
+_DAY_MS: Final = 86_400_000
+_MOST_EXCLUDED: Final = 200_000
+"""So many instants in a row outside of all windows, and there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A nominal instant; ``skip`` says why it is let pass, if it is."""
+
+    at_ms: int
+    skip: str | None = None
+
+
+def instants(timing: Timing, after_ms: int) -> Iterator[Instant]:
+    """Yield the instants after another, each later than the one before. There may be no end of them."""
+    if timing.start_ms is not None:
+        after_ms = max(after_ms, timing.start_ms - 1)
+    if not (timing.within or timing.blackout or timing.holidays):
+        found: Iterator[Instant] = map(Instant, _base(timing, after_ms))
+    elif timing.holidays is not None and timing.on_holiday is not OnHoliday.SKIP:
+        found = _marked(timing, _moved(timing, after_ms))
+    else:
+        found = _marked(timing, _base(timing, after_ms))
+    if timing.end_ms is None:
+        return found
+    end_ms = timing.end_ms
+    return takewhile(lambda instant: instant.at_ms < end_ms, found)
+
+
+def next_instant(timing: Timing, after_ms: int) -> Instant | None:
+    """Return the next instant after another, None if there is none."""
+    return next(iter(instants(timing, after_ms)), None)
+
+
+def count_between(timing: Timing, after_ms: int, until_ms: int, most: int) -> int:
+    """Return how many instants lie after one instant and up to another; ``most`` if there are more."""
+    if until_ms <= after_ms:
+        return 0
+    every_ms = timing.every_ms
+    if every_ms and not (timing.within or timing.blackout or timing.holidays or timing.start_ms or timing.end_ms):
+        first, last = ((at - timing.anchor_ms) // every_ms for at in (after_ms, until_ms))
+        return min(last - first, most)
+    found = takewhile(lambda instant: instant.at_ms <= until_ms, instants(timing, after_ms))
+    return sum(1 for _ in islice(found, most))
+
+
+# -- what the definition begins with -------------------------------------------------------------------------
+
+
+def _base(timing: Timing, after_ms: int) -> Iterator[int]:
+    if timing.cron is not None:
+        return walltime.instants(cron.parse(timing.cron), zone(timing.timezone), timing.dst, after_ms)
+    if timing.every_ms is not None:
+        return _every(timing.every_ms, timing.anchor_ms, after_ms)
+    return (at_ms for at_ms in sorted(set(timing.at_ms)) if at_ms > after_ms)
+
+
+def _every(every_ms: int, anchor_ms: int, after_ms: int) -> Iterator[int]:
+    at_ms = after_ms - (after_ms - anchor_ms) % every_ms + every_ms
+    while True:
+        yield at_ms
+        at_ms += every_ms
+
+
+# -- windows and holidays ------------------------------------------------------------------------------------
+
+
+def _marked(timing: Timing, found: Iterator[int]) -> Iterator[Instant]:
+    """Leave out what lies outside of the windows, and mark what is let pass."""
+    within = [parse_window(text) for text in timing.within]
+    blackout = [parse_window(text) for text in timing.blackout]
+    known = zone(timing.timezone)
+    is_skipping = timing.on_holiday is OnHoliday.SKIP
+    excluded = 0
+    for at_ms in found:
+        local = datetime.fromtimestamp(at_ms / 1000, known)
+        if within and not any(window.covers(local) for window in within):
+            excluded += 1
+            if excluded > _MOST_EXCLUDED:
+                return
+            continue
+        excluded = 0
+        yield Instant(at_ms, _why_not(timing, blackout, local, is_skipping=is_skipping))
+
+
+def _why_not(timing: Timing, blackout: Sequence[Window], local: datetime, *, is_skipping: bool) -> str | None:
+    for window in blackout:
+        if window.covers(local):
+            return f"blackout {window.text}"
+    if is_skipping and timing.holidays is not None:
+        name = holidays.name_of(timing.holidays, local.date())
+        return f"holiday: {name}" if name else None
+    return None
+
+
+def _moved(timing: Timing, after_ms: int) -> Iterator[int]:
+    """Move instants on holidays to the day before or after; what then falls together is one."""
+    reach_ms = MOST_MOVED_DAYS * _DAY_MS
+    held: set[int] = set()
+    for at_ms in _base(timing, after_ms - reach_ms):
+        yield from _released(held, at_ms - reach_ms, after_ms)
+        held.add(_away_from_holidays(timing, at_ms))
+    yield from sorted(at_ms for at_ms in held if at_ms > after_ms)
+
+
+def _released(held: set[int], until_ms: int, after_ms: int) -> list[int]:
+    """Take out what nothing that follows can come before."""
+    if not held or min(held) > until_ms:
+        return []
+    ready = sorted(at_ms for at_ms in held if at_ms <= until_ms)
+    held.difference_update(ready)
+    return [at_ms for at_ms in ready if at_ms > after_ms]
+
+
+def _away_from_holidays(timing: Timing, at_ms: int) -> int:
+    assert timing.holidays is not None
+    known = zone(timing.timezone)
+    local = datetime.fromtimestamp(at_ms / 1000, known)
+    step = timedelta(days=-1 if timing.on_holiday is OnHoliday.BEFORE else 1)
+    day: date = local.date()
+    for _ in range(MOST_MOVED_DAYS):
+        if holidays.name_of(timing.holidays, day) is None:
+            break
+        day += step
+    if day == local.date():
+        return at_ms
+    moved = datetime.combine(day, local.time(), known)
+    early, late = moved.timestamp(), moved.replace(fold=1).timestamp()
+    if early > late:  # there is no such time on that day
+        return transition(known, late, early) * 1000
+    return round(early * 1000)

@@ -1,0 +1,119 @@
+"""Time zones by their IANA names, that of the host, and when their clocks change."""
+
+from __future__ import annotations
+
+import os
+import zoneinfo
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from barbossad.validation import RefusalError, nearest, shown
+
+_ZONE_FOLDER: Final = "zoneinfo/"
+_STEP: Final = timedelta(days=7)
+"""Clocks change at most once in it: what is put off and on again within a week would not be seen."""
+
+_LOOKED_AHEAD: Final = 53 * 5
+"""Steps: a zone that does not change its clocks in five years does so no more."""
+
+
+@lru_cache(maxsize=256)
+def zone(name: str) -> ZoneInfo:
+    """Return a zone. Raise RefusalError with the nearest known name."""
+    try:
+        found = ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        found = None
+    if found is None or not _is_canonical(name):
+        close = nearest(name, zoneinfo.available_timezones()) if name else None
+        hint = f"did you mean {close!r}?" if close else "write an IANA name such as Europe/London or UTC"
+        raise RefusalError(f"is not a time zone: {shown(name)}", hint)
+    return found
+
+
+def _is_canonical(name: str) -> bool:
+    """Say whether it is a name, not a file that happens to be there: posixrules, localtime."""
+    return "/" in name or name in zoneinfo.available_timezones()
+
+
+def host_zone() -> str:
+    """Return the zone of this host: of TZ, /etc/timezone or /etc/localtime; UTC if none of them names one."""
+    for name in (os.environ.get("TZ", "").removeprefix(":"), _line("/etc/timezone"), _link("/etc/localtime")):
+        try:
+            if name:
+                return zone(name).key
+        except RefusalError:
+            continue
+    return "UTC"
+
+
+def _line(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        target = str(Path(path).resolve())
+    except OSError:
+        return ""
+    return target.partition(_ZONE_FOLDER)[2] if _ZONE_FOLDER in target else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockChange:
+    """An instant at which the clocks of a zone are set: their offsets from UTC before and after it."""
+
+    at_ms: int
+    before_seconds: int
+    after_seconds: int
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether wall times are missing; otherwise some come twice."""
+        return self.after_seconds > self.before_seconds
+
+
+def clock_changes(name: str, after_ms: int, count: int) -> list[ClockChange]:
+    """Return the next changes of a zone's clocks after an instant; fewer if it changes them no more."""
+    known = zone(name)
+    found: list[ClockChange] = []
+    at = datetime.fromtimestamp(after_ms / 1000, UTC)
+    before = offset_seconds(known, at.timestamp())
+    steps = 0
+    while len(found) < count and steps < _LOOKED_AHEAD:
+        later = at + _STEP
+        after = offset_seconds(known, later.timestamp())
+        steps += 1
+        if after != before:
+            instant = transition(known, at.timestamp(), later.timestamp())
+            found.append(ClockChange(at_ms=round(instant * 1000), before_seconds=before, after_seconds=after))
+            steps = 0
+        at, before = later, after
+    return found
+
+
+def offset_seconds(known: ZoneInfo, instant: float) -> int:
+    """Return how far the clocks of a zone are ahead of UTC at an instant, both in seconds."""
+    offset = datetime.fromtimestamp(instant, known).utcoffset()
+    assert offset is not None
+    return round(offset.total_seconds())
+
+
+def transition(known: ZoneInfo, start: float, end: float) -> int:
+    """Return the first second after ``start`` at which the offset is no longer what it was, there being one."""
+    low, high = int(start // 1), int(-(-end // 1))
+    before = offset_seconds(known, low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if offset_seconds(known, middle) == before:
+            low = middle
+        else:
+            high = middle
+    return high
