@@ -145,9 +145,12 @@ class Retention(_Settings):
     """How long history is kept; `null` keeps it for ever. Runs that have not ended are kept always."""
 
     max_age: PositiveDuration | None = Field(
-        90 * _DAY_SECONDS, description="Runs that ended longer ago go, with their logs and events"
+        90 * _DAY_SECONDS,
+        description="Runs that ended longer ago go, with their logs and events; fires of schedules too",
     )
-    max_runs: int | None = Field(10_000, ge=1, le=10_000_000, description="Runs kept of each workflow, the newest")
+    max_runs: int | None = Field(
+        10_000, ge=1, le=10_000_000, description="Runs kept of each workflow, and fires of each schedule, the newest"
+    )
     max_log_size: Size | None = Field(
         5 * 1024**3, description="Disk for the files of logs; beyond it the oldest runs that have some go, with them"
     )

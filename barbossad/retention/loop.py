@@ -62,8 +62,8 @@ class RetentionLoop:
 
 
 def _tell(done: Pruned) -> None:
-    if done.runs or done.events:
+    if done.runs or done.events or done.fires:
         log.info(
-            "pruned %d runs, %d events and %d bytes of log files; %d pages were given back to the disk",
-            done.runs, done.events, done.log_bytes, done.pages, extra={"action": "pruned"},
+            "pruned %d runs, %d events, %d fires of schedules and %d bytes of log files; %d pages were given back "
+            "to the disk", done.runs, done.events, done.fires, done.log_bytes, done.pages, extra={"action": "pruned"},
         )  # fmt: skip

@@ -22,6 +22,7 @@ from barbossad.process.launcher import AttemptKey
 from barbossad.process.logs import LogFolder
 from barbossad.retention import rules
 from barbossad.store.database import Database
+from barbossad.store.fire_retention import YOUNG_MS, FireHistory
 from barbossad.store.retention import History
 
 Result = TypeVar("Result")
@@ -32,6 +33,7 @@ AT_A_TIME: Final = 64
 """Runs that are looked up at once."""
 
 EVENTS_AT_A_TIME: Final = 500
+FIRES_AT_A_TIME: Final = 500
 PAGES_AT_A_TIME: Final = 64
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Pruned:
 
     runs: int = 0
     events: int = 0
+    fires: int = 0
     log_bytes: int = 0
     pages: int = 0
 
@@ -65,6 +68,7 @@ class Pruner:
         self._database = database
         self._logs = logs
         self._history = History(database)
+        self._fires = FireHistory(database)
         self._has_swept = False
         self._done = Pruned()
 
@@ -86,6 +90,7 @@ class Pruner:
             await self._prune_age(now_ms - round(settings.max_age * 1000))
         if settings.max_runs is not None:
             await self._prune_count(settings.max_runs)
+        await self._prune_fires(now_ms)
         if settings.max_log_size is not None:
             await self._prune_logs(settings.max_log_size)
         if settings.max_event_age is not None:
@@ -142,6 +147,28 @@ class Pruner:
             looking = self._history.delete_events(before_ms, after=after, limit=EVENTS_AT_A_TIME)
             count, after = await self._in_turn(looking)
             self._done.events += count
+
+    async def _prune_fires(self, now_ms: int) -> None:
+        """Keep fires of schedules as long, and of each schedule as many, as runs; young ones are always kept."""
+        if self.settings.max_age is not None:
+            before_ms = now_ms - max(round(self.settings.max_age * 1000), YOUNG_MS)
+            after: int | None = 0
+            while after is not None:
+                after = await self._count_fires(self._fires.delete_old(before_ms, after=after, limit=FIRES_AT_A_TIME))
+        if self.settings.max_runs is None:
+            return
+        for schedule in await self._fires.schedules():
+            last = await self._fires.first_too_many(schedule, self.settings.max_runs)
+            after = 0 if last is not None else None
+            while last is not None and after is not None:
+                after = await self._count_fires(
+                    self._fires.delete_of(schedule, now_ms - YOUNG_MS, after=after, last=last, limit=FIRES_AT_A_TIME)
+                )
+
+    async def _count_fires(self, deleting: Awaitable[tuple[int, int | None]]) -> int | None:
+        count, after = await self._in_turn(deleting)
+        self._done.fires += count
+        return after
 
     async def _sweep(self) -> None:
         """Remove files of runs that are not in the store; what is listed belongs to runs that were committed before."""

@@ -1,4 +1,4 @@
-"""The rows of fires: let pass or queued, moved from state to state, counted."""
+"""The rows of fires: moved from state to state, and counted."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Final
 
 from barbossad.errors import StateError
 from barbossad.model.schedules import FIRE_MOVES, Fire, FireState
-from barbossad.store import rows, schedule_rows
+from barbossad.store import rows
 from barbossad.store.change import allowed
-from barbossad.store.schedule_rows import FIRE_COLUMNS
 
 LATENESSES: Final = 10_000
 """Of how many fires at most lateness and duration are looked at, the newest."""
@@ -27,34 +26,6 @@ class Statistics:
 
     durations_ms: Sequence[int]
     """Of runs that succeeded, the newest first."""
-
-
-_NEWEST: Final = """
-SELECT seq, state, reason FROM fires WHERE schedule = ? ORDER BY seq DESC LIMIT 1"""
-_LENGTHEN: Final = "UPDATE fires SET count = count + ?, until_ms = ?, decided_at_ms = ? WHERE seq = ?"
-_INSERT: Final = f"""
-INSERT INTO fires ({FIRE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
-
-
-def insert(tx: sqlite3.Connection, fire: Fire) -> bool:
-    """Insert a fire without a run, or add it to the stretch before it; return whether there is a new row.
-
-    One that is let pass is added to the newest row of its schedule if that tells the same.
-    """
-    if fire.state is FireState.SKIPPED and fire.key.isdecimal():
-        newest = tx.execute(_NEWEST, (fire.schedule,)).fetchone()
-        if newest is not None and newest[1:] == (fire.state, rows.text(fire.reason)):
-            if not _is_known(tx, fire):
-                tx.execute(_LENGTHEN, (fire.count, fire.until_ms or fire.nominal_ms, fire.decided_at_ms, newest[0]))
-            return False
-    return tx.execute(_INSERT, schedule_rows.fire_values(fire)).rowcount > 0
-
-
-_KNOWN: Final = "SELECT 1 FROM fires WHERE schedule = ? AND key = ?"
-
-
-def _is_known(tx: sqlite3.Connection, fire: Fire) -> bool:
-    return tx.execute(_KNOWN, (fire.schedule, fire.key)).fetchone() is not None
 
 
 _MOVE: Final = {

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from enum import Enum
+from functools import cache
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
@@ -150,9 +151,15 @@ def _plain(record: Any) -> dict[str, Any]:
 
 def _made(kind: type, value: Mapping[str, Any]) -> Any:
     """Return the record of a kind that plain members stand for."""
+    hints = _members(kind)
+    return kind(**{name: _typed(hints[name], item) for name, item in value.items() if name in hints})
+
+
+@cache
+def _members(kind: type) -> Mapping[str, Any]:
+    """Return the members of a kind of record and their types; it takes long, and a daemon has thousands to read."""
     hints = get_type_hints(kind)
-    known = {member.name for member in fields(kind)}
-    return kind(**{name: _typed(hints[name], item) for name, item in value.items() if name in known})
+    return {member.name: hints[member.name] for member in fields(kind)}
 
 
 def _typed(hint: Any, value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from barbossad.errors import ConflictError, NotFoundError
@@ -13,20 +12,13 @@ from barbossad.model.records import Page
 from barbossad.model.schedules import Fire, FireState, Hold, ScheduleRecord
 from barbossad.store import fires, rows, schedule_rows
 from barbossad.store.database import Database
+from barbossad.store.decisions import Decided, record
 from barbossad.store.fires import LATENESSES, Statistics
 from barbossad.store.schedule_rows import FIRE_COLUMNS, SCHEDULE_COLUMNS
 
+__all__ = ["Decided", "ScheduleStore"]
+
 TELL: Final = "INSERT INTO events (at_ms, kind, run, task, data) VALUES (?, ?, ?, NULL, ?)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """What was decided of a schedule without a run: fires that are let pass or wait, and where it stands."""
-
-    schedule: str
-    passed: Sequence[Fire] = field(default=())
-    watermark: int | None = None
-    mark: str | None = None
 
 
 class ScheduleStore:
@@ -59,15 +51,17 @@ class ScheduleStore:
     ADD: Final = f"""
 INSERT INTO schedules ({SCHEDULE_COLUMNS}, name, timing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
-    async def add(self, record: ScheduleRecord) -> None:
+    async def add(self, schedule: ScheduleRecord) -> None:
         """Insert a schedule. Raise ConflictError if its workflow has one of this name."""
 
         def change(tx: sqlite3.Connection) -> None:
             try:
-                tx.execute(self.ADD, schedule_rows.schedule_values(record))
+                tx.execute(self.ADD, schedule_rows.schedule_values(schedule))
             except sqlite3.IntegrityError as error:
-                raise ConflictError(f"schedule {record.id} exists; choose another name, or remove that one") from error
-            _tell(tx, "schedule_added", record.id, at_ms=record.added_at_ms, by=record.added_by)
+                raise ConflictError(
+                    f"schedule {schedule.id} exists; choose another name, or remove that one"
+                ) from error
+            _tell(tx, "schedule_added", schedule.id, at_ms=schedule.added_at_ms, by=schedule.added_by)
 
         await self._database.write(change)
 
@@ -112,21 +106,9 @@ UPDATE schedules SET is_enabled = ?, disabled_reason = ?, failures = CASE WHEN ?
 
     # -- decisions -----------------------------------------------------------------------------------------
 
-    MOVE: Final = "UPDATE schedules SET watermark = ifnull(?, watermark), mark = ifnull(?, mark) WHERE id = ?"
-
     async def decide(self, decisions: Sequence[Decided]) -> None:
         """Record what was decided without a run, all in one transaction; a fire that is known stays as it is."""
-
-        def change(tx: sqlite3.Connection) -> None:
-            for decided in decisions:
-                for fire in decided.passed:
-                    if fires.insert(tx, fire):
-                        facts = {"reason": fire.reason, "nominal_ms": fire.nominal_ms, "count": fire.count}
-                        _tell(tx, f"schedule_{fire.state}", fire.schedule, at_ms=fire.decided_at_ms, **facts)
-                if decided.watermark is not None or decided.mark is not None:
-                    tx.execute(self.MOVE, (decided.watermark, decided.mark, decided.schedule))
-
-        await self._database.write(change)
+        await self._database.write(lambda tx: record(tx, decisions))
 
     FAIL: Final = """
 UPDATE schedules SET failures = ?, is_enabled = CASE WHEN ? IS NULL THEN is_enabled ELSE 0 END,
@@ -201,19 +183,33 @@ SELECT {FIRE_COLUMNS} FROM fires WHERE state IN ('queued', 'started', 'retrying'
         return [schedule_rows.fire(row) for row in await self._database.read(self.ACTIVE)]
 
     PAGE: Final = {
-        (): f"SELECT seq, {FIRE_COLUMNS} FROM fires WHERE seq < ? ORDER BY seq DESC LIMIT ?",
-        ("schedule",): f"""
-SELECT seq, {FIRE_COLUMNS} FROM fires WHERE schedule = ? AND seq < ? ORDER BY seq DESC LIMIT ?""",
-        ("state",): f"SELECT seq, {FIRE_COLUMNS} FROM fires WHERE state = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
-        ("schedule", "state"): f"""
-SELECT seq, {FIRE_COLUMNS} FROM fires WHERE schedule = ? AND state = ? AND seq < ? ORDER BY seq DESC LIMIT ?""",
+        named: f"""
+SELECT seq, {FIRE_COLUMNS} FROM fires WHERE {"".join(f"{name} = ? AND " for name in named)}seq < ?
+ORDER BY seq DESC LIMIT ?"""
+        for named in (
+            (),
+            ("schedule",),
+            ("workflow",),
+            ("state",),
+            ("schedule", "state"),
+            ("workflow", "state"),
+        )
     }
 
     async def page(
-        self, *, schedule: str | None = None, state: FireState | None = None, before: int | None = None, limit: int = 50
+        self,
+        *,
+        schedule: str | None = None,
+        workflow: str | None = None,
+        state: FireState | None = None,
+        before: int | None = None,
+        limit: int = 50,
     ) -> Page[Fire]:
-        """Return fires, the newest first; ``next_cursor`` is the ``before`` of the page that follows, as text."""
-        filters = {"schedule": schedule, "state": state}
+        """Return fires of a schedule, of all that a workflow has or had, or of all, the newest first.
+
+        ``next_cursor`` is the ``before`` of the page that follows, as text. A ``schedule`` says more than a workflow.
+        """
+        filters = {"schedule": schedule, "workflow": workflow if schedule is None else None, "state": state}
         given = {name: value for name, value in filters.items() if value is not None}
         bound = (*given.values(), before if before is not None else 1 << 62, limit + 1)
         found = await self._database.read(self.PAGE[tuple(given)], bound)

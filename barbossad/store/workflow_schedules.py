@@ -91,7 +91,7 @@ def _continued(before: ScheduleRecord, record: ScheduleRecord) -> ScheduleRecord
         disabled_reason=before.disabled_reason if is_same else None,
         watermark=before.watermark if before.is_enabled or is_same else record.watermark,
         mark=before.mark,
-        failures=before.failures,
+        failures=before.failures if is_same else 0,
         added_at_ms=before.added_at_ms,
         added_by=before.added_by,
     )

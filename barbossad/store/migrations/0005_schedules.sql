@@ -39,9 +39,11 @@ CREATE TABLE fires (
     count         INTEGER NOT NULL DEFAULT 1,
     until_ms      INTEGER,
     params        TEXT,
+    workflow      TEXT    GENERATED ALWAYS AS (substr(schedule, 1, instr(schedule, '/') - 1)) VIRTUAL,
     UNIQUE (schedule, key)
 ) STRICT;
 CREATE INDEX fires_by_schedule ON fires (schedule, seq);
+CREATE INDEX fires_by_workflow ON fires (workflow, seq);
 CREATE INDEX fires_by_state ON fires (schedule, state, seq);
 CREATE INDEX fires_in_state ON fires (state, seq);
 CREATE INDEX fires_active ON fires (seq) WHERE state IN ('queued', 'started', 'retrying');

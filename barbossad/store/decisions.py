@@ -1,0 +1,146 @@
+"""What is decided of many schedules at once: a tick may let a thousand fires pass, and that is one transaction.
+
+Each step takes any number of rows, as those of runs do (see ``changes``): what is known of all is looked up
+first, what is to become of them is worked out here, and then it is written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from barbossad.model.schedules import Fire, FireState
+from barbossad.store import rows, schedule_rows
+from barbossad.store.change import Statement
+from barbossad.store.fire_changes import INSERT_FIRES
+
+_SCHEDULES: Final = """
+SELECT schedules.id FROM json_each(?) AS wanted CROSS JOIN schedules WHERE schedules.id = wanted.value"""
+_FIRES: Final = """
+SELECT fires.schedule, fires.key FROM json_each(?) AS wanted CROSS JOIN fires
+WHERE fires.schedule = json_extract(wanted.value, '$[0]') AND fires.key = json_extract(wanted.value, '$[1]')"""
+_NEWEST: Final = """
+SELECT fires.seq, fires.schedule, fires.state, fires.reason, fires.nominal_ms, ifnull(fires.until_ms, fires.nominal_ms)
+FROM json_each(?) AS wanted CROSS JOIN fires
+WHERE fires.seq = (SELECT max(seq) FROM fires WHERE schedule = wanted.value)"""
+_LENGTHEN: Final = Statement("""
+UPDATE fires SET count = count + $1, until_ms = $2, decided_at_ms = $3 $rows WHERE fires.seq = $0
+""")
+_MOVE: Final = Statement("""
+UPDATE schedules SET watermark = ifnull($1, watermark), mark = ifnull($2, mark) $rows WHERE schedules.id = $0
+""")
+_TELL: Final = Statement("INSERT INTO events (at_ms, kind, run, task, data) SELECT $0, $1, $2, $3, $4 $rows")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What was decided of a schedule without a run: fires that are let pass or wait, and where it stands."""
+
+    schedule: str
+    passed: Sequence[Fire] = field(default=())
+    watermark: int | None = None
+    mark: str | None = None
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """The newest row of a schedule, to which what is let pass for the same reason is added."""
+
+    state: str
+    reason: str | None
+    first_ms: int
+    last_ms: int
+    seq: int | None
+    """Its number, None if it is new: then it is at ``place`` among those."""
+
+    place: int = 0
+    more: int = 0
+    decided_at_ms: int = 0
+
+    def takes(self, fire: Fire) -> bool:
+        """Say whether a fire is told by this row: it is of a schedule by time, and is let pass for the same reason."""
+        is_same = (self.state, self.reason) == (fire.state, rows.text(fire.reason))
+        return is_same and fire.state is FireState.SKIPPED and fire.key.isdecimal()
+
+
+def record(tx: sqlite3.Connection, decisions: Sequence[Decided]) -> None:
+    """Write decisions, with an event for each new row.
+
+    A fire that is known stays as it is. What is decided of a schedule that is gone is moot: it must not keep the
+    decisions on the others from being written, and a fire that it queued would wait for ever.
+    """
+    there = frozenset(row[0] for row in tx.execute(_SCHEDULES, (_list([one.schedule for one in decisions]),)))
+    wanted = [decided for decided in decisions if decided.schedule in there]
+    if fires := [fire for decided in wanted for fire in decided.passed]:
+        _enter(tx, fires)
+    moves: dict[str, tuple[int | None, str | None]] = {}  # two moves of a row in one statement would be one
+    for decided in wanted:
+        watermark, mark = moves.get(decided.schedule, (None, None))
+        moves[decided.schedule] = (
+            watermark if decided.watermark is None else decided.watermark,
+            mark if decided.mark is None else decided.mark,
+        )
+    values = [(schedule, *move) for schedule, move in moves.items() if move != (None, None)]
+    _MOVE.run(tx, values, "a schedule is gone")
+
+
+def _enter(tx: sqlite3.Connection, fires: Sequence[Fire]) -> None:
+    """Insert fires, or add them to the stretches that they go on with."""
+    known = _known(tx, fires)
+    newest = _newest(tx, fires)
+    recorded = list(newest.values())
+    new: list[Fire] = []
+    for fire in fires:
+        name = (fire.schedule, rows.text(fire.key))
+        if name in known:
+            continue
+        known.add(name)
+        stretch = newest.get(fire.schedule)
+        if stretch is None or not stretch.takes(fire):
+            newest[fire.schedule] = _Stretch(
+                fire.state, rows.text(fire.reason), fire.nominal_ms, _end(fire), None, place=len(new)
+            )
+            new.append(fire)
+        elif not stretch.first_ms <= fire.nominal_ms <= stretch.last_ms:  # the clock was set back: it is counted
+            stretch.last_ms, stretch.decided_at_ms = _end(fire), fire.decided_at_ms
+            stretch.more += fire.count
+            if stretch.seq is None:
+                before = new[stretch.place]
+                new[stretch.place] = replace(
+                    before, count=before.count + fire.count, until_ms=_end(fire), decided_at_ms=fire.decided_at_ms
+                )
+    INSERT_FIRES.run(tx, [schedule_rows.fire_values(fire) for fire in new], "a fire could not be inserted")
+    longer = [one for one in recorded if one.more]
+    _LENGTHEN.run(tx, [(one.seq, one.more, one.last_ms, one.decided_at_ms) for one in longer], "a stretch is gone")
+    _TELL.run(tx, [_told(fire) for fire in new], "an event could not be inserted")
+
+
+def _known(tx: sqlite3.Connection, fires: Sequence[Fire]) -> set[tuple[str, str | None]]:
+    """Return schedule and key of those that are recorded already."""
+    pairs = rows.to_json([[fire.schedule, rows.text(fire.key)] for fire in fires])
+    return {(schedule, key) for schedule, key in tx.execute(_FIRES, (pairs,))}
+
+
+def _newest(tx: sqlite3.Connection, fires: Sequence[Fire]) -> dict[str, _Stretch]:
+    """Return the newest row of each schedule that has one."""
+    found = tx.execute(_NEWEST, (_list(sorted({fire.schedule for fire in fires})),))
+    return {
+        schedule: _Stretch(state, reason, first_ms, last_ms, seq)
+        for seq, schedule, state, reason, first_ms, last_ms in found
+    }
+
+
+def _told(fire: Fire) -> tuple[int, str, None, None, str]:
+    facts = {"schedule": fire.schedule, "reason": fire.reason, "nominal_ms": fire.nominal_ms, "count": fire.count}
+    text = rows.to_json({name: value for name, value in facts.items() if value is not None})
+    return fire.decided_at_ms, f"schedule_{fire.state}", None, None, text
+
+
+def _end(fire: Fire) -> int:
+    return fire.nominal_ms if fire.until_ms is None else fire.until_ms
+
+
+def _list(names: Sequence[str]) -> str:
+    return rows.to_json_list(names)
