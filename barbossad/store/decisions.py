@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from barbossad.model.schedules import Fire, FireState
 from barbossad.store import rows, schedule_rows
@@ -17,12 +17,13 @@ from barbossad.store.change import Statement
 from barbossad.store.fire_changes import INSERT_FIRES
 
 _SCHEDULES: Final = """
-SELECT schedules.id FROM json_each(?) AS wanted CROSS JOIN schedules WHERE schedules.id = wanted.value"""
+SELECT json_group_array(schedules.id) FROM json_each(?) AS wanted CROSS JOIN schedules WHERE schedules.id = wanted.value"""
 _FIRES: Final = """
-SELECT fires.schedule, fires.key FROM json_each(?) AS wanted CROSS JOIN fires
+SELECT json_group_array(json_array(fires.schedule, fires.key)) FROM json_each(?) AS wanted CROSS JOIN fires
 WHERE fires.schedule = json_extract(wanted.value, '$[0]') AND fires.key = json_extract(wanted.value, '$[1]')"""
 _NEWEST: Final = """
-SELECT fires.seq, fires.schedule, fires.state, fires.reason, fires.nominal_ms, ifnull(fires.until_ms, fires.nominal_ms)
+SELECT json_group_array(json_array(fires.seq, fires.schedule, fires.state, fires.reason, fires.nominal_ms,
+    ifnull(fires.until_ms, fires.nominal_ms)))
 FROM json_each(?) AS wanted CROSS JOIN fires
 WHERE fires.seq = (SELECT max(seq) FROM fires WHERE schedule = wanted.value)"""
 _LENGTHEN: Final = Statement("""
@@ -71,7 +72,7 @@ def record(tx: sqlite3.Connection, decisions: Sequence[Decided]) -> None:
     A fire that is known stays as it is. What is decided of a schedule that is gone is moot: it must not keep the
     decisions on the others from being written, and a fire that it queued would wait for ever.
     """
-    there = frozenset(row[0] for row in tx.execute(_SCHEDULES, (_list([one.schedule for one in decisions]),)))
+    there = frozenset(_found(tx, _SCHEDULES, rows.to_json_list([one.schedule for one in decisions])))
     wanted = [decided for decided in decisions if decided.schedule in there]
     if fires := [fire for decided in wanted for fire in decided.passed]:
         _enter(tx, fires)
@@ -120,12 +121,12 @@ def _enter(tx: sqlite3.Connection, fires: Sequence[Fire]) -> None:
 def _known(tx: sqlite3.Connection, fires: Sequence[Fire]) -> set[tuple[str, str | None]]:
     """Return schedule and key of those that are recorded already."""
     pairs = rows.to_json([[fire.schedule, rows.text(fire.key)] for fire in fires])
-    return {(schedule, key) for schedule, key in tx.execute(_FIRES, (pairs,))}
+    return {(schedule, key) for schedule, key in _found(tx, _FIRES, pairs)}
 
 
 def _newest(tx: sqlite3.Connection, fires: Sequence[Fire]) -> dict[str, _Stretch]:
     """Return the newest row of each schedule that has one."""
-    found = tx.execute(_NEWEST, (_list(sorted({fire.schedule for fire in fires})),))
+    found = _found(tx, _NEWEST, rows.to_json_list(sorted({fire.schedule for fire in fires})))
     return {
         schedule: _Stretch(state, reason, first_ms, last_ms, seq)
         for seq, schedule, state, reason, first_ms, last_ms in found
@@ -142,5 +143,8 @@ def _end(fire: Fire) -> int:
     return fire.nominal_ms if fire.until_ms is None else fire.until_ms
 
 
-def _list(names: Sequence[str]) -> str:
-    return rows.to_json_list(names)
+def _found(tx: sqlite3.Connection, sql: str, wanted: str) -> list[Any]:
+    """Return what a query finds, all in one row: for each row that is fetched the interpreter is given away."""
+    (text,) = tx.execute(sql, (wanted,)).fetchone()
+    found: list[Any] = rows.from_json(text)
+    return found

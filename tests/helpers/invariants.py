@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from barbossad.model import states
+from barbossad.model.schedules import TIME_KINDS, FireState
 from barbossad.model.states import AttemptState, RunState, TaskState
 from barbossad.store import schema
 
@@ -37,6 +38,7 @@ def broken(database: Path, *, is_idle: bool = True, is_pruned: bool = False, has
             *_unknown_states(connection),
             *(_unended(connection) if is_idle else ()),
             *_contradictions(connection),
+            *_misfired(connection, is_idle=is_idle),
             *_untold(connection, is_pruned=is_pruned),
             *(_misnamed(connection) if has_texts else ()),
         ]
@@ -132,13 +134,52 @@ def _contradictions(connection: sqlite3.Connection) -> list[str]:
     return [f"{rule}: {row}" for rule, sql in rules.items() for row in connection.execute(sql)]
 
 
+def _misfired(connection: sqlite3.Connection, *, is_idle: bool) -> Iterator[str]:
+    """A fire and its run are one transaction: neither is without the other, and nothing fires twice."""
+    for (state,) in connection.execute("SELECT DISTINCT state FROM fires"):
+        if state not in set(FireState):
+            yield f"fires: there is no state {state!r}"
+    rules = {
+        "a fire that goes on without a run of its schedule": """
+            SELECT schedule, key, run FROM fires AS f WHERE state = 'started' AND NOT EXISTS
+                (SELECT 1 FROM runs WHERE id = f.run AND runs.schedule = f.schedule)""",
+        "a fire that has the run of another schedule": """
+            SELECT f.schedule, f.key, f.run, r.schedule FROM fires AS f JOIN runs AS r ON r.id = f.run
+            WHERE r.schedule IS NOT f.schedule""",
+        "a run of two fires": "SELECT run, count(*) FROM fires WHERE run IS NOT NULL GROUP BY run HAVING count(*) > 1",
+        "a fire with tries and no run, or a run and no tries": """
+            SELECT schedule, key, run, tries FROM fires WHERE (run IS NOT NULL) != (tries > 0)""",
+        "two fires of one instant": f"""
+            SELECT f.schedule, nominal_ms, count(*) FROM fires AS f JOIN schedules AS s ON s.id = f.schedule
+            WHERE s.definition ->> 'kind' IN {_among(TIME_KINDS)} AND f.key NOT LIKE 'manual:%'
+            GROUP BY f.schedule, nominal_ms HAVING count(*) > 1""",
+        "a fire that succeeded with a run that did not": """
+            SELECT schedule, key, run FROM fires AS f WHERE state = 'succeeded' AND EXISTS
+                (SELECT 1 FROM runs WHERE id = f.run AND state != 'succeeded')""",
+        "a fire that failed, or is tried again, with a run that succeeded": """
+            SELECT schedule, key, run FROM fires AS f WHERE state IN ('failed', 'retrying') AND EXISTS
+                (SELECT 1 FROM runs WHERE id = f.run AND state = 'succeeded')""",
+        "a fire that is tried again at no instant, or has an instant and is not": """
+            SELECT schedule, key, state FROM fires WHERE (retry_at_ms IS NOT NULL) != (state = 'retrying')""",
+        "a fire that waits, of a schedule that is gone": """
+            SELECT schedule, key, state FROM fires WHERE state IN ('queued', 'retrying')
+                AND schedule NOT IN (SELECT id FROM schedules)""",
+    }
+    if is_idle:
+        rules["a fire that goes on though its run has ended"] = f"""
+            SELECT schedule, key, run FROM fires AS f WHERE state = 'started'
+                AND EXISTS (SELECT 1 FROM runs WHERE id = f.run AND runs.state IN {_among(_ENDED["runs"])})"""
+    for rule, sql in rules.items():
+        yield from (f"{rule}: {row}" for row in connection.execute(sql))
+
+
 def _untold(connection: sqlite3.Connection, *, is_pruned: bool) -> Iterator[str]:
     """A change and its event are one transaction (I2): the events of a row lead, move by legal move, to its state."""
     told: defaultdict[tuple[int, str | None], list[str]] = defaultdict(list)
     for run, task, data in connection.execute(
         """SELECT run, task, data FROM events
         WHERE kind NOT IN ('run_stopping', 'run_decided', 'run_late', 'task_released', 'task_late')
-            AND run IS NOT NULL ORDER BY seq"""
+            AND kind NOT GLOB 'schedule_*' AND run IS NOT NULL ORDER BY seq"""
     ):
         told[run, task].append(json.loads(data)["state"])
     for (run, task), path in told.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from barbossad.model.schedules import FIRE_ACTIVE, FireState
 from barbossad.model.states import ATTEMPT_ENDED, RUN_ENDED, TASK_ENDED, AttemptState, RunState, TaskState
 from barbossad.store import schema
 
@@ -134,6 +135,28 @@ def test_what_ended_stays_ended(connection: sqlite3.Connection, table: str, ende
             with pytest.raises(sqlite3.IntegrityError, match="has ended"):
                 connection.execute(statement, (state.value,))
     assert connection.execute(f"SELECT * FROM {table}").fetchall() == before
+
+
+FIRE = "INSERT INTO fires (schedule, key, nominal_ms, due_ms, decided_at_ms, state) VALUES ('w/s', ?, 0, 0, 0, ?)"
+
+
+def test_states_of_fires(connection: sqlite3.Connection) -> None:
+    """The file takes every state of a fire that the model knows, and no other."""
+    for state in FireState:
+        connection.execute(FIRE, (state.value, state.value))
+    for other in ("pending", "lost", "", "STARTED"):
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute(FIRE, (other, other))
+
+
+@pytest.mark.parametrize("ended", sorted(set(FireState) - FIRE_ACTIVE))
+def test_a_fire_that_is_over_stays_so(connection: sqlite3.Connection, ended: FireState) -> None:
+    """No statement moves a fire out of a state that is an end."""
+    connection.execute(FIRE, ("one", ended.value))
+    for state in FireState:
+        with pytest.raises(sqlite3.IntegrityError, match="is over"):
+            connection.execute("UPDATE OR IGNORE fires SET state = ?", (state.value,))
+    assert connection.execute("SELECT state FROM fires").fetchall() == [(ended.value,)]
 
 
 def test_tables_are_strict(connection: sqlite3.Connection) -> None:
