@@ -139,7 +139,7 @@ class Pruner:
                 has_ended = await self._history.known(runs)
                 ended = [(run, sizes[run]) for run in runs if has_ended.get(run)]
                 chosen, excess = rules.enough(ended, excess)
-                await self._delete(chosen, "max_log_size")
+                await self._delete(await self._unneeded(chosen), "max_log_size")
 
     async def _prune_events(self, before_ms: int) -> None:
         after: int | None = 0
@@ -199,8 +199,13 @@ class Pruner:
     async def _delete_all(self, due: NextRuns, by: str) -> None:
         after = 0
         while runs := await due(after):
-            await self._delete(runs, by)
+            await self._delete(await self._unneeded(runs), by)
             after = runs[-1]
+
+    async def _unneeded(self, runs: Sequence[int]) -> list[int]:
+        """Return the runs that no fire of a schedule still needs: what is tried again is what was tried before."""
+        needed = await self._fires.needed_runs()
+        return [run for run in runs if run not in needed]
 
     async def _delete(self, runs: Sequence[int], by: str) -> None:
         """Delete runs that have ended, in as many transactions as it takes."""

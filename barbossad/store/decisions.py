@@ -17,7 +17,8 @@ from barbossad.store.change import Statement
 from barbossad.store.fire_changes import INSERT_FIRES
 
 _SCHEDULES: Final = """
-SELECT json_group_array(schedules.id) FROM json_each(?) AS wanted CROSS JOIN schedules WHERE schedules.id = wanted.value"""
+SELECT json_group_array(schedules.id) FROM json_each(?) AS wanted CROSS JOIN schedules
+WHERE schedules.id = wanted.value"""
 _FIRES: Final = """
 SELECT json_group_array(json_array(fires.schedule, fires.key)) FROM json_each(?) AS wanted CROSS JOIN fires
 WHERE fires.schedule = json_extract(wanted.value, '$[0]') AND fires.key = json_extract(wanted.value, '$[1]')"""

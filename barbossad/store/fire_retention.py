@@ -37,6 +37,13 @@ SELECT name FROM names WHERE name IS NOT NULL"""
         """Return the ids of all schedules that have fires, those that are gone too: a step an index each."""
         return [row[0] for row in await self._database.read(self.SCHEDULES)]
 
+    NEEDED: Final = """
+SELECT run FROM fires WHERE state IN ('queued', 'started', 'retrying') AND run IS NOT NULL"""
+
+    async def needed_runs(self) -> frozenset[int]:
+        """Return the runs of fires of which more is to come: what follows is decided by them, and tried again."""
+        return frozenset(row[0] for row in await self._database.read(self.NEEDED))
+
     FIRST_TOO_MANY: Final = "SELECT seq FROM fires WHERE schedule = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
 
     async def first_too_many(self, schedule: str, kept: int) -> int | None:

@@ -134,7 +134,7 @@ UPDATE schedules SET failures = ?, is_enabled = CASE WHEN ? IS NULL THEN is_enab
             fires.move(tx, fire, state, reason, retry_at_ms)
             self._count(tx, fire.schedule, failures, disable_reason, at_ms)
             if state in {FireState.FAILED, FireState.SKIPPED, FireState.RETRYING, FireState.REFUSED}:
-                facts = {"reason": reason, "nominal_ms": fire.nominal_ms, "run": fire.run_id}
+                facts: dict[str, Any] = {"reason": reason, "nominal_ms": fire.nominal_ms, "run": fire.run_id}
                 _tell(tx, f"schedule_{state}", fire.schedule, at_ms=at_ms, **facts)
 
         await self._database.write(change, is_fact=True)
@@ -182,7 +182,7 @@ SELECT {FIRE_COLUMNS} FROM fires WHERE state IN ('queued', 'started', 'retrying'
         """Return the fires that are not over, oldest first."""
         return [schedule_rows.fire(row) for row in await self._database.read(self.ACTIVE)]
 
-    PAGE: Final = {
+    PAGE: Final[dict[tuple[str, ...], str]] = {
         named: f"""
 SELECT seq, {FIRE_COLUMNS} FROM fires WHERE {"".join(f"{name} = ? AND " for name in named)}seq < ?
 ORDER BY seq DESC LIMIT ?"""
@@ -272,7 +272,12 @@ WHERE events.seq > ? AND events.kind = 'run_finished' AND runs.workflow = ? ORDE
         def change(tx: sqlite3.Connection) -> None:
             values = (rows.text(hold.label), rows.text(hold.reason), hold.until_ms, hold.at_ms, rows.text(hold.by))
             tx.execute(self.HOLD, values)
-            facts = {"label": hold.label, "reason": hold.reason, "until_ms": hold.until_ms, "by": hold.by}
+            facts: dict[str, Any] = {
+                "label": hold.label,
+                "reason": hold.reason,
+                "until_ms": hold.until_ms,
+                "by": hold.by,
+            }
             _tell(tx, "schedules_held", None, at_ms=hold.at_ms, **facts)
 
         await self._database.write(change)

@@ -38,7 +38,7 @@ def broken(database: Path, *, is_idle: bool = True, is_pruned: bool = False, has
             *_unknown_states(connection),
             *(_unended(connection) if is_idle else ()),
             *_contradictions(connection),
-            *_misfired(connection, is_idle=is_idle),
+            *_misfired(connection, is_idle=is_idle, is_pruned=is_pruned),
             *_untold(connection, is_pruned=is_pruned),
             *(_misnamed(connection) if has_texts else ()),
         ]
@@ -134,7 +134,7 @@ def _contradictions(connection: sqlite3.Connection) -> list[str]:
     return [f"{rule}: {row}" for rule, sql in rules.items() for row in connection.execute(sql)]
 
 
-def _misfired(connection: sqlite3.Connection, *, is_idle: bool) -> Iterator[str]:
+def _misfired(connection: sqlite3.Connection, *, is_idle: bool, is_pruned: bool) -> Iterator[str]:
     """A fire and its run are one transaction: neither is without the other, and nothing fires twice."""
     for (state,) in connection.execute("SELECT DISTINCT state FROM fires"):
         if state not in set(FireState):
@@ -169,6 +169,12 @@ def _misfired(connection: sqlite3.Connection, *, is_idle: bool) -> Iterator[str]
         rules["a fire that goes on though its run has ended"] = f"""
             SELECT schedule, key, run FROM fires AS f WHERE state = 'started'
                 AND EXISTS (SELECT 1 FROM runs WHERE id = f.run AND runs.state IN {_among(_ENDED["runs"])})"""
+    if not is_pruned:  # one of several tries has a fire whose run is a later one
+        rules["a run of a schedule without its fire"] = """
+            SELECT id, schedule FROM runs AS r WHERE schedule IS NOT NULL AND NOT EXISTS
+                (SELECT 1 FROM fires AS f WHERE f.schedule = r.schedule
+                 AND (f.run = r.id OR (f.tries > 1 AND f.run > r.id))
+                 AND (r.scheduled_for_ms IS NULL OR r.scheduled_for_ms = f.nominal_ms))"""
     for rule, sql in rules.items():
         yield from (f"{rule}: {row}" for row in connection.execute(sql))
 

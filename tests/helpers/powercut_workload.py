@@ -1,5 +1,7 @@
 """What the power is cut in: a state file under its real ``Database``, and a line for each change that is acknowledged.
 
+Each run is the fire of a schedule, which has to be there if and only if the run is.
+
 Usage: FOLDER RUNS SYNCHRONOUS [DELETED]. Lines of ``FOLDER/told.acks``: the number of a run and the state that was
 promised. Of each ten runs DELETED are deleted again, and the room is given back: that is told before and after.
 """
@@ -13,12 +15,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from barbossad.model.schedules import FireState
 from barbossad.model.states import AttemptState, RunState, TaskState
 from barbossad.store import database as databases
 from barbossad.store.changes import AttemptEnded, AttemptStarting, Change, RunCreated
 from barbossad.store.database import Database
 from barbossad.store.retention import History
-from tests.helpers.records import NOON_MS, attempt, moved, run, task
+from barbossad.store.schedules import ScheduleStore
+from tests.helpers.records import NOON_MS, attempt, moved, task
+from tests.helpers.schedule_records import HOURLY, schedule, scheduled, started
 
 SESSIONS = 3
 AT_ONCE = 6
@@ -33,11 +38,11 @@ def steps(number: int) -> list[tuple[str, list[Change]]]:
     ended = {**begun, "finished_at_ms": NOON_MS + number + 1}
     output = attempt(AttemptState.SUCCEEDED, number=number, exit_code=0, **ended)
     return [
-        (CREATED, [RunCreated(run(number))]),
+        (CREATED, [RunCreated(scheduled(number)), started(scheduled(number), watermark=NOON_MS + number)]),
         (
             STARTED,
             [
-                moved(run(number, state=RunState.RUNNING, **begun)),
+                moved(scheduled(number, state=RunState.RUNNING, **begun)),
                 AttemptStarting(task(number=number, **begun), attempt(number=number, **begun)),
             ],
         ),
@@ -45,7 +50,7 @@ def steps(number: int) -> list[tuple[str, list[Change]]]:
             ENDED,
             [
                 AttemptEnded(task(TaskState.SUCCEEDED, number=number, outputs={"of": "x" * 900}, **ended), output),
-                moved(run(number, state=RunState.SUCCEEDED, reason="y" * 700, **ended)),
+                moved(scheduled(number, state=RunState.SUCCEEDED, reason="y" * 700, **ended)),
             ],
         ),
     ]
@@ -65,14 +70,21 @@ async def work(path: Path, numbers: range, acks: int, deleted: int) -> None:
             await history.checkpoint()
 
     async def one_after_another(database: Database) -> None:
+        schedules = ScheduleStore(database)
         for number in left:
             for state, changes in steps(number):
                 await database.record(changes, is_fact=state != CREATED)
                 os.write(acks, f"{number} {state}\n".encode())
+            await schedules.settle(
+                started(scheduled(number)).fire, FireState.SUCCEEDED, None,
+                retry_at_ms=None, failures=0, disable_reason=None, at_ms=NOON_MS,
+            )  # fmt: skip
             if number % 10 < deleted:
                 await forget(database, number)
 
     async with Database.open(path, readers=1) as database:
+        if await ScheduleStore(database).get(HOURLY) is None:
+            await ScheduleStore(database).add(schedule())
         await asyncio.gather(*(one_after_another(database) for _ in range(AT_ONCE)))
 
 

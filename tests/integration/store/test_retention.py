@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,22 @@ import pytest
 
 from barbossad.config import Retention
 from barbossad.model.names import run_id_from_number
+from barbossad.model.schedules import Fire, FireState
 from barbossad.process.logs import LogFolder
+from barbossad.retention import pruner as pruning
 from barbossad.retention import rules
 from barbossad.retention.loop import RetentionLoop
 from barbossad.retention.pruner import Pruner
+from barbossad.store.changes import RunCreated
 from barbossad.store.database import Database
 from barbossad.store.retention import History
 from barbossad.store.runs import RunStore
+from barbossad.store.schedules import Decided, ScheduleStore
 from tests.helpers import history, invariants, mounts
 from tests.helpers.clock import StillClock
 from tests.helpers.history import DAY_MS, past, present, record, write_log
 from tests.helpers.records import NOON_MS
+from tests.helpers.schedule_records import HOURLY, fire, schedule, scheduled, started
 from tests.helpers.waiting import eventually_async
 
 LIMIT_SECONDS = 20
@@ -360,3 +366,78 @@ async def test_full_disk_recovers(tmp_path: Path, clock: StillClock, fact_bytes:
             await asyncio.gather(running, return_exceptions=True)
             assert await history.numbers(database) == []
         assert invariants.broken(path, is_pruned=True, has_texts=False) == []
+
+
+# -- fires of schedules ----------------------------------------------------------------------------------------
+
+
+async def fires(database: Database) -> list[tuple[str, int]]:
+    """Return which fires there are: schedule, and milliseconds after noon."""
+    found = await database.read("SELECT schedule, nominal_ms FROM fires ORDER BY seq")
+    return [(schedule, nominal_ms - NOON_MS) for schedule, nominal_ms in found]
+
+
+async def fired(database: Database, *passed: Fire) -> None:
+    """Record fires of a schedule that have no run."""
+    store = ScheduleStore(database)
+    if await store.get(HOURLY) is None:
+        await store.add(schedule())
+    for one in passed:
+        await store.decide([Decided(schedule=one.schedule, passed=[one])])
+
+
+def let_pass(at_ms: int) -> Fire:
+    """Return a fire that is a row of its own."""
+    return fire(at_ms, FireState.MISSED, reason=str(at_ms))
+
+
+async def test_old_fires(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """Fires go by the age of runs, but none that more is to come of."""
+    await fired(checked, fire(0, FireState.QUEUED), *(let_pass(day * DAY_MS) for day in (1, 2, 6, 9)))
+    done = await pruner(checked, logs, clock, max_age="5d").prune()
+    assert done.fires == 2
+    assert await fires(checked) == [(HOURLY, 0), (HOURLY, 6 * DAY_MS), (HOURLY, 9 * DAY_MS)]
+
+
+async def test_many_fires(
+    checked: Database, logs: LogFolder, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each schedule the newest are kept, also of one that is gone, and of one with few all; in small pieces."""
+    monkeypatch.setattr(pruning, "FIRES_AT_A_TIME", 2)
+    other = "gone/hourly"
+    await fired(checked, fire(0, FireState.QUEUED), *map(let_pass, range(1, 8)))
+    await ScheduleStore(checked).add(schedule("gone"))
+    await fired(checked, replace(let_pass(1), schedule=other))
+    await ScheduleStore(checked).remove(other, at_ms=NOON_MS, by="anne")
+    done = await pruner(checked, logs, clock, max_runs=3).prune()
+    assert done.fires == 4
+    assert await fires(checked) == [(HOURLY, 0), *((HOURLY, number) for number in (5, 6, 7)), (other, 1)]
+
+
+@pytest.mark.parametrize("settings", [{"max_runs": 1}, {"max_age": 1}])
+async def test_young_fires(checked: Database, logs: LogFolder, clock: StillClock, settings: dict[str, Any]) -> None:
+    """What was decided within a day stays whatever the settings: its key keeps it from being made again."""
+    young = [9 * DAY_MS + number for number in range(5)]
+    await fired(checked, let_pass(0), *map(let_pass, young))
+    await pruner(checked, logs, clock, **settings).prune()
+    assert await fires(checked) == [(HOURLY, number) for number in young]
+
+
+async def test_a_fire_outlives_its_run(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """A run that is pruned leaves its fire; while more is to come of that, no rule prunes the run or its log."""
+    store = ScheduleStore(checked)
+    await store.add(schedule())
+    record_of_it = scheduled(0)
+    begun = started(record_of_it)
+    await checked.record([RunCreated(record_of_it), begun, *past(0)[1:]], is_fact=True)
+    path = write_log(logs, 0)
+    for settings in ({"max_age": 1}, {"max_log_size": 0}):
+        assert (await pruner(checked, logs, clock, **settings).prune()).runs == 0
+        assert (logs.root / path).exists()
+    await store.settle(
+        begun.fire, FireState.SUCCEEDED, None, retry_at_ms=None, failures=0, disable_reason=None, at_ms=NOON_MS
+    )
+    assert (await pruner(checked, logs, clock, max_log_size=0).prune()).runs == 1
+    assert not (logs.root / path).exists()
+    (kept,) = (await store.page()).items
+    assert (kept.state, kept.run_id) == (FireState.SUCCEEDED, record_of_it.id)
