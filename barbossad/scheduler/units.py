@@ -99,6 +99,7 @@ class UnitWatcher:
         self._work.set()
         if self._keeping is None:  # no unit, no bus, which costs 5 MB
             self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="unit-watcher")
+            self._keeping.add_done_callback(self._ended)
 
     def forget(self, schedule_id: str) -> None:
         """Watch no longer for a schedule, if it was watched for."""
@@ -221,6 +222,12 @@ class UnitWatcher:
         for schedule_id, trigger in tuple(self._triggers.items()):
             if _full(trigger.name) == unit.name and unit.state in trigger.states:
                 self._fired(schedule_id, event)
+
+    def _ended(self, keeping: asyncio.Task[None]) -> None:
+        """Tell of an error of ours, which nobody waits for."""
+        if not keeping.cancelled() and (error := keeping.exception()) is not None:
+            self._trouble = f"units are watched no longer, because of an error in Barbossa: {error!r}"
+            logger.error("Units are watched no longer", exc_info=error, extra={"action": "unit_watcher_died"})
 
     def _say(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:

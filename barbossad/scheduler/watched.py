@@ -18,6 +18,7 @@ from typing import Final
 from barbossad.clock import Clock
 from barbossad.model.schedules import FileChange, FileTrigger
 from barbossad.scheduler.inotify import GONE, ITSELF, NAMES, Folders, Happened, why_not
+from barbossad.scheduler.mounts import why_unseen
 from barbossad.scheduler.settling import Settling
 
 _AWAY: Final = Happened.DELETED | Happened.MOVED_FROM
@@ -126,6 +127,7 @@ class Watched:
                 self._compare({base: {os.path.basename(self._path)}}, since_ns, unseen)  # noqa: PTH119
             else:
                 self._leave(base)
+            self.trouble = why_unseen(self._path) or self.trouble
         if self.trouble != before:
             if self.trouble:
                 logger.warning("A file trigger waits: %s", self.trouble, extra={"action": "file_trigger_waits"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +52,17 @@ class Seen:
     async def until(self, *last: str) -> None:
         """Wait until the last thing that was told is that."""
         await eventually_async(lambda: self.states()[-1:] == [last], WAIT_SECONDS, f"{last}, not {self.states()}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def units_are_removed() -> Iterator[None]:
+    """The container is left as it was."""
+    before = set(FOLDER.iterdir()) if FOLDER.exists() else set()
+    yield
+    for path in set(FOLDER.iterdir()) - before:
+        path.unlink()
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    subprocess.run(["systemctl", "reset-failed"], check=True)
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import asyncio
 import errno
 import os
 import random
+import re
 import shutil
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from barbossad.clock import SystemClock
 from barbossad.model.schedules import FileChange, FileTrigger
 from barbossad.scheduler import settling, watched
 from barbossad.scheduler.files import FileEvent, FileWatcher
+from barbossad.scheduler.inotify import Happened
 from tests.helpers import mounts
 from tests.helpers.waiting import eventually_async
 
@@ -203,6 +205,20 @@ async def test_a_new_file_that_stays_open(seen: Seen, monkeypatch: pytest.Monkey
         await seen.all_in_all(("log", CREATED))
 
 
+async def test_a_file_that_comes_while_its_folder_is_listed(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is created then, though it was found there: the folder is watched before it is listed."""
+    listed = os.scandir
+
+    def a_little_later(path: str) -> os.ScandirIterator[str]:  # type: ignore[name-defined]
+        (seen.folder / "new").write_text("")
+        return listed(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", a_little_later)
+        seen.watch()
+    await seen.all_in_all(("new", CREATED))
+
+
 async def test_debounce_begins_anew_with_each_event(seen: Seen) -> None:
     """A file that is written again and again is told once, when it is left alone."""
     seen.watch(debounce=0.4)
@@ -292,13 +308,33 @@ async def test_thousands_of_paths_need_one_descriptor(seen: Seen) -> None:
 
 def kernel_watches() -> int:
     """How many folders the kernel watches for this process."""
-    count = 0
+    return len(kernel_masks())
+
+
+def kernel_masks() -> list[int]:
+    """What of them it watches for, see proc_pid_fdinfo(5)."""
+    found: list[int] = []
     for path in Path("/proc/self/fdinfo").iterdir():
-        try:
-            count += path.read_text().count("inotify wd:")
-        except OSError:
-            continue
-    return count
+        with suppress(OSError):  # the one that lists the folder
+            found += [int(mask, 16) for mask in re.findall(r"^inotify .* mask:(\w+)", path.read_text(), re.MULTILINE)]
+    return found
+
+
+async def test_what_happens_above_wakes_nobody(seen: Seen) -> None:
+    """Of folders that only lead to the one that is watched, which may be busy, the kernel tells nothing but their end.
+
+    Those in which the folder was waited for meanwhile are no exception.
+    """
+    folder = seen.folder / "a" / "b"
+    seen.watch(folder)
+    assert sum(bool(mask & Happened.CREATED) for mask in kernel_masks()) == 1
+    folder.mkdir(parents=True)
+    (folder / "f").write_text("")
+    await seen.all_in_all(("a/b/f", CREATED))
+    masks = kernel_masks()
+    assert len(masks) == len(folder.parents) + 1
+    assert sum(bool(mask & Happened.CREATED) for mask in masks) == 1
+    assert all(mask & Happened.SELF_MOVED for mask in masks)
 
 
 async def test_several_schedules_on_one_folder(seen: Seen) -> None:

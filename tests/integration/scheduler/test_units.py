@@ -36,6 +36,22 @@ async def test_without_systemd(caplog: pytest.LogCaptureFixture) -> None:
     await watcher.close()
 
 
+async def test_an_error_of_ours_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The loop that nobody waits for does not die in silence."""
+
+    async def breaks(_: UnitWatcher) -> None:
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(UnitWatcher, "_keep", breaks)
+    watcher = UnitWatcher(SystemClock(), lambda *_: None)
+    watcher.watch("w/unit-1", UnitTrigger(name="nginx.service"))
+    await eventually_async(lambda: "nobody thought of" in watcher.trouble("w/unit-1"), 10, "it is said")
+    assert "watched no longer" in caplog.text
+    await watcher.close()
+
+
 async def test_close_without_a_trigger() -> None:
     """A watcher that never had one holds nothing."""
     watcher = UnitWatcher(SystemClock(), lambda *_: None)
