@@ -22,7 +22,8 @@ from barbossad.clock import SystemClock
 from barbossad.model.schedules import FileChange, FileTrigger
 from barbossad.scheduler import settling, watched
 from barbossad.scheduler.files import FileEvent, FileWatcher
-from barbossad.scheduler.inotify import Happened
+from barbossad.scheduler.inotify import Folders, Happened
+from barbossad.scheduler.watched import Watched
 from tests.helpers import mounts
 from tests.helpers.waiting import eventually_async
 
@@ -533,6 +534,36 @@ async def test_a_folder_that_is_removed_and_made_anew(seen: Seen) -> None:
     await seen.all_in_all(("sub/f", DELETED), ("sub/f", CREATED), ("sub/f", DELETED), ("sub/g", CREATED))
     (folder / "h").write_text("")
     await eventually_async(lambda: ("sub/h", CREATED) in seen.changes(), WAIT_SECONDS, "the new folder is watched")
+
+
+async def test_what_leads_to_a_new_folder_is_watched(seen: Seen) -> None:
+    """Those above it may go away like those above the first one."""
+    folder = seen.folder / "sub"
+    folder.mkdir()
+    seen.watch(folder)
+    folder.rmdir()
+    await eventually_async(lambda: "is not there" in seen.trouble, WAIT_SECONDS, "it is missed")
+    folder.mkdir()
+    await eventually_async(lambda: seen.trouble == "", WAIT_SECONDS, "it is watched")
+    seen.folder.rename(seen.folder.with_name("out"))
+    await eventually_async(lambda: "is not there" in seen.trouble, WAIT_SECONDS, "it is missed again")
+
+
+async def test_a_folder_that_comes_just_before_it_is_waited_for(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was looked for before the one above it was watched, so nobody told of it: it is looked for again."""
+    folder = seen.folder / "sub"
+    add = Folders.add
+
+    def late(self: Folders, path: str, listener: Watched, scope: int) -> None:
+        folder.mkdir(exist_ok=True)
+        add(self, path, listener, scope)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folders, "add", late)
+        seen.watch(folder)
+    assert seen.trouble == ""
+    (folder / "f").write_text("")
+    await seen.all_in_all(("sub/f", CREATED))
 
 
 async def test_a_link_that_is_pointed_elsewhere(seen: Seen) -> None:
