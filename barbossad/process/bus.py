@@ -33,16 +33,18 @@ _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _PASSING: Final = ("LimitsExceeded", "NoReply", "Timeout", "TimedOut", "Disconnected", "NoServer")
 """Ends of the names of errors that say nothing about what was asked."""
 
-_MATCH: Final = (
-    f"type='signal',sender='{NAME}',interface='{_PROPERTIES}',member='PropertiesChanged',"
-    f"path_namespace='{PATH}/unit',arg0='{SERVICE}'"
-)
+_CHANGES: Final = f"type='signal',sender='{NAME}',interface='{_PROPERTIES}',member='PropertiesChanged'"
+SERVICES: Final = f"{_CHANGES},path_namespace='{PATH}/unit',arg0='{SERVICE}'"
+"""What every service of the host has of its own, such as how its process ended."""
+
+UNITS: Final = f"{_CHANGES},path_namespace='{PATH}/unit',arg0='{UNIT}'"
+"""What every unit has."""
 
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 OnService = Callable[[str, Mapping[str, Variant]], None]
-"""Told of a service whose state changed: its object path, and the properties that did."""
+"""Told of a service, or another unit, whose state changed: its object path, and the properties that did."""
 
 
 class SystemdError(Exception):
@@ -56,12 +58,15 @@ class SystemdError(Exception):
 class Bus:
     """A connection to the system's manager that comes back by itself.
 
-    ``on_service`` hears of every service of the host; ``on_reconnected`` is called when news may have been missed.
+    ``on_service`` hears of what ``rules`` name; ``on_reconnected`` is called when news may have been missed.
     """
 
-    def __init__(self, on_service: OnService, on_reconnected: Callable[[], None]) -> None:
+    def __init__(
+        self, on_service: OnService, on_reconnected: Callable[[], None], rules: Sequence[str] = (SERVICES,)
+    ) -> None:
         self._on_service = on_service
         self._on_reconnected = on_reconnected
+        self._rules = list(rules)
         self._bus: MessageBus | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._places = asyncio.Semaphore(MOST_CALLS)
@@ -83,6 +88,21 @@ class Bus:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
         self._disconnect()
+
+    @property
+    def is_connected(self) -> bool:
+        """Say whether there is a connection, for all that is known."""
+        return self._bus is not None
+
+    async def hear(self, rule: str) -> None:
+        """Hear of what one more rule names. Raise SystemdError, or UnavailableError if nobody answers."""
+        _body((await self._exchange([_of_the_bus("AddMatch", rule)]))[0])
+        self._rules.append(rule)
+
+    async def hear_no_more(self, rule: str) -> None:
+        """Hear of it no more; the rule is one that is heard. Raise as ``hear``."""
+        self._rules.remove(rule)
+        _body((await self._exchange([_of_the_bus("RemoveMatch", rule)]))[0])
 
     async def call(
         self, member: str, signature: str = "", *body: Any, path: str = PATH, interface: str = MANAGER,
@@ -153,11 +173,8 @@ class Bus:
         self._bus = bus
         self._unknown.clear()  # it may be another systemd
         bus.add_message_handler(self._hear)
-        match = Message(
-            destination="org.freedesktop.DBus", path="/org/freedesktop/DBus", interface="org.freedesktop.DBus",
-            member="AddMatch", signature="s", body=[_MATCH],
-        )  # fmt: skip
-        await bus.call(match)
+        for rule in self._rules:
+            _body(await bus.call(_of_the_bus("AddMatch", rule)))
         await self.call("Subscribe")
 
     def _disconnect(self) -> None:
@@ -188,6 +205,14 @@ class Bus:
             self._on_reconnected()
 
 
+def _of_the_bus(member: str, rule: str) -> Message:
+    """Return a message to the bus itself."""
+    return Message(
+        destination="org.freedesktop.DBus", path="/org/freedesktop/DBus", interface="org.freedesktop.DBus",
+        member=member, signature="s", body=[rule],
+    )  # fmt: skip
+
+
 def _body(reply: Message | None) -> list[Any]:
     """Return what a reply says. Raise SystemdError, or UnavailableError if it says nothing about what was asked."""
     if reply is None:
@@ -203,3 +228,8 @@ def _body(reply: Message | None) -> list[Any]:
 def object_path(unit: str) -> str:
     """Return the D-Bus path of a unit."""
     return f"{PATH}/unit/" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in unit)
+
+
+def rule_of(path: str) -> str:
+    """Return the rule for one unit, as ``UNITS`` for all."""
+    return f"{_CHANGES},path='{path}',arg0='{UNIT}'"

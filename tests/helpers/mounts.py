@@ -33,6 +33,17 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
         _run("umount", folder)
 
 
+@contextlib.contextmanager
+def bound(source: Path, folder: Path) -> Iterator[Path]:
+    """Have a folder show what another one holds."""
+    need_root()
+    _run("mount", "--bind", source, folder)
+    try:
+        yield folder
+    finally:
+        _run("umount", folder)
+
+
 class Disk:
     """An ext4 in a file, without a journal so that it can be mended by mounting it again."""
 
