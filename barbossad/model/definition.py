@@ -9,6 +9,7 @@ from typing import Any
 from barbossad.model.flow import ONCE, Branch, Concurrency, Loop, Repeat, Retry, Section, TaskKind, Trigger
 from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import SecretName, TaskId, VersionId, WorkflowName
+from barbossad.model.schedules import ScheduleDefinition
 from barbossad.model.states import OnInterrupt
 
 DEFAULT_GRACE_SECONDS = 10.0
@@ -143,6 +144,9 @@ class WorkflowDefinition:
     warn_after_seconds: float | None = None
     locks: tuple[str, ...] = ()
     concurrency: Concurrency | None = None
+    schedules: tuple[ScheduleDefinition, ...] = ()
+    """Those by time and those by events, in the order of the file."""
+
     tasks: tuple[TaskDefinition, ...]
     """Of all sections, each group directly before its members."""
 
