@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    StringConstraints,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_core import core_schema
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from barbossad.model.names import WORKFLOW_NAME
-from barbossad.recurrence import cron, holidays, windows, zones
-from barbossad.units import Duration, PositiveDuration, format_duration
-from barbossad.validation import LITERAL_HINT, RefusalError, kind_of, nearest, shown
-from barbossad.workflows.expressions import MARK
-from barbossad.workflows.flow_keys import MAX_ATTEMPTS, MOST_NAMES, TEXTS, distinct, one_or_many
+from barbossad.recurrence import holidays
+from barbossad.units import Duration, PositiveDuration
+from barbossad.validation import RefusalError
+from barbossad.workflows.flow_keys import MAX_ATTEMPTS
 from barbossad.workflows.part import Bare, Source
-
-REBOOT: Final = "@reboot"
-"""The one expression of cron that is no time but an event: ``boot``."""
-
-LEAST_INTERVAL_SECONDS: Final = 1.0
-LONGEST_JITTER_SECONDS: Final = 86_400.0
-MOST_WAITING: Final = 1000
-MOST_CAUGHT_UP: Final = 10_000
-MOST_FAILURES: Final = 1000
-MAX_TEXT_CHARACTERS: Final = 65_536
-MAX_UNIT_CHARACTERS: Final = 255
-"""Of the name of a unit: UNIT_NAME_MAX of systemd."""
+from barbossad.workflows.schedule_values import (
+    MOST_INSTANTS,
+    AbsolutePath,
+    Changes,
+    Cron,
+    EndStates,
+    EntryName,
+    FilePattern,
+    Interval,
+    Jitter,
+    Moments,
+    OrTrue,
+    OtherWorkflow,
+    Prose,
+    UnitName,
+    UnitStates,
+    WatchedPath,
+    Windows,
+    Zone,
+    not_false,
+)
 
 TIME_KEYS: Final = ("cron", "every", "at", "boot")
 """Each entry of ``schedules`` has exactly one of them."""
@@ -46,165 +39,8 @@ TIME_KEYS: Final = ("cron", "every", "at", "boot")
 EVENT_KEYS: Final = ("file", "workflow", "unit")
 """Each entry of ``triggers`` has exactly one of them."""
 
-_UNIT: Final = re.compile(r"(?P<name>[A-Za-z0-9:_.\\@-]+)\.(?P<type>[a-z]+)")
-_UNIT_TYPES: Final = frozenset(
-    {
-        *("service", "socket", "device", "mount", "automount", "swap"),
-        *("target", "path", "timer", "slice", "scope"),
-    }
-)
-_GLOB: Final = re.compile(r"[*?\[]")
-
-
-def _name(name: str) -> str:
-    if not WORKFLOW_NAME.fullmatch(name):
-        usable = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-_")[:63] or "nightly"
-        raise RefusalError(
-            f"is not usable: {shown(name)}", f"use up to 63 small letters, digits, - and _, such as {usable}"
-        )
-    return name
-
-
-def _literal(text: str) -> str:
-    if MARK in text:
-        raise RefusalError(f"cannot hold an expression: {shown(text)}", LITERAL_HINT)
-    return text
-
-
-def _cron(text: str) -> str:
-    if _literal(text).strip().lower() != REBOOT:
-        cron.parse(text)
-    return text
-
-
-def _every(seconds: float) -> float:
-    if seconds < LEAST_INTERVAL_SECONDS:
-        raise RefusalError(f"must be at least 1s, not {format_duration(seconds)}", "a task with repeat goes on and on")
-    if round(seconds * 1000) != seconds * 1000:
-        raise RefusalError(f"must be whole milliseconds, not {seconds}s")
-    return seconds
-
-
-def _jitter(seconds: float) -> float:
-    if seconds > LONGEST_JITTER_SECONDS:
-        raise RefusalError(f"must be at most 1d, not {format_duration(seconds)}")
-    return seconds
-
-
-def _zone(name: str) -> str:
-    zones.zone(_literal(name))
-    return name
-
-
-def _window(text: str) -> str:
-    windows.parse_window(_literal(text))
-    return text
-
-
-def _moments(value: Any) -> Any:
-    value = one_or_many(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise RefusalError(f"must be an instant, not {kind_of(value)}", "write it as 2026-12-24 18:00")
-    return value
-
-
-class _OrTrue:
-    """Marks a model that may be written as ``true``, which stands for an empty map."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_before_validator_function(self._filled, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "boolean", "const": True}, handler(schema)]}
-
-    def _filled(self, value: Any) -> Any:
-        if value is True:
-            return {}
-        if value is False:
-            raise RefusalError("cannot be false", "write true, and enabled: false beside it to switch it off")
-        if not isinstance(value, dict | BaseModel):
-            raise RefusalError(f"must be true or a map, not {kind_of(value)}", "write true, or {delay: 2m}")
-        return value
-
-
-def _holidays(value: Any) -> Any:
-    if value is False:
-        raise RefusalError("is false, as YAML takes NO, ON and OFF for words", 'put the country in quotes: "NO"')
-    return value
-
-
-def _absolute(what: str) -> Callable[[str], str]:
-    def check(path: str) -> str:
-        if not _literal(path).startswith("/"):
-            raise RefusalError(f"is not an absolute path: {shown(path)}", "write it from / on; ~ is not expanded")
-        if "\0" in path:
-            raise RefusalError("holds a NUL character, which no path can")
-        found = _GLOB.search(path) if what == "watched" else None
-        if found:
-            folder, _, pattern = path.rpartition("/")
-            hint = f"write {{path: {folder or '/'}, pattern: {pattern!r}}}" if not _GLOB.search(folder) else ""
-            raise RefusalError(f"is a path and no pattern: {shown(path)}", hint or "name the folder; recursive: true")
-        return path
-
-    return check
-
-
-def _pattern(pattern: str) -> str:
-    if not pattern:
-        raise RefusalError("must not be empty", 'write "*" for all files')
-    if "/" in _literal(pattern):
-        name = pattern.rpartition("/")[2] or "*"
-        hint = f"write the folder in path, recursive: true for those below it, and pattern: {name!r}"
-        raise RefusalError(f"is of the name alone, which holds no /: {shown(pattern)}", hint)
-    return pattern
-
-
-def _other_workflow(name: str) -> str:
-    if not WORKFLOW_NAME.fullmatch(name):
-        hint = LITERAL_HINT if MARK in name else "a name has up to 63 small letters, digits, - and _"
-        raise RefusalError(f"is no name of a workflow: {shown(name)}", hint)
-    return name
-
-
-def _unit(name: str) -> str:
-    found = _UNIT.fullmatch(_literal(name))
-    if found is None or found["type"] not in _UNIT_TYPES or len(name) > MAX_UNIT_CHARACTERS:
-        hint = "write it with its type, such as nginx.service"
-        near = nearest(found["type"], _UNIT_TYPES) if found else None
-        if found and near:
-            hint = f"did you mean {found['name'] + '.' + near!r}?"
-        elif re.fullmatch(r"[A-Za-z0-9:_.@-]{1,247}", name):
-            hint = f"write {name}.service"
-        raise RefusalError(f"is no name of a unit: {shown(name)}", hint)
-    return name
-
-
-def _words(kind: Any) -> WithJsonSchema:
-    word = {"enum": list(get_args(kind))}
-    return WithJsonSchema({"anyOf": [word, {"type": "array", "items": word}]})
-
-
-Prose = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARACTERS)]
-
-Windows = Annotated[
-    list[Annotated[str, AfterValidator(_window)]],
-    Field(min_length=1, max_length=MOST_NAMES),
-    BeforeValidator(one_or_many),
-    WithJsonSchema(TEXTS),
-]
-Moments = Annotated[
-    list[str],
-    Field(min_length=1, max_length=MOST_CAUGHT_UP),
-    BeforeValidator(_moments),
-    WithJsonSchema(TEXTS),
-]
-"""Instants as text; what they mean hangs on the time zone, so they are read when that is known."""
-
-Change = Literal["created", "changed", "deleted"]
-EndState = Literal["succeeded", "failed", "timed_out", "cancelled", "interrupted"]
-UnitState = Literal["active", "inactive", "failed", "activating", "deactivating", "reloading"]
+MOST_WAITING: Final = 1000
+MOST_FAILURES: Final = 1000
 
 
 class BootSource(Source):
@@ -235,7 +71,7 @@ class HolidaysSource(Source):
         None, description="Two letters of ISO 3166, and a part of the country after a dash, such as GB or GB-SCT"
     )
     subdivision: str | None = Field(None, description="A part of the country, such as SCT; it has holidays of its own")
-    file: Annotated[str, AfterValidator(_absolute("holidays"))] | None = Field(
+    file: AbsolutePath | None = Field(
         None, description="An iCalendar file (.ics), an absolute path; each day that an event in it touches is one"
     )
 
@@ -293,18 +129,9 @@ class ScheduleRetrySource(Source):
 class FileSource(Source):
     """A file, or files in a folder."""
 
-    path: Annotated[str, AfterValidator(_absolute("watched"))] = Field(
-        description="A folder or a file, an absolute path"
-    )
-    pattern: Annotated[str, AfterValidator(_pattern)] = Field(
-        "*", description="In a folder: what the names of files look like, such as *.csv"
-    )
-    changes: (
-        Annotated[
-            list[Change], Field(min_length=1), AfterValidator(distinct), BeforeValidator(one_or_many), _words(Change)
-        ]
-        | None
-    ) = Field(None, description="What has to happen to a file; by default created or changed")
+    path: WatchedPath = Field(description="A folder or a file, an absolute path")
+    pattern: FilePattern = Field("*", description="In a folder: what the names of files look like, such as *.csv")
+    changes: Changes | None = Field(None, description="What has to happen to a file; by default created or changed")
     recursive: bool = Field(False, description="Also in the folders below it")
     debounce: Duration | None = Field(
         None, description="How long nothing more may have happened to the file; by default a second"
@@ -314,59 +141,38 @@ class FileSource(Source):
 class EndSource(Source):
     """The end of a run of another workflow."""
 
-    name: Annotated[str, AfterValidator(_other_workflow)] = Field(description="Which workflow")
-    states: (
-        Annotated[
-            list[EndState],
-            Field(min_length=1),
-            AfterValidator(distinct),
-            BeforeValidator(one_or_many),
-            _words(EndState),
-        ]
-        | None
-    ) = Field(None, description="How its run ended; by default succeeded")
+    name: OtherWorkflow = Field(description="Which workflow")
+    states: EndStates | None = Field(None, description="How its run ended; by default succeeded")
 
 
 class UnitSource(Source):
     """A change of a unit of systemd."""
 
-    name: Annotated[str, AfterValidator(_unit)] = Field(description="Which unit, such as nginx.service")
-    states: (
-        Annotated[
-            list[UnitState],
-            Field(min_length=1),
-            AfterValidator(distinct),
-            BeforeValidator(one_or_many),
-            _words(UnitState),
-        ]
-        | None
-    ) = Field(None, description="The states (ActiveState) of which one has to begin; by default failed")
+    name: UnitName = Field(description="Which unit, such as nginx.service")
+    states: UnitStates | None = Field(
+        None, description="The states (ActiveState) of which one has to begin; by default failed"
+    )
 
 
 class _Named(Source):
-    name: (
-        Annotated[
-            str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{WORKFLOW_NAME.pattern}$"})
-        ]
-        | None
-    ) = Field(None, description="Its name, unique in the workflow; by default kind and number, as cron-1")
+    name: EntryName | None = Field(
+        None, description="Its name, unique in the workflow; by default kind and number, as cron-1"
+    )
     description: Prose = Field("", description="What it is for")
 
 
 class _ByTime(Source):
-    cron: Annotated[str, AfterValidator(_cron)] | None = Field(
+    cron: Cron | None = Field(
         None,
         description="Five fields: minute, hour, day of the month, month, day of the week; with six, seconds come first;"
         " or @hourly, @daily, @weekly, @monthly, @yearly; @reboot is boot: true",
     )
-    every: Annotated[float, AfterValidator(_every), *PositiveDuration.__metadata__] | None = Field(
-        None, description="An interval, such as 15m; it follows real time"
-    )
+    every: Interval | None = Field(None, description="An interval, such as 15m; it follows real time")
     at: Moments | None = Field(None, description="One instant or a list of them, such as 2026-12-24 18:00")
-    boot: Annotated[BootSource, _OrTrue()] | None = Field(
+    boot: Annotated[BootSource, OrTrue()] | None = Field(
         None, description="Once after each boot of the host: true, or {delay: 2m}"
     )
-    timezone: Annotated[str, AfterValidator(_zone)] | None = Field(
+    timezone: Zone | None = Field(
         None,
         description="Whose time of day it is, such as Europe/London; cron needs it, and all that holds local times",
     )
@@ -385,21 +191,21 @@ class _ByTime(Source):
         None, description="Not in these windows, such as Sat-Sun or 2026-12-24/2027-01-02; what they stop is recorded"
     )
     holidays: (
-        Annotated[HolidaysSource, Bare("country", "a country, such as GB or GB-SCT,"), BeforeValidator(_holidays)]
+        Annotated[HolidaysSource, Bare("country", "a country, such as GB or GB-SCT,"), BeforeValidator(not_false)]
         | None
     ) = Field(None, description="Whose holidays count")
     on_holiday: Literal["skip", "before", "after"] | None = Field(
         None,
         description="What becomes of a fire on a holiday: none (the default), or the last or next day that is none",
     )
-    jitter: Annotated[float, AfterValidator(_jitter), *Duration.__metadata__] | None = Field(
+    jitter: Jitter | None = Field(
         None, description="Up to how much later it fires, the same each time, so that not all begin at once"
     )
     catch_up: Literal["none", "last", "all"] | None = Field(
         None, description="Which fires that nobody was there for are run later; by default the last"
     )
     catch_up_window: PositiveDuration | None = Field(None, description="How far back; by default a day")
-    catch_up_limit: Annotated[int, Field(ge=1, le=MOST_CAUGHT_UP)] | None = Field(
+    catch_up_limit: Annotated[int, Field(ge=1, le=MOST_INSTANTS)] | None = Field(
         None, description="With catch_up: all, how many at most, the newest; by default 100"
     )
 

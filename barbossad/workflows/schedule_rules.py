@@ -10,7 +10,8 @@ from barbossad.model.schedules import ScheduleKind
 from barbossad.recurrence import zones
 from barbossad.units import format_duration, parse_duration
 from barbossad.validation import RefusalError
-from barbossad.workflows.schedule_keys import EVENT_KEYS, REBOOT, TIME_KEYS
+from barbossad.workflows.schedule_keys import EVENT_KEYS, TIME_KEYS
+from barbossad.workflows.schedule_values import REBOOT
 
 Finding = tuple[str, str, str]
 """A key, a sentence, a hint. Without a key it is of the whole entry."""
