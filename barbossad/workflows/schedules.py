@@ -41,9 +41,6 @@ class Owner:
     unclear: Collection[str] = frozenset()
     """Params in whose declaration something is wrong, which is told there."""
 
-    is_template: bool = False
-    """Who makes a workflow of it gives the values that are missing."""
-
 
 def read_all(
     value: Mapping[str, Any], declared: Sequence[ParamDefinition], document: Document, faults: list[Fault]
@@ -51,12 +48,7 @@ def read_all(
     """Return what the entries of a file say; add what is wrong with them to ``faults``."""
     name, params = value.get("name"), value.get("params")
     unclear = (params.keys() if isinstance(params, dict) else frozenset()) - {param.name for param in declared}
-    owner = Owner(
-        name=name if isinstance(name, str) else None,
-        params=declared,
-        unclear=unclear,
-        is_template=value.get("template") is not None,
-    )
+    owner = Owner(name=name if isinstance(name, str) else None, params=declared, unclear=unclear)
     found: list[ScheduleDefinition] = []
     lines: dict[str, int] = {}
     numbers: Counter[str] = Counter()
@@ -168,7 +160,7 @@ class _Reading:
         for key, item in raw.items():
             if item is None:
                 self._refuse((*inner, key), f"{key!r} has no value", "write one after the colon, or remove the key")
-            elif isinstance(item, dict):
+            elif isinstance(item, dict) and inner != ("params",):
                 self._refuse_nothing(item, (*inner, key))
 
     def _check_params(self, given: object) -> None:
@@ -182,8 +174,6 @@ class _Reading:
                 self._refuse(path, message, hint)
         declared = {param.name: param for param in self.owner.params}
         later = {name for name, found in templated.items() if found} | (given.keys() - named.keys())
-        if self.owner.is_template:
-            later |= declared.keys() - named.keys()
         _, faults = binding.check(
             [param for name, param in declared.items() if name not in later],
             {name: value for name, value in named.items() if name not in later & declared.keys()},

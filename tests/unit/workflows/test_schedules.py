@@ -267,11 +267,13 @@ def test_both_lists_share_their_names(loader: Loader) -> None:
     ]
 
 
-def test_a_template_leaves_values_to_who_uses_it(loader: Loader) -> None:
-    """In a template a schedule need not give params that have no default; in the workflow made of it, they have one."""
-    text = "name: a\nparams: {folder: {type: path}}\nschedules: [{every: 1h}]\n" + TASKS
-    assert [fault.message for fault in loader.check(text)] == ["the param 'folder' is missing"]
-    assert loader.check(text + "template: {title: A}\n") == []
+def test_a_template_may_have_schedules(loader: Loader) -> None:
+    """They have to be whole there already: what is made of it is put in force as it stands."""
+    head = "name: a\ntemplate: {title: A}\nparams: {folder: {type: path}}\n"
+    whole = head + "schedules: [{every: 1h, params: {folder: /srv}}]\n" + TASKS
+    assert [schedule.params for schedule in loader.load(whole).schedules] == [{"folder": "/srv"}]
+    faults = loader.check(head + "schedules: [{every: 1h}]\n" + TASKS)
+    assert [fault.message for fault in faults] == ["the param 'folder' is missing"]
 
 
 def test_an_entry_that_stands_in_no_file(workflow: WorkflowDefinition, loader: Loader) -> None:
@@ -348,6 +350,14 @@ def test_params_may_hold_expressions_at_any_depth(loader: Loader) -> None:
     trigger = trigger_with(loader, '{many: [fixed, "{{ trigger.state }}", {of: "{{ trigger.run }}"}]}')
     event = {**EVENT, "state": "{{ 1 + 1 }}"}
     assert render_params(trigger, event) == {"many": ["fixed", "{{ 1 + 1 }}", {"of": "01abcdefgh"}]}
+
+
+def test_nothing_within_a_value_is_a_value(loader: Loader) -> None:
+    """A param itself needs one; what a list or a map of it holds is its own affair."""
+    text = text_of("schedules", "{every: 1h, params: {many: [{a: null}]}}")
+    assert loader.load(text).schedules[0].params == {"many": [{"a": None}]}
+    wanted = "'what' has no value"
+    assert [fault.message for fault in loader.check(text.replace("many: [{a: null}]", "what: null"))] == [wanted]
 
 
 def test_an_expression_without_a_value_is_told(loader: Loader) -> None:
