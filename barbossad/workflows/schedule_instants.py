@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from barbossad.document import Path
-from barbossad.recurrence import moments, zones
+from barbossad.model.schedules import Timing
+from barbossad.recurrence import instants, moments, zones
+from barbossad.recurrence.windows import parse_window
 from barbossad.validation import LITERAL_HINT, RefusalError, shown, subject
 from barbossad.workflows.expressions import MARK
 from barbossad.workflows.schedule_parts import Instants
@@ -17,8 +20,13 @@ from barbossad.workflows.schedule_rules import is_local
 Refuse = Callable[[Path, str, str], None]
 """Is told of a fault: where in the entry, what, and a hint."""
 
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _EPOCH: Final = "1970-01-01 00:00"
+_SOME_YEAR_MS: Final = 1_704_067_200_000
+"""The beginning of 2024, from where a schedule without a start is tried: a leap year."""
+
+_MOST_TRIED: Final = 3000
+_CONCLUSIVE_MS: Final = 366 * 86_400_000
+"""What does not come in a year of windows that are the same each week never comes."""
 
 
 def read_instants(raw: Mapping[str, Any], refuse: Refuse) -> Instants:
@@ -81,14 +89,33 @@ def _instant(text: str, zone: str | None, *, is_end: bool) -> int | None:
         raise RefusalError(f"cannot hold an expression: {shown(text)}", LITERAL_HINT)
     if is_local(text) and zone is None:
         return None
-    if is_end and _DAY.fullmatch(text.strip()):
-        return moments.parse_moment(_day_after(text.strip()), zone)
-    return moments.parse_moment(text, zone)
+    return moments.parse_moment(text, zone, is_end=is_end)
 
 
-def _day_after(text: str) -> str:
-    """Return the day after a date, so that all of that lies before; what is no date is left as it is."""
-    try:
-        return (date.fromisoformat(text) + timedelta(days=1)).isoformat()
-    except (ValueError, OverflowError):
-        return text
+def never(timing: Timing) -> tuple[str, str, str] | None:
+    """Return why a timing has no instants at all, as a key, a sentence and a hint; None if it has some.
+
+    What would take long to find out is taken to have some.
+    """
+    kind = "cron" if timing.cron else "every" if timing.every_ms else "at"
+    limits = [key for key, value in (("between", timing.start_ms or timing.end_ms), ("within", timing.within)) if value]
+    if kind == "at" and limits and instants.next_instant(timing, timing.at_ms[0] - 1) is None:
+        return limits[-1], f"{limits[-1]!r} leaves nothing of 'at'", "remove one of the two"
+    plain = replace(timing, within=(), blackout=(), holidays=None)
+    start = timing.start_ms
+    if start is None:  # what has only an end has begun long ago
+        plain, start = replace(plain, end_ms=None), _SOME_YEAR_MS
+    if plain.end_ms is not None and instants.next_instant(plain, start - 1) is None:
+        return "between", f"'between' leaves nothing of {kind!r}", "no such time lies in it"
+    windows = [parse_window(text) for text in timing.within]
+    if not windows or kind == "at" or any(window.dates for window in windows):
+        return None
+    known = zones.zone(timing.timezone)
+    tried, at_ms = 0, start
+    for instant in islice(instants.instants(plain, start - 1), _MOST_TRIED):
+        tried, at_ms = tried + 1, instant.at_ms
+        if any(window.covers(datetime.fromtimestamp(at_ms / 1000, known)) for window in windows):
+            return None
+    if tried == _MOST_TRIED and at_ms - start < _CONCLUSIVE_MS:
+        return None
+    return "within", f"'within' leaves nothing of {kind!r}", "no window has such a time"

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from barbossad.model.schedules import Holidays
 from barbossad.recurrence import holidays
 from barbossad.units import Duration, PositiveDuration
 from barbossad.validation import RefusalError
@@ -87,8 +88,8 @@ class HolidaysSource(Source):
             )
         if self.subdivision is not None and subdivision != self.subdivision:
             raise RefusalError("names two parts of the country", "write one of them")
-        if country is not None:
-            holidays.check(country, subdivision)
+        if country is not None:  # a file may come later, and is read when it is wanted
+            holidays.check(Holidays(country=country, subdivision=subdivision))
         return self
 
     def parts(self) -> tuple[str | None, str | None]:

@@ -27,7 +27,7 @@ ONLY_BY_TIME: Final = frozenset(
 )
 """Keys of schedules that no trigger has."""
 
-_OFFSET: Final = re.compile(r"(?:[zZ]|[+-]\d\d:?\d\d)\s*$")
+_OFFSET: Final = re.compile(r"(?:[zZ]|:\d\d(?:[.,]\d+)?[+-]\d\d(?::?\d\d)?)\s*$")
 
 _ENDS_ITSELF: Final = "remove the key; each end of a run fires once, also one that came while the daemon was down"
 _NOT_BY_EVENT: Final[Mapping[str, Mapping[str, str]]] = {

@@ -16,7 +16,7 @@ from barbossad.workflows import params as binding
 from barbossad.workflows import schedule_rules as rules
 from barbossad.workflows import scope
 from barbossad.workflows.expressions import ExpressionError, leaves, references, render
-from barbossad.workflows.schedule_instants import read_instants
+from barbossad.workflows.schedule_instants import never, read_instants
 from barbossad.workflows.schedule_keys import EVENT_KEYS, TIME_KEYS, ScheduleEntry, TriggerEntry
 from barbossad.workflows.schedule_parts import schedule_of, trigger_of
 from barbossad.workflows.source import MAX_FAULTS, MOST_ENTRIES
@@ -153,7 +153,13 @@ class _Reading:
             return None
         if isinstance(source, TriggerEntry):
             return trigger_of(source, self.kind, self.name)
-        return schedule_of(source, self.kind, self.name, instants)
+        definition = schedule_of(source, self.kind, self.name, instants)
+        found = never(definition.timing) if definition.timing else None
+        if found is not None:
+            key, message, hint = found
+            self._refuse((key,), message, hint)
+            return None
+        return definition
 
     def _refuse_nothing(self, raw: Mapping[str, Any], inner: Path = ()) -> None:
         """Refuse keys after which nothing stands; the models take that for a key that is not there."""
