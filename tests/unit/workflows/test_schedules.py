@@ -320,6 +320,10 @@ def test_faults_of_an_entry_that_stands_in_no_file(workflow: WorkflowDefinition)
         ({"file": "/srv/in", "cron": "@daily", "timezone": "UTC"}, "file", "is an event"),
         ({"workflow": "nightly"}, "workflow", "would start itself"),
         ({"every": 1.5, "within": [5]}, "within[0]", "must be text"),
+        ({"every": 60, "description": "\ud800"}, "description", "half a character"),
+        ({"file": {"path": "/srv/in", "pattern": "\ud800*"}}, "file", "half a character"),
+        ({"at": "9999-12-31", "timezone": "UTC"}, "at", "between the years"),
+        ({"every": 60, "between": {"end": "9999-12-31"}, "timezone": "UTC"}, "between.end", "between the years"),
     ],
 )
 def test_one_fault_of_an_entry(mapping: dict[str, Any], path: str, words: str, workflow: WorkflowDefinition) -> None:
