@@ -102,9 +102,14 @@ def parse(text: str) -> Document:
 
 
 def _yaml_hint(problem: str, mark: Any, text: str) -> str:
-    """Return the way to mend the two faults that beginners make most."""
-    if mark is not None and text[mark.index : mark.index + 1] == "\t":
+    """Return the way to mend the faults that beginners make most."""
+    here = text[mark.index : mark.index + 1] if mark is not None else ""
+    if here == "\t":
         return "indent with spaces, not with tabs"
+    if problem.endswith("cannot start any token") and here in {"@", "`", "%"}:
+        return f"put text that begins with {here} in quotes"
+    if problem.startswith("did not find expected alphabetic or numeric character"):
+        return "put text that begins with * or & in quotes"
     if problem.startswith("mapping values are not allowed"):
         return "put text that holds a colon and a space in quotes, and indent the keys of a map alike"
     return ""

@@ -25,6 +25,18 @@ from barbossad.workflows import kinds, scope
 from barbossad.workflows.flow_keys import ConcurrencySource, RepeatSource, RetrySource
 from barbossad.workflows.isolation import Confined, LimitsSource, RunAsSource, SandboxSource
 from barbossad.workflows.reserved import RESERVED
+from barbossad.workflows.schedule_keys import (
+    BetweenSource,
+    BootSource,
+    EndSource,
+    ExpectSource,
+    FileSource,
+    HolidaysSource,
+    ScheduleEntry,
+    ScheduleRetrySource,
+    TriggerEntry,
+    UnitSource,
+)
 from barbossad.workflows.schema import json_schema
 from barbossad.workflows.source import Defaults, ParamSource, TaskSource, TemplateSource, WorkflowSource
 
@@ -116,6 +128,16 @@ PARTS: dict[str, tuple[type[BaseModel], str]] = {
     "`run_as`": (RunAsSource, "A word alone is `user`."),
     "`limits`": (LimitsSource, ""),
     "`sandbox`": (SandboxSource, "A word alone is `profile`."),
+    "An entry of `schedules`": (ScheduleEntry, "Exactly one of `cron`, `every`, `at` and `boot`."),
+    "An entry of `triggers`": (TriggerEntry, "Exactly one of `file`, `workflow` and `unit`; `webhook` is reserved."),
+    "`boot`": (BootSource, "`true` alone is right after it."),
+    "`between`": (BetweenSource, "At least one of them."),
+    "`holidays`": (HolidaysSource, "A word alone is `country`."),
+    "`expect` of an entry": (ExpectSource, ""),
+    "`retry` of an entry": (ScheduleRetrySource, "A number alone is `attempts`."),
+    "`file` of a trigger": (FileSource, "A word alone is `path`."),
+    "`workflow` of a trigger": (EndSource, "A word alone is `name`."),
+    "`unit` of a trigger": (UnitSource, "A word alone is `name`."),
     "A param": (ParamSource, "Also a field of an approval's `form`."),
     "`template`": (TemplateSource, ""),
 }
@@ -147,6 +169,9 @@ def keys_page() -> str:
     for root in sorted({*scope.ROOTS - {"tasks"}, *scope.LOOP_ROOTS, "tasks.ID"}):
         keys = ", ".join(f"`{key}`" for key in sorted(fields.get(root, ())))
         lines.append(f"| `{root}` | {keys}{f'; when the run has ended, {end}' if root == 'run' else ''} |")
+    for kind, names in scope.TRIGGER_FIELDS.items():
+        keys = ", ".join(f"`{key}`" for key in sorted(names))
+        lines.append(f"| `trigger`, in the params of a trigger with `{kind}` | {keys} |")
     return "\n".join([*lines, ""])
 
 

@@ -145,7 +145,7 @@ class WorkflowDefinition:
     locks: tuple[str, ...] = ()
     concurrency: Concurrency | None = None
     schedules: tuple[ScheduleDefinition, ...] = ()
-    """What makes it run by itself: schedules and triggers."""
+    """Those by time and those by events, in the order of the file."""
 
     tasks: tuple[TaskDefinition, ...]
     """Of all sections, each group directly before its members."""

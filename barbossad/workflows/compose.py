@@ -16,6 +16,7 @@ from barbossad.model.definition import (
 from barbossad.model.flow import ONCE, Loop, Section, TaskKind, Trigger
 from barbossad.model.isolation import UNCONFINED
 from barbossad.model.names import SecretName, TaskId, VersionId, WorkflowName
+from barbossad.model.schedules import ScheduleDefinition
 from barbossad.workflows import graph, isolation, kinds, secret_names
 from barbossad.workflows.contract import Unrendered
 from barbossad.workflows.entries import Entry
@@ -36,6 +37,7 @@ class Checked:
     params: Sequence[ParamDefinition]
     tasks: Sequence[Entry]
     dependencies: Sequence[Sequence[int]]
+    schedules: Sequence[ScheduleDefinition]
     stdout_of: Collection[int]
     """The tasks whose stdout an expression looks at."""
 
@@ -59,6 +61,7 @@ def compose(file: Checked) -> WorkflowDefinition:
         warn_after_seconds=source.warn_after,
         locks=tuple(source.lock or ()),
         concurrency=source.concurrency.concurrency(name) if source.concurrency else None,
+        schedules=tuple(file.schedules),
         tasks=tuple(_tasks(file)),
         dependency_counts=tuple(len(waited_for) for waited_for in file.dependencies),
         dependants=tuple(tuple(waiting) for waiting in graph.dependants_of(file.dependencies)),

@@ -14,7 +14,7 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import TaskKind
 from barbossad.model.names import WORKFLOW_NAME, VersionId
 from barbossad.validation import validate
-from barbossad.workflows import declarations, dependencies, isolation, kinds, outline, variable_names
+from barbossad.workflows import declarations, dependencies, isolation, kinds, outline, schedules, variable_names
 from barbossad.workflows.checks import Checker, View
 from barbossad.workflows.compose import Checked, compose
 from barbossad.workflows.contract import TaskType
@@ -22,7 +22,7 @@ from barbossad.workflows.entries import Entry
 from barbossad.workflows.lookup import Lookup
 from barbossad.workflows.order import Order
 from barbossad.workflows.source import MAX_FAULTS, TASK_KEYS, Defaults, WorkflowSource
-from barbossad.workflows.words import LATER_IN_WORKFLOW, key_hint
+from barbossad.workflows.words import key_hint
 
 
 class Loader:
@@ -84,6 +84,7 @@ class _Reading:
         declared = declarations.declare_all(value.get("params"), ("params",), self.document, self.faults)
         tasks = outline.read(value, self.task_types, self.document, self.faults)
         self._check_keys(value, tasks, source.defaults if source else Defaults())
+        planned = schedules.read_all(value, declared, self.document, self.faults)
         lookup = Lookup(tasks)
         order = dependencies.resolve(lookup, self.document, self.faults)
         checker = self._check_expressions(value, lookup, order)
@@ -99,6 +100,7 @@ class _Reading:
                 params=declared,
                 tasks=tasks,
                 dependencies=order.dependencies,
+                schedules=planned,
                 stdout_of=checker.stdout_of,
             )
         )
@@ -111,7 +113,7 @@ class _Reading:
         kept = {key: item for key, item in value.items() if key in known}
         for key in value:
             if key not in known:
-                self._refuse_key((key,), LATER_IN_WORKFLOW, known)
+                self._refuse_key((key,), known)
         for key in [key for key in kept if kept[key] is None and not WorkflowSource.model_fields[key].is_required()]:
             hint = "write one after the colon, or remove the key"
             self.faults.append(self.document.fault((key,), f"{key!r} has no value", hint))
@@ -121,17 +123,12 @@ class _Reading:
             kept["defaults"] = {key: item for key, item in value["defaults"].items() if key in known}
             for key in value["defaults"]:
                 if key not in known:
-                    self._refuse_key(("defaults", key), frozenset(), known)
+                    self._refuse_key(("defaults", key), known)
         return kept
 
-    def _refuse_key(self, path: tuple[str, ...], later: frozenset[str], known: set[str]) -> None:
-        key = path[-1]
-        if key in later:
-            fault = self.document.fault(path, f"{key!r} is not available in this version", "remove the key")
-        else:
-            hint = self._key_hint(path, known) if len(self.faults) < MAX_FAULTS else ""
-            fault = self.document.fault(path, f"unknown key {key!r}", hint)
-        self.faults.append(fault)
+    def _refuse_key(self, path: tuple[str, ...], known: set[str]) -> None:
+        hint = self._key_hint(path, known) if len(self.faults) < MAX_FAULTS else ""
+        self.faults.append(self.document.fault(path, f"unknown key {path[-1]!r}", hint))
 
     def _key_hint(self, path: tuple[str, ...], known: set[str]) -> str:
         """Return what to write instead of an unknown key of the file or its defaults."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from barbossad.errors import Fault, InvalidParamsError
-from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.definition import ParamDefinition, WorkflowDefinition
 from barbossad.validation import RefusalError, proposal, shown
 from barbossad.variables import MAX_VARIABLE_BYTES, text_of
 from barbossad.workflows import values
@@ -20,7 +20,18 @@ def bind(definition: WorkflowDefinition, given: Mapping[str, Any]) -> dict[str, 
     ``"1h30m"``, JSON for lists and maps. Raise InvalidParamsError with every fault: unknown and missing params,
     wrong types, values out of bounds, and values that no environment variable can carry.
     """
-    declared = {param.name: param for param in definition.params}
+    bound, faults = check(definition.params, given)
+    if not faults and len(as_json(bound).encode()) + 32 > MAX_VARIABLE_BYTES:
+        reason = f"all params together are longer than {MAX_VARIABLE_BYTES} bytes"
+        faults.append(_fault("", reason, "put large values into a file and give the file's path"))
+    if faults:
+        raise InvalidParamsError(f"params of workflow {definition.name!r}", faults)
+    return bound
+
+
+def check(params: Sequence[ParamDefinition], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the values that ``bind`` would and what is wrong with those that were given, each by itself."""
+    declared = {param.name: param for param in params}
     faults = [
         _fault(name, f"unknown param {shown(name)}", proposal(name, declared, noun="params"))
         for name in given
@@ -39,12 +50,7 @@ def bind(definition: WorkflowDefinition, given: Mapping[str, Any]) -> dict[str, 
             bound[name] = values.convert(param, given[name])
         except RefusalError as error:
             faults.append(_fault(name, f"{name!r} {error}", error.hint))
-    if not faults and len(as_json(bound).encode()) + 32 > MAX_VARIABLE_BYTES:
-        reason = f"all params together are longer than {MAX_VARIABLE_BYTES} bytes"
-        faults.append(_fault("", reason, "put large values into a file and give the file's path"))
-    if faults:
-        raise InvalidParamsError(f"params of workflow {definition.name!r}", faults)
-    return bound
+    return bound, faults
 
 
 def environment(bound: Mapping[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from barbossad.model.flow import TaskKind
 from barbossad.validation import kind_of
 from barbossad.workflows.contract import TaskType, form_fields, literal_fields, member_fields
 from barbossad.workflows.outline import HOOKS
+from barbossad.workflows.schedule_keys import ScheduleEntry, TriggerEntry
 from barbossad.workflows.source import ParamSource, TaskSource, WorkflowSource
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -29,6 +30,9 @@ def json_schema(task_types: Mapping[str, TaskType]) -> Schema:
     workflow["properties"]["params"]["additionalProperties"] = _reference("Param")
     for key in ("tasks", *HOOKS):
         workflow["properties"][key]["items"] = _reference("Task")
+    for key, name, entry in (("schedules", "Schedule", ScheduleEntry), ("triggers", "Trigger", TriggerEntry)):
+        workflow["properties"][key]["items"] = _reference(name)
+        definitions[name] = _of(entry, definitions)
     definitions["Param"] = _of(ParamSource, definitions)
     definitions["Task"] = _task(task_types, definitions)
     return {"$schema": DIALECT, **workflow, "title": "Barbossa workflow", "$defs": definitions}

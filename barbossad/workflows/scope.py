@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.schedules import ScheduleKind
 
 ROOTS: Final = frozenset({"params", "env", "tasks", "run", "workflow", "host"})
 LOOP_ROOTS: Final = frozenset({"item", "loop"})
@@ -27,6 +28,13 @@ FIELDS: Final[Mapping[str, frozenset[str]]] = {
 
 END_FIELDS: Final = frozenset({"state", "reason"})
 """What stands under ``run`` in the tasks that follow its end."""
+
+TRIGGER_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    ScheduleKind.FILE: frozenset({"path", "change"}),
+    ScheduleKind.WORKFLOW: frozenset({"run", "workflow", "state", "outputs"}),
+    ScheduleKind.UNIT: frozenset({"unit", "state", "before"}),
+}
+"""What stands under ``trigger`` in the params of an entry of ``triggers``, by its kind: there is nothing else there."""
 
 TASK_FIELDS: Final = frozenset({"status", "exit_code", "stdout", "outputs", "attempts", "duration", "error"})
 

@@ -39,6 +39,9 @@ MAX_TASKS: Final = MOST_MEMBERS
 MAX_TASKS_IN_ALL: Final = 20_000
 """Groups, their members, and the tasks that follow the run's end included."""
 
+MOST_ENTRIES: Final = 1000
+"""Of ``schedules``, and of ``triggers``."""
+
 MAX_GROUP_DEPTH: Final = 8
 MAX_FAULTS: Final = 200
 """More are counted, not listed, and nothing is proposed for them."""
@@ -213,6 +216,7 @@ class TemplateSource(Source):
     requires: list[str] = Field([], description="Programs and packages that it needs on the host")
 
 
+Entries = Annotated[list[Any], Field(max_length=MOST_ENTRIES)]
 HookTasks = Annotated[list[Any], Field(max_length=MAX_TASKS)]
 
 
@@ -242,6 +246,10 @@ class WorkflowSource(Source):
     priority: Priority | None = Field(
         None, description="Of runs that wait, and of their tasks, the highest goes first; 0 by default"
     )
+    schedules: Entries = Field([], description="What starts runs of it by time")
+    triggers: Entries = Field([], description="What starts runs of it by events")
+    """Each entry is a ``ScheduleEntry`` or a ``TriggerEntry``, read by ``schedules``."""
+
     defaults: Defaults = Field(Defaults(), description="What holds for every task that does not say otherwise")
     template: TemplateSource | None = Field(None, description="What makes the file a template")
     tasks: Annotated[list[Any], Field(min_length=1, max_length=MAX_TASKS)] = Field(

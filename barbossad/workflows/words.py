@@ -7,9 +7,6 @@ from typing import Final
 
 from barbossad.validation import proposal
 
-LATER_IN_WORKFLOW: Final = frozenset({"schedules"})
-"""Keys of the published language that this version does not have yet."""
-
 LATER_IN_TASK: Final = frozenset(
     {"artifacts", "host", "file", "service", "git", "http", "health_check", "database", "notify", "backup"}
 )
@@ -37,11 +34,12 @@ MEANT: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("parallelism", "concurrency", "max_concurrency", "max-parallel"), ("max_parallel", "concurrency")),
     **dict.fromkeys(("mutex", "locks", "semaphore"), ("lock",)),
     **dict.fromkeys(("deadline", "timeout_seconds", "timeout-minutes", "max_time"), ("timeout", "deadline")),
-    **dict.fromkeys(("sla", "soft_timeout"), ("warn_after",)),
+    **dict.fromkeys(("sla", "soft_timeout"), ("warn_after", "expect")),
     **dict.fromkeys(("trigger_rule", "run_if"), ("trigger",)),
     **dict.fromkeys(("failed_when", "assert", "verify"), ("expect",)),
     **dict.fromkeys(("tries", "count", "max_attempts", "limit", "max"), ("attempts", "max", "limits")),
     **dict.fromkeys(("every", "sleep", "delay", "pause", "wait"), ("delay", "interval", "wait")),
+    **dict.fromkeys(("interval", "period"), ("interval", "every")),
     "when": ("if",),
     "timeout": ("deadline",),
     **dict.fromkeys(("do", "tasks"), ("then",)),
@@ -51,11 +49,34 @@ MEANT: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("text", "question", "prompt"), ("message",)),
     **dict.fromkeys(("manual", "confirm", "gate"), ("approval",)),
     **dict.fromkeys(("call", "uses", "subworkflow"), ("workflow",)),
+    **dict.fromkeys(("schedule", "cron", "timers", "timer"), ("schedules", "cron")),
+    **dict.fromkeys(("events", "event", "watch"), ("triggers", "changes", "file")),
+    **dict.fromkeys(("tz", "time_zone", "zone", "timeZone"), ("timezone",)),
+    **dict.fromkeys(("crontab", "expression", "OnCalendar", "calendar"), ("cron",)),
+    **dict.fromkeys(("date", "datetime", "once", "run_at", "run_date"), ("at",)),
+    **dict.fromkeys(("start_date", "end_date", "from", "until", "to"), ("start", "end", "between")),
+    **dict.fromkeys(("start", "end"), ("between",)),
+    **dict.fromkeys(("offset", "align", "phase"), ("anchor",)),
+    **dict.fromkeys(("catchup", "misfire", "misfire_policy", "backfill", "Persistent", "coalesce"), ("catch_up",)),
+    **dict.fromkeys(("misfire_grace_time", "startingDeadlineSeconds"), ("catch_up_window",)),
+    **dict.fromkeys(("concurrencyPolicy", "concurrency_policy", "max_instances", "overlap_policy"), ("overlap",)),
+    **dict.fromkeys(("splay", "random_delay", "randomized_delay", "RandomizedDelaySec"), ("jitter",)),
+    **dict.fromkeys(("disabled", "active", "suspend", "paused"), ("enabled",)),
+    **dict.fromkeys(("exclude", "except", "blackouts", "not"), ("blackout",)),
+    **dict.fromkeys(("queue", "max_queue", "backlog"), ("queue_depth",)),
+    **dict.fromkeys(("daylight_saving", "dst_policy", "ambiguous"), ("dst",)),
+    **dict.fromkeys(("region", "state", "province"), ("subdivision", "states")),
+    **dict.fromkeys(("ics", "ical", "calendar_file"), ("file",)),
+    **dict.fromkeys(("glob", "filter", "match"), ("pattern",)),
+    **dict.fromkeys(("path", "folder"), ("file",)),
+    **dict.fromkeys(("settle", "quiet"), ("debounce",)),
+    **dict.fromkeys(("service",), ("unit",)),
+    **dict.fromkeys(("status", "on"), ("states",)),
 }
 """What a key of another tool is called here: the first of these that exists where it stands is proposed."""
 
 _OF_THE_WORKFLOW: Final = "it is a key of the whole workflow; beside this task, one with trigger: {} does it"
-_NO_SCHEDULE: Final = "schedules are not available in this version; cron or a systemd timer may run barbossactl start"
+_STARTED_BY: Final = "what starts its runs stands under schedules (by time) and triggers (by events)"
 
 ADVICE_FOR_TASKS: Final[Mapping[str, str]] = {
     "register": "outputs need no name of their own: later tasks read {{ tasks.ID.outputs.NAME }} with this task's id",
@@ -66,7 +87,16 @@ ADVICE_FOR_TASKS: Final[Mapping[str, str]] = {
     "on_success": "it is a key of the whole workflow; beside this task, one that depends on it does it",
     "on_cancel": "it is a key of the whole workflow",
 }
-ADVICE_FOR_WORKFLOWS: Final[Mapping[str, str]] = dict.fromkeys(("on", "schedule", "cron", "triggers"), _NO_SCHEDULE)
+ADVICE_FOR_WORKFLOWS: Final[Mapping[str, str]] = {
+    "on": _STARTED_BY,
+    **dict.fromkeys(("every", "at", "timezone"), "it is a key of an entry under schedules"),
+}
+ADVICE_FOR_ENTRIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("timeout", "concurrency", "priority"), "it is a key of the whole workflow"),
+    "tasks": "they are the workflow's; what differs from schedule to schedule are its params",
+    "labels": "they are the workflow's",
+    "env": "give it what differs from schedule to schedule as params",
+}
 ADVICE_FOR_PARAMS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("required", "mandatory"), "a param without a default must be given anyway; remove the key"),
     "optional": "a param with a default need not be given; write default",
@@ -75,6 +105,7 @@ ADVICE_FOR_PARAMS: Final[Mapping[str, str]] = {
 ADVICE: Final[Mapping[str, Mapping[str, str]]] = {
     "depends_on": ADVICE_FOR_TASKS,
     "tasks": ADVICE_FOR_WORKFLOWS,
+    "overlap": ADVICE_FOR_ENTRIES,
     "choices": ADVICE_FOR_PARAMS,
 }
 """What to do instead of a key that has no like here, by a key that tells where it stands."""

@@ -11,6 +11,12 @@ FOLDER = Path(__file__).parent / "faults"
 CASES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+@pytest.fixture(autouse=True)
+def host_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the host somewhere: its time zone is what is proposed to those who name none."""
+    monkeypatch.setenv("TZ", "Europe/Paris")
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_broken_file_is_explained(case: str, loader: Loader) -> None:
     """Each broken file gives exactly the sentences beside it: where, what, and the way to mend it."""

@@ -1,0 +1,131 @@
+"""Read the instants of an entry of ``schedules``: what they mean hangs on its time zone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final
+
+from barbossad.document import Path
+from barbossad.model.schedules import Timing
+from barbossad.recurrence import instants, moments, zones
+from barbossad.recurrence.windows import parse_window
+from barbossad.validation import LITERAL_HINT, RefusalError, shown, subject
+from barbossad.workflows.expressions import MARK
+from barbossad.workflows.schedule_parts import Instants
+from barbossad.workflows.schedule_rules import is_local
+
+Refuse = Callable[[Path, str, str], None]
+"""Is told of a fault: where in the entry, what, and a hint."""
+
+_EPOCH: Final = "1970-01-01 00:00"
+_EARLIEST_MS: Final = -2_208_988_800_000
+_LATEST_MS: Final = 221_845_392_000_000
+"""The beginnings of 1900 and of 9000: between them no time zone gets into trouble with the ends of the calendar."""
+
+_SOME_YEAR_MS: Final = 1_704_067_200_000
+"""The beginning of 2024, from where a schedule without a start is tried: a leap year."""
+
+_MOST_TRIED: Final = 3000
+_CONCLUSIVE_MS: Final = 366 * 86_400_000
+"""What does not come in a year of windows that are the same each week never comes."""
+
+
+def read_instants(raw: Mapping[str, Any], refuse: Refuse) -> Instants:
+    """Return what the texts of an entry mean that are instants; what is none is refused.
+
+    Local times are left out where there is no usable time zone: that is told elsewhere.
+    """
+    zone = _usable(raw.get("timezone"))
+    found: dict[Path, int] = {}
+    for path, text in _texts(raw):
+        try:
+            instant = _instant(text, zone, is_end=path == ("between", "end"))
+        except RefusalError as error:
+            refuse(path, f"{subject(path)} {error}", error.hint)
+            continue
+        if instant is not None:
+            if path[0] == "at" and instant in found.values():
+                refuse(path, f"{subject(path)} is an instant that stands there already", "name it once")
+            found[path] = instant
+    start, end = found.get(("between", "start")), found.get(("between", "end"))
+    if start is not None and end is not None and start >= end:
+        refuse(("between",), "'between' ends before it begins", "write the earlier one as start")
+    anchor = found.get(("anchor",))
+    if anchor is None:
+        anchor = moments.parse_moment(_EPOCH, zone) if zone and "every" in raw else 0
+    return Instants(
+        at_ms=tuple(sorted(instant for path, instant in found.items() if path[0] == "at")),
+        anchor_ms=anchor,
+        start_ms=start,
+        end_ms=end,
+    )
+
+
+def _usable(name: object) -> str | None:
+    if not isinstance(name, str):
+        return None
+    try:
+        zones.zone(name)
+    except RefusalError:
+        return None
+    return name
+
+
+def _texts(raw: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield the texts of an entry that are to be instants."""
+    at = raw.get("at")
+    between = raw.get("between")
+    items: list[tuple[Path, object]] = (
+        [(("at", index), item) for index, item in enumerate(at)] if isinstance(at, list) else [(("at",), at)]
+    )
+    items.append((("anchor",), raw.get("anchor")))
+    if isinstance(between, Mapping):
+        items += [(("between", key), between.get(key)) for key in ("start", "end")]
+    yield from ((path, item) for path, item in items if isinstance(item, str))
+
+
+def _instant(text: str, zone: str | None, *, is_end: bool) -> int | None:
+    """Return the instant that a text means; None for local time without a zone. Raise RefusalError."""
+    if MARK in text:
+        raise RefusalError(f"cannot hold an expression: {shown(text)}", LITERAL_HINT)
+    if is_local(text) and zone is None:
+        return None
+    try:
+        instant = moments.parse_moment(text, zone, is_end=is_end)
+    except OverflowError:
+        instant = _LATEST_MS
+    if not _EARLIEST_MS <= instant < _LATEST_MS:
+        raise RefusalError(f"is not between the years 1900 and 9000: {shown(text)}")
+    return instant
+
+
+def never(timing: Timing) -> tuple[str, str, str] | None:
+    """Return why a timing has no instants at all, as a key, a sentence and a hint; None if it has some.
+
+    What would take long to find out is taken to have some.
+    """
+    kind = "cron" if timing.cron else "every" if timing.every_ms else "at"
+    limits = [key for key, value in (("between", timing.start_ms or timing.end_ms), ("within", timing.within)) if value]
+    if kind == "at" and limits and instants.next_instant(timing, timing.at_ms[0] - 1) is None:
+        return limits[-1], f"{limits[-1]!r} leaves nothing of 'at'", "remove one of the two"
+    plain = replace(timing, within=(), blackout=(), holidays=None)
+    start = timing.start_ms
+    if start is None:  # what has only an end has begun long ago
+        plain, start = replace(plain, end_ms=None), _SOME_YEAR_MS
+    if plain.end_ms is not None and instants.next_instant(plain, start - 1) is None:
+        return "between", f"'between' leaves nothing of {kind!r}", "no such time lies in it"
+    windows = [parse_window(text) for text in timing.within]
+    if not windows or kind == "at" or any(window.dates for window in windows):
+        return None
+    known = zones.zone(timing.timezone)
+    tried, at_ms = 0, start
+    for instant in islice(instants.instants(plain, start - 1), _MOST_TRIED):
+        tried, at_ms = tried + 1, instant.at_ms
+        if any(window.covers(datetime.fromtimestamp(at_ms / 1000, known)) for window in windows):
+            return None
+    if tried == _MOST_TRIED and at_ms - start < _CONCLUSIVE_MS:
+        return None
+    return "within", f"'within' leaves nothing of {kind!r}", "no window has such a time"
