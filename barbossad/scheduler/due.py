@@ -141,8 +141,6 @@ def _add(passed: list[Passed], at: int, state: FireState, reason: str) -> None:
     """Add an instant, to the stretch before it if that has the same reason."""
     last = passed[-1] if passed else None
     if last is not None and (last.state, last.reason) == (state, reason):
-        passed[-1] = Passed(
-            nominal_ms=last.nominal_ms, until_ms=at, count=last.count + 1, state=state, reason=reason
-        )
+        passed[-1] = Passed(nominal_ms=last.nominal_ms, until_ms=at, count=last.count + 1, state=state, reason=reason)
     else:
         passed.append(Passed(nominal_ms=at, until_ms=at, count=1, state=state, reason=reason))

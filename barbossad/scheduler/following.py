@@ -48,9 +48,7 @@ class Follower:
             if entry.record.definition.workflow is not None and concerns(entry.record.definition.workflow, run)
         ]
 
-    async def after(
-        self, entry: Entry, run: RunRecord, fire: Callable[[Entry, Happening], Awaitable[object]]
-    ) -> None:
+    async def after(self, entry: Entry, run: RunRecord, fire: Callable[[Entry, Happening], Awaitable[object]]) -> None:
         """Have a schedule fire for the end of a run of another workflow."""
         await fire(entry, of_run(run, await self._parts.runs.revision(run.id)))
 

@@ -104,9 +104,7 @@ class Starter:
             if fire is None or (await self.start(entry, fire)).state is FireState.STARTED:
                 return
 
-    async def _runnable(
-        self, entry: Entry, fire: Fire
-    ) -> tuple[WorkflowDefinition, Mapping[str, Any], RunId | None]:
+    async def _runnable(self, entry: Entry, fire: Fire) -> tuple[WorkflowDefinition, Mapping[str, Any], RunId | None]:
         """Return what is run, with what, and the run that it is a retry of."""
         if fire.run_id is not None:
             before = self._parts.runs.get(fire.run_id)
@@ -127,9 +125,7 @@ class Starter:
         entry.keep(known)
         return known
 
-    async def _ended(
-        self, entry: Entry, fire: Fire, state: FireState, reason: str, watermark: int | None
-    ) -> Fire:
+    async def _ended(self, entry: Entry, fire: Fire, state: FireState, reason: str, watermark: int | None) -> Fire:
         """Record that no run comes of a fire, whether it is new or waited."""
         if fire.state is FireState.RETRYING:
             state = FireState.FAILED

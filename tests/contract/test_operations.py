@@ -31,6 +31,8 @@ ROLES = {
     "daemon.ping": Role.VIEWER,
     "daemon.reload": Role.ADMIN,
     "daemon.status": Role.VIEWER,
+    "import.cron": Role.VIEWER,
+    "import.timers": Role.VIEWER,
     "rpc.discover": Role.VIEWER,
     "run.approve": Role.OPERATOR,
     "run.cancel": Role.OPERATOR,
