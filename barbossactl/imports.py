@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def write(items: Sequence[Item], folder: str, *, is_forced: bool, is_quiet: bool
     except OSError as error:
         raise CommandError(f"cannot make the folder {folder}: {error.strerror or error}") from error
     for item in items:
-        path = Path(folder, f"{item['name']}.yaml")
+        path = Path(folder, f"{_checked(item['name'])}.yaml")
         try:
             with path.open("w" if is_forced else "x", encoding="utf-8") as file:
                 file.write(item["yaml"])
@@ -73,6 +74,13 @@ def write(items: Sequence[Item], folder: str, *, is_forced: bool, is_quiet: bool
             if not is_quiet:
                 output.line(text.escape_cell(str(path)))
     return is_whole
+
+
+def _checked(name: str) -> str:
+    """Return a name that may be that of a file. Raise ``CommandError`` for what a daemon should not have answered."""
+    if not re.fullmatch("[a-z0-9][a-z0-9_-]*", name):
+        raise CommandError(f"the daemon's answer names a workflow {name!r}, which is no name of one")
+    return name
 
 
 def question(items: Sequence[Item]) -> str:

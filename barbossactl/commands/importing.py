@@ -51,7 +51,7 @@ def _what_becomes_of_it(command: Command) -> Command:
 )
 @_what_becomes_of_it
 @click.pass_context
-def cron(context: click.Context, source: str, user: str | None, is_system: bool | None, **chosen: Any) -> int:
+def cron(context: click.Context, /, source: str, user: str | None, is_system: bool | None, **chosen: Any) -> int:
     """Turn a crontab into workflows, one for each line: that of a file (- is stdin), or of a user.
 
     Prints the workflows; what is to be known of them goes to stderr. A line that cannot be imported is told with the
@@ -69,7 +69,7 @@ def cron(context: click.Context, source: str, user: str | None, is_system: bool 
 @click.argument("names", metavar="[NAME...]", nargs=-1)
 @_what_becomes_of_it
 @click.pass_context
-def timers(context: click.Context, names: tuple[str, ...], **chosen: Any) -> int:
+def timers(context: click.Context, /, names: tuple[str, ...], **chosen: Any) -> int:
     """Turn timers of systemd into workflows that start the same units: those named, or all that are loaded.
 
     Prints the workflows; what is to be known of them goes to stderr. A timer that cannot be imported is told with the

@@ -26,6 +26,9 @@ WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "satu
 LAST_YEAR: Final = 2199
 """systemd looks no further."""
 
+SHORTEST_MONTH: Final = 28
+"""Days are counted no further from the end of a month."""
+
 _BOUNDS: Final = {"month": (1, 12), "day": (1, 31), "hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
 _PART: Final = re.compile(r"(?P<start>\d+)(?:\.\.(?P<stop>\d+))?(?:/(?P<step>\d+))?")
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
@@ -135,12 +138,16 @@ def _part(name: str, text: str, *, is_from_end: bool = False) -> Part:
     if text == "*":
         return Part(values=None)
     least, most = _BOUNDS[name]
+    if is_from_end:
+        most = SHORTEST_MONTH
     found: set[int] = set()
     every = None
     for item in text.split(","):
         start, stop, step = _numbers(name, item)
         if not (least <= start <= most and start <= (stop if stop is not None else start) <= most):
             raise RefusalError(f"has no such {name}: {shown(item)}")
+        if step is not None and stop is None and step > (min(most - start, start - 1) if is_from_end else most - start):
+            raise RefusalError(f"has a step that leads nowhere: {shown(item)}")
         if is_from_end:
             found.update(_from_end(start, stop, step))
             continue

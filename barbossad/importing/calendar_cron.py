@@ -14,6 +14,9 @@ MOST_INSTANTS: Final = 50
 """An expression of so many instants at most is written as a list of them."""
 
 MOST_ENTRIES: Final = 10
+LAST: Final = "last"
+"""Stands for the days of the last seven of a month that are the right days of the week: ``L1``."""
+
 _DAY: Final = {1: "Mon", 2: "Tue", 3: "Wed", 4: "Thu", 5: "Fri", 6: "Sat", 0: "Sun"}
 _LENGTHS: Final = {31: (1, 3, 5, 7, 8, 10, 12), 30: (4, 6, 9, 11)}
 _FEBRUARY: Final = 2
@@ -37,7 +40,7 @@ def entries(text: str, timezone: str) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"cron": _expression(calendar, months, days), "timezone": zone}
         if between:
             entry["between"] = between
-        if days != "*" and calendar.weekdays is not None:
+        if days not in {"*", LAST} and calendar.weekdays is not None:
             entry["within"] = [_DAY[(day + 1) % 7] for day in sorted(calendar.weekdays)]
         found.append(entry)
     if len(found) > MOST_ENTRIES:
@@ -47,7 +50,9 @@ def entries(text: str, timezone: str) -> list[dict[str, Any]]:
 
 def _expression(calendar: Calendar, months: str, days: str) -> str:
     weekdays = "*"
-    if days == "*" and calendar.weekdays is not None:
+    if days == LAST:
+        days, weekdays = "*", ",".join(f"L{(day + 1) % 7}" for day in sorted(calendar.weekdays or ()))
+    elif days == "*" and calendar.weekdays is not None:
         weekdays = ranges(sorted((day + 1) % 7 for day in calendar.weekdays))
     fields = [_field(calendar.minute), _field(calendar.hour), days, months, weekdays]
     if calendar.second.values != (0,):
@@ -65,7 +70,7 @@ def _field(part: Part) -> str:
 
 def ranges(values: Sequence[int]) -> str:
     """Return numbers in rising order as cron has them, three and more in a row as a range: ``1-5,9``."""
-    words = []
+    words: list[str] = []
     for _, group in itertools.groupby(enumerate(values), lambda pair: pair[1] - pair[0]):
         row = [value for _, value in group]
         words += [f"{row[0]}-{row[-1]}"] if len(row) > 2 else map(str, row)
@@ -83,6 +88,9 @@ def _dates(calendar: Calendar) -> Iterator[tuple[str, str]]:
         yield month_field, "L"
         return
     if _FEBRUARY in months:
+        if calendar.day.values == tuple(range(1, 8)) and calendar.weekdays is not None:
+            yield month_field, LAST
+            return
         raise RefusalError("counts days from the end of February, which has 28 or 29, and cron cannot")
     for length, of_length in _LENGTHS.items():
         some = [month for month in months if month in of_length]

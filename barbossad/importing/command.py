@@ -64,10 +64,11 @@ def task(program: str, given: str | None, shell: str | None) -> dict[str, Any]:
     """Return the keys of the task that runs a command as cron does, with ``shell`` (None: the usual one) -c."""
     shell = shell or DEFAULT_SHELL
     is_usual = PurePosixPath(shell).name in _SHELLS and bool(_SHELL_PATH.fullmatch(shell))
+    is_usual = is_usual and "<<" not in program and not program.endswith("\\")  # more text would be taken for theirs
     if not is_usual and not given:
         return {"shell": [literal(word) for word in (shell, "-c", program)]}
     script = program
-    if not is_usual or (given and program.endswith("\\")):
+    if not is_usual:
         script, shell = f"exec {shlex.join([shell, '-c', program])}", DEFAULT_SHELL
     if given:
         script = _reading(script, given)

@@ -110,9 +110,9 @@ def _scalar(value: object, *, is_in_flow: bool = False) -> str:
         return "true" if value else "false"
     if not isinstance(value, str):
         return json.dumps(value)
-    is_plain = _PLAIN.fullmatch(value) or (not is_in_flow and _PLAIN_LINE.fullmatch(value))
-    is_plain = is_plain and value.isprintable() and value == value.strip()
-    return value if is_plain and value.lower() not in _WORDS else _quoted(value)
+    is_plain = bool(_PLAIN.fullmatch(value) or (not is_in_flow and _PLAIN_LINE.fullmatch(value)))
+    is_plain = is_plain and value.isprintable() and value == value.strip() and value.lower() not in _WORDS
+    return value if is_plain else _quoted(value)
 
 
 def _quoted(text: str) -> str:

@@ -152,7 +152,7 @@ class _Reading:
             if texts[0].startswith("-"):
                 texts[0] = texts[0][1:]
                 notes.append("the - before the minute, which keeps cronie from logging, has no counterpart")
-            timing = fields.timing(texts)
+            timing = {"cron": fields.timing(texts)}
         user = self.crontab.user
         if self.crontab.is_system:
             user, _, rest = rest.partition(" ") if " " in rest.partition("\t")[0] else rest.partition("\t")
@@ -170,7 +170,7 @@ class _Reading:
         if self.variables.get("CRON_TZ"):
             zone = self.variables["CRON_TZ"]
             notes.append(f"CRON_TZ={zone} is its time zone, as cronie has it; Debian's cron takes no notice of it")
-        entry = {"cron": timing["cron"], "timezone": zone, **timing, "overlap": "allow", "catch_up": "none"}
+        entry = {**timing, "timezone": zone, "overlap": "allow", "catch_up": "none"}
         delay = self.variables.get("RANDOM_DELAY", "")
         if delay.isascii() and delay.isdigit() and 0 < int(delay) <= 1440:
             entry["jitter"] = f"{int(delay)}m"

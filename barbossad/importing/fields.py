@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from barbossad.importing.calendar_cron import ranges
 from barbossad.validation import RefusalError, shown
 
 NAMED: Final = {
@@ -31,14 +30,15 @@ class _Kind:
     least: int
     most: int
     names: tuple[str, ...] = ()
+    is_day: bool = False
 
 
 _KINDS: Final = (
     _Kind("minute", 0, 59),
     _Kind("hour", 0, 23),
-    _Kind("day of the month", 1, 31),
+    _Kind("day of the month", 1, 31, is_day=True),
     _Kind("month", 1, 12, _MONTHS),
-    _Kind("day of the week", 0, 7, _DAYS),
+    _Kind("day of the week", 0, 7, _DAYS, is_day=True),
 )
 COUNT: Final = len(_KINDS)
 
@@ -48,48 +48,35 @@ class _Field:
     text: str
     """As the language has it."""
 
-    values: frozenset[int]
     is_starred: bool
     """It begins with ``*``, which decides whether both kinds of days have to hold."""
 
     is_full: bool
 
 
-def timing(texts: list[str]) -> dict[str, object]:
-    """Return ``cron`` and, where it is needed, ``within`` of an entry of schedules that fires when cron would.
-
-    Raise RefusalError with the field and what is wrong with it.
-    """
+def timing(texts: list[str]) -> str:
+    """Return the expression that comes when cron would. Raise RefusalError with the field and what is wrong with it."""
     minute, hour, day, month, weekday = (_read(kind, text) for kind, text in zip(_KINDS, texts, strict=True))
     days, weekdays = day.text, weekday.text
-    within: list[str] = []
-    if day.is_starred or weekday.is_starred:
-        # Both have to hold, as for "0 0 */2 * 1"; elsewhere that is read as either.
-        if not day.is_full and not weekday.is_full:
-            weekdays, within = "*", [_DAYS[number].capitalize() for number in sorted(weekday.values)]
-    elif day.is_full or weekday.is_full:
-        days = weekdays = "*"
-    fields = " ".join((minute.text, hour.text, days, month.text, weekdays))
-    return {"cron": fields, "within": within} if within else {"cron": fields}
+    if not (day.is_starred or weekday.is_starred) and (day.is_full or weekday.is_full):
+        days = weekdays = "*"  # either is enough, and one always holds
+    return " ".join((minute.text, hour.text, days, month.text, weekdays))
 
 
 def _read(kind: _Kind, text: str) -> _Field:
     found: set[int] = set()
-    is_plain = True
+    written = []
     for item in text.split(","):
-        values, is_usual = _item(kind, item, text)
-        is_plain &= is_usual
-        found.update(values)
-    if kind.most == 7:
-        found = {value % 7 for value in found}
-    least, most = kind.least, min(kind.most, 6) if kind.names is _DAYS else kind.most
-    is_full = len(found) == most - least + 1
-    written = text.lower() if is_plain else ranges(sorted(found))
-    return _Field("*" if is_full and text[:1] == "*" else written, frozenset(found), text.startswith("*"), is_full)
+        values, usual = _item(kind, item, text)
+        found.update(value % 7 if kind.names is _DAYS else value for value in values)
+        written.append(usual)
+    is_starred = text.startswith("*")
+    is_full = len(found) == (7 if kind.names is _DAYS else kind.most - kind.least + 1)
+    return _Field("*" if is_full and is_starred else ",".join(written), is_starred, is_full)
 
 
-def _item(kind: _Kind, item: str, text: str) -> tuple[range, bool]:
-    """Return the values of one item of a list, and whether it may stay as it is written."""
+def _item(kind: _Kind, item: str, text: str) -> tuple[range, str]:
+    """Return the values of one item of a list, and how the language has it, which takes no step beyond the field."""
     span, slash, step_text = item.partition("/")
     first, dash, last = span.partition("-")
     if span == "*":
@@ -102,13 +89,16 @@ def _item(kind: _Kind, item: str, text: str) -> tuple[range, bool]:
             raise _fault(kind, text, f"has a step behind the single value {first}, which cron refuses", f"write {how}")
     if stop < start:
         raise _fault(kind, text, f"has a range that runs backwards: {span}", "")
-    step = 1
-    if slash:
-        if not (step_text.isascii() and step_text.isdigit()) or int(step_text) == 0:
-            raise _fault(kind, text, f"has a step that is no number above 0: {step_text!r}", "such as */5")
-        step = int(step_text)
-    is_usual = step <= stop - start + 1 and not (kind.names is _DAYS and stop == 7)
-    return range(start, stop + 1, step), is_usual
+    if not slash:
+        return range(start, stop + 1), item.lower()
+    if not (step_text.isascii() and step_text.isdigit() and len(step_text) < 10) or int(step_text) == 0:
+        raise _fault(kind, text, f"has a step that is no number above 0: {step_text!r}", "such as */5")
+    step = int(step_text)
+    values = range(start, stop + 1, step)
+    if step <= stop - start:
+        return values, item.lower()
+    # Only the first is left; the * of days has to stay, for it decides whether both kinds of days must match.
+    return values, f"*/{kind.most}" if span == "*" and kind.is_day else str(start)
 
 
 def _number(kind: _Kind, word: str, text: str) -> int:

@@ -15,7 +15,7 @@ from barbossad.errors import UnavailableError
 from barbossad.importing import compose, crontab, timers
 from barbossad.importing.crontab import Crontab
 from barbossad.importing.draft import Draft, Found
-from barbossad.model.names import ACCOUNT
+from barbossad.model.names import ACCOUNT, WorkflowName
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.views import FaultView, fault_view
@@ -137,7 +137,7 @@ def _as_own_user(draft: Draft, own_user: str) -> Draft:
 async def _view(call: Call, found: Found) -> Imported:
     """Return what was found; what the language would refuse after all is a fault too."""
     workflows = call.services.workflows
-    known = {record.name for record in workflows.records()}
+    known = {record.name: record.version for record in workflows.records()}
     items: list[ImportedView] = []
     for draft in found.drafts:
         text = compose.text_of(draft)
@@ -148,7 +148,7 @@ async def _view(call: Call, found: Found) -> Imported:
             found.refuse(draft.line, path, f"no workflow can be made of it: {reasons}", refused[0].hint)
             continue
         notes: Sequence[str] = draft.notes
-        if draft.name in known:
+        if draft.name in known and workflows.load(text).version != known[WorkflowName(draft.name)]:
             notes = (*notes, f"there is a workflow {draft.name} already; this would be a new version of it")
         items.append({"name": draft.name, "yaml": text, "source": draft.source, "notes": list(notes)})
     faults = sorted(found.faults, key=lambda fault: fault.line or 0)

@@ -101,7 +101,7 @@ def facts(unit: Properties, timer: Properties, service: Properties | None) -> Ti
 
 
 def _service_facts(service: Properties) -> ServiceFacts:
-    commands = service["ExecStart"] or ()
+    commands: list[Any] = service["ExecStart"] or []
     arguments = tuple(commands[0][1]) if len(commands) == 1 else ()
     is_plain = bool(arguments) and not commands[0][2] and not any("$" in argument for argument in arguments)
     has_more = any(service[name] for name in (*_OTHER_COMMANDS, "EnvironmentFiles", "DynamicUser"))
