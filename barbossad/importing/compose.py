@@ -35,7 +35,7 @@ def text_of(draft: Draft) -> str:
         lines.append("env:")
         lines += _indented(_keys({name: literal(value) for name, value in draft.env.items()}))
     lines.append("tasks:")
-    lines += _item(_keys(draft.task))
+    lines += _item(_with_remarks(draft.task, draft.remarks))
     return "\n".join(lines) + "\n"
 
 

@@ -26,6 +26,7 @@ _BOILERPLATE: Final = re.compile(
 )
 OVERLAP: Final = "as cron does; skip keeps runs from piling up"
 CATCH_UP: Final = "as cron does; last makes up for what was missed"
+SANDBOX: Final = "as cron has none; standard is safer, but without sudo, systemctl and the host's /tmp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,7 @@ class _Reading:
         notes += command.notes(program, rest)
         if user is not None:
             task["run_as"] = user
+        task["sandbox"] = "none"
         name = names.unique(names.of_command(program), self.taken)
         self.taken.add(name)
         self.found.drafts.append(
@@ -130,7 +132,7 @@ class _Reading:
                 origin=(line,),
                 line=number,
                 schedules=(self._entry(timing, notes),),
-                remarks={"overlap": OVERLAP, "catch_up": CATCH_UP},
+                remarks={"overlap": OVERLAP, "catch_up": CATCH_UP, "sandbox": SANDBOX},
                 env=dict(self.variables),
                 task=task,
                 notes=(*notes, *_notes_on(self.variables)),

@@ -26,7 +26,7 @@ class Draft:
     """Entries of ``schedules``."""
 
     remarks: Mapping[str, str] = field(default_factory=dict)
-    """From keys of schedules to what is said behind them in a comment."""
+    """From keys of schedules and of the task to what is said behind them in a comment."""
 
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables, literally: no expression is meant."""

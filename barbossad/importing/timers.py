@@ -16,6 +16,7 @@ MOST_JITTER_SECONDS: Final = 86_400.0
 """The language takes no more."""
 
 LEAST_INTERVAL_SECONDS: Final = 1.0
+SANDBOX: Final = "for systemd to be reached; the unit keeps its own"
 EVER: Final = "366d"
 """How far back a persistent timer makes up for what it missed; systemd sets no limit."""
 
@@ -43,6 +44,7 @@ def read(timers: Iterable[TimerFacts], timezone: str) -> Found:
                 source=timer.name + (f" ({timer.path})" if timer.path else ""),
                 origin=tuple(_written(timer)),
                 schedules=tuple(entries),
+                remarks={"sandbox": SANDBOX},
                 task=_task(timer),
                 notes=(*impossible, *notes, *_notes(timer, is_whole=not impossible)),
             )
@@ -111,7 +113,8 @@ def _written(timer: TimerFacts) -> Iterable[str]:
 
 def _task(timer: TimerFacts) -> dict[str, Any]:
     waits = timer.unit.endswith(".service") and not (timer.service and timer.service.stays_active)
-    return {"shell": ["systemctl", "start", *(["--wait"] if waits else []), literal(timer.unit)]}
+    words = ["systemctl", "start", *(["--wait"] if waits else []), literal(timer.unit)]
+    return {"shell": words, "sandbox": "none"}
 
 
 def _notes(timer: TimerFacts, *, is_whole: bool) -> Iterable[str]:

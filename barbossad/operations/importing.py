@@ -99,6 +99,8 @@ async def cron(call: Call, params: CronParams) -> Imported:
             timezone=params.timezone or zones.host_zone(),
         )
     )
+    if found.drafts and params.user is None and not params.system:
+        found.notes.append(f"no user is named, so its tasks run as {own_user}, who runs this daemon; --user names one")
     if not is_root:
         found.drafts = [_as_own_user(draft, own_user) for draft in found.drafts]
     return await _view(call, found)

@@ -60,6 +60,7 @@ def test_a_crontab_is_shown_first(daemon: Daemon, file: str) -> None:
     assert '  - cron: "0 2 * * *"\n    timezone: Europe/London\n' in first
     assert "  - boot: true\n" in second
     assert "cat, job: cron mailed its output to ops@example.com (MAILTO)" in done.stderr
+    assert f"no user is named, so its tasks run as {USER}, who runs this daemon" in done.stderr
     assert f"not imported: {file}:6: the minute (61) is from 0 to 59, not 61" in done.stderr
     assert daemon.call("workflow.list")["items"] == []
 
@@ -137,6 +138,7 @@ def test_the_crontab_of_a_user(daemon: Daemon, programs: Path, tmp_path: Path) -
     done = run(daemon, "cron", USER, more={"PATH": f"{programs}:/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"# From the crontab of {USER}, line 2\n")
+    assert "no user is named" not in done.stderr
     if os.geteuid() == 0:
         assert f"called with -l -u {USER}" in done.stdout
         assert f"run_as: {USER}\n" in done.stdout

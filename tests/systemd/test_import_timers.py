@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.container import Container
+from tests.helpers.service import Service
 
 FOLDER = "/etc/systemd/system"
 TIMER = """[Unit]
@@ -34,26 +34,31 @@ ExecStart=/bin/sh -c 'date > /run/imported'
 
 
 @pytest.fixture
-def timer(installed: Container) -> Iterator[Container]:
-    """The container with a timer, which is gone afterwards."""
+def timer(service: Service) -> Iterator[Service]:
+    """The running service beside a timer, which is gone afterwards."""
     for suffix, text in (("timer", TIMER), ("service", SERVICE)):
-        installed.run(f"cat > {FOLDER}/demo.{suffix} <<'UNIT'\n{text}UNIT\n")
-    installed.run("systemctl daemon-reload && systemctl start demo.timer")
-    yield installed
-    installed.run(f"systemctl stop demo.timer; rm {FOLDER}/demo.timer {FOLDER}/demo.service; systemctl daemon-reload")
+        service.container.write(f"{FOLDER}/demo.{suffix}", text)
+    service.systemctl("daemon-reload")
+    service.systemctl("start demo.timer")
+    service.start()
+    yield service
+    service.systemctl("stop demo.timer")
+    service.container.run(f"rm {FOLDER}/demo.timer {FOLDER}/demo.service")
+    service.systemctl("daemon-reload")
 
 
-def imported(container: Container, *names: str) -> dict[str, Any]:
+def imported(service: Service, arguments: str = "") -> dict[str, Any]:
     """Return what the command answers."""
-    done = container.run(f"barbossactl import timers --json {' '.join(names)}", check=False)
+    done = service.ctl(f"import timers --json {arguments}", check=False)
+    assert done.stdout, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == int(bool(answer["faults"]))
     return answer
 
 
-def test_a_timer_becomes_a_workflow_that_starts_its_unit(timer: Container) -> None:
+def test_a_timer_becomes_a_workflow_that_starts_its_unit(timer: Service) -> None:
     """All that it says is in the file; the workflow, applied, starts the unit and waits for its end."""
-    (item,) = imported(timer, "demo", "--timezone", "Europe/Paris")["items"]
+    (item,) = imported(timer, "demo --timezone Europe/Paris")["items"]
     assert item["name"] == "demo"
     for words in (
         f"# From demo.timer ({FOLDER}/demo.timer)\n",
@@ -67,21 +72,23 @@ def test_a_timer_becomes_a_workflow_that_starts_its_unit(timer: Container) -> No
         assert words in item["yaml"]
     assert any("systemctl disable --now demo.timer" in note for note in item["notes"])
     assert any("working_dir: /srv, env: {MODE: full}}" in note for note in item["notes"])
-    timer.run("barbossactl import timers demo --apply --yes")
-    timer.run("rm -f /run/imported && barbossactl start demo --wait && test -s /run/imported")
-    timer.run("barbossactl workflow delete demo --yes")
-    assert timer.run("systemctl is-active demo.timer").stdout.strip() == "active"
+    timer.ctl("import timers demo --apply --yes")
+    timer.container.run("rm -f /run/imported")
+    timer.ctl("start demo --wait")
+    timer.container.run("test -s /run/imported")
+    assert timer.systemctl("is-active demo.timer").stdout.strip() == "active"
 
 
-def test_all_timers_of_a_debian(installed: Container) -> None:
+def test_all_timers_of_a_debian(service: Service) -> None:
     """Whatever timers there are can be said, or it is told which cannot; what is not there is told."""
-    answer = imported(installed)
+    service.start()
+    answer = imported(service)
     told = {item["source"].partition(" ")[0] for item in answer["items"]} | {
         fault["path"] for fault in answer["faults"]
     }
-    rows = installed.run("systemctl list-units --all --type=timer --state=loaded --plain --no-legend").stdout
+    rows = service.systemctl("list-units --all --type=timer --state=loaded --plain --no-legend").stdout
     assert told == {row.split()[0] for row in rows.splitlines()}
     assert {item["name"] for item in answer["items"]} >= {"systemd-tmpfiles-clean"}
-    (fault,) = imported(installed, "of-no-such-name")["faults"]
+    (fault,) = imported(service, "of-no-such-name")["faults"]
     assert fault["path"] == "of-no-such-name.timer"
     assert "not-found" in fault["message"]
