@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "validate": "validate:validate",
     "schema": "validate:schema",
     "ls": "workflow:list_workflows",
+    "import": "importing:group",
     "completion": "completion:completion",
 }
 """From a command's name to the module of ``barbossactl.commands`` and the object in it."""

@@ -32,7 +32,7 @@ LADDER: tuple[frozenset[str], ...] = tuple(
         "workflows",
         "tasks",
         "engine scheduler monitor retention",
-        "planning",
+        "planning importing",
         "operations",
         "rpc web",
         # L9: what puts it all together, and the ways in
