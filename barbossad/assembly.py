@@ -97,6 +97,7 @@ async def open_services(
             workflows=workflows,
             engine=engine,
             scheduler=scheduler,
+            schedules=ScheduleStore(database),
             launcher=launcher,
             logs=logs,
             preparation=preparation,

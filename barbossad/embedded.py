@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import getpass
 import os
@@ -25,12 +26,14 @@ from barbossad.errors import Fault, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, TaskId, WorkflowName
 from barbossad.model.records import Page, RunRecord
+from barbossad.model.schedules import ScheduleRecord
 from barbossad.model.states import TriggerType
-from barbossad.operations import planning, run_control, runs
+from barbossad.operations import planning, run_control, runs, schedules
 from barbossad.operations.services import Call, Services
 from barbossad.planning.plan import Plan
 from barbossad.process import logs
 from barbossad.process.logs import LogEntry
+from barbossad.recurrence import zones
 from barbossad.security.access import Caller, Role
 from barbossad.store.runs import RunDetails
 from barbossad.workflows import params as workflow_params
@@ -216,12 +219,14 @@ class EmbeddedScheduler:
 
         ``timezone`` is the host's where it is not given. ``keys`` are those of an entry of ``schedules`` in a workflow
         file, such as ``overlap`` or ``catch_up``. The same call again changes nothing, and with other values takes the
-        place of the one before. Raise NotFoundError for the workflow, InvalidParamsError for what is wrong with the rest.
+        place of the one before. Raise NotFoundError for the workflow, InvalidParamsError for what else is wrong.
         """
         entry = {"cron": cron, "timezone": timezone or zones.host_zone(), **keys}
         if params is not None:
             entry["params"] = dict(params)
-        return await schedules.put(self._services, workflow_id, entry, name=name, by=getpass.getuser())
+        if name is not None:
+            entry["name"] = name
+        return await schedules.put_once(self._services, workflow_id, entry, by=getpass.getuser())
 
     async def remove_scheduled_workflow(self, schedule_id: str) -> None:
         """Remove a schedule that was added. Raise NotFoundError, or ConflictError if it stands in a workflow's file."""

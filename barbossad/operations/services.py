@@ -21,6 +21,7 @@ from barbossad.security.access import Caller
 from barbossad.store.database import Database
 from barbossad.store.highwater import HighWater
 from barbossad.store.runs import RunStore
+from barbossad.store.schedules import ScheduleStore
 from barbossad.tasks._types import TaskType
 from barbossad.workflows.registry import Registry
 
@@ -48,6 +49,7 @@ class Services:
     workflows: Registry
     engine: Engine
     scheduler: Scheduler
+    schedules: ScheduleStore
     launcher: Launcher
     logs: LogFolder
     preparation: Preparation

@@ -149,6 +149,7 @@ async def apply(call: Call, params: YamlParams) -> Applied:
     changes nothing.
     """
     definition, changed = await call.services.workflows.apply(params.yaml, by=call.caller.name)
+    await call.services.scheduler.changed(definition.name)
     return {"name": definition.name, "version": definition.version, "changed": changed}
 
 

@@ -123,7 +123,7 @@ def test_blackouts_are_let_pass_and_told() -> None:
     assert states == {(FireState.MISSED, 1), (FireState.SKIPPED, 2)}
 
 
-def test_a_stretch_of_one_reason_is_one(_: None = None) -> None:
+def test_a_stretch_of_one_reason_is_one() -> None:
     """Fires that are let pass for the same reason, one after another, are told together."""
     schedule = replace(hourly(), timing=Timing(every_ms=HOUR, blackout=("00:00-24:00",)))
     found = due(schedule, 0, NOON_MS, NOON_MS + HOUR)

@@ -1,0 +1,257 @@
+"""When schedules fire: the next fires of all, one in plain words, and expressions that are not yet saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from heapq import merge
+from itertools import islice, takewhile
+from typing import Any, Final
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from barbossad.clock import rfc3339
+from barbossad.errors import ConflictError, InvalidParamsError
+from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import VersionId, WorkflowName
+from barbossad.model.schedules import ScheduleRecord, Timing
+from barbossad.operations.fields import Instant as InstantText
+from barbossad.operations.fields import Name, milliseconds
+from barbossad.operations.registry import Params, define
+from barbossad.operations.schedules import Label, NameParams, has_label
+from barbossad.operations.services import Call
+from barbossad.recurrence import words, zones
+from barbossad.recurrence.instants import Instant, instants
+from barbossad.recurrence.zones import ClockChange
+from barbossad.security.access import Role
+from barbossad.workflows import schedules as entries
+
+MOST: Final = 1000
+AROUND: Final = 5
+"""Fires before and after a change of the clocks that are told."""
+
+_LOOKED_BACK_MS: Final = (3 * 3_600_000, 3 * 86_400_000, 40 * 86_400_000, 800 * 86_400_000)
+_NOBODY: Final = WorkflowDefinition(
+    name=WorkflowName("preview"), version=VersionId(""), text="", labels={}, env={}, tasks=(), dependency_counts=(),
+    dependants=(),
+)  # fmt: skip
+
+
+class PreviewParams(Params):
+    """An expression, with the keys of a schedule that decide its times."""
+
+    cron: Any = Field(None, description="A cron expression of 5 fields, or 6 with seconds first")
+    every: Any = Field(None, description="An interval, such as 15m")
+    at: Any = Field(None, description="An instant, or a list of them")
+    timezone: str | None = Field(None, description="An IANA time zone; by default the host's")
+    anchor: Any = Field(None, description="For every: an instant of the row")
+    dst: Any = Field(None, description="once, skip, last or both")
+    between: Any = Field(None, description="{start, end}")
+    within: Any = Field(None, description="Windows outside of which there are no fires")
+    blackout: Any = Field(None, description="Windows in which fires are skipped")
+    holidays: Any = Field(None, description="A country, or {country, subdivision, file}")
+    on_holiday: Any = Field(None, description="skip, before or after")
+    after: InstantText | None = Field(None, description="From when on; by default now")
+    count: int = Field(10, ge=1, le=MOST, description="How many instants")
+
+
+class ExplainParams(NameParams):
+    """A schedule."""
+
+    count: int = Field(20, ge=1, le=MOST, description="How many fires are told")
+
+
+class NextParams(Params):
+    """Which fires to tell."""
+
+    workflow: Name | None = None
+    label: Label | None = None
+    limit: int = Field(20, ge=1, le=MOST, description="How many fires")
+
+
+class Skipped(TypedDict):
+    """An instant that will be let pass, and why."""
+
+    at: str | None
+    reason: str
+
+
+class Preview(TypedDict):
+    """The next instants at which there would be runs, and those between them that would be skipped."""
+
+    items: list[str]
+    timezone: str
+    words: list[str]
+    skipped: list[Skipped]
+
+
+class ChangeView(TypedDict):
+    """A change of the clocks: offsets from UTC before and after it, and the fires around it in wall time."""
+
+    at: str | None
+    before: str
+    after: str
+    fires: list[str]
+
+
+class Explained(TypedDict):
+    """A schedule in plain words, with its next fires and those around the next changes of the clocks."""
+
+    id: str
+    timezone: str
+    words: list[str]
+    next: list[str]
+    skipped: list[Skipped]
+    changes: list[ChangeView]
+
+
+class NextFire(TypedDict):
+    """A fire to come: when it is due, for which nominal time, and that in the schedule's own zone."""
+
+    schedule: str
+    workflow: str
+    due_at: str | None
+    nominal_at: str | None
+    in_seconds: float
+    timezone: str
+    local: str
+    skip: str | None
+
+
+class NextFires(TypedDict):
+    """The next fires of all schedules, the first first."""
+
+    items: list[NextFire]
+
+
+@define("schedule.preview", Role.VIEWER)
+def preview(call: Call, params: PreviewParams) -> Preview:
+    """Tell the next instants of an expression that is not saved, and what it means in words."""
+    timezone = params.timezone or zones.host_zone()
+    given = params.model_dump(exclude_none=True, exclude={"after", "count", "timezone"})
+    keys = {**given, "timezone": timezone} if {"cron", "at", "within", "blackout", "holidays", "between"} & given.keys() \
+        or params.timezone else given  # fmt: skip
+    found, faults = entries.read_entry(keys, _NOBODY, (), default_name="preview")
+    if found is None or found.timing is None:
+        raise InvalidParamsError("schedule.preview", faults)
+    after_ms = milliseconds(params.after) if params.after else call.services.clock.now_ms()
+    wanted, skipped = _first(found.timing, after_ms, params.count)
+    return {
+        "items": [str(rfc3339(at_ms)) for at_ms in wanted],
+        "timezone": timezone,
+        "words": words.explain(found.timing),
+        "skipped": skipped,
+    }
+
+
+@define("schedule.explain", Role.VIEWER)
+def explain(call: Call, params: ExplainParams) -> Explained:
+    """Tell what a schedule means in plain words, its next fires, and those around the next two changes of the clocks."""
+    record = call.services.scheduler.find(params.name)
+    timing = record.definition.timing
+    if timing is None:
+        raise ConflictError(f"schedule {record.id} fires by what happens, not by the clock; look at it: "
+                            f"barbossactl schedule get {record.id}")  # fmt: skip
+    now_ms = call.services.clock.now_ms()
+    wanted, skipped = _first(timing, max(now_ms, record.watermark), params.count)
+    return {
+        "id": record.id,
+        "timezone": timing.timezone,
+        "words": words.explain(timing, record.definition),
+        "next": [_local(at_ms, timing.timezone) for at_ms in wanted],
+        "skipped": skipped,
+        "changes": [_around(timing, change) for change in zones.clock_changes(timing.timezone, now_ms, 2)],
+    }
+
+
+@define("schedule.next", Role.VIEWER)
+def coming(call: Call, params: NextParams) -> NextFires:
+    """Tell the next fires of all schedules that are enabled."""
+    scheduler, now_ms = call.services.scheduler, call.services.clock.now_ms()
+    rows = []
+    for record in scheduler.records():
+        if params.workflow is not None and record.workflow != params.workflow:
+            continue
+        if params.label is not None and not has_label(record, params.label):
+            continue
+        first = scheduler.coming(record)
+        if first is not None:
+            rows.append((first.due_ms, record, first.due_ms - first.nominal_ms))
+    rows.sort(key=lambda row: (row[0], row[1].id))
+    streams = [_stream(record, offset_ms) for _, record, offset_ms in rows[: params.limit]]
+    merged = merge(*streams, key=lambda fire: (fire[0], fire[1].id))
+    return {"items": [_next(call, fire, now_ms) for fire in islice(merged, params.limit)]}
+
+
+def _stream(record: ScheduleRecord, offset_ms: int) -> Any:
+    timing = record.definition.timing
+    assert timing is not None
+    return ((instant.at_ms + offset_ms, record, instant) for instant in instants(timing, record.watermark))
+
+
+def _next(call: Call, fire: tuple[int, ScheduleRecord, Instant], now_ms: int) -> NextFire:
+    due_ms, record, instant = fire
+    timing = record.definition.timing
+    assert timing is not None
+    hold = call.services.scheduler.held_by(record)
+    is_held = hold is not None and (hold.until_ms is None or hold.until_ms > due_ms)
+    return {
+        "schedule": record.id,
+        "workflow": record.workflow,
+        "due_at": rfc3339(due_ms),
+        "nominal_at": rfc3339(instant.at_ms),
+        "in_seconds": (due_ms - now_ms) / 1000,
+        "timezone": timing.timezone,
+        "local": _local(instant.at_ms, timing.timezone),
+        "skip": f"held: {hold.reason}" if hold is not None and is_held else instant.skip,
+    }
+
+
+def _first(timing: Timing, after_ms: int, count: int) -> tuple[list[int], list[Skipped]]:
+    """Return the next instants with runs, and those among them that are skipped."""
+    wanted: list[int] = []
+    skipped: list[Skipped] = []
+    for instant in instants(timing, after_ms):
+        if instant.skip is None:
+            wanted.append(instant.at_ms)
+        elif len(skipped) < MOST:
+            skipped.append({"at": rfc3339(instant.at_ms), "reason": instant.skip})
+        else:
+            break
+        if len(wanted) == count:
+            break
+    return wanted, skipped
+
+
+def _around(timing: Timing, change: ClockChange) -> ChangeView:
+    before = _last_before(timing, change.at_ms)
+    after = [instant.at_ms for instant in islice(instants(timing, change.at_ms - 1), AROUND)]
+    return {
+        "at": rfc3339(change.at_ms),
+        "before": _offset(change.before_seconds),
+        "after": _offset(change.after_seconds),
+        "fires": [_local(at_ms, timing.timezone) for at_ms in (*before, *after)],
+    }
+
+
+def _last_before(timing: Timing, at_ms: int) -> Sequence[int]:
+    found: list[int] = []
+    for back_ms in _LOOKED_BACK_MS:
+        earlier = takewhile(lambda instant: instant.at_ms < at_ms, instants(timing, at_ms - back_ms))
+        found = [instant.at_ms for instant in earlier]
+        if len(found) >= AROUND:
+            break
+    return found[-AROUND:]
+
+
+def _local(at_ms: int, timezone: str) -> str:
+    """Return an instant as the clocks of a zone show it, with their offset."""
+    local = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zones.zone(timezone))
+    return f"{local:%a %Y-%m-%d %H:%M:%S} {local:%Z} ({_offset(round(local.utcoffset().total_seconds()))})"  # type: ignore[union-attr]
+
+
+def _offset(seconds: int) -> str:
+    sign = "-" if seconds < 0 else "+"
+    hours, rest = divmod(abs(seconds), 3600)
+    return f"{sign}{hours:02}:{rest // 60:02}"

@@ -1,0 +1,118 @@
+"""What decides the instants of a schedule, in sentences for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from barbossad.clock import rfc3339
+from barbossad.model.schedules import CatchUp, Dst, OnHoliday, Overlap, ScheduleDefinition, Timing
+from barbossad.recurrence import cron, zones
+from barbossad.units import format_duration
+
+_GAP = {
+    Dst.SKIP: "a time that does not exist is skipped",
+}
+_TWICE = {
+    Dst.LAST: "one that comes twice runs the second time",
+    Dst.BOTH: "one that comes twice runs both times",
+}
+_OVERLAP = {
+    Overlap.SKIP: "While a run of it goes on, a fire is skipped.",
+    Overlap.QUEUE: "While a run of it goes on, up to {depth} fires wait.",
+    Overlap.REPLACE: "A fire cancels the run before it, if that goes on.",
+    Overlap.ALLOW: "Runs of it may go on side by side.",
+}
+
+
+def explain(timing: Timing, schedule: ScheduleDefinition | None = None) -> list[str]:
+    """Return sentences that say when it fires, and with ``schedule`` what becomes of special fires."""
+    found = [_base(timing)]
+    if timing.start_ms is not None or timing.end_ms is not None:
+        found.append(_between(timing))
+    if timing.within:
+        found.append(f"Only within {' or '.join(timing.within)}.")
+    if timing.blackout:
+        found.append(f"Skipped in {' and '.join(timing.blackout)}.")
+    if timing.holidays is not None:
+        found.append(_holidays(timing))
+    if timing.cron is not None:
+        found.append(_clocks(timing))
+    return found + (_rules(schedule) if schedule is not None else [])
+
+
+def _base(timing: Timing) -> str:
+    if timing.cron is not None:
+        return f"{_cron(timing.cron)}, {timing.timezone} time."
+    if timing.every_ms is not None:
+        anchor = f"counted from {_local(timing.anchor_ms, timing.timezone)}"
+        return f"Every {format_duration(timing.every_ms / 1000)}, {anchor}."
+    if not timing.at_ms:
+        return "Never."
+    return "Once at " + ", ".join(_local(at_ms, timing.timezone) for at_ms in timing.at_ms) + "."
+
+
+def _cron(text: str) -> str:
+    """Return an expression in words; the library has them for all that is in use."""
+    from cron_descriptor import ExpressionDescriptor, Options  # noqa: PLC0415 (only who asks needs it)
+
+    plain = cron.NAMES.get(text.strip().lower(), text).lower()
+    options = Options()
+    options.use_24hour_time_format = True
+    options.locale_code = "en_US"
+    try:
+        return str(ExpressionDescriptor(plain, options).get_description())
+    except Exception:  # noqa: BLE001 (whatever it cannot say, the expression itself says)
+        return f"At the times of {text}"
+
+
+def _between(timing: Timing) -> str:
+    parts = []
+    if timing.start_ms is not None:
+        parts.append(f"from {_local(timing.start_ms, timing.timezone)} on")
+    if timing.end_ms is not None:
+        parts.append(f"until {_local(timing.end_ms, timing.timezone)}")
+    return " ".join(parts).capitalize() + "."
+
+
+def _holidays(timing: Timing) -> str:
+    assert timing.holidays is not None
+    country = timing.holidays.country
+    subdivision = f"-{timing.holidays.subdivision}" if timing.holidays.subdivision else ""
+    of = " and ".join(
+        name for name in (f"{country}{subdivision}" if country else "", timing.holidays.file or "") if name
+    )
+    moved = {OnHoliday.BEFORE: "on the last day before that is none", OnHoliday.AFTER: "on the first day after"}
+    return f"On holidays of {of}: {moved.get(timing.on_holiday, 'skipped')}."
+
+
+def _clocks(timing: Timing) -> str:
+    assert timing.cron is not None
+    if not cron.parse(timing.cron).is_fixed:
+        return "When the clocks change it follows real time."
+    gap = _GAP.get(timing.dst, "a time that does not exist runs right after the gap")
+    twice = _TWICE.get(timing.dst, "one that comes twice runs the first time")
+    return f"When the clocks change, {gap}, and {twice}."
+
+
+def _rules(schedule: ScheduleDefinition) -> list[str]:
+    found = []
+    if schedule.jitter_seconds:
+        found.append(f"Up to {format_duration(schedule.jitter_seconds)} later, always the same.")
+    found.append(_OVERLAP[schedule.overlap].format(depth=schedule.queue_depth))
+    window = format_duration(schedule.catch_up_window_seconds)
+    found.append(
+        {
+            CatchUp.NONE: "What was missed is not run later.",
+            CatchUp.LAST: f"If fires were missed, one run makes up for those of the last {window}.",
+            CatchUp.ALL: f"Fires that were missed in the last {window} are run later, "
+            f"{schedule.catch_up_limit} at most.",
+        }[schedule.catch_up]
+    )
+    return found
+
+
+def _local(at_ms: int, timezone: str) -> str:
+    if timezone == "UTC":
+        return str(rfc3339(at_ms))
+    local = datetime.fromtimestamp(at_ms / 1000, zones.zone(timezone))
+    return f"{local:%Y-%m-%d %H:%M:%S %Z}"
