@@ -75,6 +75,7 @@ class EmbeddedEngine:
     async def apply_workflow(self, workflow: WorkflowDefinition) -> bool:
         """Put a workflow in force, so that tasks of others may call it; return whether that changed anything."""
         _, has_changed = await self._services.workflows.apply(workflow.text, by=self._call.caller.name)
+        await self._services.scheduler.changed(workflow.name)
         return has_changed
 
     async def plan(self, workflow: WorkflowDefinition, params: Mapping[str, Any] | None = None) -> Plan:

@@ -32,6 +32,9 @@ AROUND: Final = 5
 """Fires before and after a change of the clocks that are told."""
 
 _LOOKED_BACK_MS: Final = (3 * 3_600_000, 3 * 86_400_000, 40 * 86_400_000, 800 * 86_400_000)
+_ZONED: Final = frozenset({"cron", "at", "within", "blackout", "holidays", "between"})
+"""Keys that are said in a time zone."""
+
 _NOBODY: Final = WorkflowDefinition(
     name=WorkflowName("preview"), version=VersionId(""), text="", labels={}, env={}, tasks=(), dependency_counts=(),
     dependants=(),
@@ -130,8 +133,8 @@ def preview(call: Call, params: PreviewParams) -> Preview:
     """Tell the next instants of an expression that is not saved, and what it means in words."""
     timezone = params.timezone or zones.host_zone()
     given = params.model_dump(exclude_none=True, exclude={"after", "count", "timezone"})
-    keys = {**given, "timezone": timezone} if {"cron", "at", "within", "blackout", "holidays", "between"} & given.keys() \
-        or params.timezone else given  # fmt: skip
+    is_local = params.timezone is not None or not _ZONED.isdisjoint(given)
+    keys = {**given, "timezone": timezone} if is_local else given
     found, faults = entries.read_entry(keys, _NOBODY, (), default_name="preview")
     if found is None or found.timing is None:
         raise InvalidParamsError("schedule.preview", faults)
@@ -147,7 +150,7 @@ def preview(call: Call, params: PreviewParams) -> Preview:
 
 @define("schedule.explain", Role.VIEWER)
 def explain(call: Call, params: ExplainParams) -> Explained:
-    """Tell what a schedule means in plain words, its next fires, and those around the next two changes of the clocks."""
+    """Tell what a schedule means in plain words, with its next fires and those around the next changes of the clocks."""
     record = call.services.scheduler.find(params.name)
     timing = record.definition.timing
     if timing is None:

@@ -208,6 +208,7 @@ async def delete(call: Call, params: NameParams) -> Deleted:
     """Take a workflow out of force; its versions and runs stay."""
     name = call.services.workflows.record(params.name).name
     await call.services.workflows.delete(name, by=call.caller.name)
+    await call.services.scheduler.changed(name)
     return {"name": name, "deleted": True}
 
 

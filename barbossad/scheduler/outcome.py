@@ -51,8 +51,7 @@ def failed(schedule: ScheduleDefinition, reason: str, failures: int, state: Fire
 
 def delay_seconds(retry: ScheduleRetry, tries: int) -> float:
     """Return how long after the end of its ``tries``-th run another one is due."""
-    factor: int = {Backoff.CONSTANT: 1, Backoff.LINEAR: tries, Backoff.EXPONENTIAL: 2 ** min(tries - 1, 60)}[
-        retry.backoff
-    ]
+    grown = {Backoff.CONSTANT: 1, Backoff.LINEAR: tries, Backoff.EXPONENTIAL: 2 ** min(tries - 1, 60)}
+    factor: int = grown[retry.backoff]
     delay = retry.delay_seconds * factor
     return min(delay, retry.max_delay_seconds) if retry.max_delay_seconds is not None else delay

@@ -195,7 +195,7 @@ class Scheduler:
         while True:
             jump = await self._parts.alarm.wait_until(self._next_ms())
             async with self._turn:
-                if jump is not None:
+                if jump is not None and jump.by_ms:  # time that passed in suspend is no jump
                     await self._jumped(jump.by_ms)
                 await self._tick()
 

@@ -21,13 +21,15 @@ class Watchers:
 
     def watch(self, record: ScheduleRecord) -> None:
         """Watch for a schedule as it now is: not at all if it is disabled or fires otherwise."""
-        self.forget(record.id)
-        if not record.is_enabled:
-            return
-        if record.definition.file is not None:
-            self._files.watch(record.id, record.definition.file)
-        if record.definition.unit is not None:
-            self._units.watch(record.id, record.definition.unit)
+        file, unit = record.definition.file, record.definition.unit
+        if file is not None and record.is_enabled:
+            self._files.watch(record.id, file)  # which changes nothing where it is as before
+        else:
+            self._files.forget(record.id)
+        if unit is not None and record.is_enabled:
+            self._units.watch(record.id, unit)
+        else:
+            self._units.forget(record.id)
 
     def forget(self, schedule: str) -> None:
         """Watch no longer for a schedule."""
