@@ -150,7 +150,7 @@ def preview(call: Call, params: PreviewParams) -> Preview:
 
 @define("schedule.explain", Role.VIEWER)
 def explain(call: Call, params: ExplainParams) -> Explained:
-    """Tell what a schedule means in plain words, with its next fires and those around the next changes of the clocks."""
+    """Tell what a schedule means in plain words, its next fires, and those around the next changes of the clocks."""
     record = call.services.scheduler.find(params.name)
     timing = record.definition.timing
     if timing is None:

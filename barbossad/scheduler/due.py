@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final
 
 from barbossad.model.schedules import CatchUp, FireState, ScheduleDefinition, Timing
@@ -65,7 +64,7 @@ def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int) ->
     wanted = [instant.at_ms for instant in found if instant.skip is None]
     start = _chosen(schedule, wanted, until)
     missed = {at: _why_missed(schedule, at, start, until) for at in wanted if at not in set(start)}
-    passed = list(_before(schedule, timing, last, found[0].at_ms))
+    passed = _before(schedule, timing, last, found[0].at_ms)
     for instant in found:
         if instant.skip is not None:
             _add(passed, instant.at_ms, FireState.SKIPPED, instant.skip)
@@ -125,16 +124,26 @@ def _why_missed(schedule: ScheduleDefinition, at: int, start: tuple[int, ...], u
     return f"more were missed than catch_up_limit: {schedule.catch_up_limit} allows"
 
 
-def _before(schedule: ScheduleDefinition, timing: Timing, last: int, first: int) -> Iterator[Passed]:
-    """Yield what lies before the instants that are looked at one by one."""
+def _before(schedule: ScheduleDefinition, timing: Timing, last: int, first: int) -> list[Passed]:
+    """Return what lies before the instants that are looked at one by one: ``COUNTED`` of them at most are told."""
+    passed: list[Passed] = []
+    if timing.blackout or timing.holidays:
+        earlier = takewhile(lambda instant: instant.at_ms < first, instants.instants(timing, last))
+        for instant in islice(earlier, COUNTED):
+            if instant.skip is not None:
+                _add(passed, instant.at_ms, FireState.SKIPPED, instant.skip)
+            else:
+                why = _why_missed(schedule, instant.at_ms, (first,), first)
+                _add(passed, instant.at_ms, FireState.MISSED, why)
+        return passed
     count = instants.count_between(timing, last, first - 1, COUNTED)
     if not count:
-        return
+        return passed
     at = next(iter(instants.instants(timing, last))).at_ms
-    reason = _why_missed(schedule, at, (first,), max(first, at))
+    reason = _why_missed(schedule, at, (first,), first)
     if count >= COUNTED:
         reason = f"{reason}; there were more than are counted"
-    yield Passed(nominal_ms=at, until_ms=first - 1, count=count, state=FireState.MISSED, reason=reason)
+    return [Passed(nominal_ms=at, until_ms=first - 1, count=count, state=FireState.MISSED, reason=reason)]
 
 
 def _add(passed: list[Passed], at: int, state: FireState, reason: str) -> None:
