@@ -37,7 +37,7 @@ def field(chance: random.Random, least: int, most: int, wild: float) -> str:
     if kind == "step":
         return f"*/{chance.randint(2, max(2, most // 2))}"
     if kind == "from":
-        return f"{first}-{most}/{chance.randint(2, 9)}"
+        return f"{first}-{most}/{chance.randint(2, min(9, most))}"
     return str(first)
 
 
