@@ -53,6 +53,21 @@ class SystemdError(Exception):
         self.name = name
 
 
+class _Connection(MessageBus):
+    """A connection whose loss is told once, by ``wait_for_disconnect``, not by each message that found it lost."""
+
+    def send(self, message: Message) -> asyncio.Future[None]:  # type: ignore[override] # as in the library
+        """Send a message; who waits for its reply does not wait for its being sent."""
+        sent: asyncio.Future[None] = super().send(message)
+        sent.add_done_callback(_heed)
+        return sent
+
+
+def _heed(sent: asyncio.Future[None]) -> None:
+    if not sent.cancelled():
+        sent.exception()  # or else the event loop calls it a fault, with a traceback in the log
+
+
 class Bus:
     """A connection to the system's manager that comes back by itself.
 
@@ -149,7 +164,7 @@ class Bus:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _connect(self) -> None:
-        bus = await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
+        bus = await _Connection(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
         self._bus = bus
         self._unknown.clear()  # it may be another systemd
         bus.add_message_handler(self._hear)
