@@ -229,11 +229,11 @@ class _Both(Source):
     enabled: bool = Field(True, description="Whether it fires at all")
     overlap: Literal["skip", "queue", "replace", "allow"] | None = Field(
         None,
-        description="What becomes of a fire while its last run goes on: none (skip, the default), it waits (queue), it"
-        " ends that (replace), or both go on (allow)",
+        description="What becomes of a fire while its last run goes on: none (skip, the default of schedules), it waits"
+        " (queue, the default of triggers), it ends that (replace), or both go on (allow)",
     )
     queue_depth: Annotated[int, Field(ge=1, le=MOST_WAITING)] | None = Field(
-        None, description="With overlap: queue, how many fires may wait; 1 by default"
+        None, description="With overlap: queue, how many fires may wait; by default 1, of a trigger 1000"
     )
     expect: ExpectSource | None = Field(None, description="What is told of if it does not hold: a dead-man's switch")
     disable_after: Annotated[int, Field(ge=1, le=MOST_FAILURES)] | None = Field(

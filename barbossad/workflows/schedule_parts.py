@@ -27,6 +27,7 @@ from barbossad.model.schedules import (
 )
 from barbossad.model.states import RunState
 from barbossad.workflows.schedule_keys import (
+    MOST_WAITING,
     EndSource,
     ExpectSource,
     FileSource,
@@ -64,7 +65,7 @@ def schedule_of(source: ScheduleEntry, kind: ScheduleKind, name: str, instants: 
         params=source.params,
         is_enabled=source.enabled,
         jitter_seconds=source.jitter or 0.0,
-        overlap=_overlap(source),
+        overlap=Overlap(source.overlap or Overlap.SKIP),
         queue_depth=source.queue_depth or 1,
         catch_up=CatchUp(source.catch_up or CatchUp.LAST),
         catch_up_window_seconds=source.catch_up_window or CATCH_UP_WINDOW_SECONDS,
@@ -104,16 +105,12 @@ def trigger_of(source: TriggerEntry, kind: ScheduleKind, name: str) -> ScheduleD
         description=source.description,
         params=source.params,
         is_enabled=source.enabled,
-        overlap=_overlap(source),
-        queue_depth=source.queue_depth or 1,
+        overlap=Overlap(source.overlap or Overlap.QUEUE),  # each thing that happens is to be dealt with
+        queue_depth=source.queue_depth or MOST_WAITING,
         expect=_expectation(source.expect),
         disable_after=source.disable_after,
         retry=_retry(source.retry),
     )
-
-
-def _overlap(source: ScheduleEntry | TriggerEntry) -> Overlap:
-    return Overlap(source.overlap or Overlap.SKIP)
 
 
 def _holidays(source: HolidaysSource | None) -> Holidays | None:

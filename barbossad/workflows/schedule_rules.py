@@ -173,7 +173,8 @@ def is_local(text: str) -> bool:
 
 
 def _of_both(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    if "queue_depth" in raw and raw.get("overlap") != "queue":
+    is_queue = raw.get("overlap", "queue" if any(key in raw for key in EVENT_KEYS) else "skip") == "queue"
+    if "queue_depth" in raw and not is_queue:
         yield "queue_depth", "'queue_depth' is for overlap: queue", "add overlap: queue, or remove the key"
     expect = raw.get("expect")
     if isinstance(expect, Mapping):

@@ -1,0 +1,138 @@
+"""Triggers: runs of other workflows, boots, files, each once, also over restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from barbossad.model.schedules import FireState
+from barbossad.model.states import TriggerType
+from tests.helpers.records import NOON_MS
+from tests.helpers.schedule_house import HOUR, MINUTE, ScheduleHouse
+
+FIRST = "name: first\nschedules: [{every: 1h, overlap: allow}]\ntasks: [{id: one, shell: ':'}]\n"
+SECOND = """
+name: second
+params: {of: {type: string, default: nobody}, how: {type: string, default: ''}}
+triggers:
+  - workflow: {name: first, states: [succeeded, failed]}
+    params: {of: '{{ trigger.run }}', how: '{{ trigger.state }}'}
+tasks: [{id: two, shell: ':'}]
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the state file is."""
+    return tmp_path / "barbossa.db"
+
+
+async def test_after_another_workflow(path: Path) -> None:
+    """The end of a run of another workflow makes a run, which knows whose end it was."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(FIRST)
+        await house.apply(SECOND)
+        await house.pass_time(HOUR)
+        await house.end(await house.process(), 1)
+        process = await house.process()
+        assert process.task == "two"
+        first, second = house.runs()
+        assert (second.trigger, second.params) == (TriggerType.EVENT, {"of": first.id, "how": "failed"})
+        await house.end(process)
+        assert await house.states("second/workflow-1") == ["succeeded"]
+
+
+async def test_an_end_that_nobody_heard(path: Path) -> None:
+    """A run that ended just before a crash makes its trigger fire after it, and only once."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(FIRST)
+        await house.apply(SECOND)
+        await house.pass_time(HOUR)
+        process = await house.process()
+        house.house.engine.on_end = None
+        process.exit()
+        await house.house.ended(house.runs()[0].id)
+    for _ in range(3):
+        async with ScheduleHouse.open(path, NOON_MS + 61 * MINUTE) as house:
+            await house.heard()
+            assert [fire.key for fire in await house.fires("second/workflow-1")] == [house.runs()[0].id]
+
+
+async def test_not_for_runs_from_before(path: Path) -> None:
+    """A trigger that is new does not fire for runs that ended before it was there."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(FIRST)
+        await house.pass_time(HOUR)
+        await house.end(await house.process())
+        await house.apply(SECOND)
+    async with ScheduleHouse.open(path, NOON_MS + 61 * MINUTE) as house:
+        await house.heard()
+        assert await house.fires("second/workflow-1") == []
+
+
+BOOT = "name: up\nschedules: [{boot: {delay: 2m}}]\ntasks: [{id: one, shell: ':'}]\n"
+
+
+async def test_once_a_boot(path: Path) -> None:
+    """A boot makes it fire once, after its delay, however often the daemon starts; that it was added in does not."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(BOOT)
+        await house.heard()
+        assert await house.fires() == []
+    for _ in range(2):
+        async with ScheduleHouse.open(path, boot_id="second-boot") as house:
+            await house.heard()
+            (fire,) = await house.fires()
+            assert (fire.key, fire.nominal_ms) == ("second-boot", NOON_MS - HOUR)
+            assert fire.due_ms == fire.nominal_ms + 2 * MINUTE
+
+
+async def test_the_delay_after_a_boot(path: Path) -> None:
+    """It waits until the delay has passed since the boot."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(BOOT.replace("2m", "90m"))
+    async with ScheduleHouse.open(path, boot_id="second-boot") as house:
+        await house.heard()
+        assert await house.fires() == []
+        await house.pass_time(30 * MINUTE)
+        assert len(await house.fires()) == 1
+
+
+async def test_a_file(path: Path, tmp_path: Path) -> None:
+    """A file that comes makes a run that is told which; those that come meanwhile wait their turn."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    text = f"""
+name: files
+params: {{incoming: {{type: path}}}}
+triggers:
+  - file: {{path: {folder}, pattern: '*.csv', debounce: 50ms}}
+    params: {{incoming: '{{{{ trigger.path }}}}'}}
+tasks: [{{id: one, shell: ':'}}]
+"""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(text)
+        assert house.scheduler.state_of(house.scheduler.find("files")) == ""
+        for name in ("a.csv", "b.txt", "c.csv", "d.csv"):
+            (folder / name).write_text("x")
+        seen = set()
+        for _ in range(3):
+            process = await house.process()
+            details = await house.end(process)
+            seen.add(Path(str(details.run.params["incoming"])).name)
+        assert seen == {"a.csv", "c.csv", "d.csv"}
+        assert await house.states() == ["succeeded"] * 3
+
+
+async def test_an_expression_without_a_value(path: Path) -> None:
+    """An event whose params cannot be made is refused with the reason."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(FIRST)
+        text = SECOND.replace("{{ trigger.run }}", "{{ trigger.outputs.missing }}")
+        await house.apply(text)
+        await house.pass_time(HOUR)
+        await house.end(await house.process())
+        (fire,) = await house.fires("second/workflow-1")
+        assert fire.state is FireState.REFUSED
+        assert "missing" in str(fire.reason)

@@ -1,0 +1,359 @@
+"""Schedules by time on a real state file: each fire once, in time or told why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from barbossad.errors import ConflictError, NotFoundError
+from barbossad.model.schedules import Fire, FireState, Hold
+from barbossad.model.states import RunState, TriggerType
+from tests.helpers import invariants
+from tests.helpers.records import NOON_MS
+from tests.helpers.schedule_house import DAY, HOUR, MINUTE, ScheduleHouse
+
+
+def workflow(entry: str, *, name: str = "backup", labels: str = "{}") -> str:
+    """Return a workflow with one schedule."""
+    return f"name: {name}\nlabels: {labels}\nschedules:\n  - {entry}\ntasks: [{{id: one, shell: ':'}}]\n"
+
+
+HOURLY = workflow("{every: 1h, catch_up: last}")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the state file is."""
+    return tmp_path / "barbossa.db"
+
+
+async def test_fire_run_success(path: Path) -> None:
+    """At its instant a run is made, which knows its nominal time; its end is that of the fire."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        await house.pass_time(HOUR - 1)
+        assert house.runs() == []
+        await house.pass_time(1)
+        process = await house.process()
+        assert process.spec.env["BARBOSSA_SCHEDULED_FOR"] == "2026-01-31T13:00:00.000Z"
+        (run,) = house.runs()
+        assert (run.trigger, run.schedule, run.scheduled_for_ms) == (
+            TriggerType.SCHEDULE, "backup/every-1", NOON_MS + HOUR,
+        )  # fmt: skip
+        assert await house.states() == ["started"]
+        await house.end(process)
+        (fire,) = await house.fires()
+        assert (fire.state, fire.run_id, fire.lateness_ms) == (FireState.SUCCEEDED, run.id, 0)
+    assert invariants.broken(path) == []
+
+
+async def test_overlap_skip(path: Path) -> None:
+    """Fires that overlap are skipped; those in a row are one record with their number."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        await house.pass_time(HOUR)
+        process = await house.process()
+        await house.pass_time(3 * HOUR)
+        await house.end(process)
+        await house.pass_time(HOUR)
+        fires = await house.fires()
+        assert [(fire.state, fire.count) for fire in fires] == [
+            (FireState.SUCCEEDED, 1), (FireState.SKIPPED, 3), (FireState.STARTED, 1),
+        ]  # fmt: skip
+        assert "overlap: skip" in str(fires[1].reason)
+        assert fires[1].until_ms == NOON_MS + 4 * HOUR
+        await house.end(await house.process())
+
+
+async def test_overlap_queue(path: Path) -> None:
+    """As many fires as the queue is deep wait, and begin one after another."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, overlap: queue, queue_depth: 2}"))
+        await house.pass_time(4 * HOUR)
+        assert await house.states() == ["started", "queued", "queued", "skipped"]
+        for number in (1, 2, 3):
+            process = await house.process()
+            assert process.spec.env["BARBOSSA_SCHEDULED_FOR"] == f"2026-01-31T{12 + number}:00:00.000Z"
+            await house.end(process)
+        assert await house.states() == ["succeeded", "succeeded", "succeeded", "skipped"]
+        assert house.house.launcher.most_live == 1
+
+
+async def test_overlap_replace(path: Path) -> None:
+    """A new fire cancels the run before it, and begins when that has ended."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, overlap: replace}"))
+        await house.pass_time(HOUR)
+        first = await house.process()
+        first.is_stubborn = True
+        await house.pass_time(HOUR)
+        assert await house.states() == ["started", "queued"]
+        assert first.stops
+        await house.end(first, 1)
+        second = await house.process()
+        await house.end(second)
+        assert await house.states() == ["failed", "succeeded"]
+        assert [run.state for run in house.runs()] == [RunState.CANCELLED, RunState.SUCCEEDED]
+
+
+async def test_overlap_allow(path: Path) -> None:
+    """Runs go on side by side."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, overlap: allow}"))
+        await house.pass_time(3 * HOUR)
+        assert await house.states() == ["started"] * 3
+        for _ in range(3):
+            await house.end(await house.process())
+        assert await house.states() == ["succeeded"] * 3
+
+
+async def test_held_and_released(path: Path) -> None:
+    """While its label is held its fires are skipped with the reason; released, it goes on with the next."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h}", labels="{team: infra}"))
+        await house.apply(workflow("{every: 1h}", name="other", labels="{team: web}"))
+        hold = Hold(label="team=infra", reason="the disks are changed", at_ms=NOON_MS, by="anne")
+        await house.scheduler.hold(hold)
+        await house.pass_time(2 * HOUR)
+        (fire,) = await house.fires("backup/every-1")
+        assert (fire.state, fire.count) == (FireState.SKIPPED, 2)
+        assert fire.reason == "held by label team=infra: the disks are changed"
+        assert await house.states("other/every-1") == ["started", "skipped"]
+        await house.scheduler.release("team=infra", by="anne")
+        await house.pass_time(HOUR)
+        assert await house.states("backup/every-1") == ["skipped", "started"]
+        with pytest.raises(NotFoundError):
+            await house.scheduler.release("team=infra", by="anne")
+
+
+async def test_a_hold_ends_by_itself(path: Path) -> None:
+    """A hold with an end holds no longer after that."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        until_ms = NOON_MS + 90 * MINUTE
+        await house.scheduler.hold(Hold(label="", reason="a move", until_ms=until_ms, at_ms=NOON_MS, by="anne"))
+        await house.pass_time(2 * HOUR)
+        assert await house.states() == ["skipped", "started"]
+        assert house.scheduler.holds() == []
+
+
+async def test_disabled_and_enabled(path: Path) -> None:
+    """A disabled schedule does not fire, and once it is enabled it does not catch up what it was disabled for."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        await house.scheduler.enable("backup", is_enabled=False, by="anne", reason="not now")
+        await house.pass_time(5 * HOUR + MINUTE)
+        assert await house.fires() == []
+        await house.scheduler.enable("backup", is_enabled=True, by="anne")
+        await house.pass_time(HOUR)
+        (fire,) = await house.fires()
+        assert fire.nominal_ms == NOON_MS + 6 * HOUR
+
+
+async def test_a_disabled_workflow(path: Path) -> None:
+    """Fires of a disabled workflow are skipped, with that reason."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        await house.workflows.enable("backup", is_enabled=False, by="anne")  # type: ignore[arg-type]
+        await house.pass_time(2 * HOUR)
+        (fire,) = await house.fires()
+        assert (fire.state, fire.count) == (FireState.SKIPPED, 2)
+        assert "disabled" in str(fire.reason)
+
+
+async def test_a_clock_set_back_doubles_nothing(path: Path) -> None:
+    """Set back by three hours, no instant that has fired fires again, and the next one after them does."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, overlap: allow}"))
+        await house.pass_time(4 * HOUR)
+        await house.alarm.set_clock(NOON_MS + HOUR + 1)
+        await house.heard()
+        await house.pass_time(4 * HOUR)
+        nominal = [fire.nominal_ms for fire in await house.fires()]
+        assert nominal == [NOON_MS + number * HOUR for number in (1, 2, 3, 4, 5)]
+        assert [fact["by_seconds"] for fact in house.told("clock_jumped")] == [-10799.999]
+        assert len(house.runs()) == 5
+
+
+async def test_a_clock_that_was_years_ahead(path: Path) -> None:
+    """After a clock that was far in the future is set right, the schedule goes on at once, not in years."""
+    async with ScheduleHouse.open(path, NOON_MS + 1000 * DAY) as house:
+        await house.apply(workflow("{every: 1h, overlap: allow}"))
+        await house.pass_time(HOUR)
+        await house.alarm.set_clock(NOON_MS)
+        await house.heard()
+        await house.pass_time(HOUR)
+        assert [fire.nominal_ms for fire in await house.fires()] == [NOON_MS + 1000 * DAY + HOUR, NOON_MS + HOUR]
+
+
+async def test_a_clock_set_forth_loses_nothing(path: Path) -> None:
+    """Set forth by five hours, what lies in between is caught up or told, as after a downtime."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        await house.alarm.set_clock(NOON_MS + 5 * HOUR + MINUTE)
+        await house.heard()
+        fires = await house.fires()
+        assert [(fire.state, fire.count) for fire in fires] == [(FireState.MISSED, 4), (FireState.STARTED, 1)]
+        assert fires[1].nominal_ms == NOON_MS + 5 * HOUR
+
+
+async def test_missed_while_away(path: Path) -> None:
+    """What was missed while no daemon was there is decided by the next one, once, also if that dies at once."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, catch_up: all, catch_up_limit: 3}"))
+    for _ in range(5):  # each time the run that goes on is interrupted, and the next one begins
+        async with ScheduleHouse.open(path, NOON_MS + 6 * HOUR + MINUTE) as house:
+            await house.heard()
+            fires = await house.fires()
+            assert [(fire.count, fire.nominal_ms) for fire in fires] == [
+                (3, NOON_MS + HOUR), *((1, NOON_MS + number * HOUR) for number in (4, 5, 6)),
+            ]  # fmt: skip
+            runs = [run.scheduled_for_ms for run in house.runs()]
+    assert runs == [NOON_MS + number * HOUR for number in (4, 5, 6)]
+
+
+async def test_retried_by_its_own_rule(path: Path) -> None:
+    """A failed run is tried again after the delay, as a run of its own for the same nominal time."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1d, retry: {attempts: 3, delay: 10m}}"))
+        await house.pass_time(12 * HOUR)
+        await house.end(await house.process(), 1)
+        assert await house.states() == ["retrying"]
+        await house.pass_time(10 * MINUTE)
+        await house.end(await house.process(), 1)
+        await house.pass_time(10 * MINUTE)
+        await house.end(await house.process())
+        (fire,) = await house.fires()
+        assert (fire.state, fire.tries) == (FireState.SUCCEEDED, 3)
+        runs = house.runs()
+        assert {run.scheduled_for_ms for run in runs} == {NOON_MS + 12 * HOUR}
+        assert [run.retry_of for run in runs] == [None, runs[0].id, runs[1].id]
+        assert house.scheduler.find("backup").failures == 0
+
+
+async def test_a_retry_outlives_the_daemon(path: Path) -> None:
+    """A retry that is due after a restart is made then, and one that was due meanwhile at once."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1d, retry: {attempts: 2, delay: 10m}}"))
+        await house.pass_time(12 * HOUR)
+        await house.end(await house.process(), 1)
+    async with ScheduleHouse.open(path, NOON_MS + 12 * HOUR + 30 * MINUTE) as house:
+        await house.heard()
+        await house.end(await house.process())
+        assert await house.states() == ["succeeded"]
+
+
+async def test_disabled_after_failures(path: Path) -> None:
+    """After so many failures in a row it is disabled with the reason; enabled, it starts anew."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, disable_after: 2}"))
+        for _ in range(2):
+            await house.pass_time(HOUR)
+            await house.end(await house.process(), 3)
+        record = house.scheduler.find("backup")
+        assert (record.is_enabled, record.failures) == (False, 2)
+        assert "2 times in a row" in str(record.disabled_reason)
+        await house.pass_time(5 * HOUR)
+        assert len(await house.fires()) == 2
+        record = await house.scheduler.enable("backup", is_enabled=True, by="anne")
+        assert (record.is_enabled, record.failures, record.disabled_reason) == (True, 0, None)
+
+
+async def test_it_ends_while_no_daemon_is_there(path: Path) -> None:
+    """A run whose end the engine records before the scheduler hears of it is settled by the next daemon."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        await house.pass_time(HOUR)
+        process = await house.process()
+        house.house.engine.on_end = None
+        process.exit()
+        await house.house.ended(house.runs()[0].id)
+        assert await house.states() == ["started"]
+    async with ScheduleHouse.open(path, NOON_MS + 90 * MINUTE) as house:
+        await house.heard()
+        assert await house.states() == ["succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("expect", "kinds"),
+    [
+        ("{max_duration: 10m}", {"schedule_too_long"}),
+        ("{min_duration: 2h}", {"schedule_too_short"}),
+        ("{start_within: 5m}", set()),
+    ],
+)
+async def test_expectations_of_a_run(path: Path, expect: str, kinds: set[str]) -> None:
+    """A run that takes too long, or is done too soon, is told of once; one as expected is not."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow(f"{{every: 1d, expect: {expect}}}"))
+        await house.pass_time(12 * HOUR)
+        process = await house.process()
+        await house.pass_time(HOUR)
+        await house.end(process)
+        told = {kind for kind in ALARMS if house.told(kind)}
+        assert told == kinds
+        assert all(len(house.told(kind)) == 1 for kind in kinds)
+
+
+ALARMS = ("schedule_late", "schedule_too_long", "schedule_too_short", "schedule_never_started")
+
+
+async def test_never_started_while_away(path: Path) -> None:
+    """What should have begun while no daemon was there is told by the next one."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, catch_up: none, expect: {start_within: 10m}}"))
+    async with ScheduleHouse.open(path, NOON_MS + 150 * MINUTE) as house:
+        await house.heard()
+        (told,) = house.told("schedule_never_started")
+        assert told["count"] == 2
+        assert "catch_up is none" in told["words"]
+
+
+async def test_late_start_is_told(path: Path) -> None:
+    """A run that waits for a slot past start_within is late."""
+    async with ScheduleHouse.open(path, limit=1) as house:
+        text = workflow("{every: 1h, overlap: allow, expect: {start_within: 10m}}")
+        await house.apply(text.replace("tasks:", "concurrency: {limit: 1}\ntasks:"))
+        await house.pass_time(2 * HOUR)
+        await house.pass_time(11 * MINUTE)
+        (told,) = house.told("schedule_late")
+        assert "has not started" in told["words"]
+
+
+async def test_fired_by_hand(path: Path) -> None:
+    """A person may have it fire now; an overlap refuses that with the reason."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        fire: Fire = await house.scheduler.trigger("backup", by="anne")
+        assert fire.state is FireState.STARTED
+        with pytest.raises(ConflictError, match="has not ended"):
+            await house.scheduler.trigger("backup", by="anne")
+        await house.end(await house.process())
+        await house.pass_time(HOUR)
+        assert await house.states() == ["succeeded", "started"]
+
+
+async def test_a_schedule_that_goes_leaves_no_fire(path: Path) -> None:
+    """Taken out of the file while a run goes on, its fire is settled all the same, and what waits does not begin."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, overlap: queue}"))
+        await house.pass_time(2 * HOUR)
+        assert await house.states() == ["started", "queued"]
+        await house.apply("name: backup\ntasks: [{id: one, shell: ':'}]\n")
+        await house.end(await house.process())
+        assert await house.states() == ["succeeded", "skipped"]
+        assert len(house.runs()) == 1
+    assert invariants.broken(path) == []
+
+
+async def test_params_that_are_refused(path: Path) -> None:
+    """A fire of which no run can be made is refused with the reason, and counts as a failure."""
+    async with ScheduleHouse.open(path) as house:
+        text = workflow("{every: 1h, params: {mode: full}}")
+        await house.apply(text.replace("tasks:", "params: {mode: {type: choice, choices: [full, none]}}\ntasks:"))
+        record = house.scheduler.find("backup")
+        assert record.definition.params == {"mode": "full"}
+        await house.pass_time(HOUR)
+        (run,) = house.runs()
+        assert run.params == {"mode": "full"}
