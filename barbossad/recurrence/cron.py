@@ -88,6 +88,8 @@ def _fields(text: str) -> list[tuple[Field, str]]:
     if stripped == REBOOT:
         raise RefusalError("cannot be '@reboot' here: that is no time", "write boot: true in a workflow file")
     if stripped.startswith("@"):
+        if stripped.startswith("@every"):
+            raise RefusalError(f"cannot be {shown(text)}: that is no cron", "write every: 5m instead of cron")
         if stripped not in NAMES:
             raise RefusalError(f"cannot be {shown(text)}", proposal(stripped, [*NAMES, REBOOT], noun="names"))
         stripped = NAMES[stripped]

@@ -92,6 +92,8 @@ def _special_weekday(base: str) -> str | None:
     day, sharp, week = base.partition("#")
     if not sharp:
         return "but L needs a day here, as in L5" if base == "l" else None
+    if not day:
+        return "but no day stands before #, as in 5#2 for the second Friday"
     if not re.fullmatch(r"[1-5]", week):
         return f"but {shown(week)} is not the number of a week from 1 to 5"
     return _value_problem(WEEKDAY, day)
