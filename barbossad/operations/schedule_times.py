@@ -19,7 +19,7 @@ from barbossad.model.schedules import ScheduleRecord, Timing
 from barbossad.operations.fields import Instant as InstantText
 from barbossad.operations.fields import Name, milliseconds
 from barbossad.operations.registry import Params, define
-from barbossad.operations.schedules import Label, NameParams, has_label
+from barbossad.operations.schedules import Label, NameParams, Some, Span, has_label
 from barbossad.operations.services import Call
 from barbossad.recurrence import words, zones
 from barbossad.recurrence.instants import Instant, instants
@@ -44,17 +44,17 @@ _NOBODY: Final = WorkflowDefinition(
 class PreviewParams(Params):
     """An expression, with the keys of a schedule that decide its times."""
 
-    cron: Any = Field(None, description="A cron expression of 5 fields, or 6 with seconds first")
-    every: Any = Field(None, description="An interval, such as 15m")
-    at: Any = Field(None, description="An instant, or a list of them")
+    cron: str | None = Field(None, description="A cron expression of 5 fields, or 6 with seconds first")
+    every: Span | None = Field(None, description="An interval, such as 15m")
+    at: Some | None = Field(None, description="An instant, or a list of them")
     timezone: str | None = Field(None, description="An IANA time zone; by default the host's")
-    anchor: Any = Field(None, description="For every: an instant of the row")
-    dst: Any = Field(None, description="once, skip, last or both")
-    between: Any = Field(None, description="{start, end}")
-    within: Any = Field(None, description="Windows outside of which there are no fires")
-    blackout: Any = Field(None, description="Windows in which fires are skipped")
-    holidays: Any = Field(None, description="A country, or {country, subdivision, file}")
-    on_holiday: Any = Field(None, description="skip, before or after")
+    anchor: str | None = Field(None, description="For every: an instant of the row")
+    dst: str | None = Field(None, description="once, skip, last or both")
+    between: dict[str, Any] | None = Field(None, description="{start, end}")
+    within: Some | None = Field(None, description="Windows outside of which there are no fires")
+    blackout: Some | None = Field(None, description="Windows in which fires are skipped")
+    holidays: str | dict[str, Any] | None = Field(None, description="A country, or {country, subdivision, file}")
+    on_holiday: str | None = Field(None, description="skip, before or after")
     after: InstantText | None = Field(None, description="From when on; by default now")
     count: int = Field(10, ge=1, le=MOST, description="How many instants")
 

@@ -26,6 +26,13 @@ ScheduleName = Annotated[
 ScheduleCursor = Annotated[str | None, Field(max_length=200, description="next_cursor of the page before")]
 Label = Annotated[str, Field(max_length=200, description="A label, as team=infra, or team for whatever value")]
 
+Span = str | int | float
+"""A duration as a file has it."""
+
+Some = str | list[str]
+Map = dict[str, Any]
+NameOrMap = str | Map
+
 
 class NameParams(Params):
     """A schedule."""
@@ -53,34 +60,42 @@ class AddParams(Params):
     """A workflow, and the keys of an entry of ``schedules`` or ``triggers`` as its file could have them."""
 
     workflow: Name
-    name: Any = Field(None, description="Its name, unique in the workflow; by default added-1 and so on")
-    description: Any = Field(None, description="What it is for")
-    cron: Any = Field(None, description="A cron expression of 5 fields, or 6 with seconds first")
-    every: Any = Field(None, description="An interval, such as 15m")
-    at: Any = Field(None, description="An instant, or a list of them")
-    boot: Any = Field(None, description="true, or {delay: 2m}")
-    file: Any = Field(None, description="A path, or {path, pattern, changes, recursive, debounce}")
-    after_workflow: Any = Field(None, description="Another workflow, or {name, states}: fires when a run of it ends")
-    unit: Any = Field(None, description="A unit of systemd, or {name, states}")
-    timezone: Any = Field(None, description="An IANA time zone")
-    anchor: Any = Field(None, description="For every: an instant of the row")
-    dst: Any = Field(None, description="once, skip, last or both: times that a change of the clocks makes special")
-    between: Any = Field(None, description="{start, end}")
-    within: Any = Field(None, description="Windows outside of which it does not fire")
-    blackout: Any = Field(None, description="Windows in which its fires are skipped")
-    holidays: Any = Field(None, description="A country, such as GB or GB-SCT, or {country, subdivision, file}")
-    on_holiday: Any = Field(None, description="skip, before or after")
-    jitter: Any = Field(None, description="How much later it may be, the same each time")
-    overlap: Any = Field(None, description="skip, queue, replace or allow")
-    queue_depth: Any = Field(None, description="For overlap: queue: how many fires may wait")
-    catch_up: Any = Field(None, description="none, last or all")
-    catch_up_window: Any = Field(None, description="How far back missed fires are caught up")
-    catch_up_limit: Any = Field(None, description="For catch_up: all: how many at most")
-    params: Any = Field(None, description="Values of the workflow's params")
-    enabled: Any = Field(None, description="Whether it fires from now on")
-    expect: Any = Field(None, description="{start_within, max_duration, min_duration}")
-    disable_after: Any = Field(None, description="Failures in a row after which it is disabled")
-    retry: Any = Field(None, description="How a failed run is tried again: a number, or {attempts, delay, …}")
+    name: str | None = Field(None, description="Its name, unique in the workflow; by default added-1 and so on")
+    description: str | None = Field(None, description="What it is for")
+    cron: str | None = Field(None, description="A cron expression of 5 fields, or 6 with seconds first")
+    every: Span | None = Field(None, description="An interval, such as 15m")
+    at: Some | None = Field(None, description="An instant, or a list of them")
+    boot: bool | Map | None = Field(None, description="true, or {delay: 2m}")
+    file: NameOrMap | None = Field(None, description="A path, or {path, pattern, changes, recursive, debounce}")
+    after_workflow: NameOrMap | None = Field(
+        None, description="Another workflow, or {name, states}: fires when a run of it ends"
+    )
+    unit: NameOrMap | None = Field(None, description="A unit of systemd, or {name, states}")
+    timezone: str | None = Field(None, description="An IANA time zone")
+    anchor: str | None = Field(None, description="For every: an instant of the row")
+    dst: str | None = Field(
+        None, description="once, skip, last or both: times that a change of the clocks makes special"
+    )
+    between: Map | None = Field(None, description="{start, end}")
+    within: Some | None = Field(None, description="Windows outside of which it does not fire")
+    blackout: Some | None = Field(None, description="Windows in which its fires are skipped")
+    holidays: NameOrMap | None = Field(
+        None, description="A country, such as GB or GB-SCT, or {country, subdivision, file}"
+    )
+    on_holiday: str | None = Field(None, description="skip, before or after")
+    jitter: Span | None = Field(None, description="How much later it may be, the same each time")
+    overlap: str | None = Field(None, description="skip, queue, replace or allow")
+    queue_depth: int | None = Field(None, description="For overlap: queue: how many fires may wait")
+    catch_up: str | None = Field(None, description="none, last or all")
+    catch_up_window: Span | None = Field(None, description="How far back missed fires are caught up")
+    catch_up_limit: int | None = Field(None, description="For catch_up: all: how many at most")
+    params: Map | None = Field(None, description="Values of the workflow's params")
+    enabled: bool | None = Field(None, description="Whether it fires from now on")
+    expect: Map | None = Field(None, description="{start_within, max_duration, min_duration}")
+    disable_after: int | None = Field(None, description="Failures in a row after which it is disabled")
+    retry: int | Map | None = Field(
+        None, description="How a failed run is tried again: a number, or {attempts, delay, …}"
+    )
 
     def entry(self) -> dict[str, Any]:
         """Return the entry as a file would have it."""

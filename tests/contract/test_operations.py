@@ -7,7 +7,7 @@ import re
 import signal
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,6 +48,21 @@ ROLES = {
     "run.start": Role.OPERATOR,
     "run.wait": Role.VIEWER,
     "run.watch": Role.VIEWER,
+    "schedule.add": Role.AUTHOR,
+    "schedule.disable": Role.OPERATOR,
+    "schedule.enable": Role.OPERATOR,
+    "schedule.explain": Role.VIEWER,
+    "schedule.get": Role.VIEWER,
+    "schedule.history": Role.VIEWER,
+    "schedule.hold": Role.OPERATOR,
+    "schedule.holds": Role.VIEWER,
+    "schedule.list": Role.VIEWER,
+    "schedule.next": Role.VIEWER,
+    "schedule.preview": Role.VIEWER,
+    "schedule.release": Role.OPERATOR,
+    "schedule.remove": Role.AUTHOR,
+    "schedule.statistics": Role.VIEWER,
+    "schedule.trigger": Role.OPERATOR,
     "workflow.apply": Role.AUTHOR,
     "workflow.delete": Role.AUTHOR,
     "workflow.diff": Role.VIEWER,
@@ -82,6 +97,17 @@ GIVEN: dict[str, dict[str, Any]] = {
     "run.start": {"workflow": "one"},
     "run.wait": {"run_id": RUN_ID},
     "run.watch": {"run_id": RUN_ID},
+    "schedule.add": {"workflow": "one", "every": "1h"},
+    "schedule.disable": {"name": "one", "reason": "why"},
+    "schedule.enable": {"name": "one"},
+    "schedule.explain": {"name": "one"},
+    "schedule.get": {"name": "one"},
+    "schedule.hold": {"label": "team=web", "reason": "why"},
+    "schedule.preview": {"cron": "0 2 * * *"},
+    "schedule.release": {"label": "team=web"},
+    "schedule.remove": {"name": "one"},
+    "schedule.statistics": {"name": "one"},
+    "schedule.trigger": {"name": "one"},
     "workflow.apply": {"yaml": "name: one\ntasks: [{shell: 'true'}]\n"},
     "workflow.delete": {"name": "one"},
     "workflow.diff": {"name": "one", "from": "0123456789abcdef"},
@@ -397,6 +423,7 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("run.wait", run_id=asleep)
         for name in ("workflow.list", "run.list"):
             call(name)
+        call_schedules(call)
         call("daemon.backup")
         call("daemon.drain")
         call("daemon.drain", end=True)
@@ -410,6 +437,30 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("run.diff", run_id=run_id, other=asleep)
         call("run.delete", run_id=asleep)
     return found
+
+
+def call_schedules(call: Callable[..., Any]) -> None:
+    """Call every operation on schedules."""
+    at_two = {"cron": "0 2 * * *", "timezone": "Europe/London"}
+    call("schedule.preview", **at_two, count=3, blackout=["Sat-Sun"])
+    call("schedule.add", workflow="sample", **at_two, params={"count": 3}, expect={"start_within": "10m"})
+    call("schedule.add", workflow="sample", name="drop", file="/srv/nowhere")
+    for name in ("schedule.list", "schedule.next"):
+        call(name)
+    call("schedule.get", name="sample/drop")
+    call("schedule.explain", name="sample/added-1")
+    call("schedule.hold", label="team=web", reason="a move", until="2100-01-01T00:00:00Z")
+    for name in ("schedule.holds", "schedule.list", "schedule.next"):
+        call(name)
+    call("schedule.release", label="team=web")
+    call("schedule.disable", name="sample/added-1", reason="not now")
+    call("schedule.enable", name="sample/added-1")
+    run_id = call("schedule.trigger", name="sample/added-1")["run"]["id"]
+    call("run.wait", run_id=run_id)
+    call("schedule.list")
+    call("schedule.history", name="sample/added-1")
+    call("schedule.statistics", name="sample/added-1")
+    call("schedule.remove", name="sample/drop")
 
 
 def interrupted_run(daemon: Daemon) -> str:

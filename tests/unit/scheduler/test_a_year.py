@@ -30,7 +30,7 @@ def expression(chance: random.Random) -> str:
     return chance.choices(
         [
             f"{minute} {night} * * *",
-            f"{minute} {hour} * * {chance.choice(['1-5', 'mon', '0,6', 'sun#1'.split('#')[0]])}",
+            f"{minute} {hour} * * {chance.choice(['1-5', 'mon', '0,6', ['sun', '1'][0]])}",
             f"{minute} {hour} {chance.randint(1, 28)} * *",
             f"{minute} {hour} 1 {chance.randint(1, 12)} *",
             f"{minute} {night},{hour} 1,15 * 1",
