@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "daemon": "daemon:group",
     "workflow": "workflow:group",
     "run": "run:group",
+    "schedule": "schedule:group",
     "plan": "plan:plan",
     "start": "start:start",
     "status": "daemon:status",
@@ -36,6 +37,7 @@ _COMMANDS: Final = {
     "validate": "validate:validate",
     "schema": "validate:schema",
     "ls": "workflow:list_workflows",
+    "next": "schedule_times:next_fires",
     "import": "importing:group",
     "completion": "completion:completion",
 }

@@ -70,6 +70,11 @@ def _versions(client: Client, given: Mapping[str, Any]) -> Iterable[CompletionIt
         yield CompletionItem(item["version"], help="in force" if item["current"] else str(item["applied_at"]))
 
 
+def _schedules(client: Client, _given: Mapping[str, Any]) -> Iterable[CompletionItem]:
+    for item in client.call("schedule.list", {"limit": 100}, timeout=TIMEOUT_SECONDS)["items"]:
+        yield CompletionItem(item["id"], help=item["when"])
+
+
 def _first_line(words: str | None) -> str:
     return (words or "").partition("\n")[0]
 
@@ -81,5 +86,6 @@ _SOURCES: Final[dict[str, Callable[[Client, Mapping[str, Any]], Iterable[Complet
     "retry_points": _retry_points,
     "asking": _asking,
     "params": _params,
+    "schedules": _schedules,
     "versions": _versions,
 }

@@ -121,8 +121,41 @@ def params_option(command: Command) -> Command:
 def workflow_option(command: Command) -> Command:
     """Give a command ``--workflow NAME``, which completes to the workflows of the daemon."""
     return click.option(
-        "--workflow", metavar="NAME", shell_complete=_complete("workflows"), help="Only runs of this workflow."
+        "--workflow", metavar="NAME", shell_complete=_complete("workflows"), help="Only those of this workflow."
     )(command)
+
+
+def schedule_argument(command: Command) -> Command:
+    """Give a command the argument NAME, which completes to the schedules of the daemon."""
+    return schedule_argument_of(is_required=True)(command)
+
+
+def schedule_argument_of(*, is_required: bool) -> Callable[[Command], Command]:
+    """Give a command a schedule, which it may need or not."""
+    metavar = "NAME" if is_required else "[NAME]"
+    return click.argument("name", metavar=metavar, required=is_required, shell_complete=_complete("schedules"))
+
+
+def label_option(command: Command) -> Command:
+    """Give a command ``--label``."""
+    return click.option("--label", metavar="LABEL", help="Only of workflows with this label, as team=infra.")(command)
+
+
+def timing_options(command: Command) -> Command:
+    """Give a command the keys of a schedule that decide when it fires, beside cron."""
+    for option in (
+        click.option("--on-holiday", type=click.Choice(["skip", "before", "after"]), help="What a holiday does to it."),
+        click.option("--holidays", metavar="COUNTRY", help="Holidays of a country or part of it, as GB or GB-SCT."),
+        click.option("--blackout", metavar="WINDOW", multiple=True, help="Skipped then, as 22:00-06:00. Repeatable."),
+        click.option("--within", metavar="WINDOW", multiple=True, help="Only then, as 'Mon-Fri 08:00-18:00'."),
+        click.option("--dst", type=click.Choice(["once", "skip", "last", "both"]), help="When the clocks change."),
+        click.option("--anchor", metavar="INSTANT", help="With --every: an instant of the row."),
+        click.option("--timezone", metavar="ZONE", help="An IANA time zone, as Europe/London."),
+        click.option("--at", metavar="INSTANT", multiple=True, help="Once, at an instant. Repeatable."),
+        click.option("--every", metavar="TIME", help="An interval, as 15m."),
+    ):
+        command = option(command)
+    return command
 
 
 def _complete(what: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
