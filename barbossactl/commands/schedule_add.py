@@ -49,7 +49,7 @@ _EXPECT = ("start_within", "max_duration", "min_duration")
 @json_option
 @click.pass_context
 def add(
-    context: click.Context, name: str, own_name: str | None, pairs: tuple[str, ...], as_json: bool, **keys: Any
+    context: click.Context, /, name: str, own_name: str | None, pairs: tuple[str, ...], as_json: bool, **keys: Any
 ) -> None:
     """Add a schedule or trigger to a workflow, beside those of its file.
 

@@ -65,14 +65,15 @@ def holds(context: click.Context, as_json: bool) -> None:
         Column("by"),
     ]
     with connect(context) as client:
-        found = client.call("schedule.holds")
+        found = client.call("schedule.holds", {})
     if as_json:
         output.as_json(found)
         return
-    rows = (
-        [one["label"] or "all", one["reason"], one["held_at"], one["until_at"], one["by"]] for one in found["items"]
-    )
-    output.table(columns, rows, empty="nothing is held")
+    output.table(columns, map(_row, found["items"]), empty="nothing is held")
+
+
+def _row(held: dict[str, Any]) -> list[object]:
+    return [held["label"] or "all", held["reason"], held["held_at"], held["until_at"], held["by"]]
 
 
 def _label(label: str | None, *, is_all: bool) -> str:

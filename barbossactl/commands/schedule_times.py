@@ -78,7 +78,7 @@ def explain(context: click.Context, name: str, count: int, as_json: bool) -> Non
 @json_option
 @click.pass_context
 def preview(
-    context: click.Context, cron: str | None, after: str | None, count: int, as_json: bool, **timing: Any
+    context: click.Context, /, cron: str | None, after: str | None, count: int, as_json: bool, **timing: Any
 ) -> None:
     """Show when an expression would fire that is not saved yet.
 

@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
-from typing import Final
-
-from croniter import CroniterBadDateError, croniter
+from typing import TYPE_CHECKING, Final
 
 from barbossad.recurrence.fields import DAY, FIELDS, MONTH, Field, number, plain, problems
 from barbossad.validation import RefusalError, proposal, shown
+
+if TYPE_CHECKING:
+    from croniter import croniter
 
 NAMES: Final = {
     "@yearly": "0 0 1 1 *",
@@ -52,7 +53,7 @@ class Cron:
         self._maths.set_current(local, force=True)
         try:
             found: float = self._maths.get_next(float)
-        except CroniterBadDateError:
+        except ValueError:  # none comes in so many years
             return None
         return found
 
@@ -72,6 +73,8 @@ def parse(text: str) -> Cron:
     # crontab(5): either day matches, unless one of the two begins with *, also as in */2: then both must.
     is_either = not (stars[-3] or stars[-1])
     parts = [plain(field, part) for field, part in fields]
+    from croniter import croniter  # noqa: PLC0415 (with what it brings it is large, and not everybody has schedules)
+
     ordered = " ".join(parts if len(parts) == 5 else (*parts[1:], parts[0]))  # croniter has seconds last
     maths = croniter(ordered, 0.0, day_or=is_either, max_years_between_matches=MOST_YEARS)
     found = Cron(text, is_fixed, maths)

@@ -36,8 +36,8 @@ def zone(name: str) -> ZoneInfo:
 
 
 def _is_canonical(name: str) -> bool:
-    """Say whether it is a name, not a file that happens to be there: posixrules, localtime."""
-    return "/" in name or name in zoneinfo.available_timezones()
+    """Say whether it is the name of a zone, not of another file that stands among them."""
+    return name not in {"localtime", "posixrules", "Factory"}
 
 
 def host_zone() -> str:
