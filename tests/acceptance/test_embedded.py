@@ -212,3 +212,44 @@ def test_everything_that_steers_a_run(tmp_path: Path) -> None:
     assert said["cancelled"] == "cancelled"
     assert said["runs"] == ["cancelled", "succeeded", "failed"]
     assert "not now" in said["rejected"]
+
+
+SCHEDULED = """
+import asyncio, json, sys
+from barbossad import Barbossa, TriggerType
+
+async def main(state_dir):
+    async with Barbossa.open(state_dir) as barbossa:
+        workflow = barbossa.engine.create_workflow('name: beat\\ntasks: [{id: one, shell: "true"}]\\n')
+        await barbossa.engine.execute_workflow(workflow, TriggerType.MANUAL)
+        await barbossa.scheduler.add_scheduled_workflow(workflow.workflow_id, '0 2 * * 0')
+        await barbossa.scheduler.add_scheduled_workflow(workflow.workflow_id, '0 2 * * 0')
+        every = await barbossa.scheduler.add_scheduled_workflow(
+            workflow.workflow_id, '* * * * * *', timezone='Europe/London', name='often')
+        while not (runs := [run for run in (await barbossa.engine.runs()).items if run.schedule]):
+            await asyncio.sleep(0.05)
+        print(json.dumps({
+            'schedules': [record.id for record in barbossa.scheduler.schedules()],
+            'trigger': runs[0].trigger,
+            'schedule': runs[0].schedule,
+            'whole_second': runs[0].scheduled_for_ms % 1000 == 0,
+        }))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_scheduled_in_a_script(tmp_path: Path) -> None:
+    """A script has a workflow run by the clock; the same call again adds nothing, also in a later script."""
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", SCHEDULED, str(tmp_path / "state")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {
+            "schedules": ["beat/added-1", "beat/often"],
+            "trigger": "schedule",
+            "schedule": "beat/often",
+            "whole_second": True,
+        }

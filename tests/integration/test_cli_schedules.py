@@ -1,0 +1,160 @@
+"""The command line of schedules against a real daemon: what is printed, completed and refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import cli_process
+from tests.helpers.daemon import Daemon
+
+WORKFLOW = """
+name: backup
+labels: {team: infra}
+params: {mode: {type: choice, choices: [full, quick], default: full}}
+schedules:
+  - {name: nightly, cron: "30 1 * * *", timezone: Europe/London, params: {mode: quick}}
+  - {name: often, every: 1h, overlap: allow}
+tasks: [{id: one, shell: 'echo "$mode for $BARBOSSA_SCHEDULED_FOR"'}]
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with a workflow that has two schedules."""
+    with Daemon(tmp_path_factory.mktemp("schedules")) as running:
+        running.apply(WORKFLOW)
+        yield running
+
+
+def run(daemon: Daemon, *arguments: str) -> tuple[int, str, str]:
+    """Run a command line in a pipe; return its code, what it printed, and what it said."""
+    done = cli_process.run(daemon.socket_path, *arguments)
+    return done.returncode, done.stdout, done.stderr
+
+
+def rows(daemon: Daemon, *arguments: str) -> list[list[str]]:
+    """Return the rows that a command prints in a pipe."""
+    code, out, err = run(daemon, *arguments)
+    assert (code, err) == (0, "")
+    return [line.split("\t") for line in out.splitlines()]
+
+
+def test_list_and_next(daemon: Daemon) -> None:
+    """Every schedule is a row; the next fires are merged by time, each with its own zone's time."""
+    listed = rows(daemon, "schedule", "list", "--workflow", "backup")
+    assert [row[:4] for row in listed] == [
+        ["backup/nightly", "enabled", "30 1 * * *", "Europe/London"],
+        ["backup/often", "enabled", "every 1h", "-"],
+    ]
+    coming = rows(daemon, "next", "-n", "30")
+    assert len(coming) == 30
+    assert [row[0] for row in coming] == sorted(row[0] for row in coming)
+    assert any(row[1] == "backup/nightly" and " 01:30:00 " in row[2] for row in coming)
+
+
+def test_json(daemon: Daemon) -> None:
+    """Reading commands print JSON on demand, as the operation answers."""
+    for command in (["next"], ["schedule", "list"], ["schedule", "get", "backup/nightly"],
+                    ["schedule", "explain", "backup/nightly"], ["schedule", "history"], ["schedule", "holds"],
+                    ["schedule", "stats", "backup/often"], ["schedule", "preview", "0 2 * * *"]):  # fmt: skip
+        code, out, _ = run(daemon, *command, "--json")
+        assert code == 0, command
+        assert json.loads(out), command
+
+
+def test_explain(daemon: Daemon) -> None:
+    """A schedule is told in words, with its fires around both changes of the clocks."""
+    code, out, _ = run(daemon, "schedule", "explain", "backup/nightly")
+    assert code == 0
+    assert out.startswith("At 01:30, Europe/London time.\n")
+    assert "02:00:00 BST" in out  # in spring there is no half past one
+    assert out.count("when the clocks go from") == 2
+
+
+def test_preview(daemon: Daemon) -> None:
+    """An expression is tried without being saved; one that is wrong is told of with the field."""
+    found = rows(
+        daemon, "schedule", "preview", "30 1 * * *", "--timezone", "Europe/London", "--after", "2026-03-28T00:00:00Z",
+        "--count", "2",
+    )  # fmt: skip
+    assert found == [["2026-03-28T01:30:00.000Z"], ["2026-03-29T01:00:00.000Z"]]
+    code, out, err = run(daemon, "schedule", "preview", "0 25 * * *")
+    assert (code, out) == (2, "")
+    assert "the hour field has '25', but 25 is not between 0 and 23" in err
+
+
+def test_trigger_runs_with_the_params_of_the_schedule(daemon: Daemon) -> None:
+    """A fire by hand prints its run, which has the schedule's params."""
+    code, out, _ = run(daemon, "schedule", "trigger", "backup/nightly")
+    assert code == 0
+    details = daemon.call("run.wait", run_id=out.strip())
+    assert (details["params"], details["schedule"]) == ({"mode": "quick"}, "backup/nightly")
+    assert rows(daemon, "schedule", "history", "backup/nightly")[0][4] == details["id"]
+
+
+def test_add_disable_remove(daemon: Daemon) -> None:
+    """What is added is listed, switched off and removed; what stands in a file is removed there."""
+    code, out, err = run(daemon, "schedule", "add", "backup", "--cron", "@daily", "-p", "mode=quick")
+    assert (code, out) == (0, "backup/added-1\n")
+    assert "the zone of the daemon's host" in err
+    assert run(daemon, "schedule", "disable", "backup/added-1", "--reason", "no disk")[0] == 0
+    assert daemon.call("schedule.get", name="backup/added-1")["disabled_reason"] == "no disk"
+    assert run(daemon, "schedule", "enable", "backup/added-1")[0] == 0
+    assert run(daemon, "schedule", "remove", "backup/added-1")[0] == 0
+    code, _, err = run(daemon, "schedule", "remove", "backup/often")
+    assert code == 1
+    assert "stands in the file of its workflow" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add", "backup"], "one thing makes a schedule fire"),
+        (["add", "backup", "--every", "1h", "--cron", "@daily"], "one thing makes a schedule fire"),
+        (["add", "backup", "--cron", "@daily", "-p", "mode=no"], "mode"),
+        (["hold", "--reason", "x"], "a label is missing"),
+        (["hold", "a=b", "--reason", "x", "--until", "soon"], "is not a duration"),
+    ],
+)
+def test_wrong_usage(daemon: Daemon, arguments: list[str], words: str) -> None:
+    """What cannot be meant is refused in one line that says what to do."""
+    code, out, err = run(daemon, "schedule", *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_several_schedules_need_a_name(daemon: Daemon) -> None:
+    """A workflow stands for its schedule only if it has just one; otherwise they are named."""
+    code, _, err = run(daemon, "schedule", "get", "backup")
+    assert code == 1
+    assert "backup/nightly, backup/often" in err
+    code, _, err = run(daemon, "schedule", "get", "backup/nightl")
+    assert code == 1
+    assert "did you mean 'backup/nightly'?" in err
+
+
+def test_hold_and_release(daemon: Daemon) -> None:
+    """What is held says so in every listing, until it is released."""
+    assert run(daemon, "schedule", "hold", "team=infra", "--reason", "disks", "--until", "2h")[0] == 0
+    assert rows(daemon, "schedule", "list")[0][1] == "held: disks"
+    assert rows(daemon, "next", "-n", "1")[0][3] == "held: disks"
+    assert rows(daemon, "schedule", "holds")[0][:2] == ["team=infra", "disks"]
+    assert run(daemon, "schedule", "release", "team=infra")[0] == 0
+    assert run(daemon, "schedule", "release", "team=infra")[0] == 1
+    assert rows(daemon, "schedule", "holds") == []
+
+
+def test_a_file_fires(daemon: Daemon, tmp_path: Path) -> None:
+    """A trigger that was added from the command line fires for a file, which its run is told of."""
+    daemon.apply("name: files\nparams: {path: {type: path}}\ntasks: [{id: one, shell: 'echo \"$path\"'}]\n")
+    code, _, err = run(daemon, "schedule", "add", "files", "--file", str(tmp_path), "-p", "path={{ trigger.path }}")
+    assert code == 0, err
+    (tmp_path / "it").write_text("x")
+    daemon.eventually(lambda: bool(daemon.call("schedule.history", name="files")["items"]), "it has fired")
+    run_id = daemon.call("schedule.history", name="files")["items"][0]["run"]
+    assert daemon.call("run.wait", run_id=run_id)["params"] == {"path": str(tmp_path / "it")}
