@@ -19,6 +19,7 @@ from benchmarks import (
     flood,
     memory,
     report,
+    schedules,
     units,
     w1_one_task,
     w2_chain,
@@ -50,6 +51,7 @@ WORKLOADS: dict[str, Callable[[Bench], list[Figure]]] = {
     "flood": flood.run,
     "units": units.run,
     "engine": engine.run,
+    "schedules": schedules.run,
 }
 
 

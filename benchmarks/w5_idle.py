@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks import processes, workflows
+from benchmarks import processes, schedules, workflows
 from benchmarks.daemon import Daemon
 from benchmarks.floors import FloorServer
 from benchmarks.harness import Bench, Figure
@@ -17,10 +17,11 @@ SETTLE_SECONDS = 5.0
 def run(bench: Bench) -> list[Figure]:
     """Measure the daemon and the floor side by side for a minute, after the daemon has done a little work.
 
-    The daemon has no schedules yet, so it idles without the thousand that are not due; the floor has its
-    timers.
+    The daemon has a thousand schedules that are not due, the floor as many timers.
     """
     window = 15.0 if bench.quick else 60.0
+    with Daemon(bench.folder) as daemon, daemon.client() as client:
+        schedules.fill(client, TIMERS)
     with Daemon(bench.folder) as daemon, FloorServer(bench.folder / "floor", timers=TIMERS) as floor:
         with daemon.client() as client:
             client.call("workflow.apply", yaml=workflows.one("w5"))
@@ -33,7 +34,7 @@ def run(bench: Bench) -> list[Figure]:
         floor_cpu, floor_wake_ups = processes.used_between(floor_before, processes.threads(floor.pid))
         memory, floor_memory = processes.memory(daemon.pid), processes.memory(floor.pid)
     minute = 60 / window
-    held = f"{memory.processes} processes, PSS {memory.proportional_mb:.1f}; no schedules yet"
+    held = f"{memory.processes} processes, PSS {memory.proportional_mb:.1f}; {TIMERS} schedules"
     held += f"; floor with {TIMERS} timers {floor_memory.resident_mb:.1f}"
     woken, used = wake_ups * minute, cpu * minute * 1000
     return [
