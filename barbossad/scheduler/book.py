@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -84,6 +85,8 @@ class Book:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.holds: dict[str, Hold] = {}
+        self._of: defaultdict[str, dict[str, Entry]] = defaultdict(dict)
+        self._after: dict[str, Entry] = {}
         self._leaving: dict[str, Entry] = {}
         self._wakes: list[Wake] = []
         self._numbers = count()
@@ -94,15 +97,20 @@ class Book:
         """Take a schedule over as it now is; its fires stay. What comes next of it is found by ``arm``."""
         entry = self.entries.get(record.id)
         if entry is None:
-            entry = self.entries[record.id] = Entry(record)
+            entry = self.entries[record.id] = self._of[record.workflow][record.id] = Entry(record)
         entry.record = record
         entry.offset_ms = jitter.offset_ms(record.id, record.definition.jitter_seconds)
+        self._after.pop(record.id, None)
+        if record.definition.workflow is not None:
+            self._after[record.id] = entry
         return entry
 
     def forget(self, schedule: str) -> None:
         """Let go of a schedule; its wakes are passed over. While runs of it go on, it is remembered for their end."""
         entry = self.entries.pop(schedule, None)
+        self._after.pop(schedule, None)
         if entry is not None:
+            self._of[entry.record.workflow].pop(schedule, None)
             entry.record = replace(entry.record, is_enabled=False)
             entry.active = [fire for fire in entry.active if fire.state is FireState.STARTED]
             if entry.active:
@@ -121,10 +129,9 @@ class Book:
             leaving = None
         return leaving or self.entries.get(schedule)
 
-    def of_kind(self, kind: ScheduleKind) -> list[Entry]:
-        """Return the schedules of a kind that are enabled."""
-        found = self.entries.values()
-        return [entry for entry in found if entry.record.definition.kind is kind and entry.record.is_enabled]
+    def after_runs(self) -> list[Entry]:
+        """Return the schedules that fire when runs of other workflows end, and are enabled."""
+        return [entry for entry in self._after.values() if entry.record.is_enabled]
 
     def with_fires(self) -> list[Entry]:
         """Return the schedules that have fires which are not over, also those that there are no longer."""
@@ -136,7 +143,8 @@ class Book:
 
     def of(self, workflow: str) -> list[Entry]:
         """Return the schedules of a workflow, by id."""
-        return [self.entries[schedule] for schedule in sorted(self.entries) if schedule.startswith(f"{workflow}/")]
+        found = self._of.get(workflow, {})
+        return [found[schedule] for schedule in sorted(found)]
 
     def find(self, name: str) -> Entry:
         """Return the schedule with an id, or the only one of a workflow.

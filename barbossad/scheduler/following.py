@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
-from barbossad.model.schedules import Fire, FireState, ScheduleKind
+from barbossad.model.schedules import Fire, FireState
 from barbossad.model.states import RUN_ENDED
 from barbossad.scheduler import expecting, outcome
 from barbossad.scheduler.book import Book, Entry, Why, oldest
@@ -44,7 +44,7 @@ class Follower:
         """Return the schedules that the end of a run makes fire."""
         return [
             entry
-            for entry in self._book.of_kind(ScheduleKind.WORKFLOW)
+            for entry in self._book.after_runs()
             if entry.record.definition.workflow is not None and concerns(entry.record.definition.workflow, run)
         ]
 

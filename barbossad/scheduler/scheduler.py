@@ -186,7 +186,7 @@ class Scheduler:
         await self._follower.load()
         for entry in self._book.with_fires():
             self._do(entry.record.id, partial(self._follower.take_over, entry))
-        for entry in self._book.of_kind(ScheduleKind.WORKFLOW):
+        for entry in self._book.after_runs():
             for missed in await self._follower.missed(entry):
                 self._happened(entry.record.id, missed)
 
