@@ -78,7 +78,14 @@ class Firing:
         admission = admit(entry.record.definition, entry.active)
         if admission.entry is Way.SKIP:
             raise ConflictError(f"schedule {entry.record.id} does not fire now: {admission.reason}")
-        fire = happenings.fire(entry.record.id, happening, None, happening.at_ms)
+        try:
+            params = self._params(entry, happening)
+        except BarbossaError as error:
+            raise ConflictError(
+                f"schedule {entry.record.id} takes its params from what happens, and nothing has ({error}); start the "
+                f"workflow with params of your own: barbossactl start {entry.record.workflow} -p …"
+            ) from error
+        fire = happenings.fire(entry.record.id, happening, params, happening.at_ms)
         return await self._starter.enter(entry, fire, admission, None)
 
     async def again(self, entry: Entry, key: str) -> None:

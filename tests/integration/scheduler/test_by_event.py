@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from barbossad.errors import ConflictError
 from barbossad.model.schedules import FireState
 from barbossad.model.states import TriggerType
 from tests.helpers.records import NOON_MS
@@ -123,6 +124,16 @@ tasks: [{{id: one, shell: ':'}}]
             seen.add(Path(str(details.run.params["incoming"])).name)
         assert seen == {"a.csv", "c.csv", "d.csv"}
         assert await house.states() == ["succeeded"] * 3
+
+
+async def test_by_hand_without_an_event(path: Path) -> None:
+    """A trigger whose params come of what happens is not fired by hand with nothing: it says what to do instead."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(FIRST)
+        await house.apply(SECOND)
+        with pytest.raises(ConflictError, match="barbossactl start second -p"):
+            await house.scheduler.trigger("second", by="anne")
+        assert await house.fires() == []
 
 
 async def test_an_expression_without_a_value(path: Path) -> None:
