@@ -10,6 +10,7 @@ from typing import Any, Final
 from barbossad.importing import command, fields, names
 from barbossad.importing.draft import Draft, Found
 from barbossad.model.names import ACCOUNT, ENV_NAME
+from barbossad.recurrence import cron
 from barbossad.validation import RefusalError, shown
 from barbossad.variables import MAX_VARIABLE_BYTES, OWN_PREFIX
 
@@ -182,11 +183,11 @@ class _Reading:
 
 def _named(word: str) -> dict[str, Any]:
     """Return when ``@daily`` and its like are. Raise RefusalError for a name that cron does not have."""
-    if word == fields.REBOOT:
+    if word == cron.REBOOT:
         return {"boot": True}
-    if word in fields.NAMED:
-        return {"cron": fields.NAMED[word]}
-    known = ", ".join((fields.REBOOT, *fields.NAMED))
+    if word in cron.NAMES:
+        return {"cron": cron.NAMES[word]}
+    known = ", ".join((cron.REBOOT, *cron.NAMES))
     raise RefusalError(f"cron knows no {shown(word)}", f"it knows {known}")
 
 

@@ -8,20 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from barbossad.recurrence.fields import DAY_NAMES, MONTH_NAMES
 from barbossad.validation import RefusalError, shown
-
-NAMED: Final = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
-REBOOT: Final = "@reboot"
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +25,8 @@ _KINDS: Final = (
     _Kind("minute", 0, 59),
     _Kind("hour", 0, 23),
     _Kind("day of the month", 1, 31, is_day=True),
-    _Kind("month", 1, 12, _MONTHS),
-    _Kind("day of the week", 0, 7, _DAYS, is_day=True),
+    _Kind("month", 1, 12, MONTH_NAMES),
+    _Kind("day of the week", 0, 7, DAY_NAMES, is_day=True),
 )
 COUNT: Final = len(_KINDS)
 
@@ -68,10 +56,10 @@ def _read(kind: _Kind, text: str) -> _Field:
     written = []
     for item in text.split(","):
         values, usual = _item(kind, item, text)
-        found.update(value % 7 if kind.names is _DAYS else value for value in values)
+        found.update(value % 7 if kind.names is DAY_NAMES else value for value in values)
         written.append(usual)
     is_starred = text.startswith("*")
-    is_full = len(found) == (7 if kind.names is _DAYS else kind.most - kind.least + 1)
+    is_full = len(found) == (7 if kind.names is DAY_NAMES else kind.most - kind.least + 1)
     return _Field("*" if is_full and is_starred else ",".join(written), is_starred, is_full)
 
 
@@ -80,7 +68,7 @@ def _item(kind: _Kind, item: str, text: str) -> tuple[range, str]:
     span, slash, step_text = item.partition("/")
     first, dash, last = span.partition("-")
     if span == "*":
-        start, stop = kind.least, 6 if kind.names is _DAYS else kind.most
+        start, stop = kind.least, 6 if kind.names is DAY_NAMES else kind.most
     else:
         start = _number(kind, first, text)
         stop = _number(kind, last, text) if dash else start
@@ -108,7 +96,7 @@ def _number(kind: _Kind, word: str, text: str) -> int:
             return number
         raise _fault(kind, text, f"is from {kind.least} to {kind.most}, not {word}", "")
     if word.lower() in kind.names:
-        return kind.names.index(word.lower()) + (1 if kind.names is _MONTHS else 0)
+        return kind.names.index(word.lower()) + (1 if kind.names is MONTH_NAMES else 0)
     if "~" in text:
         raise _fault(kind, text, "has a random value (~)", "choose one, and write jitter into the workflow")
     names = f", or {kind.names[0]} to {kind.names[-1]}" if kind.names else ""

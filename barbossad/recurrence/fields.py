@@ -9,8 +9,8 @@ from typing import Final
 
 from barbossad.validation import shown
 
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+MONTH_NAMES: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+DAY_NAMES: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,8 @@ FIELDS: Final = (
     Field(name="minute", least=0, most=59),
     Field(name="hour", least=0, most=23),
     Field(name="day of the month", least=1, most=31),
-    Field(name="month", least=1, most=12, names=_MONTHS),
-    Field(name="day of the week", least=0, most=7, names=_DAYS),
+    Field(name="month", least=1, most=12, names=MONTH_NAMES),
+    Field(name="day of the week", least=0, most=7, names=DAY_NAMES),
 )
 DAY, MONTH, WEEKDAY = FIELDS[3], FIELDS[4], FIELDS[5]
 
