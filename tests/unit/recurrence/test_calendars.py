@@ -1,0 +1,210 @@
+"""Windows, holidays, spans, instants and jitter: what they let through, and what they move."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from barbossad.model.schedules import Holidays, OnHoliday, Timing
+from barbossad.recurrence import holidays, jitter, moments, words, zones
+from barbossad.recurrence.instants import count_between, instants
+from barbossad.recurrence.windows import parse_window
+from barbossad.validation import RefusalError
+
+CALENDAR = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//company//days//EN
+BEGIN:VEVENT
+UID:1
+DTSTART;VALUE=DATE:20260504
+DTEND;VALUE=DATE:20260506
+SUMMARY:Works outing
+END:VEVENT
+BEGIN:VEVENT
+UID:2
+DTSTART:20260508T100000Z
+DTEND:20260508T120000Z
+SUMMARY:Inventory
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+def ms(text: str) -> int:
+    """Return an instant, UTC, in milliseconds."""
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def shown(timing: Timing, after: str, count: int) -> list[tuple[str, str | None]]:
+    """Return the next instants, UTC, and why they are skipped."""
+    found = islice(instants(timing, ms(after)), count)
+    return [(f"{datetime.fromtimestamp(i.at_ms / 1000, UTC):%m-%d %H:%M}", i.skip) for i in found]
+
+
+@pytest.mark.parametrize(
+    ("window", "inside", "outside"),
+    [
+        ("Mon-Fri 08:00-18:00", ["2026-05-04T08:00", "2026-05-08T17:59:59"], ["2026-05-04T07:59:59", "2026-05-09T12:00",
+                                                                             "2026-05-04T18:00"]),
+        ("Sat-Sun", ["2026-05-09T00:00", "2026-05-10T23:59:59"], ["2026-05-11T00:00", "2026-05-08T23:59"]),
+        ("Fri-Mon", ["2026-05-08T12:00", "2026-05-11T12:00"], ["2026-05-12T12:00"]),
+        ("22:00-06:00", ["2026-05-04T22:00", "2026-05-04T05:59"], ["2026-05-04T06:00", "2026-05-04T21:59"]),
+        ("Sat 22:00-06:00", ["2026-05-09T23:00", "2026-05-10T05:00"], ["2026-05-09T05:00", "2026-05-10T23:00"]),
+        ("00:00-24:00", ["2026-05-09T00:00", "2026-05-09T23:59:59"], []),
+        ("2026-12-24", ["2026-12-24T12:00"], ["2027-12-24T12:00", "2026-12-25T00:00"]),
+        ("2026-12-24/2027-01-02", ["2026-12-24T00:00", "2027-01-02T23:59"], ["2026-12-23T23:59", "2027-01-03T00:00"]),
+        ("12-24/01-02", ["2026-12-31T12:00", "2031-01-02T12:00"], ["2026-01-03T12:00", "2026-12-23T12:00"]),
+        ("12-24 08:00-12:00", ["2029-12-24T09:00"], ["2029-12-24T13:00"]),
+        ("02-29", ["2028-02-29T12:00"], ["2027-03-01T12:00"]),
+    ],
+)  # fmt: skip
+def test_windows(window: str, inside: list[str], outside: list[str]) -> None:
+    """A window covers the wall times that it says, and no others; its end is no part of it."""
+    found = parse_window(window)
+    assert [text for text in inside if not found.covers(datetime.fromisoformat(text))] == []
+    assert [text for text in outside if found.covers(datetime.fromisoformat(text))] == []
+
+
+def test_within_leaves_out_and_blackout_skips() -> None:
+    """Outside of its windows there are no instants; in a blackout they are told, with the reason."""
+    timing = Timing(cron="0 */6 * * *", timezone="Europe/London", within=("Mon-Fri",), blackout=("05:00-07:00",))
+    assert shown(timing, "2026-05-08T00:00", 6) == [
+        ("05-08 05:00", "blackout 05:00-07:00"), ("05-08 11:00", None), ("05-08 17:00", None),
+        ("05-10 23:00", None), ("05-11 05:00", "blackout 05:00-07:00"), ("05-11 11:00", None),
+    ]  # fmt: skip
+
+
+def test_holidays_of_a_country() -> None:
+    """A fire on a holiday is skipped with its name, or moved to the next day that is none."""
+    british = Holidays(country="GB", subdivision="ENG")
+    timing = Timing(cron="0 9 * * *", timezone="Europe/London", holidays=british)
+    assert shown(timing, "2026-12-24T00:00", 3) == [
+        ("12-24 09:00", None), ("12-25 09:00", "holiday: Christmas Day"), ("12-26 09:00", "holiday: Boxing Day"),
+    ]  # fmt: skip
+    weekly = Timing(cron="0 9 25 12 *", timezone="Europe/London", holidays=british, on_holiday=OnHoliday.BEFORE)
+    assert shown(weekly, "2026-12-01T00:00", 1) == [("12-24 09:00", None)]
+    later = Timing(cron="0 9 25 12 *", timezone="Europe/London", holidays=british, on_holiday=OnHoliday.AFTER)
+    assert shown(later, "2026-12-01T00:00", 1) == [("12-27 09:00", None)]
+    assert shown(later, "2026-12-26T00:00", 1) == [("12-27 09:00", None)]  # also seen from between the two days
+
+
+def test_moved_fires_that_meet_are_one() -> None:
+    """A daily fire moved onto the next day's is that one: no instant comes twice."""
+    timing = Timing(
+        cron="0 9 * * *", timezone="Europe/London", holidays=Holidays(country="GB"), on_holiday=OnHoliday.BEFORE
+    )
+    found = shown(timing, "2026-12-23T12:00", 4)
+    assert [at for at, _ in found] == ["12-24 09:00", "12-27 09:00", "12-29 09:00", "12-30 09:00"]  # 28: a substitute
+
+
+def test_holidays_of_a_file(tmp_path: Path) -> None:
+    """Each day that an event of an iCalendar file touches is a holiday, and a changed file is read again."""
+    file = tmp_path / "company.ics"
+    file.write_text(CALENDAR)
+    timing = Timing(cron="0 9 * * *", timezone="UTC", holidays=Holidays(file=str(file)))
+    assert shown(timing, "2026-05-03T12:00", 6) == [
+        ("05-04 09:00", "holiday: Works outing"), ("05-05 09:00", "holiday: Works outing"), ("05-06 09:00", None),
+        ("05-07 09:00", None), ("05-08 09:00", "holiday: Inventory"), ("05-09 09:00", None),
+    ]  # fmt: skip
+    file.write_text(CALENDAR.replace("20260504", "20260503"))
+    assert shown(timing, "2026-05-03T00:00", 1) == [("05-03 09:00", "holiday: Works outing")]
+
+
+def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
+    """A calendar file that is missing or none has no holidays, and says so."""
+    missing = Holidays(file=str(tmp_path / "missing.ics"))
+    assert "No such file" in holidays.trouble(missing)
+    with pytest.raises(RefusalError, match="No such file"):
+        holidays.check(missing)
+    assert shown(Timing(cron="0 9 * * *", holidays=missing), "2026-05-03T12:00", 1) == [("05-04 09:00", None)]
+    broken = tmp_path / "broken.ics"
+    broken.write_text("this is no calendar")
+    assert "no iCalendar file" in holidays.trouble(Holidays(file=str(broken)))
+
+
+@pytest.mark.parametrize(
+    ("country", "subdivision", "words_"), [("XX", None, "no known country"), ("GB", "TEX", "no known part of GB")]
+)
+def test_unknown_countries(country: str, subdivision: str | None, words_: str) -> None:
+    """A country, or part of one, that is not known is refused with those that are."""
+    with pytest.raises(RefusalError, match=words_) as refusal:
+        holidays.check(Holidays(country=country, subdivision=subdivision))
+    assert refusal.value.hint
+
+
+def test_between_and_at() -> None:
+    """Nothing comes before the start or from the end on; instants of ``at`` come once each, in order."""
+    timing = Timing(every_ms=3_600_000, start_ms=ms("2026-05-04T10:00"), end_ms=ms("2026-05-04T12:00"))
+    assert shown(timing, "2026-05-01T00:00", 9) == [("05-04 10:00", None), ("05-04 11:00", None)]
+    at = Timing(at_ms=(ms("2026-05-05T00:00"), ms("2026-05-04T00:00"), ms("2026-05-04T00:00")))
+    assert shown(at, "2026-05-01T00:00", 9) == [("05-04 00:00", None), ("05-05 00:00", None)]
+
+
+def test_every_is_aligned_to_its_anchor() -> None:
+    """Intervals are multiples away from the anchor, before it too, whatever the clocks do."""
+    timing = Timing(every_ms=900_000, anchor_ms=ms("2026-05-04T00:05"), timezone="Europe/London")
+    assert shown(timing, "2026-03-29T00:50", 3) == [("03-29 01:05", None), ("03-29 01:20", None), ("03-29 01:35", None)]
+    assert count_between(timing, ms("2026-03-29T00:50"), ms("2026-03-29T01:35"), 100) == 3
+    assert count_between(timing, ms("2020-01-01"), ms("2026-03-29"), 100) == 100
+
+
+def test_jitter_is_stable_and_spread() -> None:
+    """Each schedule has a delay of its own, always the same, below the jitter, and they are spread over all of it."""
+    found = [jitter.offset_ms(f"w{number}/cron-1", 300) for number in range(500)]
+    assert found == [jitter.offset_ms(f"w{number}/cron-1", 300) for number in range(500)]
+    assert all(0 <= offset < 300_000 for offset in found)
+    assert min(found) < 15_000
+    assert max(found) > 285_000
+    assert jitter.offset_ms("w/cron-1", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "zone", "instant"),
+    [
+        ("2026-12-24T18:00:00Z", None, "2026-12-24T18:00"),
+        ("2026-12-24T18:00:00+05:30", None, "2026-12-24T12:30"),
+        ("2026-07-01 10:00", "Europe/London", "2026-07-01T09:00"),
+        ("2026-07-01", "Europe/London", "2026-06-30T23:00"),
+        ("2026-03-29 01:30", "Europe/London", "2026-03-29T01:00"),
+        ("2026-10-25 01:30", "Europe/London", "2026-10-25T00:30"),
+    ],
+)
+def test_moments(value: str, zone: str | None, instant: str) -> None:
+    """An instant is what it says with its offset, or in a zone: the first of two, right after a gap."""
+    assert moments.parse_moment(value, zone) == ms(instant)
+
+
+def test_a_date_as_an_end_counts_to_its_end() -> None:
+    """A date alone as an end includes that day."""
+    assert moments.parse_moment("2026-07-01", "UTC", is_end=True) == ms("2026-07-02T00:00")
+
+
+def test_clock_changes() -> None:
+    """The next changes of a zone are found to the second, and a zone without any has none."""
+    found = zones.clock_changes("Australia/Lord_Howe", ms("2026-01-01"), 2)
+    assert [(change.at_ms, change.is_gap) for change in found] == [
+        (ms("2026-04-04T15:00"), False), (ms("2026-10-03T15:30"), True),
+    ]  # fmt: skip
+    assert zones.clock_changes("Asia/Kolkata", ms("2026-01-01"), 2) == []
+
+
+CLOCKS = "a time that does not exist runs right after the gap, and one that comes twice runs the first time"
+
+
+def test_words() -> None:
+    """What decides the instants is said in sentences."""
+    timing = Timing(
+        cron="30 1 * * 1-5", timezone="Europe/London", within=("08:00-18:00",), blackout=("12-24/01-02",),
+        holidays=Holidays(country="GB", subdivision="SCT"), on_holiday=OnHoliday.AFTER,
+    )  # fmt: skip
+    assert words.explain(timing) == [
+        "At 01:30, Monday through Friday, Europe/London time.",
+        "Only within 08:00-18:00.",
+        "Skipped in 12-24/01-02.",
+        "On holidays of GB-SCT: on the first day after.",
+        f"When the clocks change, {CLOCKS}.",
+    ]
+    assert words.explain(Timing(every_ms=900_000))[0] == "Every 15m, counted from 1970-01-01T00:00:00.000Z."
