@@ -75,6 +75,8 @@ def status(context: click.Context, as_json: bool) -> None:
             (Column("runs"), f"{runs['active']} active, {runs['queued']} queued"),
             (Column("tasks"), f"{tasks['running']} running of {tasks['limit']}, {tasks['waiting']} waiting"),
             (Column("workflows"), answer["workflows"]),
+            (Column("schedules"), _schedules(answer.get("schedules") or {})),
+            (Column("next fire", Kind.INSTANT), (answer.get("schedules") or {}).get("next_at")),
             (Column("launcher"), launcher["name"]),
             (Column("it lacks"), ", ".join(launcher["lacks"])),
             (Column("store"), store["path"]),
@@ -167,3 +169,10 @@ def backup(context: click.Context, as_json: bool) -> None:
         output.as_json(answer)
     else:
         output.line(output.plain(answer["path"]))
+
+
+def _schedules(counts: dict[str, Any]) -> str | None:
+    if not counts:
+        return None
+    held = f", {counts['holds']} held labels" if counts["holds"] else ""
+    return f"{counts['count']}, {counts['enabled']} enabled{held}"

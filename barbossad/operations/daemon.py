@@ -13,6 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from barbossad import __version__
+from barbossad.clock import rfc3339
 from barbossad.operations.registry import NoParams, Params, define
 from barbossad.operations.services import Call, Reloaded, Services
 from barbossad.operations.views import FaultView, fault_view
@@ -69,6 +70,15 @@ class TaskCounts(TypedDict):
     limit: int
 
 
+class ScheduleCounts(TypedDict):
+    """Schedules and triggers, how many of them are enabled, how many labels are held, and when the next fire is due."""
+
+    count: int
+    enabled: int
+    holds: int
+    next_at: str | None
+
+
 class ConfigStatus(TypedDict):
     """The file that was read, None where the defaults are in force."""
 
@@ -84,6 +94,7 @@ class Status(Ping):
     runs: RunCounts
     tasks: TaskCounts
     workflows: int
+    schedules: ScheduleCounts
     socket: str
     config: ConfigStatus
     user: str
@@ -104,6 +115,17 @@ def _state(services: Services) -> str:
     if services.database.fault:
         return "degraded"
     return "draining" if services.engine.gate.is_draining else "running"
+
+
+def _schedules(services: Services) -> ScheduleCounts:
+    scheduler = services.scheduler
+    count, enabled = scheduler.counts
+    return {
+        "count": count,
+        "enabled": enabled,
+        "holds": len(scheduler.holds()),
+        "next_at": rfc3339(scheduler.next_due_ms),
+    }
 
 
 @define("daemon.ping", Role.VIEWER)
@@ -142,6 +164,7 @@ def status(call: Call, params: NoParams) -> Status:
         "runs": {"active": counts["active"], "queued": counts["queued"]},
         "tasks": {"running": counts["running"], "waiting": counts["waiting"], "limit": counts["limit"]},
         "workflows": len(services.workflows),
+        "schedules": _schedules(services),
         "socket": str(services.config.socket),
         "config": {"path": str(services.config_path) if services.config_path else None},
         "user": user_name(os.geteuid()),

@@ -68,6 +68,17 @@ class Scheduler:
         """
         return self._book.find(name).record
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many schedules there are, and how many of them are enabled."""
+        entries = self._book.entries.values()
+        return len(entries), sum(1 for entry in entries if entry.record.is_enabled)
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When the next fire of all is due; None if none is."""
+        return min((entry.coming.due_ms for entry in self._book.entries.values() if entry.coming), default=None)
+
     def coming(self, record: ScheduleRecord) -> Coming | None:
         """Return the next fire of a schedule; None if it has none, is disabled, or fires by events."""
         entry = self._book.entries.get(record.id)
