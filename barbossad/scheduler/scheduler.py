@@ -315,5 +315,4 @@ class Scheduler:
 
     def _forget(self, schedule: str) -> None:
         self._watchers.forget(schedule)
-        self._book.forget(schedule)
-        self._work.pop(schedule, None)
+        self._book.forget(schedule)  # what is still to be done for it is done: ends of its runs are settled

@@ -347,6 +347,20 @@ async def test_a_schedule_that_goes_leaves_no_fire(path: Path) -> None:
     assert invariants.broken(path) == []
 
 
+async def test_an_end_just_before_the_schedule_goes(path: Path) -> None:
+    """A run that ends while its schedule is being removed is settled, not left as if it went on."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        await house.pass_time(HOUR)
+        process = await house.process()
+        async with house.scheduler._turn:
+            process.exit()
+            await house.house.ended(house.runs()[0].id)
+            house.scheduler._forget("backup/every-1")
+        await house.heard()
+        assert await house.states() == ["succeeded"]
+
+
 async def test_params_that_are_refused(path: Path) -> None:
     """A fire of which no run can be made is refused with the reason, and counts as a failure."""
     async with ScheduleHouse.open(path) as house:
