@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from barbossad.errors import ConflictError, NotFoundError
-from barbossad.model.schedules import Fire, FireState, Hold
+from barbossad.model.names import WorkflowName
+from barbossad.model.schedules import Fire, FireState, Hold, ScheduleDefinition, ScheduleKind, Timing
 from barbossad.model.states import RunState, TriggerType
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
@@ -361,13 +362,25 @@ async def test_an_end_just_before_the_schedule_goes(path: Path) -> None:
         assert await house.states() == ["succeeded"]
 
 
+PARAMS = "name: backup\nparams: {mode: {type: choice, choices: [CHOICES]}}\ntasks: [{id: one, shell: ':'}]\n"
+
+
 async def test_params_that_are_refused(path: Path) -> None:
-    """A fire of which no run can be made is refused with the reason, and counts as a failure."""
+    """A fire of which no run can be made any more is refused with the reason, and counts as a failure."""
     async with ScheduleHouse.open(path) as house:
-        text = workflow("{every: 1h, params: {mode: full}}")
-        await house.apply(text.replace("tasks:", "params: {mode: {type: choice, choices: [full, none]}}\ntasks:"))
-        record = house.scheduler.find("backup")
-        assert record.definition.params == {"mode": "full"}
+        await house.apply(PARAMS.replace("CHOICES", "full, quick"))
+        definition = ScheduleDefinition(
+            name="added-1", kind=ScheduleKind.EVERY, timing=Timing(every_ms=HOUR), params={"mode": "full"},
+            disable_after=2,
+        )  # fmt: skip
+        await house.scheduler.add(WorkflowName("backup"), definition, by="anne")
         await house.pass_time(HOUR)
-        (run,) = house.runs()
-        assert run.params == {"mode": "full"}
+        assert house.runs()[0].params == {"mode": "full"}
+        await house.end(await house.process())
+        await house.apply(PARAMS.replace("CHOICES", "quick"))
+        await house.pass_time(2 * HOUR)
+        fires = await house.fires()
+        assert [fire.state for fire in fires] == [FireState.SUCCEEDED, FireState.REFUSED, FireState.REFUSED]
+        assert "full" in str(fires[1].reason)
+        record = house.scheduler.find("backup")
+        assert (record.is_enabled, record.failures) == (False, 2)
