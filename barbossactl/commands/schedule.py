@@ -57,7 +57,7 @@ def group() -> None:
 def list_schedules(context: click.Context, workflow: str | None, label: str | None, as_json: bool) -> None:
     """List schedules and triggers.
 
-    Columns: id, state (enabled, disabled, held, or trouble), when, next, state and time of the last fire.
+    Columns: id, state (enabled, disabled, held, over, or trouble), when, next, state and time of the last fire.
     """
     from barbossactl import listing
 
@@ -147,12 +147,19 @@ def trigger(context: click.Context, name: str, as_json: bool) -> int:
     return Exit.SUCCEEDED
 
 
+_BY_CLOCK = frozenset({"cron", "every", "at"})
+
+
 def _state(item: dict[str, Any]) -> str:
     if not item["enabled"]:
         return "disabled"
     if item["held"]:
         return f"held: {item['held']['reason']}"
-    return f"trouble: {item['trouble']}" if item["trouble"] else "enabled"
+    if item["trouble"]:
+        return f"trouble: {item['trouble']}"
+    if item["kind"] in _BY_CLOCK and not item["next_at"]:
+        return "over: no fire is left"
+    return f"enabled, next skipped: {item['next_skip']}" if item["next_skip"] else "enabled"
 
 
 def _row(item: dict[str, Any]) -> list[object]:

@@ -81,5 +81,8 @@ def add(
         output.as_json(found)
         return
     output.line(output.plain(found["id"]))
+    if found["kind"] in {"cron", "every", "at"} and found["enabled"] and not found["next_at"]:
+        output.talk("it never fires: all of its instants have passed")
+        return
     if output.is_terminal():
         output.talk(f"look at it: barbossactl schedule explain {output.plain(found['id'])}")

@@ -110,6 +110,16 @@ def test_add_disable_remove(daemon: Daemon) -> None:
     assert "stands in the file of its workflow" in err
 
 
+def test_what_never_fires_says_so(daemon: Daemon) -> None:
+    """A schedule whose instants have passed is told of when it is added, and in the listing."""
+    code, _, err = run(daemon, "schedule", "add", "backup", "--name", "past", "--at", "2020-01-01T00:00:00Z")
+    assert code == 0
+    assert "it never fires" in err
+    states = {row[0]: row[1] for row in rows(daemon, "schedule", "list")}
+    assert states["backup/past"] == "over: no fire is left"
+    assert run(daemon, "schedule", "remove", "backup/past")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
