@@ -102,8 +102,8 @@ def test_an_unknown_workload_is_refused_by_name(capsys: pytest.CaptureFixture[st
 
 
 def test_every_workload_of_the_list_is_there() -> None:
-    """W1 to W8, memory, the thousand clients, the worker, the flood, units of systemd, and the engine."""
-    others = ["memory", "clients", "worker", "flood", "units", "engine"]
+    """W1 to W8, memory, the thousand clients, the worker, the flood, units of systemd, the engine, and schedules."""
+    others = ["memory", "clients", "worker", "flood", "units", "engine", "schedules"]
     assert list(WORKLOADS) == [*(f"W{number}" for number in range(1, 9)), *others]
 
 
