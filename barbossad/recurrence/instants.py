@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice, takewhile
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from barbossad.model.schedules import OnHoliday, Timing
 from barbossad.recurrence import cron, holidays, walltime
@@ -17,8 +18,8 @@ MOST_MOVED_DAYS: Final = 31
 """How far a fire is moved away from a holiday at most."""
 
 _DAY_MS: Final = 86_400_000
-_MOST_EXCLUDED: Final = 200_000
-"""So many instants in a row outside of all windows, and there is none."""
+_MOST_DAYS: Final = 9 * 366
+"""If no window opens in so many days, none does: the 29th of February may be eight years away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ def instants(timing: Timing, after_ms: int) -> Iterator[Instant]:
     if not (timing.within or timing.blackout or timing.holidays):
         found: Iterator[Instant] = map(Instant, _base(timing, after_ms))
     elif timing.holidays is not None and timing.on_holiday is not OnHoliday.SKIP:
-        found = _marked(timing, _moved(timing, after_ms))
+        found = _marked(timing, after_ms, _moved)
     else:
-        found = _marked(timing, _base(timing, after_ms))
+        found = _marked(timing, after_ms, _base)
     if timing.end_ms is None:
         return found
     end_ms = timing.end_ms
@@ -83,22 +84,37 @@ def _every(every_ms: int, anchor_ms: int, after_ms: int) -> Iterator[int]:
 # -- windows and holidays ------------------------------------------------------------------------------------
 
 
-def _marked(timing: Timing, found: Iterator[int]) -> Iterator[Instant]:
-    """Leave out what lies outside of the windows, and mark what is let pass."""
+def _marked(timing: Timing, after_ms: int, make: Callable[[Timing, int], Iterator[int]]) -> Iterator[Instant]:
+    """Leave out what lies outside of the windows, and mark what is let pass. ``make`` gives the instants after one."""
     within = [parse_window(text) for text in timing.within]
     blackout = [parse_window(text) for text in timing.blackout]
     known = zone(timing.timezone)
     is_skipping = timing.on_holiday is OnHoliday.SKIP
-    excluded = 0
-    for at_ms in found:
+    found = make(timing, after_ms)
+    while (at_ms := next(found, None)) is not None:
         local = datetime.fromtimestamp(at_ms / 1000, known)
-        if within and not any(window.covers(local) for window in within):
-            excluded += 1
-            if excluded > _MOST_EXCLUDED:
-                return
+        if not within or any(window.covers(local) for window in within):
+            yield Instant(at_ms, _why_not(timing, blackout, local, is_skipping=is_skipping))
             continue
-        excluded = 0
-        yield Instant(at_ms, _why_not(timing, blackout, local, is_skipping=is_skipping))
+        opening_ms = _next_opening(within, local, known)
+        if opening_ms is None:
+            return
+        if opening_ms - 1 > at_ms:  # what lies between may be very many
+            found = make(timing, opening_ms - 1)
+
+
+def _next_opening(within: Sequence[Window], local: datetime, known: ZoneInfo) -> int | None:
+    """Return when a window opens after a wall time outside of all, or a little before; None if none does for long."""
+    seconds = sorted({0, *(window.begin_second for window in within)})
+    now = local.replace(tzinfo=None)
+    for number in range(_MOST_DAYS):
+        midnight = datetime.combine(local.date() + timedelta(days=number), datetime.min.time())
+        for second in seconds:
+            opening = midnight + timedelta(seconds=second)
+            if opening > now and any(window.covers(opening) for window in within):
+                there = opening.replace(tzinfo=known)
+                return round(min(there.timestamp(), there.replace(fold=1).timestamp()) * 1000)
+    return None
 
 
 def _why_not(timing: Timing, blackout: Sequence[Window], local: datetime, *, is_skipping: bool) -> str | None:

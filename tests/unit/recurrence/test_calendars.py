@@ -77,6 +77,22 @@ def test_within_leaves_out_and_blackout_skips() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("timing", "after", "first"),
+    [
+        (Timing(every_ms=1000, within=("Mon-Fri 08:00-18:00",)), "2026-05-08T17:59:59", "05-11 08:00"),
+        (Timing(cron="* * * * *", within=("12-24",)), "2026-01-01T00:00", "12-24 00:00"),
+        (Timing(cron="*/5 * * * *", timezone="Europe/London", within=("01:30-03:00",)), "2026-03-28T12:00",
+         "03-29 01:00"),
+        (Timing(cron="* * * * *", within=("02-29 12:00-13:00",)), "2026-03-01T00:00", "02-29 12:00"),
+        (Timing(every_ms=60_000, within=("22:00-06:00",)), "2026-05-08T05:59", "05-08 22:00"),
+    ],
+)  # fmt: skip
+def test_long_closed_windows(timing: Timing, after: str, first: str) -> None:
+    """However many instants lie outside of the windows, the first one inside is found."""
+    assert shown(timing, after, 1) == [(first, None)]
+
+
 def test_holidays_of_a_country() -> None:
     """A fire on a holiday is skipped with its name, or moved to the next day that is none."""
     british = Holidays(country="GB", subdivision="ENG")
