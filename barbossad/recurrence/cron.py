@@ -68,6 +68,7 @@ def parse(text: str) -> Cron:
     wrong = [problem for field, part in fields for problem in problems(field, part)]
     if wrong:
         raise RefusalError(f"cannot be {shown(text)}: {wrong[0]}", f"an expression has {_FORM}")
+    _refuse_mixture(text, fields[-3][1], fields[-1][1])
     stars = [part[0] in "*?" for _, part in fields]
     is_fixed = not any(stars[:-3])
     # crontab(5): either day matches, unless one of the two begins with *, also as in */2: then both must.
@@ -102,6 +103,19 @@ def _fields(text: str) -> list[tuple[Field, str]]:
         number = f"{len(parts)} fields" if len(parts) != 1 else "one field"
         raise RefusalError(f"cannot be {shown(text)}: it has {number}, not 5 or 6{extra}", f"write {_FORM}")
     return list(zip_longest(FIELDS[-len(parts) :], parts))
+
+
+def _refuse_mixture(text: str, day: str, weekday: str) -> None:
+    """Raise RefusalError for what croniter does not reckon with, or not as crontab(5) has it."""
+    special = [item for item in weekday.split(",") if "#" in item or re.fullmatch(r"l-?\w+|\w+l", item)]
+    if not special:
+        return
+    if len(special) != weekday.count(",") + 1:
+        message = f"cannot be {shown(text)}: the day of the week field has {special[0]!r} beside plain days"
+        raise RefusalError(message, "write two schedules")
+    if day not in {"*", "?"}:
+        message = f"cannot be {shown(text)}: {special[0]!r} does not go with days of the month"
+        raise RefusalError(message, "write two schedules")
 
 
 def _never(fields: list[tuple[Field, str]], is_either: bool) -> bool:

@@ -22,6 +22,14 @@ def test_refused_expression(text: str, message: str, hint: str) -> None:
     assert (str(refusal.value), refusal.value.hint) == (message, hint)
 
 
+@pytest.mark.parametrize("text", ["0 0 10 * 5#2", "0 0 13 * L5", "0 0 * * 1,5#2", "0 0 * * L5,1", "0 0 * * 1-5,6#2"])
+def test_mixtures_are_refused(text: str) -> None:
+    """Special days beside plain ones, or beside days of the month, are two schedules."""
+    with pytest.raises(RefusalError) as refusal:
+        cron.parse(text)
+    assert refusal.value.hint == "write two schedules"
+
+
 def test_there_are_enough() -> None:
     """The messages of more than sixty expressions are written down, no two expressions the same."""
     assert len({text for text, _, _ in REFUSED}) == len(REFUSED) >= 60
