@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
+from barbossad.errors import Fault, InvalidParamsError
 from barbossad.model.schedules import Hold
 from barbossad.operations.fields import Instant, milliseconds
 from barbossad.operations.registry import NoParams, Params, define
@@ -62,12 +63,18 @@ class Released(TypedDict):
 @define("schedule.hold", Role.OPERATOR)
 async def hold(call: Call, params: HoldParams) -> HoldView:
     """Let the fires of all schedules with a label pass, recorded as skipped; a hold of that label is replaced."""
+    now_ms = call.services.clock.now_ms()
     until_ms = milliseconds(params.until) if params.until else None
+    if until_ms is not None and until_ms <= now_ms:
+        message, hint = f"has passed: {params.until}", "give an instant to come, or none to hold until it is released"
+        raise InvalidParamsError(
+            "schedule.hold", [Fault(line=None, column=None, path="until", message=message, hint=hint)]
+        )
     made = Hold(
         label=params.label,
         reason=params.reason,
         until_ms=until_ms,
-        at_ms=call.services.clock.now_ms(),
+        at_ms=now_ms,
         by=call.caller.name,
     )
     await call.services.scheduler.hold(made)

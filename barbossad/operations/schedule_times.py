@@ -19,6 +19,7 @@ from barbossad.model.schedules import ScheduleRecord, Timing
 from barbossad.operations.fields import Instant as InstantText
 from barbossad.operations.fields import Name, milliseconds
 from barbossad.operations.registry import Params, define
+from barbossad.operations.schedule_views import workflow_trouble
 from barbossad.operations.schedules import Label, NameParams, Some, Span, has_label
 from barbossad.operations.services import Call
 from barbossad.recurrence import words, zones
@@ -197,8 +198,8 @@ def _next(call: Call, fire: tuple[int, ScheduleRecord, Instant], now_ms: int) ->
     due_ms, record, instant = fire
     timing = record.definition.timing
     assert timing is not None
-    hold = call.services.scheduler.held_by(record)
-    is_held = hold is not None and (hold.until_ms is None or hold.until_ms > due_ms)
+    hold = call.services.scheduler.held_by(record, due_ms)
+    held = f"held: {hold.reason}" if hold is not None else ""
     return {
         "schedule": record.id,
         "workflow": record.workflow,
@@ -207,7 +208,7 @@ def _next(call: Call, fire: tuple[int, ScheduleRecord, Instant], now_ms: int) ->
         "in_seconds": (due_ms - now_ms) / 1000,
         "timezone": timing.timezone,
         "local": _local(instant.at_ms, timing.timezone),
-        "skip": f"held: {hold.reason}" if hold is not None and is_held else instant.skip,
+        "skip": instant.skip or held or workflow_trouble(call.services, record) or None,
     }
 
 
@@ -229,23 +230,28 @@ def _first(timing: Timing, after_ms: int, count: int) -> tuple[list[int], list[S
 
 def _around(timing: Timing, change: ClockChange) -> ChangeView:
     before = _last_before(timing, change.at_ms)
-    after = [instant.at_ms for instant in islice(instants(timing, change.at_ms - 1), AROUND)]
+    after = islice(instants(timing, change.at_ms - 1), AROUND)
     return {
         "at": rfc3339(change.at_ms),
         "before": _offset(change.before_seconds),
         "after": _offset(change.after_seconds),
-        "fires": [_local(at_ms, timing.timezone) for at_ms in (*before, *after)],
+        "fires": [_fire(instant, timing.timezone) for instant in (*before, *after)],
     }
 
 
-def _last_before(timing: Timing, at_ms: int) -> Sequence[int]:
-    found: list[int] = []
+def _last_before(timing: Timing, at_ms: int) -> Sequence[Instant]:
+    found: list[Instant] = []
     for back_ms in _LOOKED_BACK_MS:
         earlier = takewhile(lambda instant: instant.at_ms < at_ms, instants(timing, at_ms - back_ms))
-        found = [instant.at_ms for instant in earlier]
+        found = list(earlier)
         if len(found) >= AROUND:
             break
     return found[-AROUND:]
+
+
+def _fire(instant: Instant, timezone: str) -> str:
+    skipped = f", skipped: {instant.skip}" if instant.skip is not None else ""
+    return f"{_local(instant.at_ms, timezone)}{skipped}"
 
 
 def _local(at_ms: int, timezone: str) -> str:

@@ -114,7 +114,18 @@ def schedule_view(services: Services, record: ScheduleRecord, last: Fire | None)
 
 def _trouble(services: Services, record: ScheduleRecord) -> str:
     timing = record.definition.timing
-    return services.scheduler.state_of(record) or (holidays.trouble(timing.holidays) if timing else "")
+    return (
+        workflow_trouble(services, record)
+        or services.scheduler.state_of(record)
+        or (holidays.trouble(timing.holidays) if timing else "")
+    )
+
+
+def workflow_trouble(services: Services, record: ScheduleRecord) -> str:
+    """Return why no run of a schedule's workflow is started; empty if they are."""
+    if services.workflows.record(record.workflow).is_enabled:
+        return ""
+    return f"workflow {record.workflow} is disabled; barbossactl workflow enable {record.workflow}"
 
 
 def when(schedule: ScheduleDefinition) -> str:

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from barbossad.errors import ConflictError, InvalidParamsError
 from barbossad.model.names import RunId, WorkflowName
-from barbossad.model.schedules import Fire, ScheduleRecord, ScheduleSource
+from barbossad.model.schedules import FIRE_ACTIVE, Fire, ScheduleRecord, ScheduleSource
 from barbossad.operations import showing
 from barbossad.operations.fields import Limit, Name
 from barbossad.operations.registry import Params, define
@@ -194,6 +194,8 @@ async def disable(call: Call, params: DisableParams) -> ScheduleView:
 async def trigger(call: Call, params: NameParams) -> Triggered:
     """Fire a schedule now, with its params and its rules for overlap, also while it is held or disabled."""
     fire = await call.services.scheduler.trigger(params.name, by=call.caller.name)
+    if fire.state not in FIRE_ACTIVE:
+        raise ConflictError(f"schedule {fire.schedule} was not fired: {fire.reason}")
     if fire.run_id is None:
         return {"fire": fire_view(fire), "run": None}
     return {"fire": fire_view(fire), "run": await showing.view(call, RunId(fire.run_id))}

@@ -58,6 +58,13 @@ class LastRun(TypedDict):
     finished_at: str | None
 
 
+class SchedulesOf(TypedDict):
+    """How many schedules and triggers a workflow has, and when the next fire of them is due."""
+
+    count: int
+    next_at: str | None
+
+
 class WorkflowItem(TypedDict):
     """A workflow as listings show it. One that is no longer understood has no tasks and says so."""
 
@@ -69,6 +76,7 @@ class WorkflowItem(TypedDict):
     tasks: int
     applied_at: str | None
     last_run: LastRun | None
+    schedules: SchedulesOf
 
 
 class WorkflowPage(TypedDict):
@@ -118,6 +126,7 @@ class WorkflowView(TypedDict):
     yaml: str
     applied_at: str | None
     applied_by: str
+    schedules: SchedulesOf
 
 
 class Deleted(TypedDict):
@@ -200,6 +209,7 @@ async def get(call: Call, params: GetParams) -> WorkflowView:
         "yaml": version.text,
         "applied_at": rfc3339(version.applied_at_ms),
         "applied_by": version.applied_by,
+        "schedules": _schedules(call, record.name),
     }
 
 
@@ -246,7 +256,15 @@ async def _item(call: Call, record: WorkflowRecord) -> WorkflowItem:
         "tasks": len(definition.tasks) if definition else 0,
         "applied_at": rfc3339(record.applied_at_ms),
         "last_run": None,
+        "schedules": _schedules(call, record.name),
     }
+
+
+def _schedules(call: Call, workflow: str) -> SchedulesOf:
+    scheduler = call.services.scheduler
+    records = scheduler.of(workflow)
+    coming = [known.due_ms for known in map(scheduler.coming, records) if known is not None]
+    return {"count": len(records), "next_at": rfc3339(min(coming, default=None))}
 
 
 def _param(param: ParamDefinition) -> ParamView:

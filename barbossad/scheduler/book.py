@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -163,12 +164,14 @@ class Book:
         hint = proposal(name, self.entries, noun="schedules") if self.entries else "there is none yet"
         raise NotFoundError("schedule", name, hint)
 
-    def hold_of(self, record: ScheduleRecord, now_ms: int) -> Hold | None:
-        """Return what holds a schedule now, if anything does."""
-        for hold in self.holds.values():
-            if (hold.until_ms is None or hold.until_ms > now_ms) and hold.covers(record.labels):
-                return hold
-        return None
+    def hold_of(self, record: ScheduleRecord, at_ms: int) -> Hold | None:
+        """Return what holds a schedule at an instant, if anything does; of several the one that ends last."""
+        found = [
+            hold
+            for hold in self.holds.values()
+            if (hold.until_ms is None or hold.until_ms > at_ms) and hold.covers(record.labels)
+        ]
+        return max(found, key=lambda hold: math.inf if hold.until_ms is None else hold.until_ms, default=None)
 
     # -- time ----------------------------------------------------------------------------------------------
 

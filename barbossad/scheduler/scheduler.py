@@ -61,6 +61,10 @@ class Scheduler:
         """Return every schedule, by id."""
         return self._book.records()
 
+    def of(self, workflow: str) -> list[ScheduleRecord]:
+        """Return the schedules of a workflow, by id."""
+        return [entry.record for entry in self._book.of(workflow)]
+
     def find(self, name: str) -> ScheduleRecord:
         """Return the schedule with an id, or the only one of a workflow.
 
@@ -95,9 +99,9 @@ class Scheduler:
         holds = (self._book.holds[label] for label in sorted(self._book.holds))
         return [hold for hold in holds if hold.until_ms is None or hold.until_ms > now_ms]
 
-    def held_by(self, record: ScheduleRecord) -> Hold | None:
-        """Return what holds a schedule now, if anything does."""
-        return self._book.hold_of(record, self._parts.clock.now_ms())
+    def held_by(self, record: ScheduleRecord, at_ms: int | None = None) -> Hold | None:
+        """Return what holds a schedule now, or will at an instant if nobody changes it."""
+        return self._book.hold_of(record, self._parts.clock.now_ms() if at_ms is None else at_ms)
 
     def state_of(self, record: ScheduleRecord) -> str:
         """Return why a schedule cannot fire though it is enabled, in words; empty if it can."""

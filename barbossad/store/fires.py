@@ -27,6 +27,9 @@ class Statistics:
     durations_ms: Sequence[int]
     """Of runs that succeeded, the newest first."""
 
+    reasons: Mapping[str, int]
+    """Why fires were let pass, and how many for each reason."""
+
 
 _MOVE: Final = {
     state: f"""
@@ -57,6 +60,9 @@ def end_waiting(tx: sqlite3.Connection, schedules: Sequence[str], reason: str) -
 
 COUNTS: Final = """
 SELECT state, sum(count) FROM fires WHERE schedule = ? AND decided_at_ms >= ? GROUP BY state"""
+REASONS: Final = """
+SELECT reason, sum(count) FROM fires
+WHERE schedule = ? AND state IN ('skipped', 'missed') AND +decided_at_ms >= ? AND reason IS NOT NULL GROUP BY reason"""
 LATENESS: Final = """
 SELECT max(decided_at_ms - due_ms, 0) FROM fires
 WHERE schedule = ? AND decided_at_ms >= ? AND run IS NOT NULL ORDER BY seq DESC LIMIT ?"""

@@ -232,10 +232,12 @@ WHERE fires.seq = (SELECT max(seq) FROM fires WHERE schedule = wanted.value)"""
         counted = await self._database.read(fires.COUNTS, (schedule, since_ms))
         latenesses = await self._database.read(fires.LATENESS, (schedule, since_ms, LATENESSES))
         durations = await self._database.read(fires.DURATIONS, (schedule, since_ms, LATENESSES))
+        reasons = await self._database.read(fires.REASONS, (schedule, since_ms))
         return Statistics(
             counts={FireState(state): count for state, count in counted},
             latenesses_ms=tuple(row[0] for row in latenesses),
             durations_ms=tuple(row[0] for row in durations),
+            reasons=dict(reasons),
         )
 
     # -- what triggers look at -----------------------------------------------------------------------------

@@ -155,6 +155,21 @@ def test_a_disabled_workflow(client: Client) -> None:
     assert client.call("run.start", workflow="switched")["id"]
 
 
+def test_a_workflow_tells_of_its_schedules(client: Client) -> None:
+    """How many there are and when the next fire is due, in both; one that fires by events is only counted."""
+    assert client.call("workflow.apply", yaml=text("clockless"))
+    assert client.call("workflow.get", name="clockless")["schedules"] == {"count": 0, "next_at": None}
+    timed = "schedules: [{name: late, at: '2100-01-02T00:00:00Z'}, {name: soon, at: '2100-01-01T00:00:00Z'}]\n"
+    boot = "triggers: [{workflow: clockless}]\n"
+    client.call("workflow.apply", yaml=timed + boot + text("clocked"))
+    expected = {"count": 3, "next_at": "2100-01-01T00:00:00.000Z"}
+    assert client.call("workflow.get", name="clocked")["schedules"] == expected
+    items = {item["name"]: item["schedules"] for item in client.call("workflow.list", limit=1000)["items"]}
+    assert items["clocked"] == expected
+    client.call("schedule.disable", name="clocked/soon")
+    assert client.call("workflow.get", name="clocked")["schedules"]["next_at"] == "2100-01-02T00:00:00.000Z"
+
+
 def test_a_deleted_workflow(client: Client) -> None:
     """A deleted workflow is gone from every listing and starts nothing; its runs and their output stay."""
     client.call("workflow.apply", yaml=text("deleted", "echo still here"))

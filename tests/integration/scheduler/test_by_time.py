@@ -109,6 +109,21 @@ async def test_overlap_allow(path: Path) -> None:
         assert await house.states() == ["succeeded"] * 3
 
 
+async def test_several_holds(path: Path) -> None:
+    """Of several holds the one that ends last is told, and an instant is asked for as it will be then."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h}", labels="{team: infra}"))
+        (record,) = house.scheduler.of("backup")
+        short = Hold(label="team=infra", reason="short", until_ms=NOON_MS + HOUR, at_ms=NOON_MS, by="anne")
+        await house.scheduler.hold(short)
+        assert house.scheduler.held_by(record) == short
+        assert house.scheduler.held_by(record, NOON_MS + HOUR) is None
+        endless = Hold(label="team", reason="endless", at_ms=NOON_MS, by="anne")
+        await house.scheduler.hold(endless)
+        assert house.scheduler.held_by(record) == endless
+        assert house.scheduler.held_by(record, NOON_MS + HOUR) == endless
+
+
 async def test_held_and_released(path: Path) -> None:
     """While its label is held its fires are skipped with the reason; released, it goes on with the next."""
     async with ScheduleHouse.open(path) as house:

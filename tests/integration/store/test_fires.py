@@ -358,7 +358,7 @@ async def test_pages(checked: Database, store: ScheduleStore) -> None:
 
 
 async def test_statistics(checked: Database, store: ScheduleStore) -> None:
-    """Fires are counted by state, those of a stretch each; lateness is that of fires with a run."""
+    """Fires are counted by state and reason, those of a stretch each; lateness is that of fires with a run."""
     await store.decide([Decided(schedule=HOURLY, passed=[fire(number, reason="held") for number in range(4)])])
     record = scheduled(10)
     change = started(record)
@@ -373,7 +373,9 @@ async def test_statistics(checked: Database, store: ScheduleStore) -> None:
     found = await store.statistics(HOURLY, NOON_MS)
     assert found.counts == {FireState.SKIPPED: 4, FireState.SUCCEEDED: 1}
     assert (found.latenesses_ms, found.durations_ms) == ((240,), (1000,))
-    assert (await store.statistics(HOURLY, NOON_MS + 251)).counts == {}
+    assert found.reasons == {"held": 4}
+    later = await store.statistics(HOURLY, NOON_MS + 251)
+    assert (later.counts, later.reasons) == ({}, {})
 
 
 async def test_ends_of_runs(checked: Database, store: ScheduleStore) -> None:
