@@ -16,7 +16,7 @@ from barbossactl.commands._common import (
     schedule_argument,
     workflow_option,
 )
-from barbossactl.exits import Exit
+from barbossactl.exits import CommandError, Exit
 from barbossactl.lazy import LazyGroup
 from barbossactl.output import Column, Kind
 
@@ -37,6 +37,8 @@ _COMMANDS = {
     "release": "schedule_holds:release",
     "holds": "schedule_holds:holds",
 }
+_BY_CLOCK = ("cron", "every", "at")
+_KINDS = (*_BY_CLOCK, "boot", "file", "workflow", "unit")
 
 
 @click.group(
@@ -52,9 +54,12 @@ def group() -> None:
 @click.command("list", epilog=example("barbossactl schedule list --label team=infra"))
 @workflow_option
 @label_option
+@click.option("--kind", type=click.Choice(_KINDS), help="Only those that this makes fire.")
 @json_option
 @click.pass_context
-def list_schedules(context: click.Context, workflow: str | None, label: str | None, as_json: bool) -> None:
+def list_schedules(
+    context: click.Context, workflow: str | None, label: str | None, kind: str | None, as_json: bool
+) -> None:
     """List schedules and triggers.
 
     Columns: id, state (enabled, disabled, held, over, or trouble), when, next, state and time of the last fire.
@@ -70,7 +75,7 @@ def list_schedules(context: click.Context, workflow: str | None, label: str | No
         Column("last", Kind.STATE),
         Column("for", Kind.INSTANT),
     ]
-    given = {"workflow": workflow, "label": label}
+    given = {"workflow": workflow, "label": label, "kind": kind}
     asked = {name: value for name, value in given.items() if value is not None}
     with connect(context) as client:
         found = listing.items(client, "schedule.list", asked, limit=None)
@@ -124,30 +129,38 @@ def disable(context: click.Context, name: str, reason: str | None) -> None:
     output.talk(f"{output.plain(found['id'])} is disabled; barbossactl schedule enable {output.plain(found['id'])}")
 
 
-@click.command(epilog=example("barbossactl schedule trigger nightly-backup"))
+@click.command(
+    epilog=example(
+        "barbossactl schedule trigger nightly-backup", "barbossactl schedule trigger nightly-backup --detach"
+    )
+)
 @schedule_argument
+@click.option("--detach", is_flag=True, help="Print the id of the run and leave.")
+@click.option("--wait", is_flag=True, help="Wait quietly; say only how a run that did not succeed has ended.")
 @json_option
 @click.pass_context
-def trigger(context: click.Context, name: str, as_json: bool) -> int:
-    """Fire a schedule now, with its params; prints the id of the run.
+def trigger(context: click.Context, name: str, detach: bool, wait: bool, as_json: bool) -> int:
+    """Fire a schedule now, with its params, and follow the run as start does; exit codes are those of start.
 
-    Its rules for overlap hold: the run may have to wait for the one before it, and then there is none yet.
+    Its rules for overlap hold. Where the run has to wait for the one before it, there is none yet to follow: that
+    is said, with --json the fire that waits is printed, and the exit code is 0.
     """
+    from barbossactl import staying
+
+    if detach and wait:
+        raise CommandError("--detach and --wait exclude each other", exit_code=Exit.USAGE)
     with connect(context) as client:
         answer = client.call("schedule.trigger", {"name": name})
-    run = answer["run"]
+        run = answer["run"]
+        if run is not None and not detach:
+            return staying.stay(client, run["id"], is_quiet=wait or as_json, as_json=as_json)
+    if run is not None:
+        return staying.leave(run, as_json=as_json)
     if as_json:
         output.as_json(answer)
-    elif run is None:
-        output.talk("it waits for the run before it; barbossactl schedule history shows what becomes of it")
-    else:
-        output.line(output.plain(run["id"]))
-        if output.is_terminal():
-            output.talk(f"follow it: barbossactl logs {output.plain(run['id'])} --follow")
+    schedule = output.plain(answer["fire"]["schedule"])
+    output.talk(f"it waits for the run before it; what becomes of it: barbossactl schedule history {schedule}")
     return Exit.SUCCEEDED
-
-
-_BY_CLOCK = frozenset({"cron", "every", "at"})
 
 
 def _state(item: dict[str, Any]) -> str:

@@ -23,6 +23,8 @@ _STATES = ["queued", "started", "retrying", "succeeded", "failed", "skipped", "m
 def history(context: click.Context, name: str | None, state: str | None, limit: int, as_json: bool) -> None:
     """List fires, the newest first: those that had a run, and those that were let pass, with the reason.
 
+    NAME is a schedule, also one that was removed, or a workflow: then all schedules that it has or had.
+
     Columns: schedule, nominal time, state, number of fires, run, seconds late, reason.
     """
     from barbossactl import listing
@@ -70,6 +72,8 @@ def _figures(found: dict[str, Any]) -> Iterator[tuple[Column, object]]:
     for state, count in found["fires"].items():
         yield Column(state), count
     yield Column("success rate"), None if rate is None else f"{rate:.1%}"
+    for skip in found["skips"]:
+        yield Column("let pass"), f"{skip['count']}: {skip['reason']}"
     yield Column("late, median", Kind.SECONDS), found["lateness_p50_seconds"]
     yield Column("late, 99 of 100", Kind.SECONDS), found["lateness_p99_seconds"]
     yield Column("duration, median", Kind.SECONDS), found["duration_p50_seconds"]

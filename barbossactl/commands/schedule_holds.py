@@ -8,9 +8,15 @@ from typing import Any
 import click
 
 from barbossactl import output
-from barbossactl.commands._common import connect, example, json_option
+from barbossactl.commands._common import Command, connect, example, json_option
 from barbossactl.exits import CommandError, Exit
 from barbossactl.output import Column, Kind
+
+
+def _labels(command: Command) -> Command:
+    """Give a command a label: as an argument, or with ``--label`` as the listings have it."""
+    named = click.option("--label", "named", metavar="LABEL", help="The same as LABEL alone, as the listings have it.")
+    return click.argument("label", metavar="[LABEL]", required=False)(named(command))
 
 
 @click.command(
@@ -19,17 +25,19 @@ from barbossactl.output import Column, Kind
         "barbossactl schedule hold --all --reason 'the house moves'",
     )
 )
-@click.argument("label", metavar="[LABEL]", required=False)
+@_labels
 @click.option("--all", "is_all", is_flag=True, help="All schedules, whatever their label.")
 @click.option("--reason", metavar="TEXT", required=True, help="Why, for those who wonder what does not run.")
 @click.option("--until", metavar="TIME", help="For how long (2h), or until when (RFC 3339); else until released.")
 @click.pass_context
-def hold(context: click.Context, label: str | None, is_all: bool, reason: str, until: str | None) -> None:
+def hold(
+    context: click.Context, *, label: str | None, named: str | None, is_all: bool, reason: str, until: str | None
+) -> None:
     """Let the fires of all workflows with LABEL pass: key=value, or key for whatever value.
 
     They are recorded as skipped with the reason, and not caught up.
     """
-    asked: dict[str, Any] = {"label": _label(label, is_all=is_all), "reason": reason}
+    asked: dict[str, Any] = {"label": _label(label, named, is_all=is_all), "reason": reason}
     if until is not None:
         asked["until"] = _until(until)
     with connect(context) as client:
@@ -38,12 +46,12 @@ def hold(context: click.Context, label: str | None, is_all: bool, reason: str, u
 
 
 @click.command(epilog=example("barbossactl schedule release team=infra"))
-@click.argument("label", metavar="[LABEL]", required=False)
+@_labels
 @click.option("--all", "is_all", is_flag=True, help="End the hold of all schedules.")
 @click.pass_context
-def release(context: click.Context, label: str | None, is_all: bool) -> None:
+def release(context: click.Context, label: str | None, named: str | None, is_all: bool) -> None:
     """End a hold."""
-    held = _label(label, is_all=is_all)
+    held = _label(label, named, is_all=is_all)
     with connect(context) as client:
         client.call("schedule.release", {"label": held})
     output.talk(f"{_words(held)} are no longer held")
@@ -76,11 +84,13 @@ def _row(held: dict[str, Any]) -> list[object]:
     return [held["label"] or "all", held["reason"], held["held_at"], held["until_at"], held["by"]]
 
 
-def _label(label: str | None, *, is_all: bool) -> str:
-    if (label is None) != is_all:
-        raise CommandError("a label is missing" if label is None else "a label and --all exclude each other",
+def _label(label: str | None, named: str | None, *, is_all: bool) -> str:
+    given = [one for one in (label, named) if one is not None]
+    if len(given) + is_all != 1:
+        raise CommandError("a label and --all exclude each other" if given and is_all else
+                           "one label is held at a time" if given else "a label is missing",
                            hint="give LABEL, as team=infra, or --all", exit_code=Exit.USAGE)  # fmt: skip
-    return label or ""
+    return given[0] if given else ""
 
 
 def _until(until: str) -> str:

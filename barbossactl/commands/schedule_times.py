@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from barbossactl import output
+from barbossactl import output, text
 from barbossactl.commands._common import (
     connect,
     example,
@@ -28,8 +28,8 @@ from barbossactl.output import Column, Kind
 def next_fires(context: click.Context, limit: int, workflow: str | None, label: str | None, as_json: bool) -> None:
     """Show the next fires of all schedules, the first first.
 
-    Columns: when it is due (your time, with what is left until then), schedule, the time of its own zone, and why it
-    will be skipped, if it will.
+    Columns: when it is due (your time, with what is left until then), schedule, the time of its own zone (on a
+    terminal only where that is not yours), and why it will be skipped, if it will.
     """
     given = {"limit": limit, "workflow": workflow, "label": label}
     asked = {name: value for name, value in given.items() if value is not None}
@@ -39,7 +39,9 @@ def next_fires(context: click.Context, limit: int, workflow: str | None, label: 
         output.as_json(found)
         return
     columns = [Column("due", Kind.INSTANT), Column("schedule", Kind.NAME), Column("there"), Column("skipped")]
-    rows = ([item["due_at"], item["schedule"], item["local"], item["skip"]] for item in found["items"])
+    rows = [[item["due_at"], item["schedule"], item["local"], item["skip"]] for item in found["items"]]
+    if output.is_terminal():
+        columns, rows = _worth_seeing(columns, rows)
     output.table(columns, rows, empty="nothing is due; barbossactl schedule list shows what there is")
 
 
@@ -97,6 +99,16 @@ def preview(
     output.table([Column("at", Kind.INSTANT)], ([at] for at in found["items"]), empty="it never fires after that")
     if output.is_terminal():
         _list_skipped(found["skipped"])
+
+
+def _worth_seeing(columns: list[Column], rows: list[list[Any]]) -> tuple[list[Column], list[list[Any]]]:
+    """Leave out the time there where it is the viewer's own, and columns in which nothing is left."""
+    for row in rows:
+        due, there = text.parse_instant(row[0]), row[2]
+        if due is not None and there.endswith(f"({due.astimezone().isoformat()[-6:]})"):
+            row[2] = None
+    kept = [place for place in range(len(columns)) if place < 2 or any(row[place] for row in rows)]
+    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _list(title: str, lines: list[str]) -> None:

@@ -42,6 +42,7 @@ def get(context: click.Context, name: str, version: str | None, as_yaml: bool, a
 
 
 def _fields(answer: dict[str, Any]) -> list[tuple[Column, object]]:
+    schedules = answer.get("schedules") or {}
     labels = ", ".join(f"{key}={value}" for key, value in (answer.get("labels") or {}).items())
     return [
         (Column("name"), answer["name"]),
@@ -51,6 +52,8 @@ def _fields(answer: dict[str, Any]) -> list[tuple[Column, object]]:
         (Column("applied", Kind.INSTANT), answer.get("applied_at")),
         (Column("by"), answer.get("applied_by")),
         (Column("labels"), labels),
+        (Column("schedules"), schedules.get("count") or None),
+        (Column("next fire", Kind.INSTANT), schedules.get("next_at")),
     ]
 
 

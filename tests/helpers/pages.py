@@ -28,7 +28,7 @@ from tests.helpers.daemon import ROOT, Daemon
 BLOCK = re.compile(r"^```(?P<kind>yaml|console)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 NAME = re.compile(r"^name: (\S+)$", re.MULTILINE)
 HOME = "/home/you"
-FOLLOWS = re.compile(r"^barbossactl (run )?(start|retry)\b")
+FOLLOWS = re.compile(r"^barbossactl ((run )?(start|retry)|schedule trigger)\b")
 """What draws a table again and again on a terminal that can do so; on others it says a line for each change."""
 
 START = "barbossad --user &"

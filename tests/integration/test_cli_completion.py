@@ -42,6 +42,8 @@ def populated(stub_daemon: StubDaemon) -> StubDaemon:
     stub_daemon.handlers["workflow.list"] = lambda _: {"items": workflows, "next_cursor": None}
     params = [{"name": "keep_days", "type": "integer"}, {"name": "target", "type": "path"}]
     stub_daemon.handlers["workflow.get"] = lambda asked: {"params": params if asked["name"] == "backup" else []}
+    schedules = [{"id": f"backup/{name}", "when": "every 1h"} for name in ("nightly", "often")]
+    stub_daemon.handlers["schedule.list"] = lambda _: {"items": schedules, "next_cursor": None}
     known = [{"version": name, "current": name == "ab12", "applied_at": None} for name in ("ab12", "cd34")]
     stub_daemon.handlers["workflow.versions"] = lambda _: {"items": known, "next_cursor": None}
     return stub_daemon
@@ -69,11 +71,14 @@ def populated(stub_daemon: StubDaemon) -> StubDaemon:
         (["start", "backup", "-p", ""], ["keep_days=", "target="]),
         (["run", "list", "--state", "f"], ["failed"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
+        (["schedule", "explain", "backup/n"], ["backup/nightly"]),
+        (["schedule", "history", ""], ["backup/nightly", "backup/often"]),
+        (["schedule", "add", "b"], ["backup"]),
         (["nonsense", ""], ["daemon", "workflow", "run"]),
     ],
 )
 def test_names_are_proposed(populated: StubDaemon, words: list[str], proposed: list[str]) -> None:
-    """Commands come from the program, workflows, runs, tasks and params from the daemon."""
+    """Commands come from the program, workflows, schedules, runs, tasks and params from the daemon."""
     assert complete(populated.path, *words)[: len(proposed)] == proposed
 
 

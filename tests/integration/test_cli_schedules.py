@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import cli_process
+from tests.helpers.cli_process import Ctl
+from tests.helpers.cli_stub import StubDaemon
 from tests.helpers.daemon import Daemon
+
+pytest_plugins = ("tests.helpers.cli_fixtures",)
 
 WORKFLOW = """
 name: backup
@@ -75,6 +79,19 @@ def test_explain(daemon: Daemon) -> None:
     assert out.count("when the clocks go from") == 2
 
 
+def test_explain_marks_what_is_skipped(daemon: Daemon) -> None:
+    """A fire around a change of the clocks that will be let pass says so: they change on Sundays."""
+    daemon.apply(
+        "name: weekdays\nschedules: [{name: one, cron: '0 9 * * *', timezone: Europe/London, blackout: Sat-Sun}]\n"
+        "tasks: [{shell: 'true'}]\n"
+    )
+    for change in daemon.call("schedule.explain", name="weekdays")["changes"]:
+        assert len(change["fires"]) == 10
+        for fire in change["fires"]:
+            assert fire.endswith("skipped: blackout Sat-Sun") == fire.startswith(("Sat", "Sun")), fire
+    daemon.call("workflow.delete", name="weekdays")
+
+
 def test_preview(daemon: Daemon) -> None:
     """An expression is tried without being saved; one that is wrong is told of with the field."""
     found = rows(
@@ -89,11 +106,56 @@ def test_preview(daemon: Daemon) -> None:
 
 def test_trigger_runs_with_the_params_of_the_schedule(daemon: Daemon) -> None:
     """A fire by hand prints its run, which has the schedule's params."""
-    code, out, _ = run(daemon, "schedule", "trigger", "backup/nightly")
+    code, out, _ = run(daemon, "schedule", "trigger", "backup/nightly", "--detach")
     assert code == 0
     details = daemon.call("run.wait", run_id=out.strip())
     assert (details["params"], details["schedule"]) == ({"mode": "quick"}, "backup/nightly")
     assert rows(daemon, "schedule", "history", "backup/nightly")[0][4] == details["id"]
+
+
+def test_trigger_is_followed(daemon: Daemon) -> None:
+    """As with start: the output on stdout, the states on stderr, and the exit code is that of the run."""
+    daemon.apply(
+        "name: fails\nschedules: [{name: never, at: '2100-01-01T00:00:00Z'}]\n"
+        "tasks: [{id: one, shell: 'echo tried; exit 7'}]\n"
+    )
+    code, out, err = run(daemon, "schedule", "trigger", "fails")
+    assert (code, out) == (1, "one | tried\n")
+    assert "exit code 7" in err
+    code, out, _ = run(daemon, "schedule", "trigger", "fails", "--wait", "--json")
+    assert (code, json.loads(out)["state"]) == (1, "failed")
+    assert run(daemon, "schedule", "trigger", "fails", "--wait", "--detach")[0] == 2
+
+
+def test_a_disabled_workflow(daemon: Daemon) -> None:
+    """Its schedules tell of it in every listing; a fire by hand is refused with what to do, and counted as let pass."""
+    daemon.apply("name: idle\nschedules: [{name: late, at: '2100-01-01T00:00:00Z'}]\ntasks: [{shell: 'true'}]\n")
+    daemon.call("workflow.disable", name="idle")
+    assert "workflow idle is disabled" in rows(daemon, "schedule", "list", "--workflow", "idle", "--kind", "at")[0][1]
+    assert "workflow idle is disabled" in rows(daemon, "next", "--workflow", "idle")[0][3]
+    code, out, err = run(daemon, "schedule", "trigger", "idle")
+    assert (code, out) == (1, "")
+    assert "barbossactl workflow enable idle" in err
+    (skip,) = daemon.call("schedule.statistics", name="idle")["skips"]
+    assert (skip["count"], "'idle' is disabled" in skip["reason"]) == (1, True)
+    daemon.call("workflow.delete", name="idle")
+
+
+def test_history_outlives_its_schedule(daemon: Daemon) -> None:
+    """Fires of a schedule that was removed are listed and counted, by its id and by its workflow."""
+    daemon.apply("name: past\ntasks: [{shell: 'true'}]\n")
+    for name in ("one", "two"):
+        assert run(daemon, "schedule", "add", "past", "--name", name, "--at", "2100-01-01T00:00:00Z")[0] == 0
+        assert run(daemon, "schedule", "trigger", f"past/{name}", "--wait")[0] == 0
+    assert [row[0] for row in rows(daemon, "schedule", "history", "past")] == ["past/two", "past/one"]
+    assert run(daemon, "schedule", "remove", "past/one")[0] == 0
+    assert [row[0] for row in rows(daemon, "schedule", "history", "past/one")] == ["past/one"]
+    assert [row[0] for row in rows(daemon, "schedule", "history", "past")] == ["past/two", "past/one"]
+    assert daemon.call("schedule.statistics", name="past/one")["fires"] == {"succeeded": 1}
+    code, _, err = run(daemon, "schedule", "history", "past/tw")
+    assert code == 1
+    assert "did you mean 'past/two'?" in err
+    assert run(daemon, "schedule", "history", "nothing")[0] == 1
 
 
 def test_add_disable_remove(daemon: Daemon) -> None:
@@ -128,6 +190,9 @@ def test_what_never_fires_says_so(daemon: Daemon) -> None:
         (["add", "backup", "--cron", "@daily", "-p", "mode=no"], "mode"),
         (["hold", "--reason", "x"], "a label is missing"),
         (["hold", "a=b", "--reason", "x", "--until", "soon"], "is not a duration"),
+        (["hold", "a=b", "--reason", "x", "--until", "2020-01-01"], "has passed"),
+        (["hold", "a=b", "--label", "c=d", "--reason", "x"], "one label is held at a time"),
+        (["hold", "a=b", "--all", "--reason", "x"], "exclude each other"),
     ],
 )
 def test_wrong_usage(daemon: Daemon, arguments: list[str], words: str) -> None:
@@ -150,7 +215,8 @@ def test_several_schedules_need_a_name(daemon: Daemon) -> None:
 
 def test_hold_and_release(daemon: Daemon) -> None:
     """What is held says so in every listing, until it is released."""
-    assert run(daemon, "schedule", "hold", "team=infra", "--reason", "disks", "--until", "2h")[0] == 0
+    held = ["--label", "team=infra", "--until", "2h", "--reason", "disks"]
+    assert run(daemon, "schedule", "hold", *held)[0] == 0
     assert rows(daemon, "schedule", "list")[0][1] == "held: disks"
     assert rows(daemon, "next", "-n", "1")[0][3] == "held: disks"
     assert rows(daemon, "schedule", "holds")[0][:2] == ["team=infra", "disks"]
@@ -168,3 +234,58 @@ def test_a_file_fires(daemon: Daemon, tmp_path: Path) -> None:
     daemon.eventually(lambda: bool(daemon.call("schedule.history", name="files")["items"]), "it has fired")
     run_id = daemon.call("schedule.history", name="files")["items"][0]["run"]
     assert daemon.call("run.wait", run_id=run_id)["params"] == {"path": str(tmp_path / "it")}
+
+
+def test_next_fires_after_a_hold(daemon: Daemon) -> None:
+    """Only fires that are due while something holds them are told as held, whichever hold that is."""
+    assert run(daemon, "schedule", "hold", "team=infra", "--reason", "short", "--until", "90m")[0] == 0
+    assert next(row[3] for row in rows(daemon, "next", "-n", "3") if row[1] == "backup/often") == "held: short"
+    assert [row[3] for row in rows(daemon, "next", "-n", "9") if row[1] == "backup/often"][2] == "-"
+    assert run(daemon, "schedule", "hold", "team", "--reason", "long", "--until", "900d")[0] == 0
+    assert {row[3] for row in rows(daemon, "next", "-n", "9") if row[1] == "backup/often"} == {"held: long"}
+    for label in ("team", "team=infra"):
+        assert run(daemon, "schedule", "release", "--label", label)[0] == 0
+
+
+# -- on a terminal, and what a small daemon does not come to -----------------------------------------------------
+
+
+def fire(**more: object) -> dict[str, object]:
+    """Return a fire to come."""
+    return {
+        "schedule": "backup/nightly",
+        "due_at": "2100-01-02T01:30:00.000Z",
+        "local": "Sat 2100-01-02 01:30:00 GMT (+00:00)",
+        "skip": None,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(("zone", "is_told"), [("UTC", False), ("Asia/Tokyo", True)])
+def test_next_on_a_terminal(stub_daemon: StubDaemon, zone: str, is_told: bool) -> None:
+    """The viewer's time with what is left until then; the time there only where that is another."""
+    stub_daemon.handlers["schedule.next"] = lambda _: {"items": [fire()]}
+    with cli_process.OnTerminal(stub_daemon.path, "next", columns=140, TZ=zone) as terminal:
+        assert terminal.end() == 0
+    assert ("2100-01-02 10:30:00 (in " if is_told else "2100-01-02 01:30:00 (in ") in terminal.text
+    assert ("Sat 2100-01-02 01:30:00 GMT" in terminal.text) == ("THERE" in terminal.text) == is_told
+    assert "SKIPPED" not in terminal.text
+
+
+def test_next_on_a_terminal_marks_what_is_skipped(stub_daemon: StubDaemon) -> None:
+    """The reason has a column of its own once there is one."""
+    stub_daemon.handlers["schedule.next"] = lambda _: {"items": [fire(skip="held: disks"), fire()]}
+    with cli_process.OnTerminal(stub_daemon.path, "next", columns=140) as terminal:
+        assert terminal.end() == 0
+    assert "SKIPPED" in terminal.text
+    assert terminal.text.count("held: disks") == 1
+
+
+def test_trigger_that_waits(stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """Where the run before it has to end first there is no run to follow; that is said, and is no failure."""
+    waiting = {"fire": {"schedule": "backup/nightly", "state": "queued"}, "run": None}
+    stub_daemon.handlers["schedule.trigger"] = lambda _: waiting
+    ended = ctl("schedule", "trigger", "backup")
+    assert (ended.code, ended.out) == (0, "")
+    assert "barbossactl schedule history backup/nightly" in ended.err
+    assert json.loads(ctl("schedule", "trigger", "backup", "--json").out) == waiting
