@@ -105,7 +105,8 @@ def _range_problem(field: Field, base: str) -> str:
     if problem or not dash:
         return problem
     if field is not WEEKDAY and number(field, first) > number(field, last):
-        return f"a range that ends before it begins: write {first}-{field.most},{field.least}-{last}"
+        names = (field.names[-1], field.names[0]) if first in field.names else (field.most, field.least)
+        return f"a range that ends before it begins: write {first}-{names[0]},{names[1]}-{last}"
     return ""
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from barbossad.model.schedules import Holidays
 from barbossad.validation import RefusalError, nearest, shown
@@ -45,7 +45,7 @@ def name_of(holidays: Holidays, day: date) -> str | None:
             return found
     if holidays.file is not None:
         try:
-            return _of_file(holidays.file).get(day)
+            return _in_file(holidays.file, day)
         except (OSError, ValueError):
             return None
     return None
@@ -83,7 +83,7 @@ def _of_year(country: str, subdivision: str | None, year: int) -> Mapping[date, 
 
 def _trouble_of(file: str) -> str:
     try:
-        _of_file(file)
+        _calendar(file)
     except OSError as error:
         return f"{file}: {os.strerror(error.errno) if error.errno else error}"
     except ValueError as error:
@@ -91,45 +91,58 @@ def _trouble_of(file: str) -> str:
     return ""
 
 
-def _of_file(file: str) -> Mapping[date, str]:
-    """Return the days of a file by their names. Raise OSError, or ValueError if it is no calendar."""
+def _in_file(file: str, day: date) -> str | None:
+    """Return what a day is called in a file. Raise OSError, or ValueError if it is no calendar."""
+    found = Path(file).stat()
+    return _year_of_file(file, found.st_mtime_ns, found.st_size, day.year).get(day)
+
+
+def _calendar(file: str) -> Component:
     found = Path(file).stat()
     return _read(file, found.st_mtime_ns, found.st_size)
 
 
 @lru_cache(maxsize=16)
-def _read(file: str, _changed_ns: int, size_bytes: int) -> Mapping[date, str]:
+def _read(file: str, _changed_ns: int, size_bytes: int) -> Component:
     import icalendar  # noqa: PLC0415 (large, and few schedules want it)
 
     if size_bytes > MAX_FILE_BYTES:
         raise ValueError("it is larger than 4 MiB")
     try:
-        calendar = icalendar.Calendar.from_ical(Path(file).read_bytes())
+        return icalendar.Calendar.from_ical(Path(file).read_bytes())
     except (ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"it is no iCalendar file ({error})") from error
+
+
+@lru_cache(maxsize=64)
+def _year_of_file(file: str, changed_ns: int, size_bytes: int, year: int) -> Mapping[date, str]:
+    """Return the days of a year by their names, those of events that recur too."""
+    import recurring_ical_events  # noqa: PLC0415 (see above)
+
+    first, last = date(year, 1, 1), date(year, 12, 31)
+    query = recurring_ical_events.of(_read(file, changed_ns, size_bytes), skip_bad_series=True)
     days: dict[date, str] = {}
-    for event in calendar.walk("VEVENT"):
-        days.update(_days_of(event))
+    for event in query.between(first, last + timedelta(days=1)):
+        days.update({day: name for day, name in _days_of(event) if first <= day <= last})
     return days
 
 
-def _days_of(event: Component) -> dict[date, str]:
+def _days_of(event: Component) -> Iterator[tuple[date, str]]:
+    """Yield each day that one occurrence touches."""
     name = str(event.get("SUMMARY") or "a day of the calendar file")
-    begin = _day(event.get("DTSTART"))
-    if begin is None:
-        return {}
-    ends = event.get("DTEND")
-    end = _day(ends)
-    if end is None:
-        end = begin + timedelta(days=1)
-    elif isinstance(ends.dt, datetime) and ends.dt.timetz().replace(tzinfo=None) != datetime.min.time():
-        end += timedelta(days=1)  # it touches the day on which it ends
-    count = max(1, min((end - begin).days, _MOST_DAYS))
-    return {begin + timedelta(days=number): name for number in range(count)}
+    begin, end = (_moment(event[name]) for name in ("DTSTART", "DTEND"))
+    if isinstance(end, datetime):
+        end -= timedelta(microseconds=1)  # one that ends at midnight does not touch the day that begins then
+        last = end.date()
+    else:
+        last = end - timedelta(days=1)
+    first = begin.date() if isinstance(begin, datetime) else begin
+    last = max(first, last)
+    for number in range(min((last - first).days, _MOST_DAYS) + 1):
+        yield first + timedelta(days=number), name
 
 
-def _day(value: object) -> date | None:
-    moment = getattr(value, "dt", None)
-    if isinstance(moment, datetime):
-        return moment.date()
-    return moment if isinstance(moment, date) else None
+def _moment(value: Any) -> date | datetime:
+    """Return what a DTSTART or DTEND says: the library gives each occurrence both."""
+    moment: date | datetime = value.dt
+    return moment

@@ -10,14 +10,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from barbossad.model.schedules import OnHoliday, Timing
-from barbossad.recurrence import cron, holidays, walltime
+from barbossad.recurrence import cron, holidays, moving, walltime
 from barbossad.recurrence.windows import Window, parse_window
-from barbossad.recurrence.zones import transition, zone
+from barbossad.recurrence.zones import zone
 
-MOST_MOVED_DAYS: Final = 31
-"""How far a fire is moved away from a holiday at most."""
-
-_DAY_MS: Final = 86_400_000
 _MOST_DAYS: Final = 9 * 366
 """If no window opens in so many days, none does: the 29th of February may be eight years away."""
 
@@ -128,38 +124,13 @@ def _why_not(timing: Timing, blackout: Sequence[Window], local: datetime, *, is_
 
 
 def _moved(timing: Timing, after_ms: int) -> Iterator[int]:
-    """Move instants on holidays to the day before or after; what then falls together is one."""
-    reach_ms = MOST_MOVED_DAYS * _DAY_MS
-    held: set[int] = set()
-    for at_ms in _base(timing, after_ms - reach_ms):
-        yield from _released(held, at_ms - reach_ms, after_ms)
-        held.add(_away_from_holidays(timing, at_ms))
-    yield from sorted(at_ms for at_ms in held if at_ms > after_ms)
+    days, known = timing.holidays, zone(timing.timezone)
+    assert days is not None
+    is_forward = timing.on_holiday is OnHoliday.AFTER
 
+    def is_holiday(day: date) -> bool:
+        return holidays.name_of(days, day) is not None
 
-def _released(held: set[int], until_ms: int, after_ms: int) -> list[int]:
-    """Take out what nothing that follows can come before."""
-    if not held or min(held) > until_ms:
-        return []
-    ready = sorted(at_ms for at_ms in held if at_ms <= until_ms)
-    held.difference_update(ready)
-    return [at_ms for at_ms in ready if at_ms > after_ms]
-
-
-def _away_from_holidays(timing: Timing, at_ms: int) -> int:
-    assert timing.holidays is not None
-    known = zone(timing.timezone)
-    local = datetime.fromtimestamp(at_ms / 1000, known)
-    step = timedelta(days=-1 if timing.on_holiday is OnHoliday.BEFORE else 1)
-    day: date = local.date()
-    for _ in range(MOST_MOVED_DAYS):
-        if holidays.name_of(timing.holidays, day) is None:
-            break
-        day += step
-    if day == local.date():
-        return at_ms
-    moved = datetime.combine(day, local.time(), known)
-    early, late = moved.timestamp(), moved.replace(fold=1).timestamp()
-    if early > late:  # there is no such time on that day
-        return transition(known, late, early) * 1000
-    return round(early * 1000)
+    begin_ms = moving.begin_ms(after_ms, known, is_holiday, is_forward=is_forward)
+    found = moving.moved(_base(timing, begin_ms), known, is_holiday, is_forward=is_forward)
+    return (at_ms for at_ms in found if at_ms > after_ms)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from barbossad.recurrence.zones import transition, zone
 from barbossad.validation import RefusalError, kind_of, shown
+
+_EARLIEST_YEAR: Final = 1900
+_LATEST_YEAR: Final = 9000
+"""Time zones, and what reckons with days, have their limits: what lies beyond is a mistake."""
 
 HINT: Final = "write 2026-12-24 18:00 with a timezone, or with an offset as in 2026-12-24T18:00:00Z"
 
@@ -18,6 +22,8 @@ def parse_moment(value: object, timezone: str | None, *, is_end: bool = False) -
     beginning, with ``is_end`` its end. Raise RefusalError, also for a wall time without a zone.
     """
     moment = _read(value)
+    if not _EARLIEST_YEAR <= moment.year < _LATEST_YEAR:
+        raise RefusalError(f"is not between the years {_EARLIEST_YEAR} and {_LATEST_YEAR}: {shown(value)}")
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day) + timedelta(days=int(is_end))  # noqa: DTZ001
     if moment.tzinfo is not None:
@@ -30,9 +36,7 @@ def parse_moment(value: object, timezone: str | None, *, is_end: bool = False) -
 
 
 def _read(value: object) -> date | datetime:
-    if isinstance(value, datetime):
-        return value if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date):
+    if isinstance(value, date):  # which a datetime is too
         return value
     if not isinstance(value, str):
         raise RefusalError(f"must be a date and a time, not {kind_of(value)}", HINT)

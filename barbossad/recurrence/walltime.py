@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from barbossad.model.schedules import Dst
 from barbossad.recurrence.cron import Cron
-from barbossad.recurrence.zones import offset_seconds, transition
+from barbossad.recurrence.zones import first_change, offset_seconds, transition
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=None)  # noqa: DTZ001 (a wall time)
 _LARGEST_SHIFT: Final = 26 * 3600
@@ -47,11 +47,12 @@ def _wild(cron: Cron, zone: ZoneInfo, after: float) -> Iterator[float]:
         instant = wall - offset
         if instant >= _LATEST:
             return
-        if offset_seconds(zone, instant) == offset:
+        change = first_change(zone, now, instant)
+        if change is None:
             yield instant
             now, local = instant, wall
         else:  # the clocks change on the way: go on from there, with what they show then
-            now = transition(zone, now, instant)
+            now = change
             offset = offset_seconds(zone, now)
             local = now + offset - 1
 

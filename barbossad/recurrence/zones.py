@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zoneinfo
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 from barbossad.validation import RefusalError, nearest, shown
 
 _ZONE_FOLDER: Final = "zoneinfo/"
-_STEP: Final = timedelta(days=7)
+_STEP_SECONDS: Final = 7 * 86_400
 """Clocks change at most once in it: what is put off and on again within a week would not be seen."""
 
-_LOOKED_AHEAD: Final = 53 * 5
-"""Steps: a zone that does not change its clocks in five years does so no more."""
+_LOOKED_AHEAD_SECONDS: Final = 5 * 366 * 86_400
+"""A zone that does not change its clocks in five years does so no more."""
 
 
 @lru_cache(maxsize=256)
@@ -37,7 +37,7 @@ def zone(name: str) -> ZoneInfo:
 
 def _is_canonical(name: str) -> bool:
     """Say whether it is the name of a zone, not of another file that stands among them."""
-    return name not in {"localtime", "posixrules", "Factory"}
+    return name not in {"localtime", "posixrules", "Factory"} and not name.startswith(("right/", "posix/"))
 
 
 def host_zone() -> str:
@@ -84,19 +84,23 @@ def clock_changes(name: str, after_ms: int, count: int) -> list[ClockChange]:
     """Return the next changes of a zone's clocks after an instant; fewer if it changes them no more."""
     known = zone(name)
     found: list[ClockChange] = []
-    at = datetime.fromtimestamp(after_ms / 1000, UTC)
-    before = offset_seconds(known, at.timestamp())
-    steps = 0
-    while len(found) < count and steps < _LOOKED_AHEAD:
-        later = at + _STEP
-        after = offset_seconds(known, later.timestamp())
-        steps += 1
-        if after != before:
-            instant = transition(known, at.timestamp(), later.timestamp())
-            found.append(ClockChange(at_ms=round(instant * 1000), before_seconds=before, after_seconds=after))
-            steps = 0
-        at, before = later, after
+    at = after_ms / 1000
+    while len(found) < count and (change := first_change(known, at, at + _LOOKED_AHEAD_SECONDS)) is not None:
+        before, after = offset_seconds(known, change - 1), offset_seconds(known, change)
+        found.append(ClockChange(at_ms=change * 1000, before_seconds=before, after_seconds=after))
+        at = float(change)
     return found
+
+
+def first_change(known: ZoneInfo, start: float, end: float) -> int | None:
+    """Return the first second after an instant, and up to another, from which on the clocks show another offset."""
+    offset = offset_seconds(known, start)
+    while start < end:
+        later = min(start + _STEP_SECONDS, end)
+        if offset_seconds(known, later) != offset:
+            return transition(known, start, later)
+        start = later
+    return None
 
 
 def offset_seconds(known: ZoneInfo, instant: float) -> int:

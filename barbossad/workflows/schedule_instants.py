@@ -21,9 +21,6 @@ Refuse = Callable[[Path, str, str], None]
 """Is told of a fault: where in the entry, what, and a hint."""
 
 _EPOCH: Final = "1970-01-01 00:00"
-_EARLIEST_MS: Final = -2_208_988_800_000
-_LATEST_MS: Final = 221_845_392_000_000
-"""The beginnings of 1900 and of 9000: between them no time zone gets into trouble with the ends of the calendar."""
 
 _SOME_YEAR_MS: Final = 1_704_067_200_000
 """The beginning of 2024, from where a schedule without a start is tried: a leap year."""
@@ -93,13 +90,7 @@ def _instant(text: str, zone: str | None, *, is_end: bool) -> int | None:
         raise RefusalError(f"cannot hold an expression: {shown(text)}", LITERAL_HINT)
     if is_local(text) and zone is None:
         return None
-    try:
-        instant = moments.parse_moment(text, zone, is_end=is_end)
-    except OverflowError:
-        instant = _LATEST_MS
-    if not _EARLIEST_MS <= instant < _LATEST_MS:
-        raise RefusalError(f"is not between the years 1900 and 9000: {shown(text)}")
-    return instant
+    return moments.parse_moment(text, zone, is_end=is_end)
 
 
 def never(timing: Timing) -> tuple[str, str, str] | None:

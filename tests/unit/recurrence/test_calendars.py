@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -127,6 +128,16 @@ def test_holidays_of_a_file(tmp_path: Path) -> None:
     ]  # fmt: skip
     file.write_text(CALENDAR.replace("20260504", "20260503"))
     assert shown(timing, "2026-05-03T00:00", 1) == [("05-03 09:00", "holiday: Works outing")]
+
+
+def test_recurring_events_of_a_file(tmp_path: Path) -> None:
+    """What recurs in a file is a holiday each time, but for what it takes out; a duration counts like an end."""
+    file = tmp_path / "yearly.ics"
+    rule = "DTSTART;VALUE=DATE:20200504\nDURATION:P2D\nRRULE:FREQ=YEARLY\nEXDATE;VALUE=DATE:20270504\n"
+    file.write_text(re.sub(r"DTSTART;VALUE.*?\nDTEND.*?\n", rule, CALENDAR))
+    calendar = Holidays(file=str(file))
+    for year, name in ((2019, None), (2026, "Works outing"), (2027, None), (2040, "Works outing")):
+        assert [holidays.name_of(calendar, date(year, 5, day)) for day in (3, 4, 5, 6)] == [None, name, name, None]
 
 
 def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:

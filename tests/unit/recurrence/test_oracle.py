@@ -115,3 +115,12 @@ def test_instants_ascend_and_are_suffixes() -> None:
         assert [i.at_ms for i in whole] == sorted({i.at_ms for i in whole})
         for place in (0, 7, 31, 58):
             assert list(islice(instants(timing, whole[place].at_ms), 59 - place)) == whole[place + 1 :]
+
+
+@pytest.mark.parametrize("zone", ["Europe/London", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("text", ["*/10 1 25 10 *", "*/10 1 1 11 *", "*/15 * 5 4 *", "*/30 * 29 2 *"])
+def test_seldom_from_far_away(zone: str, text: str) -> None:
+    """A wildcard on a few days is the same from years before: a change of the clocks on the way is not jumped over."""
+    start_ms, end_ms = ms("2025-01-15"), ms("2028-12-01")
+    timing = Timing(cron=text, timezone=zone)
+    assert until(timing, start_ms, end_ms) == cron_oracle.fires(text, zone, start_ms, end_ms)

@@ -41,6 +41,7 @@ def test_there_are_enough() -> None:
         ("Europe/Londn", "did you mean 'Europe/London'?"),
         ("", "write an IANA name such as Europe/London or UTC"),
         ("../etc/passwd", "write an IANA name such as Europe/London or UTC"),
+        ("right/Europe/London", "write an IANA name such as Europe/London or UTC"),
         ("Mars/Olympus", "write an IANA name such as Europe/London or UTC"),
     ],
 )
@@ -76,3 +77,10 @@ def test_refused_moment(value: object) -> None:
     """What is no instant, or one of no zone, is refused."""
     with pytest.raises(RefusalError):
         moments.parse_moment(value, None)
+
+
+@pytest.mark.parametrize("value", ["9999-12-31", "0001-01-01 00:00", "9000-01-01T00:00:00Z"])
+def test_moments_too_far_away(value: str) -> None:
+    """What no calendar reckons with is refused, at its end too."""
+    with pytest.raises(RefusalError, match="between the years 1900 and 9000"):
+        moments.parse_moment(value, "UTC", is_end=True)
