@@ -32,7 +32,10 @@ from barbossad.scheduler.scheduler import Scheduler
 from barbossad.security.secrets import SecretSource
 from barbossad.store import lock
 from barbossad.store.database import Database
+from barbossad.store.events import EventStore
+from barbossad.store.fires import FireStore
 from barbossad.store.highwater import HighWater
+from barbossad.store.holds import HoldStore
 from barbossad.store.runs import RunStore
 from barbossad.store.schedules import ScheduleStore
 from barbossad.store.workflows import WorkflowStore
@@ -97,7 +100,7 @@ async def open_services(
             workflows=workflows,
             engine=engine,
             scheduler=scheduler,
-            schedules=ScheduleStore(database),
+            fires=FireStore(database),
             launcher=launcher,
             logs=logs,
             preparation=preparation,
@@ -124,7 +127,10 @@ async def _scheduler(  # noqa: PLR0917 (the one place where they come together)
         scheduling.Parts(
             clock=clock,
             alarm=alarm,
-            store=ScheduleStore(database),
+            schedules=ScheduleStore(database),
+            fires=FireStore(database),
+            holds=HoldStore(database),
+            events=EventStore(database),
             runs=runs,
             workflows=workflows,
             runner=engine,

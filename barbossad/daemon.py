@@ -278,7 +278,7 @@ class Daemon:
 
 async def _schedules_changed(services: Services, workflows: Iterable[str]) -> None:
     for workflow in workflows:
-        await services.scheduler.changed(workflow)
+        await services.scheduler.control.changed(workflow)
 
 
 def _group_id() -> int | None:

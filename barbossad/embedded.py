@@ -75,7 +75,7 @@ class EmbeddedEngine:
     async def apply_workflow(self, workflow: WorkflowDefinition) -> bool:
         """Put a workflow in force, so that tasks of others may call it; return whether that changed anything."""
         _, has_changed = await self._services.workflows.apply(workflow.text, by=self._call.caller.name)
-        await self._services.scheduler.changed(workflow.name)
+        await self._services.scheduler.control.changed(workflow.name)
         return has_changed
 
     async def plan(self, workflow: WorkflowDefinition, params: Mapping[str, Any] | None = None) -> Plan:
@@ -231,15 +231,15 @@ class EmbeddedScheduler:
 
     async def remove_scheduled_workflow(self, schedule_id: str) -> None:
         """Remove a schedule that was added. Raise NotFoundError, or ConflictError if it stands in a workflow's file."""
-        await self._services.scheduler.remove(schedule_id, by=getpass.getuser())
+        await self._services.scheduler.control.remove(schedule_id, by=getpass.getuser())
 
     def schedules(self) -> list[ScheduleRecord]:
         """Return every schedule, by id."""
-        return self._services.scheduler.records()
+        return self._services.scheduler.board.records()
 
     def next_fire_ms(self, schedule_id: str) -> int | None:
         """Return when a schedule is due next, in milliseconds since the epoch. Raise NotFoundError."""
-        coming = self._services.scheduler.coming(self._services.scheduler.find(schedule_id))
+        coming = self._services.scheduler.board.coming(self._services.scheduler.board.find(schedule_id))
         return coming.due_ms if coming else None
 
 

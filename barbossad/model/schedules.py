@@ -354,6 +354,19 @@ class Fire:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FireOutcome:
+    """What becomes of a fire that went on or waited, and what that means for its schedule."""
+
+    state: FireState
+    reason: str | None = None
+    retry_at_ms: int | None = None
+    failures: int
+    """Of the schedule, in a row, with this one."""
+
+    disable_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """Schedules of workflows with a label are held: their fires are skipped."""
 

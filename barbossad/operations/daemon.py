@@ -118,13 +118,13 @@ def _state(services: Services) -> str:
 
 
 def _schedules(services: Services) -> ScheduleCounts:
-    scheduler = services.scheduler
-    count, enabled = scheduler.counts
+    board = services.scheduler.board
+    count, enabled = board.counts
     return {
         "count": count,
         "enabled": enabled,
-        "holds": len(scheduler.holds()),
-        "next_at": rfc3339(scheduler.next_due_ms),
+        "holds": len(board.holds()),
+        "next_at": rfc3339(board.next_due_ms),
     }
 
 

@@ -95,7 +95,7 @@ async def history(call: Call, params: HistoryParams) -> FirePage:
     A name that is a workflow's means all schedules that it has or had.
     """
     is_one = params.name is not None and "/" in params.name
-    page = await call.services.schedules.page(
+    page = await call.services.fires.page(
         schedule=await _known(call, params.name) if params.name is not None and is_one else None,
         workflow=params.workflow if params.name is None else params.name,
         state=FireState(params.state) if params.state else None,
@@ -112,7 +112,7 @@ async def statistics(call: Call, params: StatisticsParams) -> StatisticsView:
     """Count what came of the fires of a schedule, and tell how late they were and how long their runs took."""
     schedule = await _known(call, params.name)
     since_ms = call.services.clock.now_ms() - round(params.days * DAY_MS)
-    found = await call.services.schedules.statistics(schedule, since_ms)
+    found = await call.services.fires.statistics(schedule, since_ms)
     succeeded = found.counts.get(FireState.SUCCEEDED, 0)
     over = succeeded + found.counts.get(FireState.FAILED, 0) + found.counts.get(FireState.REFUSED, 0)
     return {
@@ -131,9 +131,9 @@ async def statistics(call: Call, params: StatisticsParams) -> StatisticsView:
 async def _known(call: Call, name: str) -> str:
     """Return the id of a schedule, also of one that there is no longer but for its fires. Raise NotFoundError."""
     try:
-        return call.services.scheduler.find(name).id
+        return call.services.scheduler.board.find(name).id
     except NotFoundError:
-        if await call.services.schedules.last_of_each([name]):
+        if await call.services.fires.last_of_each([name]):
             return name
         raise
 
@@ -141,7 +141,7 @@ async def _known(call: Call, name: str) -> str:
 def _make_sure(call: Call, workflow: str) -> None:
     """Raise NotFoundError for what is no workflow with schedules; one that has several is fine."""
     try:
-        call.services.scheduler.find(workflow)
+        call.services.scheduler.board.find(workflow)
     except ConflictError:
         return
 

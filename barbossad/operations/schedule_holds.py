@@ -77,18 +77,18 @@ async def hold(call: Call, params: HoldParams) -> HoldView:
         at_ms=now_ms,
         by=call.caller.name,
     )
-    await call.services.scheduler.hold(made)
+    await call.services.scheduler.control.hold(made)
     return hold_view(made)
 
 
 @define("schedule.release", Role.OPERATOR)
 async def release(call: Call, params: ReleaseParams) -> Released:
     """End a hold; what was skipped meanwhile is not caught up."""
-    await call.services.scheduler.release(params.label, by=call.caller.name)
+    await call.services.scheduler.control.release(params.label, by=call.caller.name)
     return {"label": params.label, "released": True}
 
 
 @define("schedule.holds", Role.VIEWER)
 def holds(call: Call, params: NoParams) -> Holds:  # noqa: ARG001 (takes none)
     """List what is held now."""
-    return {"items": [hold_view(found) for found in call.services.scheduler.holds()]}
+    return {"items": [hold_view(found) for found in call.services.scheduler.board.holds()]}

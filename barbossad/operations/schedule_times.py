@@ -152,7 +152,7 @@ def preview(call: Call, params: PreviewParams) -> Preview:
 @define("schedule.explain", Role.VIEWER)
 def explain(call: Call, params: ExplainParams) -> Explained:
     """Tell what a schedule means in plain words, its next fires, and those around the next changes of the clocks."""
-    record = call.services.scheduler.find(params.name)
+    record = call.services.scheduler.board.find(params.name)
     timing = record.definition.timing
     if timing is None:
         raise ConflictError(f"schedule {record.id} fires by what happens, not by the clock; look at it: "
@@ -172,14 +172,14 @@ def explain(call: Call, params: ExplainParams) -> Explained:
 @define("schedule.next", Role.VIEWER)
 def coming(call: Call, params: NextParams) -> NextFires:
     """Tell the next fires of all schedules that are enabled."""
-    scheduler, now_ms = call.services.scheduler, call.services.clock.now_ms()
+    board, now_ms = call.services.scheduler.board, call.services.clock.now_ms()
     rows = []
-    for record in scheduler.records():
+    for record in board.records():
         if params.workflow is not None and record.workflow != params.workflow:
             continue
         if params.label is not None and not has_label(record, params.label):
             continue
-        first = scheduler.coming(record)
+        first = board.coming(record)
         if first is not None:
             rows.append((first.due_ms, record, first.due_ms - first.nominal_ms))
     rows.sort(key=lambda row: (row[0], row[1].id))
@@ -198,7 +198,7 @@ def _next(call: Call, fire: tuple[int, ScheduleRecord, Instant], now_ms: int) ->
     due_ms, record, instant = fire
     timing = record.definition.timing
     assert timing is not None
-    hold = call.services.scheduler.held_by(record, due_ms)
+    hold = call.services.scheduler.board.held_by(record, due_ms)
     held = f"held: {hold.reason}" if hold is not None else ""
     return {
         "schedule": record.id,

@@ -80,9 +80,9 @@ class ScheduleView(TypedDict):
 
 def schedule_view(services: Services, record: ScheduleRecord, last: Fire | None) -> ScheduleView:
     """Return a schedule as it stands."""
-    scheduler, definition = services.scheduler, record.definition
-    coming = scheduler.coming(record)
-    hold = scheduler.held_by(record)
+    board, definition = services.scheduler.board, record.definition
+    coming = board.coming(record)
+    hold = board.held_by(record)
     return {
         "id": record.id,
         "workflow": record.workflow,
@@ -101,7 +101,7 @@ def schedule_view(services: Services, record: ScheduleRecord, last: Fire | None)
         "next_for_at": rfc3339(coming.nominal_ms) if coming else None,
         "next_skip": coming.skip if coming else None,
         "last": fire_view(last) if last else None,
-        "active": len(scheduler.active(record)),
+        "active": len(board.active(record)),
         "failures": record.failures,
         "overlap": definition.overlap.value,
         "catch_up": definition.catch_up.value,
@@ -116,7 +116,7 @@ def _trouble(services: Services, record: ScheduleRecord) -> str:
     timing = record.definition.timing
     return (
         workflow_trouble(services, record)
-        or services.scheduler.state_of(record)
+        or services.scheduler.board.state_of(record)
         or (holidays.trouble(timing.holidays) if timing else "")
     )
 

@@ -134,7 +134,7 @@ async def listing(call: Call, params: ListParams) -> SchedulePage:
     """List schedules and triggers, by id, each with what comes next and what came last."""
     found = [
         record
-        for record in call.services.scheduler.records()
+        for record in call.services.scheduler.board.records()
         if (params.workflow is None or record.workflow == params.workflow)
         and (params.kind is None or record.definition.kind == params.kind)
         and (params.label is None or has_label(record, params.label))
@@ -154,7 +154,7 @@ def has_label(record: ScheduleRecord, label: str) -> bool:
 @define("schedule.get", Role.VIEWER)
 async def get(call: Call, params: NameParams) -> ScheduleView:
     """Show one schedule or trigger."""
-    return await _shown(call.services, call.services.scheduler.find(params.name))
+    return await _shown(call.services, call.services.scheduler.board.find(params.name))
 
 
 @define("schedule.add", Role.AUTHOR)
@@ -170,7 +170,7 @@ async def add(call: Call, params: AddParams) -> ScheduleView:
 @define("schedule.remove", Role.AUTHOR)
 async def remove(call: Call, params: NameParams) -> Removed:
     """Remove a schedule that was added; its history stays. One that stands in a file is removed there."""
-    record = await call.services.scheduler.remove(params.name, by=call.caller.name)
+    record = await call.services.scheduler.control.remove(params.name, by=call.caller.name)
     return {"id": record.id, "removed": True}
 
 
@@ -178,7 +178,7 @@ async def remove(call: Call, params: NameParams) -> Removed:
 async def enable(call: Call, params: NameParams) -> ScheduleView:
     """Let a schedule fire again, from now on; its failures are forgiven."""
     return await _shown(
-        call.services, await call.services.scheduler.enable(params.name, is_enabled=True, by=call.caller.name)
+        call.services, await call.services.scheduler.control.enable(params.name, is_enabled=True, by=call.caller.name)
     )
 
 
@@ -186,14 +186,16 @@ async def enable(call: Call, params: NameParams) -> ScheduleView:
 async def disable(call: Call, params: DisableParams) -> ScheduleView:
     """Let a schedule fire no more until it is enabled; what runs goes on."""
     reason = params.reason or f"by {call.caller.name}"
-    record = await call.services.scheduler.enable(params.name, is_enabled=False, by=call.caller.name, reason=reason)
+    record = await call.services.scheduler.control.enable(
+        params.name, is_enabled=False, by=call.caller.name, reason=reason
+    )
     return await _shown(call.services, record)
 
 
 @define("schedule.trigger", Role.OPERATOR)
 async def trigger(call: Call, params: NameParams) -> Triggered:
     """Fire a schedule now, with its params and its rules for overlap, also while it is held or disabled."""
-    fire = await call.services.scheduler.trigger(params.name, by=call.caller.name)
+    fire = await call.services.scheduler.control.trigger(params.name, by=call.caller.name)
     if fire.state not in FIRE_ACTIVE:
         raise ConflictError(f"schedule {fire.schedule} was not fired: {fire.reason}")
     if fire.run_id is None:
@@ -205,14 +207,14 @@ async def put(services: Services, workflow: str, entry: Mapping[str, Any], *, by
     """Add a schedule to a workflow. Raise NotFoundError, InvalidParamsError, or ConflictError for its name."""
     record = services.workflows.record(workflow)
     definition = await services.workflows.definition(record.name)
-    taken = {known.definition.name for known in services.scheduler.records() if known.workflow == workflow}
+    taken = {known.definition.name for known in services.scheduler.board.records() if known.workflow == workflow}
     number = next(number for number in range(1, len(taken) + 2) if f"{_DEFAULT_NAME}-{number}" not in taken)
     found, faults = entries.read_entry(entry, definition, (), default_name=f"{_DEFAULT_NAME}-{number}")
     if found is None:
         raise InvalidParamsError("schedule.add", faults)
     if found.name in taken:
         raise ConflictError(f"workflow {workflow!r} has a schedule {found.name!r}; choose another name, or remove it")
-    return await services.scheduler.add(WorkflowName(record.name), found, by=by)
+    return await services.scheduler.control.add(WorkflowName(record.name), found, by=by)
 
 
 async def put_once(services: Services, workflow: str, entry: Mapping[str, Any], *, by: str) -> ScheduleRecord:
@@ -220,7 +222,7 @@ async def put_once(services: Services, workflow: str, entry: Mapping[str, Any], 
     record = services.workflows.record(workflow)
     definition = await services.workflows.definition(record.name)
     name = entry.get("name")
-    for known in services.scheduler.records():
+    for known in services.scheduler.board.records():
         if known.workflow != workflow or known.source is not ScheduleSource.ADDED:
             continue
         own = known.definition.name
@@ -228,13 +230,13 @@ async def put_once(services: Services, workflow: str, entry: Mapping[str, Any], 
         if same == known.definition and name in {None, own}:
             return known
         if own == name and same is not None:
-            await services.scheduler.remove(known.id, by=by)
+            await services.scheduler.control.remove(known.id, by=by)
     return await put(services, workflow, entry, by=by)
 
 
 async def shown(services: Services, records: list[ScheduleRecord]) -> list[ScheduleView]:
     """Return schedules as they stand."""
-    last: dict[str, Fire] = await services.schedules.last_of_each([record.id for record in records])
+    last: dict[str, Fire] = await services.fires.last_of_each([record.id for record in records])
     return [schedule_view(services, record, last.get(record.id)) for record in records]
 
 

@@ -19,9 +19,9 @@ from barbossad.retention.pruner import Pruner
 from barbossad.scheduler.scheduler import Scheduler
 from barbossad.security.access import Caller
 from barbossad.store.database import Database
+from barbossad.store.fires import FireStore
 from barbossad.store.highwater import HighWater
 from barbossad.store.runs import RunStore
-from barbossad.store.schedules import ScheduleStore
 from barbossad.tasks._types import TaskType
 from barbossad.workflows.registry import Registry
 
@@ -49,7 +49,7 @@ class Services:
     workflows: Registry
     engine: Engine
     scheduler: Scheduler
-    schedules: ScheduleStore
+    fires: FireStore
     launcher: Launcher
     logs: LogFolder
     preparation: Preparation

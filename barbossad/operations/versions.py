@@ -116,7 +116,7 @@ async def rollback(call: Call, params: RollbackParams) -> Applied:
         raise ConflictError(f"version {record.version} of workflow {record.name!r} is the one in force already")
     wanted = await workflows.definition(record.name, VersionId(params.version))
     definition, has_changed = await workflows.apply(wanted.text, by=call.caller.name)
-    await call.services.scheduler.changed(definition.name)
+    await call.services.scheduler.control.changed(definition.name)
     return {"name": definition.name, "version": definition.version, "changed": has_changed}
 
 

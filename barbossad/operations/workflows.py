@@ -158,7 +158,7 @@ async def apply(call: Call, params: YamlParams) -> Applied:
     changes nothing.
     """
     definition, changed = await call.services.workflows.apply(params.yaml, by=call.caller.name)
-    await call.services.scheduler.changed(definition.name)
+    await call.services.scheduler.control.changed(definition.name)
     return {"name": definition.name, "version": definition.version, "changed": changed}
 
 
@@ -218,7 +218,7 @@ async def delete(call: Call, params: NameParams) -> Deleted:
     """Take a workflow out of force; its versions and runs stay."""
     name = call.services.workflows.record(params.name).name
     await call.services.workflows.delete(name, by=call.caller.name)
-    await call.services.scheduler.changed(name)
+    await call.services.scheduler.control.changed(name)
     return {"name": name, "deleted": True}
 
 
@@ -261,9 +261,9 @@ async def _item(call: Call, record: WorkflowRecord) -> WorkflowItem:
 
 
 def _schedules(call: Call, workflow: str) -> SchedulesOf:
-    scheduler = call.services.scheduler
-    records = scheduler.of(workflow)
-    coming = [known.due_ms for known in map(scheduler.coming, records) if known is not None]
+    board = call.services.scheduler.board
+    records = board.of(workflow)
+    coming = [known.due_ms for known in map(board.coming, records) if known is not None]
     return {"count": len(records), "next_at": rfc3339(min(coming, default=None))}
 
 

@@ -17,7 +17,7 @@ from barbossad.scheduler.overlap import Entry as Way
 from barbossad.scheduler.overlap import admit
 from barbossad.scheduler.parts import Parts
 from barbossad.scheduler.starting import Starter
-from barbossad.store.schedules import Decided
+from barbossad.store.decisions import Decided
 from barbossad.workflows import schedules as workflow_schedules
 
 
@@ -70,7 +70,7 @@ class Firing:
         if happening.number is not None:
             entry.record = replace(entry.record, watermark=happening.number)
         if happening.mark is not None:
-            await self._parts.store.decide([Decided(schedule=entry.record.id, mark=happening.mark)])
+            await self._parts.fires.decide([Decided(schedule=entry.record.id, mark=happening.mark)])
             entry.record = replace(entry.record, mark=happening.mark)
 
     async def by_hand(self, entry: Entry, happening: Happening) -> Fire:

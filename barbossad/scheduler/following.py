@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
-from barbossad.model.schedules import Fire, FireState
+from barbossad.model.schedules import Fire, FireOutcome, FireState
 from barbossad.model.states import RUN_ENDED
 from barbossad.scheduler import expecting, outcome
 from barbossad.scheduler.book import Book, Entry, Why, oldest
@@ -67,7 +67,7 @@ class Follower:
 
     async def load(self) -> None:
         """Read the fires that an earlier daemon left."""
-        for fire in await self._parts.store.active_fires():
+        for fire in await self._parts.fires.active():
             entry = self._book.entries.get(fire.schedule)
             if entry is not None:
                 entry.keep(fire)
@@ -87,7 +87,7 @@ class Follower:
     async def _look_for_end(self, entry: Entry, fire: Fire) -> None:
         found = self._parts.runs.get(fire.run_id) if fire.run_id else None
         if found is None:
-            gone = outcome.Outcome(state=FireState.FAILED, reason=_GONE, failures=entry.record.failures)
+            gone = FireOutcome(state=FireState.FAILED, reason=_GONE, failures=entry.record.failures)
             await self._starter.settle(entry, fire, gone)
         elif found.run.state in RUN_ENDED:
             await self.settle(entry, found.run)
@@ -97,7 +97,7 @@ class Follower:
         trigger = entry.record.definition.workflow
         assert trigger is not None
         found: list[Happening] = []
-        for number, run_id in await self._parts.store.ended_runs(entry.record.watermark, trigger.name):
+        for number, run_id in await self._parts.events.ended_runs(entry.record.watermark, trigger.name):
             details = self._parts.runs.get(RunId(run_id))
             if details is not None and concerns(trigger, details.run):
                 found.append(of_run(details.run, number))

@@ -2,51 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from barbossad.model.flow import Backoff
 from barbossad.model.records import RunRecord
-from barbossad.model.schedules import Fire, FireState, ScheduleDefinition, ScheduleRetry
+from barbossad.model.schedules import Fire, FireOutcome, FireState, ScheduleDefinition, ScheduleRetry
 from barbossad.model.states import RunState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What becomes of a fire and its schedule."""
-
-    state: FireState
-    reason: str | None = None
-    retry_at_ms: int | None = None
-    failures: int
-    """In a row, with this one."""
-
-    disable_reason: str | None = None
-
-
-def of(schedule: ScheduleDefinition, fire: Fire, run: RunRecord, failures: int, now_ms: int) -> Outcome:
+def of(schedule: ScheduleDefinition, fire: Fire, run: RunRecord, failures: int, now_ms: int) -> FireOutcome:
     """Return what follows from the end of the newest run of a fire.
 
     A run that a person or a newer fire cancelled is no failure of the schedule, and is not tried again.
     """
     if run.state is RunState.SUCCEEDED:
-        return Outcome(state=FireState.SUCCEEDED, failures=0)
+        return FireOutcome(state=FireState.SUCCEEDED, failures=0)
     reason = run.reason or f"run {run.id} ended as {run.state}"
     if run.state is RunState.CANCELLED:
-        return Outcome(state=FireState.FAILED, reason=reason, failures=failures)
+        return FireOutcome(state=FireState.FAILED, reason=reason, failures=failures)
     retry = schedule.retry
     if retry is not None and fire.tries < retry.attempts:
         at_ms = (run.finished_at_ms or now_ms) + round(delay_seconds(retry, fire.tries) * 1000)
-        return Outcome(state=FireState.RETRYING, reason=reason, retry_at_ms=at_ms, failures=failures)
+        return FireOutcome(state=FireState.RETRYING, reason=reason, retry_at_ms=at_ms, failures=failures)
     return failed(schedule, reason, failures)
 
 
-def failed(schedule: ScheduleDefinition, reason: str, failures: int, state: FireState = FireState.FAILED) -> Outcome:
+def failed(
+    schedule: ScheduleDefinition, reason: str, failures: int, state: FireState = FireState.FAILED
+) -> FireOutcome:
     """Return what follows from a failure that is not tried again."""
     failures += 1
     disable = None
     if schedule.disable_after is not None and failures >= schedule.disable_after:
         disable = f"it failed {failures} times in a row (disable_after), the last time: {reason}"
-    return Outcome(state=state, reason=reason, failures=failures, disable_reason=disable)
+    return FireOutcome(state=state, reason=reason, failures=failures, disable_reason=disable)
 
 
 def delay_seconds(retry: ScheduleRetry, tries: int) -> float:

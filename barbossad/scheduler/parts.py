@@ -13,6 +13,9 @@ from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
 from barbossad.model.states import TriggerType
 from barbossad.store.change import Change
+from barbossad.store.events import EventStore
+from barbossad.store.fires import FireStore
+from barbossad.store.holds import HoldStore
 from barbossad.store.runs import RunDetails, RunStore
 from barbossad.store.schedules import ScheduleStore
 from barbossad.workflows.registry import Registry
@@ -47,7 +50,10 @@ class Parts:
 
     clock: Clock
     alarm: AlarmClock
-    store: ScheduleStore
+    schedules: ScheduleStore
+    fires: FireStore
+    holds: HoldStore
+    events: EventStore
     runs: RunStore
     workflows: Registry
     runner: Runner

@@ -12,15 +12,15 @@ from barbossad.errors import ConflictError, InvalidParamsError, InvalidWorkflowE
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
-from barbossad.model.schedules import TIME_KINDS, Fire, FireState
+from barbossad.model.schedules import TIME_KINDS, Fire, FireOutcome, FireState
 from barbossad.model.states import TriggerType
 from barbossad.scheduler import expecting, outcome
 from barbossad.scheduler.book import Book, Entry, Why, oldest
 from barbossad.scheduler.overlap import Admission
 from barbossad.scheduler.overlap import Entry as Way
 from barbossad.scheduler.parts import Parts
+from barbossad.store.decisions import Decided
 from barbossad.store.fire_changes import FireStarted
-from barbossad.store.schedules import Decided
 from barbossad.workflows import params as workflow_params
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Starter:
 
     async def record(self, entry: Entry, fires: list[Fire], watermark: int | None) -> None:
         """Record fires that have no run, and what is decided with them."""
-        await self._parts.store.decide([Decided(schedule=entry.record.id, watermark=watermark, passed=fires)])
+        await self._parts.fires.decide([Decided(schedule=entry.record.id, watermark=watermark, passed=fires)])
         for fire in fires:
             entry.keep(fire)
             expecting.watch(self._book, entry, fire)
@@ -118,11 +118,11 @@ class Starter:
 
     async def _conflict(self, entry: Entry, fire: Fire, reason: str, watermark: int | None) -> Fire:
         """Tell a fire that was recorded before, as after a clock was set back, from a full concurrency group."""
-        known = await self._parts.store.fire(entry.record.id, fire.key)
+        known = await self._parts.fires.get(entry.record.id, fire.key)
         if known is None or known.state in {FireState.QUEUED, FireState.RETRYING}:
             return await self._ended(entry, fire, FireState.SKIPPED, reason, watermark)
         if watermark is not None:
-            await self._parts.store.decide([Decided(schedule=entry.record.id, watermark=watermark, passed=[])])
+            await self._parts.fires.decide([Decided(schedule=entry.record.id, watermark=watermark, passed=[])])
         entry.keep(known)
         return known
 
@@ -132,7 +132,7 @@ class Starter:
             state = FireState.FAILED
         ended = replace(fire, state=state, reason=reason, retry_at_ms=None)
         failures = entry.record.failures
-        then = outcome.Outcome(state=state, reason=reason, failures=failures)
+        then = FireOutcome(state=state, reason=reason, failures=failures)
         if state is not FireState.SKIPPED:
             then = outcome.failed(entry.record.definition, reason, failures, state)
         if fire.state in {FireState.QUEUED, FireState.RETRYING}:
@@ -147,21 +147,18 @@ class Starter:
     async def tell(self, entry: Entry, fire: Fire, news: Iterable[expecting.Alarming]) -> None:
         """Tell what is not as it was expected, once for each run."""
         for one in news:
-            is_new = await self._parts.store.tell(
-                one.kind, entry.record.id, fire.run_id, at_ms=self._parts.clock.now_ms(),
-                facts={"words": one.words, "nominal_at": rfc3339(fire.nominal_ms), **one.facts},
+            facts = {"words": one.words, "nominal_at": rfc3339(fire.nominal_ms), **one.facts}
+            is_new = await self._parts.events.tell(
+                one.kind, at_ms=self._parts.clock.now_ms(), run_id=fire.run_id,
+                facts={"schedule": entry.record.id, **facts},
             )  # fmt: skip
             if is_new:
                 log.warning("schedule %s: %s", entry.record.id, one.words,
                             extra={"action": one.kind, "schedule": entry.record.id, "run_id": fire.run_id})  # fmt: skip
 
-    async def settle(self, entry: Entry, fire: Fire, then: outcome.Outcome) -> None:
+    async def settle(self, entry: Entry, fire: Fire, then: FireOutcome) -> None:
         """Record what became of a fire that was recorded before, and what that means for its schedule."""
-        now_ms = self._parts.clock.now_ms()
-        await self._parts.store.settle(
-            fire, then.state, then.reason, retry_at_ms=then.retry_at_ms, failures=then.failures,
-            disable_reason=then.disable_reason, at_ms=now_ms,
-        )  # fmt: skip
+        await self._parts.fires.settle(fire, then, at_ms=self._parts.clock.now_ms())
         after = replace(fire, state=then.state, reason=then.reason, retry_at_ms=then.retry_at_ms)
         entry.keep(after)
         if then.retry_at_ms is not None:
@@ -169,15 +166,12 @@ class Starter:
         self._counted(entry, then)
         _say(entry, after)
 
-    async def _count(self, entry: Entry, then: outcome.Outcome) -> None:
+    async def _count(self, entry: Entry, then: FireOutcome) -> None:
         """Record a failure that came of no run."""
-        await self._parts.store.count_failure(
-            entry.record.id, failures=then.failures, disable_reason=then.disable_reason,
-            at_ms=self._parts.clock.now_ms(),
-        )  # fmt: skip
+        await self._parts.schedules.count_failures(entry.record.id, then, at_ms=self._parts.clock.now_ms())
         self._counted(entry, then)
 
-    def _counted(self, entry: Entry, then: outcome.Outcome) -> None:
+    def _counted(self, entry: Entry, then: FireOutcome) -> None:
         entry.record = replace(entry.record, failures=then.failures)
         if then.disable_reason is not None:
             entry.record = replace(entry.record, is_enabled=False, disabled_reason=then.disable_reason)
@@ -189,7 +183,7 @@ class Starter:
         """End a fire that waits, for the sake of a newer one."""
         state = FireState.FAILED if fire.state is FireState.RETRYING else FireState.SKIPPED
         reason = f"{fire.reason or 'it had not begun'}; a newer fire takes its place"
-        await self.settle(entry, fire, outcome.Outcome(state=state, reason=reason, failures=entry.record.failures))
+        await self.settle(entry, fire, FireOutcome(state=state, reason=reason, failures=entry.record.failures))
 
 
 _SAID: Final = {

@@ -14,7 +14,7 @@ from barbossad.model.schedules import (
     ScheduleSource,
     schedule_id,
 )
-from barbossad.store import fires, rows, schedule_rows
+from barbossad.store import fire_moves, rows, schedule_rows
 from barbossad.store.schedule_rows import SCHEDULE_COLUMNS
 
 _NEWEST_EVENT: Final = "SELECT ifnull(max(seq), 0) FROM events"
@@ -58,7 +58,7 @@ def delete(tx: sqlite3.Connection, workflow: str) -> None:
 
 def _forget(tx: sqlite3.Connection, schedules: Sequence[str], reason: str) -> None:
     tx.executemany(_DELETE, [(schedule,) for schedule in schedules])
-    fires.end_waiting(tx, schedules, reason)
+    fire_moves.end_waiting(tx, schedules, reason)
 
 
 def _record(

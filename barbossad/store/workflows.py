@@ -10,10 +10,8 @@ from barbossad.errors import NotFoundError
 from barbossad.model.names import VersionId, WorkflowName
 from barbossad.model.records import Page, VersionRecord, WorkflowRecord
 from barbossad.model.schedules import ScheduleDefinition
-from barbossad.store import rows, workflow_schedules
+from barbossad.store import events, workflow_schedules
 from barbossad.store.database import Database, Row
-
-_EVENT: Final = "INSERT INTO events (at_ms, kind, run, task, data) VALUES (?, ?, NULL, NULL, ?)"
 
 
 class WorkflowStore:
@@ -55,7 +53,7 @@ WHERE version != excluded.version
                 return False
             tx.execute(self.ADD_VERSION, (version.workflow, version.version, version.text, at_ms, by))
             facts = {"workflow": version.workflow, "version": version.version, "by": by}
-            tx.execute(_EVENT, (at_ms, "workflow_applied", rows.to_json(facts)))
+            events.insert(tx, "workflow_applied", at_ms=at_ms, **facts)
             workflow_schedules.replace(tx, version, schedules, labels or {})
             return True
 
@@ -80,7 +78,7 @@ WHERE version != excluded.version
         def change(tx: sqlite3.Connection) -> None:
             if tx.execute(sql, values).rowcount == 0:
                 raise NotFoundError("workflow", name)
-            tx.execute(_EVENT, (at_ms, kind, rows.to_json({"workflow": name, "by": by})))
+            events.insert(tx, kind, at_ms=at_ms, workflow=name, by=by)
             if kind == "workflow_deleted":
                 workflow_schedules.delete(tx, name)
 

@@ -15,15 +15,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from barbossad.model.schedules import FireState
+from barbossad.model.schedules import FireOutcome, FireState
 from barbossad.model.states import AttemptState, RunState, TaskState
 from barbossad.store import database as databases
 from barbossad.store.changes import AttemptEnded, AttemptStarting, Change, RunCreated
 from barbossad.store.database import Database
 from barbossad.store.retention import History
-from barbossad.store.schedules import ScheduleStore
 from tests.helpers.records import NOON_MS, attempt, moved, task
-from tests.helpers.schedule_records import HOURLY, schedule, scheduled, started
+from tests.helpers.schedule_records import HOURLY, Stores, schedule, scheduled, started
 
 SESSIONS = 3
 AT_ONCE = 6
@@ -70,21 +69,19 @@ async def work(path: Path, numbers: range, acks: int, deleted: int) -> None:
             await history.checkpoint()
 
     async def one_after_another(database: Database) -> None:
-        schedules = ScheduleStore(database)
+        schedules = Stores(database)
         for number in left:
             for state, changes in steps(number):
                 await database.record(changes, is_fact=state != CREATED)
                 os.write(acks, f"{number} {state}\n".encode())
-            await schedules.settle(
-                started(scheduled(number)).fire, FireState.SUCCEEDED, None,
-                retry_at_ms=None, failures=0, disable_reason=None, at_ms=NOON_MS,
-            )  # fmt: skip
+            then = FireOutcome(state=FireState.SUCCEEDED, failures=0)
+            await schedules.fires.settle(started(scheduled(number)).fire, then, at_ms=NOON_MS)
             if number % 10 < deleted:
                 await forget(database, number)
 
     async with Database.open(path, readers=1) as database:
-        if await ScheduleStore(database).get(HOURLY) is None:
-            await ScheduleStore(database).add(schedule())
+        if await Stores(database).schedules.get(HOURLY) is None:
+            await Stores(database).schedules.add(schedule())
         await asyncio.gather(*(one_after_another(database) for _ in range(AT_ONCE)))
 
 

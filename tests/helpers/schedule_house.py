@@ -17,7 +17,6 @@ from barbossad.model.schedules import Fire
 from barbossad.scheduler.parts import Parts
 from barbossad.scheduler.scheduler import Scheduler
 from barbossad.store.runs import RunDetails
-from barbossad.store.schedules import ScheduleStore
 from barbossad.store.workflows import WorkflowStore
 from barbossad.workflows.loader import Loader
 from barbossad.workflows.registry import Registry
@@ -25,6 +24,7 @@ from tests.helpers.clock import StillClock
 from tests.helpers.fake_alarm import FakeAlarm
 from tests.helpers.house import LIMIT_SECONDS, TYPES, House
 from tests.helpers.records import NOON_MS
+from tests.helpers.schedule_records import Stores
 from tests.helpers.scripted import ScriptedProcess
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -37,13 +37,16 @@ class ScheduleHouse:
         self.house = house
         self.clock = clock
         self.alarm = FakeAlarm(clock)
-        self.store = ScheduleStore(house.database)
+        self.stores = Stores(house.database)
         self.workflows = Registry(WorkflowStore(house.database), Loader(TYPES), clock)
         self.scheduler = Scheduler(
             Parts(
                 clock=clock,
                 alarm=self.alarm,
-                store=self.store,
+                schedules=self.stores.schedules,
+                fires=self.stores.fires,
+                holds=self.stores.holds,
+                events=self.stores.events,
                 runs=house.runs,
                 workflows=self.workflows,
                 runner=house.engine,
@@ -83,7 +86,7 @@ class ScheduleHouse:
         """Put a workflow in force; return its name."""
         definition, _ = await self.workflows.apply(text, by="anne")
         self.house.workflows[definition.name] = definition
-        await self.scheduler.changed(definition.name)
+        await self.scheduler.control.changed(definition.name)
         await self.alarm.asleep()
         return definition.name
 
@@ -122,7 +125,7 @@ class ScheduleHouse:
 
     async def fires(self, schedule: str | None = None) -> list[Fire]:
         """Return fires, the oldest first."""
-        page = await self.store.page(schedule=schedule, limit=1000)
+        page = await self.stores.fires.page(schedule=schedule, limit=1000)
         return list(reversed(page.items))
 
     async def states(self, schedule: str | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from barbossad.model.names import WorkflowName
 from barbossad.model.records import RunRecord
 from barbossad.model.schedules import (
     Fire,
+    FireOutcome,
     FireState,
     ScheduleDefinition,
     ScheduleKind,
@@ -17,7 +18,12 @@ from barbossad.model.schedules import (
     schedule_id,
 )
 from barbossad.model.states import TriggerType
+from barbossad.store.database import Database
+from barbossad.store.events import EventStore
 from barbossad.store.fire_changes import FireStarted
+from barbossad.store.fires import FireStore
+from barbossad.store.holds import HoldStore
+from barbossad.store.schedules import ScheduleStore
 from tests.helpers.records import NOON_MS, run
 
 HOURLY = "backup/hourly"
@@ -72,3 +78,18 @@ def started(record: RunRecord, before: Fire | None = None, *, watermark: int | N
         tries=1 if before is None else before.tries + 1,
     )
     return FireStarted(run=record, fire=found, watermark=watermark, is_new=before is None)
+
+
+def failed(failures: int, disable_reason: str | None = None) -> FireOutcome:
+    """Return what a failure without a run means for its schedule."""
+    return FireOutcome(state=FireState.REFUSED, failures=failures, disable_reason=disable_reason)
+
+
+class Stores:
+    """The stores that schedules are kept in, of one state file."""
+
+    def __init__(self, database: Database) -> None:
+        self.schedules = ScheduleStore(database)
+        self.fires = FireStore(database)
+        self.holds = HoldStore(database)
+        self.events = EventStore(database)

@@ -14,11 +14,10 @@ from barbossad.model.records import RunRecord
 from barbossad.model.schedules import Fire
 from barbossad.model.states import RunState, TriggerType
 from barbossad.store.fire_changes import FireStarted
-from barbossad.store.schedules import ScheduleStore
 from tests.helpers import invariants
 from tests.helpers.house import House, load, locked
 from tests.helpers.records import NOON_MS, workflow
-from tests.helpers.schedule_records import HOURLY, schedule, started
+from tests.helpers.schedule_records import HOURLY, Stores, schedule, started
 
 ONE = workflow({"a": []})
 
@@ -43,12 +42,12 @@ def asked(nominal: int = 0, **more: Any) -> dict[str, Any]:
 
 
 async def fires(house: House) -> list[Fire]:
-    return await ScheduleStore(house.database).active_fires()
+    return await Stores(house.database).fires.active()
 
 
 async def test_one_commit(house: House) -> None:
     """A run that begins at once is recorded with its fire in the commit that the caller waits for."""
-    await ScheduleStore(house.database).add(schedule())
+    await Stores(house.database).schedules.add(schedule())
     started_id = await house.start(ONE, **asked())
     (fire,) = await fires(house)
     assert (fire.run_id, fire.tries) == (started_id, 1)
@@ -60,7 +59,7 @@ async def test_one_commit(house: House) -> None:
 
 async def test_fired_already(house: House) -> None:
     """A start whose fire was made before raises, launches nothing, and leaves neither run nor slot taken."""
-    await ScheduleStore(house.database).add(schedule())
+    await Stores(house.database).schedules.add(schedule())
     first = await house.start(ONE, **asked())
     await house.launcher.next()
     events = await house.database.read("SELECT count(*) FROM events")
@@ -76,7 +75,7 @@ async def test_fired_already(house: House) -> None:
 
 async def test_refused_by_the_store(house: House, path: Path) -> None:
     """While the file refuses changes there is neither run nor fire, and the same fire can be made afterwards."""
-    await ScheduleStore(house.database).add(schedule())
+    await Stores(house.database).schedules.add(schedule())
     with locked(path), pytest.raises(StoreError):
         await house.start(ONE, **asked())
     assert await house.database.read("SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM fires)") == [(0, 0)]
@@ -85,7 +84,7 @@ async def test_refused_by_the_store(house: House, path: Path) -> None:
 async def test_crash_right_after(path: Path) -> None:
     """A daemon that dies when the start is acknowledged leaves run and fire; the next one refuses the same fire."""
     async with House.open(path) as house:
-        await ScheduleStore(house.database).add(schedule())
+        await Stores(house.database).schedules.add(schedule())
         started_id = await house.start(ONE, **asked())
         await house.crash()
     assert invariants.broken(path, is_idle=False, has_texts=False) == []
@@ -97,7 +96,7 @@ async def test_crash_right_after(path: Path) -> None:
 
 async def test_waiting_in_a_group(house: House) -> None:
     """A run that has to wait for its place has fired all the same."""
-    await ScheduleStore(house.database).add(schedule())
+    await Stores(house.database).schedules.add(schedule())
     flow = load("name: backup\nconcurrency: {limit: 1, policy: queue}\ntasks: [{id: a, shell: make}]")
     first = await house.start(flow, **asked())
     second = await house.start(flow, **asked(1))

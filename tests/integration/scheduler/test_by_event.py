@@ -114,7 +114,7 @@ tasks: [{{id: one, shell: ':'}}]
 """
     async with ScheduleHouse.open(path) as house:
         await house.apply(text)
-        assert house.scheduler.state_of(house.scheduler.find("files")) == ""
+        assert house.scheduler.board.state_of(house.scheduler.board.find("files")) == ""
         for name in ("a.csv", "b.txt", "c.csv", "d.csv"):
             (folder / name).write_text("x")
         seen = set()
@@ -132,7 +132,7 @@ async def test_by_hand_without_an_event(path: Path) -> None:
         await house.apply(FIRST)
         await house.apply(SECOND)
         with pytest.raises(ConflictError, match="barbossactl start second -p"):
-            await house.scheduler.trigger("second", by="anne")
+            await house.scheduler.control.trigger("second", by="anne")
         assert await house.fires() == []
 
 

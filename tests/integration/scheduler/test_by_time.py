@@ -113,15 +113,15 @@ async def test_several_holds(path: Path) -> None:
     """Of several holds the one that ends last is told, and an instant is asked for as it will be then."""
     async with ScheduleHouse.open(path) as house:
         await house.apply(workflow("{every: 1h}", labels="{team: infra}"))
-        (record,) = house.scheduler.of("backup")
+        (record,) = house.scheduler.board.of("backup")
         short = Hold(label="team=infra", reason="short", until_ms=NOON_MS + HOUR, at_ms=NOON_MS, by="anne")
-        await house.scheduler.hold(short)
-        assert house.scheduler.held_by(record) == short
-        assert house.scheduler.held_by(record, NOON_MS + HOUR) is None
+        await house.scheduler.control.hold(short)
+        assert house.scheduler.board.held_by(record) == short
+        assert house.scheduler.board.held_by(record, NOON_MS + HOUR) is None
         endless = Hold(label="team", reason="endless", at_ms=NOON_MS, by="anne")
-        await house.scheduler.hold(endless)
-        assert house.scheduler.held_by(record) == endless
-        assert house.scheduler.held_by(record, NOON_MS + HOUR) == endless
+        await house.scheduler.control.hold(endless)
+        assert house.scheduler.board.held_by(record) == endless
+        assert house.scheduler.board.held_by(record, NOON_MS + HOUR) == endless
 
 
 async def test_held_and_released(path: Path) -> None:
@@ -130,17 +130,17 @@ async def test_held_and_released(path: Path) -> None:
         await house.apply(workflow("{every: 1h}", labels="{team: infra}"))
         await house.apply(workflow("{every: 1h}", name="other", labels="{team: web}"))
         hold = Hold(label="team=infra", reason="the disks are changed", at_ms=NOON_MS, by="anne")
-        await house.scheduler.hold(hold)
+        await house.scheduler.control.hold(hold)
         await house.pass_time(2 * HOUR)
         (fire,) = await house.fires("backup/every-1")
         assert (fire.state, fire.count) == (FireState.SKIPPED, 2)
         assert fire.reason == "held by label team=infra: the disks are changed"
         assert await house.states("other/every-1") == ["started", "skipped"]
-        await house.scheduler.release("team=infra", by="anne")
+        await house.scheduler.control.release("team=infra", by="anne")
         await house.pass_time(HOUR)
         assert await house.states("backup/every-1") == ["skipped", "started"]
         with pytest.raises(NotFoundError):
-            await house.scheduler.release("team=infra", by="anne")
+            await house.scheduler.control.release("team=infra", by="anne")
 
 
 async def test_a_hold_ends_by_itself(path: Path) -> None:
@@ -148,20 +148,20 @@ async def test_a_hold_ends_by_itself(path: Path) -> None:
     async with ScheduleHouse.open(path) as house:
         await house.apply(HOURLY)
         until_ms = NOON_MS + 90 * MINUTE
-        await house.scheduler.hold(Hold(label="", reason="a move", until_ms=until_ms, at_ms=NOON_MS, by="anne"))
+        await house.scheduler.control.hold(Hold(label="", reason="a move", until_ms=until_ms, at_ms=NOON_MS, by="anne"))
         await house.pass_time(2 * HOUR)
         assert await house.states() == ["skipped", "started"]
-        assert house.scheduler.holds() == []
+        assert house.scheduler.board.holds() == []
 
 
 async def test_disabled_and_enabled(path: Path) -> None:
     """A disabled schedule does not fire, and once it is enabled it does not catch up what it was disabled for."""
     async with ScheduleHouse.open(path) as house:
         await house.apply(HOURLY)
-        await house.scheduler.enable("backup", is_enabled=False, by="anne", reason="not now")
+        await house.scheduler.control.enable("backup", is_enabled=False, by="anne", reason="not now")
         await house.pass_time(5 * HOUR + MINUTE)
         assert await house.fires() == []
-        await house.scheduler.enable("backup", is_enabled=True, by="anne")
+        await house.scheduler.control.enable("backup", is_enabled=True, by="anne")
         await house.pass_time(HOUR)
         (fire,) = await house.fires()
         assert fire.nominal_ms == NOON_MS + 6 * HOUR
@@ -245,7 +245,7 @@ async def test_retried_by_its_own_rule(path: Path) -> None:
         runs = house.runs()
         assert {run.scheduled_for_ms for run in runs} == {NOON_MS + 12 * HOUR}
         assert [run.retry_of for run in runs] == [None, runs[0].id, runs[1].id]
-        assert house.scheduler.find("backup").failures == 0
+        assert house.scheduler.board.find("backup").failures == 0
 
 
 async def test_a_retry_outlives_the_daemon(path: Path) -> None:
@@ -267,12 +267,12 @@ async def test_disabled_after_failures(path: Path) -> None:
         for _ in range(2):
             await house.pass_time(HOUR)
             await house.end(await house.process(), 3)
-        record = house.scheduler.find("backup")
+        record = house.scheduler.board.find("backup")
         assert (record.is_enabled, record.failures) == (False, 2)
         assert "2 times in a row" in str(record.disabled_reason)
         await house.pass_time(5 * HOUR)
         assert len(await house.fires()) == 2
-        record = await house.scheduler.enable("backup", is_enabled=True, by="anne")
+        record = await house.scheduler.control.enable("backup", is_enabled=True, by="anne")
         assert (record.is_enabled, record.failures, record.disabled_reason) == (True, 0, None)
 
 
@@ -341,10 +341,10 @@ async def test_fired_by_hand(path: Path) -> None:
     """A person may have it fire now; an overlap refuses that with the reason."""
     async with ScheduleHouse.open(path) as house:
         await house.apply(HOURLY)
-        fire: Fire = await house.scheduler.trigger("backup", by="anne")
+        fire: Fire = await house.scheduler.control.trigger("backup", by="anne")
         assert fire.state is FireState.STARTED
         with pytest.raises(ConflictError, match="has not ended"):
-            await house.scheduler.trigger("backup", by="anne")
+            await house.scheduler.control.trigger("backup", by="anne")
         await house.end(await house.process())
         await house.pass_time(HOUR)
         assert await house.states() == ["succeeded", "started"]
@@ -372,7 +372,7 @@ async def test_an_end_just_before_the_schedule_goes(path: Path) -> None:
         async with house.scheduler._turn:
             process.exit()
             await house.house.ended(house.runs()[0].id)
-            house.scheduler._forget("backup/every-1")
+            house.scheduler._roster.forget("backup/every-1")
         await house.heard()
         assert await house.states() == ["succeeded"]
 
@@ -388,7 +388,7 @@ async def test_params_that_are_refused(path: Path) -> None:
             name="added-1", kind=ScheduleKind.EVERY, timing=Timing(every_ms=HOUR), params={"mode": "full"},
             disable_after=2,
         )  # fmt: skip
-        await house.scheduler.add(WorkflowName("backup"), definition, by="anne")
+        await house.scheduler.control.add(WorkflowName("backup"), definition, by="anne")
         await house.pass_time(HOUR)
         assert house.runs()[0].params == {"mode": "full"}
         await house.end(await house.process())
@@ -397,5 +397,5 @@ async def test_params_that_are_refused(path: Path) -> None:
         fires = await house.fires()
         assert [fire.state for fire in fires] == [FireState.SUCCEEDED, FireState.REFUSED, FireState.REFUSED]
         assert "full" in str(fires[1].reason)
-        record = house.scheduler.find("backup")
+        record = house.scheduler.board.find("backup")
         assert (record.is_enabled, record.failures) == (False, 2)

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from barbossad.errors import ConflictError, NotFoundError, StateError
-from barbossad.model.schedules import FIRE_ACTIVE, FIRE_MOVES, Fire, FireState
+from barbossad.model.schedules import FIRE_ACTIVE, FIRE_MOVES, Fire, FireOutcome, FireState
 from barbossad.model.states import RunState
 from barbossad.store import changes
 from barbossad.store.changes import Change, RunCreated
 from barbossad.store.database import Database
+from barbossad.store.decisions import Decided
 from barbossad.store.runs import RunStore
-from barbossad.store.schedules import Decided, ScheduleStore
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS, moved, run, run_id
-from tests.helpers.schedule_records import HOURLY, fire, hourly, schedule, scheduled, started
+from tests.helpers.schedule_records import HOURLY, Stores, fire, hourly, schedule, scheduled, started
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ async def checked(path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def store(checked: Database) -> ScheduleStore:
+async def store(checked: Database) -> Stores:
     """A store with one schedule."""
-    found = ScheduleStore(checked)
-    await found.add(schedule())
+    found = Stores(checked)
+    await found.schedules.add(schedule())
     return found
 
 
@@ -61,32 +61,32 @@ async def count(database: Database, table: str) -> int:
 # -- a fire and its run ------------------------------------------------------------------------------------------
 
 
-async def test_a_fire_and_its_run_are_one(checked: Database, store: ScheduleStore) -> None:
+async def test_a_fire_and_its_run_are_one(checked: Database, store: Stores) -> None:
     """With the run the fire is there and the watermark has moved; the run knows its schedule and its time."""
     begun = await begin(checked, watermark=NOON_MS + 7)
-    assert await store.active_fires() == [begun]
+    assert await store.fires.active() == [begun]
     details = RunStore(checked).get(run_id())
     assert details is not None
     assert (details.run.schedule, details.run.scheduled_for_ms) == (HOURLY, NOON_MS)
-    found = await store.get(HOURLY)
+    found = await store.schedules.get(HOURLY)
     assert found is not None
     assert found.watermark == NOON_MS + 7
 
 
-async def test_a_key_fires_once(checked: Database, store: ScheduleStore) -> None:
+async def test_a_key_fires_once(checked: Database, store: Stores) -> None:
     """A second run for the same instant is refused, and nothing of it is there: no run, no event, no watermark."""
     begun = await begin(checked, watermark=NOON_MS)
     events = await count(checked, "events")
     second = scheduled(5, nominal=0)
     with pytest.raises(ConflictError, match=r"backup/hourly has fired for \d+ already"):
         await record_all(checked, [RunCreated(second), started(second, watermark=NOON_MS + 99)])
-    assert await store.active_fires() == [begun]
+    assert await store.fires.active() == [begun]
     assert RunStore(checked).get(second.id) is None
     assert await count(checked, "events") == events
-    assert (await store.all())[0].watermark == NOON_MS
+    assert (await store.schedules.all())[0].watermark == NOON_MS
 
 
-async def test_only_the_run_that_conflicts_is_refused(checked: Database, store: ScheduleStore) -> None:
+async def test_only_the_run_that_conflicts_is_refused(checked: Database, store: Stores) -> None:
     """Of many that are committed together, the one that has fired already is refused and the others stand."""
     await begin(checked)
     records = [scheduled(number, nominal=0 if number == 6 else number) for number in range(1, 12)]
@@ -97,28 +97,28 @@ async def test_only_the_run_that_conflicts_is_refused(checked: Database, store: 
     assert isinstance(done[5], ConflictError)
     there = {row[0] - NOON_MS for row in await checked.read("SELECT id FROM runs")}
     assert there == {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 50}
-    assert len(await store.active_fires()) == 11
+    assert len(await store.fires.active()) == 11
 
 
-async def test_two_of_one_key_in_one_commit(checked: Database, store: ScheduleStore) -> None:
+async def test_two_of_one_key_in_one_commit(checked: Database, store: Stores) -> None:
     """When two runs want the same fire in the same commit, one of them has it."""
     records = [scheduled(1, nominal=0), scheduled(2, nominal=0)]
     asked = [record_all(checked, [RunCreated(record), started(record)]) for record in records]
     done = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(result) for result in done] == [type(None), ConflictError]
-    assert [found.run_id for found in await store.active_fires()] == [run_id(1)]
+    assert [found.run_id for found in await store.fires.active()] == [run_id(1)]
 
 
-async def test_a_schedule_that_is_gone(checked: Database, store: ScheduleStore) -> None:
+async def test_a_schedule_that_is_gone(checked: Database, store: Stores) -> None:
     """A fire of a schedule that was removed meanwhile is refused with its run."""
-    await store.remove(HOURLY, at_ms=NOON_MS, by="anne")
+    await store.schedules.remove(HOURLY, at_ms=NOON_MS, by="anne")
     record = scheduled()
     with pytest.raises(ConflictError, match="is gone"):
         await record_all(checked, [RunCreated(record), started(record, watermark=NOON_MS)])
     assert await count(checked, "runs") == await count(checked, "fires") == 0
 
 
-async def test_with_the_start_of_the_run(checked: Database, store: ScheduleStore) -> None:
+async def test_with_the_start_of_the_run(checked: Database, store: Stores) -> None:
     """A run that is made, fired and started in one commit is all of it; the same with many at once."""
     for numbers in (range(1), range(1, 71)):
         steps = []
@@ -128,7 +128,7 @@ async def test_with_the_start_of_the_run(checked: Database, store: ScheduleStore
             steps.append(record_all(checked, [RunCreated(record), started(record), moved(running)]))
         await asyncio.gather(*steps)
     assert await checked.read("SELECT DISTINCT state FROM runs") == [("running",)]
-    assert [found.nominal_ms - NOON_MS for found in await store.active_fires()] == list(range(71))
+    assert [found.nominal_ms - NOON_MS for found in await store.fires.active()] == list(range(71))
 
 
 @pytest.mark.parametrize("statement", range(1, 9))
@@ -168,20 +168,20 @@ def test_a_failure_between_any_two_statements(connection: sqlite3.Connection, st
 # -- from state to state ---------------------------------------------------------------------------------------
 
 
-async def test_queued_then_started(checked: Database, store: ScheduleStore) -> None:
+async def test_queued_then_started(checked: Database, store: Stores) -> None:
     """A fire that waited has its run in the same row; it cannot begin twice."""
     queued = fire(0, FireState.QUEUED, params={"a": 1})
-    await store.decide([Decided(schedule=HOURLY, passed=[queued])])
-    assert await store.active_fires() == [queued]
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[queued])])
+    assert await store.fires.active() == [queued]
     begun = await begin(checked, 3, queued)
-    assert await store.active_fires() == [replace(begun, params={"a": 1})]
+    assert await store.fires.active() == [replace(begun, params={"a": 1})]
     again = scheduled(4, nominal=0)
     with pytest.raises(ConflictError):
         await record_all(checked, [RunCreated(again), started(again, queued)])
     assert await count(checked, "runs") == 1
 
 
-async def test_tried_again(checked: Database, store: ScheduleStore) -> None:
+async def test_tried_again(checked: Database, store: Stores) -> None:
     """A fire that is tried again has its newest run, and how many it has had."""
     begun = await begin(checked)
     failed = replace(scheduled(), state=RunState.FAILED, finished_at_ms=NOON_MS + 1)
@@ -189,13 +189,12 @@ async def test_tried_again(checked: Database, store: ScheduleStore) -> None:
         checked,
         [moved(replace(failed, state=RunState.RUNNING, started_at_ms=NOON_MS, finished_at_ms=None)), moved(failed)],
     )
-    await store.settle(
-        begun, FireState.RETRYING, "it failed", retry_at_ms=NOON_MS + 60, failures=0, disable_reason=None, at_ms=NOON_MS
-    )
-    (waiting,) = await store.active_fires()
+    again_at = FireOutcome(state=FireState.RETRYING, reason="it failed", retry_at_ms=NOON_MS + 60, failures=0)
+    await store.fires.settle(begun, again_at, at_ms=NOON_MS)
+    (waiting,) = await store.fires.active()
     assert (waiting.state, waiting.retry_at_ms, waiting.tries) == (FireState.RETRYING, NOON_MS + 60, 1)
     await begin(checked, 9, waiting)
-    (again,) = await store.active_fires()
+    (again,) = await store.fires.active()
     assert (again.state, again.run_id, again.tries, again.retry_at_ms) == (FireState.STARTED, run_id(9), 2, None)
 
 
@@ -203,8 +202,8 @@ async def test_tried_again(checked: Database, store: ScheduleStore) -> None:
 @pytest.mark.parametrize("target", sorted(set(FireState) - {FireState.STARTED}))
 async def test_moves(database: Database, source: FireState, target: FireState) -> None:
     """A fire moves as the model says; any other move is an error that changes nothing."""
-    store = ScheduleStore(database)
-    await store.add(schedule())
+    store = Stores(database)
+    await store.schedules.add(schedule())
     await database.write(
         lambda tx: tx.execute(
             "INSERT INTO fires (schedule, key, nominal_ms, due_ms, decided_at_ms, state) VALUES (?, ?, 1, 1, 1, ?)",
@@ -212,13 +211,12 @@ async def test_moves(database: Database, source: FireState, target: FireState) -
         )
     )
     before = await database.read("SELECT * FROM fires, schedules")
-    moving = store.settle(
-        fire(0, source), target, "why", retry_at_ms=None, failures=3, disable_reason="too many", at_ms=NOON_MS
-    )
+    then = FireOutcome(state=target, reason="why", failures=3, disable_reason="too many")
+    moving = store.fires.settle(fire(0, source), then, at_ms=NOON_MS)
     if target in FIRE_MOVES[source]:
         await moving
         assert await database.read("SELECT state, reason FROM fires") == [(target.value, "why")]
-        found = (await store.all())[0]
+        found = (await store.schedules.all())[0]
         assert (found.failures, found.is_enabled, found.disabled_reason) == (3, False, "too many")
     else:
         with pytest.raises(StateError):
@@ -226,25 +224,27 @@ async def test_moves(database: Database, source: FireState, target: FireState) -
         assert await database.read("SELECT * FROM fires, schedules") == before
 
 
-async def test_settled_once(checked: Database, store: ScheduleStore) -> None:
+async def test_settled_once(checked: Database, store: Stores) -> None:
     """What became of a fire is said once."""
     begun = await begin(checked)
-    end = {"retry_at_ms": None, "disable_reason": None, "at_ms": NOON_MS}
-    await store.settle(begun, FireState.FAILED, "it failed", failures=1, **end)  # type: ignore[arg-type]
+    failed = FireOutcome(state=FireState.FAILED, reason="it failed", failures=1)
+    await store.fires.settle(begun, failed, at_ms=NOON_MS)
     with pytest.raises(StateError, match="could not become succeeded"):
-        await store.settle(begun, FireState.SUCCEEDED, None, failures=0, **end)  # type: ignore[arg-type]
-    assert (await store.all())[0].failures == 1
-    assert await store.active_fires() == []
+        await store.fires.settle(begun, replace(failed, state=FireState.SUCCEEDED), at_ms=NOON_MS)
+    assert (await store.schedules.all())[0].failures == 1
+    assert await store.fires.active() == []
 
 
 # -- let pass ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_stretch_is_one_row(checked: Database, store: ScheduleStore) -> None:
+async def test_a_stretch_is_one_row(checked: Database, store: Stores) -> None:
     """Fires let pass one after the other for one reason are one row and one event; another reason is another row."""
     for number, reason in enumerate(["held", "held", "held", "holiday", "held"]):
-        await store.decide([Decided(schedule=HOURLY, passed=[fire(number, reason=reason)], watermark=NOON_MS + number)])
-    page = await store.page(schedule=HOURLY)
+        await store.fires.decide(
+            [Decided(schedule=HOURLY, passed=[fire(number, reason=reason)], watermark=NOON_MS + number)]
+        )
+    page = await store.fires.page(schedule=HOURLY)
     assert [(one.reason, one.count, one.nominal_ms - NOON_MS, one.until_ms) for one in page.items] == [
         ("held", 1, 4, None),
         ("holiday", 1, 3, None),
@@ -252,89 +252,89 @@ async def test_a_stretch_is_one_row(checked: Database, store: ScheduleStore) -> 
     ]
     told = await checked.read("SELECT data ->> 'reason' FROM events WHERE kind = 'schedule_skipped' ORDER BY seq")
     assert [row[0] for row in told] == ["held", "holiday", "held"]
-    assert (await store.all())[0].watermark == NOON_MS + 4
+    assert (await store.schedules.all())[0].watermark == NOON_MS + 4
 
 
-async def test_one_tick_and_many_are_the_same(checked: Database, store: ScheduleStore) -> None:
+async def test_one_tick_and_many_are_the_same(checked: Database, store: Stores) -> None:
     """What is decided at once is recorded as what is decided bit by bit."""
     other = "backup/other"
-    await store.add(schedule(definition=hourly("other")))
+    await store.schedules.add(schedule(definition=hourly("other")))
     passed = [fire(number, reason="abbcaab"[number]) for number in range(7)]
     for one in passed:
-        await store.decide([Decided(schedule=HOURLY, passed=[one])])
-    await store.decide([Decided(schedule=other, passed=[replace(passed[0], schedule=other)])])
-    await store.decide([Decided(schedule=other, passed=[replace(one, schedule=other) for one in passed[1:]])])
-    one_by_one = (await store.page(schedule=HOURLY)).items
-    at_once = (await store.page(schedule=other)).items
+        await store.fires.decide([Decided(schedule=HOURLY, passed=[one])])
+    await store.fires.decide([Decided(schedule=other, passed=[replace(passed[0], schedule=other)])])
+    await store.fires.decide([Decided(schedule=other, passed=[replace(one, schedule=other) for one in passed[1:]])])
+    one_by_one = (await store.fires.page(schedule=HOURLY)).items
+    at_once = (await store.fires.page(schedule=other)).items
     assert [replace(one, schedule=other) for one in one_by_one] == list(at_once)
     assert [one.count for one in at_once] == [1, 2, 1, 2, 1]
 
 
-async def test_decided_again(checked: Database, store: ScheduleStore) -> None:
+async def test_decided_again(checked: Database, store: Stores) -> None:
     """After a clock was set back nothing is told or counted a second time, be it a row or in a stretch."""
     passed = [fire(number, reason="held") for number in range(5)]
     passed += [fire(9, FireState.MISSED, reason="late"), fire(10, FireState.QUEUED)]
-    await store.decide([Decided(schedule=HOURLY, passed=passed)])
+    await store.fires.decide([Decided(schedule=HOURLY, passed=passed)])
     before = await checked.read("SELECT * FROM fires ORDER BY seq")
     events = await count(checked, "events")
-    await store.decide([Decided(schedule=HOURLY, passed=[passed[5], passed[6]], watermark=NOON_MS - 50)])
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[passed[5], passed[6]], watermark=NOON_MS - 50)])
     assert await checked.read("SELECT * FROM fires ORDER BY seq") == before
     assert await count(checked, "events") == events
-    assert (await store.all())[0].watermark == NOON_MS - 50
+    assert (await store.schedules.all())[0].watermark == NOON_MS - 50
 
 
-async def test_decided_again_within_a_stretch(checked: Database, store: ScheduleStore) -> None:
+async def test_decided_again_within_a_stretch(checked: Database, store: Stores) -> None:
     """An instant that the newest stretch counts is not counted again."""
     passed = [fire(number, reason="held") for number in range(5)]
-    await store.decide([Decided(schedule=HOURLY, passed=passed)])
-    await store.decide([Decided(schedule=HOURLY, passed=[*passed[2:], fire(5, reason="held")])])
-    (one,) = (await store.page()).items
+    await store.fires.decide([Decided(schedule=HOURLY, passed=passed)])
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[*passed[2:], fire(5, reason="held")])])
+    (one,) = (await store.fires.page()).items
     assert (one.count, one.until_ms) == (6, NOON_MS + 5)
 
 
-async def test_events_are_no_stretch(checked: Database, store: ScheduleStore) -> None:
+async def test_events_are_no_stretch(checked: Database, store: Stores) -> None:
     """Fires that come of events are told one by one: their keys say which event."""
     for key in ("manual:1", "manual:2"):
-        await store.decide([Decided(schedule=HOURLY, passed=[fire(0, key=key, reason="held")])])
-    assert [one.key for one in (await store.page()).items] == ["manual:2", "manual:1"]
+        await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(0, key=key, reason="held")])])
+    assert [one.key for one in (await store.fires.page()).items] == ["manual:2", "manual:1"]
 
 
-async def test_a_thousand(checked: Database, store: ScheduleStore) -> None:
+async def test_a_thousand(checked: Database, store: Stores) -> None:
     """A tick of a thousand schedules is one commit; one that is gone keeps none of the others from it."""
     records = [schedule(f"w{number}") for number in range(1000)]
-    await asyncio.gather(*(store.add(record) for record in records))
+    await asyncio.gather(*(store.schedules.add(record) for record in records))
     gone = Decided(schedule="gone/hourly", passed=[fire(schedule="gone/hourly", state=FireState.QUEUED)], watermark=5)
     decisions = [
         Decided(schedule=one.id, passed=[fire(1, schedule=one.id, reason="held")], watermark=NOON_MS + 1)
         for one in records
     ]
-    await store.decide([*decisions[:500], gone, *decisions[500:]])
+    await store.fires.decide([*decisions[:500], gone, *decisions[500:]])
     assert await checked.read("SELECT count(*), count(DISTINCT schedule) FROM fires") == [(1000, 1000)]
     assert await checked.read("SELECT count(*) FROM schedules WHERE watermark = ?", (NOON_MS + 1,)) == [(1000,)]
     assert await checked.read("SELECT count(*) FROM events WHERE kind = 'schedule_skipped'") == [(1000,)]
-    newest = await store.last_of_each([one.id for one in records])
+    newest = await store.fires.last_of_each([one.id for one in records])
     assert len(newest) == 1000
 
 
-async def test_moved_twice_in_one_tick(checked: Database, store: ScheduleStore) -> None:
+async def test_moved_twice_in_one_tick(checked: Database, store: Stores) -> None:
     """Of two decisions on one schedule the later one counts, in each of what it says."""
     first = Decided(schedule=HOURLY, watermark=NOON_MS + 1, mark="boot")
-    await store.decide([first, Decided(schedule=HOURLY, watermark=NOON_MS + 2)])
-    found = (await store.all())[0]
+    await store.fires.decide([first, Decided(schedule=HOURLY, watermark=NOON_MS + 2)])
+    found = (await store.schedules.all())[0]
     assert (found.watermark, found.mark) == (NOON_MS + 2, "boot")
 
 
 # -- looking back ------------------------------------------------------------------------------------------------
 
 
-async def test_pages(checked: Database, store: ScheduleStore) -> None:
+async def test_pages(checked: Database, store: Stores) -> None:
     """Fires are listed newest first, of a schedule, a workflow or all, in a state, page by page, each once."""
     names = ["backup/hourly", "backup/other", "backups/hourly"]
-    await store.add(schedule(definition=hourly("other")))
-    await store.add(schedule("backups"))
+    await store.schedules.add(schedule(definition=hourly("other")))
+    await store.schedules.add(schedule("backups"))
     states = [FireState.SKIPPED, FireState.MISSED]
     wanted = [fire(n, states[n % 2], names[n % 3], reason=str(n)) for n in range(12)]
-    await store.decide([Decided(schedule=one.schedule, passed=[one]) for one in wanted])
+    await store.fires.decide([Decided(schedule=one.schedule, passed=[one]) for one in wanted])
     for filters, right in (
         ({}, lambda one: True),
         ({"schedule": "backup/other"}, lambda one: one.schedule == "backup/other"),
@@ -348,7 +348,7 @@ async def test_pages(checked: Database, store: ScheduleStore) -> None:
         found: list[Fire] = []
         before = None
         while True:
-            page = await store.page(**filters, before=before, limit=2)  # type: ignore[arg-type]
+            page = await store.fires.page(**filters, before=before, limit=2)  # type: ignore[arg-type]
             found += page.items
             if page.next_cursor is None:
                 break
@@ -357,9 +357,9 @@ async def test_pages(checked: Database, store: ScheduleStore) -> None:
         assert found
 
 
-async def test_statistics(checked: Database, store: ScheduleStore) -> None:
+async def test_statistics(checked: Database, store: Stores) -> None:
     """Fires are counted by state and reason, those of a stretch each; lateness is that of fires with a run."""
-    await store.decide([Decided(schedule=HOURLY, passed=[fire(number, reason="held") for number in range(4)])])
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(number, reason="held") for number in range(4)])])
     record = scheduled(10)
     change = started(record)
     late = replace(change.fire, decided_at_ms=NOON_MS + 250)
@@ -367,48 +367,48 @@ async def test_statistics(checked: Database, store: ScheduleStore) -> None:
     running = replace(record, state=RunState.RUNNING, started_at_ms=NOON_MS + 300)
     ended = replace(running, state=RunState.SUCCEEDED, finished_at_ms=NOON_MS + 1300)
     await record_all(checked, [moved(running), moved(ended)])
-    await store.settle(
-        late, FireState.SUCCEEDED, None, retry_at_ms=None, failures=0, disable_reason=None, at_ms=NOON_MS
-    )
-    found = await store.statistics(HOURLY, NOON_MS)
+    await store.fires.settle(late, FireOutcome(state=FireState.SUCCEEDED, failures=0), at_ms=NOON_MS)
+    found = await store.fires.statistics(HOURLY, NOON_MS)
     assert found.counts == {FireState.SKIPPED: 4, FireState.SUCCEEDED: 1}
     assert (found.latenesses_ms, found.durations_ms) == ((240,), (1000,))
     assert found.reasons == {"held": 4}
-    later = await store.statistics(HOURLY, NOON_MS + 251)
+    later = await store.fires.statistics(HOURLY, NOON_MS + 251)
     assert (later.counts, later.reasons) == ({}, {})
 
 
-async def test_ends_of_runs(checked: Database, store: ScheduleStore) -> None:
+async def test_ends_of_runs(checked: Database, store: Stores) -> None:
     """Ends are found behind an event, of one workflow, in their order."""
     for number, workflow in enumerate(["one", "two", "one"]):
         record = run(number, workflow)
         running = replace(record, state=RunState.RUNNING, started_at_ms=NOON_MS)
         ended = replace(running, state=RunState.FAILED, finished_at_ms=NOON_MS + 1)
         await record_all(checked, [RunCreated(record), moved(running), moved(ended)])
-    found = await store.ended_runs(0, "one")
+    found = await store.events.ended_runs(0, "one")
     assert [run for _, run in found] == [run_id(0), run_id(2)]
-    assert await store.ended_runs(found[0][0], "one") == found[1:]
-    assert await store.ended_runs(await store.newest_event(), "one") == []
+    assert await store.events.ended_runs(found[0][0], "one") == found[1:]
+    assert await store.events.ended_runs(await store.events.newest(), "one") == []
 
 
-async def test_told_once_of_a_run(checked: Database, store: ScheduleStore) -> None:
+async def test_told_once_of_a_run(checked: Database, store: Stores) -> None:
     """A run is late once, however often that is noticed; it is an event of its schedule."""
     await begin(checked)
     for expected in (True, False):
-        is_new = await store.tell("schedule_late", HOURLY, run_id(), at_ms=NOON_MS, facts={"by_seconds": 3})
+        is_new = await store.events.tell(
+            "schedule_late", at_ms=NOON_MS, run_id=run_id(), facts={"schedule": HOURLY, "by_seconds": 3}
+        )
         assert is_new is expected
     told = await checked.read("SELECT data FROM events WHERE kind = 'schedule_late'")
     assert [json.loads(row[0]) for row in told] == [{"schedule": HOURLY, "by_seconds": 3}]
 
 
-async def test_removed_while_it_waits(checked: Database, store: ScheduleStore) -> None:
+async def test_removed_while_it_waits(checked: Database, store: Stores) -> None:
     """With a schedule end the fires that wait, with the reason; the history and the run that goes on stay."""
     await begin(checked)
-    await store.decide([Decided(schedule=HOURLY, passed=[fire(5, FireState.QUEUED)])])
-    await store.remove(HOURLY, at_ms=NOON_MS, by="anne")
-    assert [(one.state, one.reason) for one in (await store.page()).items] == [
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(5, FireState.QUEUED)])])
+    await store.schedules.remove(HOURLY, at_ms=NOON_MS, by="anne")
+    assert [(one.state, one.reason) for one in (await store.fires.page()).items] == [
         (FireState.SKIPPED, "the schedule was removed"),
         (FireState.STARTED, None),
     ]
     with pytest.raises(NotFoundError):
-        await store.remove(HOURLY, at_ms=NOON_MS, by="anne")
+        await store.schedules.remove(HOURLY, at_ms=NOON_MS, by="anne")

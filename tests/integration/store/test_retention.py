@@ -14,7 +14,7 @@ import pytest
 
 from barbossad.config import Retention
 from barbossad.model.names import run_id_from_number
-from barbossad.model.schedules import Fire, FireState
+from barbossad.model.schedules import Fire, FireOutcome, FireState
 from barbossad.process.logs import LogFolder
 from barbossad.retention import pruner as pruning
 from barbossad.retention import rules
@@ -22,14 +22,14 @@ from barbossad.retention.loop import RetentionLoop
 from barbossad.retention.pruner import Pruner
 from barbossad.store.changes import RunCreated
 from barbossad.store.database import Database
+from barbossad.store.decisions import Decided
 from barbossad.store.retention import History
 from barbossad.store.runs import RunStore
-from barbossad.store.schedules import Decided, ScheduleStore
 from tests.helpers import history, invariants, mounts
 from tests.helpers.clock import StillClock
 from tests.helpers.history import DAY_MS, past, present, record, write_log
 from tests.helpers.records import NOON_MS
-from tests.helpers.schedule_records import HOURLY, fire, schedule, scheduled, started
+from tests.helpers.schedule_records import HOURLY, Stores, fire, schedule, scheduled, started
 from tests.helpers.waiting import eventually_async
 
 LIMIT_SECONDS = 20
@@ -379,11 +379,11 @@ async def fires(database: Database) -> list[tuple[str, int]]:
 
 async def fired(database: Database, *passed: Fire) -> None:
     """Record fires of a schedule that have no run."""
-    store = ScheduleStore(database)
-    if await store.get(HOURLY) is None:
-        await store.add(schedule())
+    store = Stores(database)
+    if await store.schedules.get(HOURLY) is None:
+        await store.schedules.add(schedule())
     for one in passed:
-        await store.decide([Decided(schedule=one.schedule, passed=[one])])
+        await store.fires.decide([Decided(schedule=one.schedule, passed=[one])])
 
 
 def let_pass(at_ms: int) -> Fire:
@@ -406,9 +406,9 @@ async def test_many_fires(
     monkeypatch.setattr(pruning, "FIRES_AT_A_TIME", 2)
     other = "gone/hourly"
     await fired(checked, fire(0, FireState.QUEUED), *map(let_pass, range(1, 8)))
-    await ScheduleStore(checked).add(schedule("gone"))
+    await Stores(checked).schedules.add(schedule("gone"))
     await fired(checked, replace(let_pass(1), schedule=other))
-    await ScheduleStore(checked).remove(other, at_ms=NOON_MS, by="anne")
+    await Stores(checked).schedules.remove(other, at_ms=NOON_MS, by="anne")
     done = await pruner(checked, logs, clock, max_runs=3).prune()
     assert done.fires == 4
     assert await fires(checked) == [(HOURLY, 0), *((HOURLY, number) for number in (5, 6, 7)), (other, 1)]
@@ -425,8 +425,8 @@ async def test_young_fires(checked: Database, logs: LogFolder, clock: StillClock
 
 async def test_a_fire_outlives_its_run(checked: Database, logs: LogFolder, clock: StillClock) -> None:
     """A run that is pruned leaves its fire; while more is to come of that, no rule prunes the run or its log."""
-    store = ScheduleStore(checked)
-    await store.add(schedule())
+    store = Stores(checked)
+    await store.schedules.add(schedule())
     record_of_it = scheduled(0)
     begun = started(record_of_it)
     await checked.record([RunCreated(record_of_it), begun, *past(0)[1:]], is_fact=True)
@@ -434,10 +434,8 @@ async def test_a_fire_outlives_its_run(checked: Database, logs: LogFolder, clock
     for settings in ({"max_age": 1}, {"max_log_size": 0}):
         assert (await pruner(checked, logs, clock, **settings).prune()).runs == 0
         assert (logs.root / path).exists()
-    await store.settle(
-        begun.fire, FireState.SUCCEEDED, None, retry_at_ms=None, failures=0, disable_reason=None, at_ms=NOON_MS
-    )
+    await store.fires.settle(begun.fire, FireOutcome(state=FireState.SUCCEEDED, failures=0), at_ms=NOON_MS)
     assert (await pruner(checked, logs, clock, max_log_size=0).prune()).runs == 1
     assert not (logs.root / path).exists()
-    (kept,) = (await store.page()).items
+    (kept,) = (await store.fires.page()).items
     assert (kept.state, kept.run_id) == (FireState.SUCCEEDED, record_of_it.id)

@@ -20,6 +20,7 @@ from barbossad.model.schedules import (
     Expectation,
     FileChange,
     FileTrigger,
+    FireOutcome,
     FireState,
     Hold,
     Holidays,
@@ -38,11 +39,11 @@ from barbossad.model.states import RunState
 from barbossad.store import backup, rows, schedule_rows
 from barbossad.store.changes import RunCreated
 from barbossad.store.database import Database
-from barbossad.store.schedules import Decided, ScheduleStore
+from barbossad.store.decisions import Decided
 from barbossad.store.workflows import WorkflowStore
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS, version
-from tests.helpers.schedule_records import HOURLY, fire, hourly, schedule, scheduled, started
+from tests.helpers.schedule_records import HOURLY, Stores, failed, fire, hourly, schedule, scheduled, started
 
 FULL = ScheduleDefinition(
     name="all",
@@ -112,49 +113,49 @@ def test_what_begins_anew(change: dict[str, Any], is_other: bool) -> None:
 
 async def test_added(database: Database) -> None:
     """A schedule is found by its id, with its workflow and among all; it is told, and is there once."""
-    store = ScheduleStore(database)
+    store = Stores(database)
     records = [schedule(definition=FULL, labels={"team": "infra"}, mark="boot"), schedule(), schedule("zebra")]
     for record in records:
-        await store.add(record)
-    assert await store.all() == records
-    assert await store.of("backup") == records[:2]
-    assert await store.get("zebra/hourly") == records[2]
-    assert await store.get("zebra/other") is None
+        await store.schedules.add(record)
+    assert await store.schedules.all() == records
+    assert await store.schedules.of("backup") == records[:2]
+    assert await store.schedules.get("zebra/hourly") == records[2]
+    assert await store.schedules.get("zebra/other") is None
     with pytest.raises(ConflictError, match="schedule backup/hourly exists"):
-        await store.add(schedule())
+        await store.schedules.add(schedule())
     assert await database.read("SELECT count(*) FROM events WHERE kind = 'schedule_added'") == [(3,)]
 
 
 async def test_disabled_and_enabled(database: Database) -> None:
     """It is disabled with a reason; enabled it begins where it is told to, its failures forgiven."""
-    store = ScheduleStore(database)
-    await store.add(schedule(failures=4))
-    await store.enable(HOURLY, is_enabled=False, reason="quiet", at_ms=NOON_MS, by="anne")
-    found = await store.get(HOURLY)
+    store = Stores(database)
+    await store.schedules.add(schedule(failures=4))
+    await store.schedules.enable(HOURLY, is_enabled=False, reason="quiet", at_ms=NOON_MS, by="anne")
+    found = await store.schedules.get(HOURLY)
     assert found == schedule(failures=4, is_enabled=False, disabled_reason="quiet")
-    await store.enable(HOURLY, is_enabled=True, reason=None, at_ms=NOON_MS, by="anne", watermark=NOON_MS + 9)
-    assert await store.get(HOURLY) == schedule(watermark=NOON_MS + 9)
+    await store.schedules.enable(HOURLY, is_enabled=True, reason=None, at_ms=NOON_MS, by="anne", watermark=NOON_MS + 9)
+    assert await store.schedules.get(HOURLY) == schedule(watermark=NOON_MS + 9)
     with pytest.raises(NotFoundError):
-        await store.enable("no/such", is_enabled=True, reason=None, at_ms=NOON_MS, by="anne")
+        await store.schedules.enable("no/such", is_enabled=True, reason=None, at_ms=NOON_MS, by="anne")
     kinds = [row[0] for row in await database.read("SELECT kind FROM events ORDER BY seq")]
     assert kinds == ["schedule_added", "schedule_disabled", "schedule_enabled"]
 
 
 async def test_holds(database: Database) -> None:
     """A label is held once, newest words first, until it is released."""
-    store = ScheduleStore(database)
+    store = Stores(database)
     hold = Hold(label="team=infra", reason="move", until_ms=NOON_MS + 5, at_ms=NOON_MS, by="anne")
-    await store.hold(hold)
-    await store.hold(replace(hold, reason="the move takes longer", until_ms=None))
-    await store.hold(replace(hold, label=""))
-    assert await store.holds() == [
+    await store.holds.hold(hold)
+    await store.holds.hold(replace(hold, reason="the move takes longer", until_ms=None))
+    await store.holds.hold(replace(hold, label=""))
+    assert await store.holds.all() == [
         replace(hold, label=""),
         replace(hold, reason="the move takes longer", until_ms=None),
     ]
-    await store.release("team=infra", at_ms=NOON_MS, by="bob")
-    assert [one.label for one in await store.holds()] == [""]
+    await store.holds.release("team=infra", at_ms=NOON_MS, by="bob")
+    assert [one.label for one in await store.holds.all()] == [""]
     with pytest.raises(NotFoundError):
-        await store.release("team=infra", at_ms=NOON_MS, by="bob")
+        await store.holds.release("team=infra", at_ms=NOON_MS, by="bob")
 
 
 # -- those of a file ---------------------------------------------------------------------------------------------
@@ -165,14 +166,14 @@ async def apply(database: Database, number: int, schedules: Sequence[ScheduleDef
 
 
 async def only(database: Database) -> ScheduleRecord:
-    (found,) = await ScheduleStore(database).all()
+    (found,) = await Stores(database).schedules.all()
     return found
 
 
 async def test_with_the_version(database: Database) -> None:
     """With a version come its schedules and the labels of its workflow, from now on."""
     assert await apply(database, 1, [hourly(), hourly("two", is_enabled=False)], labels={"team": "infra"})
-    found = await ScheduleStore(database).all()
+    found = await Stores(database).schedules.all()
     assert [(one.id, one.is_enabled, one.watermark) for one in found] == [
         (HOURLY, True, NOON_MS + 1),
         ("backup/two", False, NOON_MS + 1),
@@ -186,15 +187,15 @@ async def test_a_trigger_by_workflow_begins_with_what_ends_now(database: Databas
     for number in range(3):
         await apply(database, number, [])
     await apply(database, 9, [ScheduleDefinition(name="after", kind=ScheduleKind.WORKFLOW, workflow=trigger)])
-    assert (await only(database)).watermark == await ScheduleStore(database).newest_event()
+    assert (await only(database)).watermark == await Stores(database).events.newest()
 
 
 async def test_the_same_times_go_on(database: Database) -> None:
     """What changes neither times nor ``enabled`` leaves it where it stands, also disabled by a person."""
-    store = ScheduleStore(database)
+    store = Stores(database)
     await apply(database, 1, [hourly()])
-    await store.decide([Decided(schedule=HOURLY, watermark=NOON_MS + 500, mark="m")])
-    await store.count_failure(HOURLY, failures=2, disable_reason="2 failures in a row", at_ms=NOON_MS)
+    await store.fires.decide([Decided(schedule=HOURLY, watermark=NOON_MS + 500, mark="m")])
+    await store.schedules.count_failures(HOURLY, failed(2, "2 failures in a row"), at_ms=NOON_MS)
     await apply(database, 2, [hourly(params={"a": 1}, overlap=Overlap.ALLOW)], labels={"new": "label"})
     found = await only(database)
     assert found.definition == hourly(params={"a": 1}, overlap=Overlap.ALLOW)
@@ -206,7 +207,7 @@ async def test_the_same_times_go_on(database: Database) -> None:
 async def test_other_times_begin_anew(database: Database) -> None:
     """With other times it begins now: what the old ones missed is not caught up, their failures are forgotten."""
     await apply(database, 1, [hourly()])
-    await ScheduleStore(database).count_failure(HOURLY, failures=2, disable_reason="failed", at_ms=NOON_MS)
+    await Stores(database).schedules.count_failures(HOURLY, failed(2, "failed"), at_ms=NOON_MS)
     await apply(database, 2, [hourly(timing=Timing(every_ms=5))])
     found = await only(database)
     assert (found.watermark, found.failures, found.is_enabled, found.disabled_reason) == (NOON_MS + 2, 0, True, None)
@@ -214,11 +215,11 @@ async def test_other_times_begin_anew(database: Database) -> None:
 
 async def test_enabled_in_the_file(database: Database) -> None:
     """Where the file says ``enabled`` otherwise than before, it wins; what was off meanwhile is not caught up."""
-    store = ScheduleStore(database)
+    store = Stores(database)
     await apply(database, 1, [hourly()])
     await apply(database, 2, [hourly(is_enabled=False)])
     assert not (await only(database)).is_enabled
-    await store.count_failure(HOURLY, failures=3, disable_reason="failed", at_ms=NOON_MS)
+    await store.schedules.count_failures(HOURLY, failed(3, "failed"), at_ms=NOON_MS)
     await apply(database, 3, [hourly()])
     found = await only(database)
     assert (found.is_enabled, found.disabled_reason, found.failures) == (True, None, 0)
@@ -227,20 +228,20 @@ async def test_enabled_in_the_file(database: Database) -> None:
 
 async def test_gone_from_the_file(database: Database, path: Path) -> None:
     """What the file no longer has goes, its waiting fires end; added ones and the history stay."""
-    store = ScheduleStore(database)
+    store = Stores(database)
     await apply(database, 1, [hourly(), hourly("two")])
-    await store.add(schedule(definition=hourly("added-1")))
+    await store.schedules.add(schedule(definition=hourly("added-1")))
     record = scheduled()
     begun = started(record)
     await database.record([RunCreated(record), begun], is_fact=False)
-    await store.settle(
-        begun.fire, FireState.RETRYING, "x", retry_at_ms=5, failures=0, disable_reason=None, at_ms=NOON_MS
+    await store.fires.settle(
+        begun.fire, FireOutcome(state=FireState.RETRYING, reason="x", retry_at_ms=5, failures=0), at_ms=NOON_MS
     )
-    await store.decide([Decided(schedule=HOURLY, passed=[fire(7, FireState.QUEUED)])])
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(7, FireState.QUEUED)])])
     await apply(database, 2, [hourly("two")])
-    assert [one.id for one in await store.all()] == ["backup/added-1", "backup/two"]
+    assert [one.id for one in await store.schedules.all()] == ["backup/added-1", "backup/two"]
     reason = "the schedule is no longer in the file of its workflow"
-    assert [(one.state, one.reason) for one in (await store.page()).items] == [
+    assert [(one.state, one.reason) for one in (await store.fires.page()).items] == [
         (FireState.SKIPPED, reason),
         (FireState.FAILED, reason),
     ]
@@ -250,26 +251,26 @@ async def test_gone_from_the_file(database: Database, path: Path) -> None:
 async def test_the_file_takes_over(database: Database) -> None:
     """A schedule of the file replaces an added one of its name, and goes on where that stood."""
     await apply(database, 1, [])
-    await ScheduleStore(database).add(schedule())
+    await Stores(database).schedules.add(schedule())
     await apply(database, 2, [hourly()])
     found = await only(database)
     assert (found.source, found.watermark) == (ScheduleSource.FILE, NOON_MS)
     await apply(database, 3, [])
-    assert await ScheduleStore(database).all() == []
+    assert await Stores(database).schedules.all() == []
 
 
 async def test_deleted_with_the_workflow(database: Database) -> None:
     """A deleted workflow has no schedules, and those of others stay; it comes back with those of its file."""
-    store = ScheduleStore(database)
+    store = Stores(database)
     await apply(database, 1, [hourly()])
-    await store.add(schedule(definition=hourly("added-1")))
-    await store.add(schedule("backups"))
-    await store.decide([Decided(schedule=HOURLY, passed=[fire(7, FireState.QUEUED)])])
+    await store.schedules.add(schedule(definition=hourly("added-1")))
+    await store.schedules.add(schedule("backups"))
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(7, FireState.QUEUED)])])
     await WorkflowStore(database).delete(WorkflowName("backup"), at_ms=NOON_MS, by="anne")
-    assert [one.id for one in await store.all()] == ["backups/hourly"]
-    assert [one.reason for one in (await store.page()).items] == ["its workflow was deleted"]
+    assert [one.id for one in await store.schedules.all()] == ["backups/hourly"]
+    assert [one.reason for one in (await store.fires.page()).items] == ["its workflow was deleted"]
     assert await apply(database, 1, [hourly()])
-    assert [one.id for one in await store.all()] == [HOURLY, "backups/hourly"]
+    assert [one.id for one in await store.schedules.all()] == [HOURLY, "backups/hourly"]
 
 
 async def test_a_refused_version_brings_no_schedules(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,16 +291,16 @@ async def test_a_refused_version_brings_no_schedules(database: Database, monkeyp
 async def test_backups_have_them(path: Path, tmp_path: Path) -> None:
     """A backup that takes the place of the state file has schedules, fires and holds."""
     async with Database.open(path) as database:
-        store = ScheduleStore(database)
-        await store.add(schedule())
+        store = Stores(database)
+        await store.schedules.add(schedule())
         record = scheduled()
         await database.record([RunCreated(record), started(record)], is_fact=False)
-        await store.hold(Hold(label="", reason="all", at_ms=NOON_MS, by="anne"))
-        kept = (await store.all(), await store.active_fires(), await store.holds())
+        await store.holds.hold(Hold(label="", reason="all", at_ms=NOON_MS, by="anne"))
+        kept = (await store.schedules.all(), await store.fires.active(), await store.holds.all())
         made = await asyncio.to_thread(backup.make, path, tmp_path / "backups" / "one.db")
     made.path.rename(path)
     async with Database.open(path) as database:
-        store = ScheduleStore(database)
-        assert (await store.all(), await store.active_fires(), await store.holds()) == kept
+        store = Stores(database)
+        assert (await store.schedules.all(), await store.fires.active(), await store.holds.all()) == kept
     assert all(kept)
     assert invariants.broken(path, is_idle=False, has_texts=False) == []
