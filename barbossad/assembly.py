@@ -134,6 +134,7 @@ async def _scheduler(  # noqa: PLR0917 (the one place where they come together)
             runs=runs,
             workflows=workflows,
             runner=engine,
+            host_name=socket.gethostname(),
             boot_id=procfs.boot_id(),
             booted_at_ms=booted_at_ms,
         )

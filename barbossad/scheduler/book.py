@@ -83,7 +83,8 @@ Wake = tuple[int, Why, int, str, str]
 class Book:
     """All schedules. Nothing in here waits or is stored."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "") -> None:
+        self._host = host
         self.entries: dict[str, Entry] = {}
         self.holds: dict[str, Hold] = {}
         self._of: defaultdict[str, dict[str, Entry]] = defaultdict(dict)
@@ -100,7 +101,7 @@ class Book:
         if entry is None:
             entry = self.entries[record.id] = self._of[record.workflow][record.id] = Entry(record)
         entry.record = record
-        entry.offset_ms = jitter.offset_ms(record.id, record.definition.jitter_seconds)
+        entry.offset_ms = jitter.offset_ms(record.id, record.definition.jitter_seconds, self._host)
         self._after.pop(record.id, None)
         if record.definition.workflow is not None:
             self._after[record.id] = entry

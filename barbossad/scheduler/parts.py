@@ -57,5 +57,8 @@ class Parts:
     runs: RunStore
     workflows: Registry
     runner: Runner
+    host_name: str
+    """Schedules of the same name on other hosts have another jitter."""
+
     boot_id: str
     booted_at_ms: Callable[[], int]

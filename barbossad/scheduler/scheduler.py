@@ -38,7 +38,7 @@ class Scheduler:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._book = Book()
+        self._book = Book(parts.host_name)
         self._starter = Starter(parts, self._book)
         self._follower = Follower(parts, self._book, self._starter)
         self._firing = Firing(parts, self._book, self._starter)

@@ -52,8 +52,9 @@ WHERE version != excluded.version
                 tx.execute(self.MEND, (version.text, version.workflow, version.version, version.text))
                 return False
             tx.execute(self.ADD_VERSION, (version.workflow, version.version, version.text, at_ms, by))
-            facts = {"workflow": version.workflow, "version": version.version, "by": by}
-            events.insert(tx, "workflow_applied", at_ms=at_ms, **facts)
+            events.insert(
+                tx, "workflow_applied", at_ms=at_ms, workflow=version.workflow, version=version.version, by=by
+            )
             workflow_schedules.replace(tx, version, schedules, labels or {})
             return True
 

@@ -50,6 +50,7 @@ class ScheduleHouse:
                 runs=house.runs,
                 workflows=self.workflows,
                 runner=house.engine,
+                host_name="host",
                 boot_id=boot_id,
                 booted_at_ms=lambda: NOON_MS - HOUR,
             )

@@ -186,6 +186,7 @@ def test_jitter_is_stable_and_spread() -> None:
     assert min(found) < 15_000
     assert max(found) > 285_000
     assert jitter.offset_ms("w/cron-1", 0) == 0
+    assert len({jitter.offset_ms("w/cron-1", 300, host) for host in ("one", "two", "three")}) == 3
 
 
 @pytest.mark.parametrize(
