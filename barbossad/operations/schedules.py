@@ -207,7 +207,7 @@ async def put(services: Services, workflow: str, entry: Mapping[str, Any], *, by
     """Add a schedule to a workflow. Raise NotFoundError, InvalidParamsError, or ConflictError for its name."""
     record = services.workflows.record(workflow)
     definition = await services.workflows.definition(record.name)
-    taken = {known.definition.name for known in services.scheduler.board.records() if known.workflow == workflow}
+    taken = {known.definition.name for known in services.scheduler.board.of(workflow)}
     number = next(number for number in range(1, len(taken) + 2) if f"{_DEFAULT_NAME}-{number}" not in taken)
     found, faults = entries.read_entry(entry, definition, (), default_name=f"{_DEFAULT_NAME}-{number}")
     if found is None:
@@ -222,8 +222,8 @@ async def put_once(services: Services, workflow: str, entry: Mapping[str, Any], 
     record = services.workflows.record(workflow)
     definition = await services.workflows.definition(record.name)
     name = entry.get("name")
-    for known in services.scheduler.board.records():
-        if known.workflow != workflow or known.source is not ScheduleSource.ADDED:
+    for known in services.scheduler.board.of(workflow):
+        if known.source is not ScheduleSource.ADDED:
             continue
         own = known.definition.name
         same, _ = entries.read_entry({**entry, "name": own}, definition, (), default_name=own)

@@ -47,6 +47,8 @@ class Entry:
     offset_ms: int = 0
     coming: Coming | None = None
     active: list[Fire] = field(default_factory=list)
+    late: set[str] = field(default_factory=set)
+    """Keys of those that were told to be late before they had a run."""
 
     def keep(self, fire: Fire) -> None:
         """Take a fire over as it now is."""

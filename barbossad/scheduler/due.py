@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Final
@@ -64,7 +65,7 @@ def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int) ->
     wanted = [instant.at_ms for instant in found if instant.skip is None]
     start = _chosen(schedule, wanted, until)
     missed = {at: _why_missed(schedule, at, start, until) for at in wanted if at not in set(start)}
-    passed = _before(schedule, timing, last, found[0].at_ms)
+    passed = _before(timing, last, found[0].at_ms, lambda at: _why_missed(schedule, at, start, until))
     for instant in found:
         if instant.skip is not None:
             _add(passed, instant.at_ms, FireState.SKIPPED, instant.skip)
@@ -124,7 +125,7 @@ def _why_missed(schedule: ScheduleDefinition, at: int, start: tuple[int, ...], u
     return f"more were missed than catch_up_limit: {schedule.catch_up_limit} allows"
 
 
-def _before(schedule: ScheduleDefinition, timing: Timing, last: int, first: int) -> list[Passed]:
+def _before(timing: Timing, last: int, first: int, why: Callable[[int], str]) -> list[Passed]:
     """Return what lies before the instants that are looked at one by one: ``COUNTED`` of them at most are told."""
     passed: list[Passed] = []
     if timing.blackout or timing.holidays:
@@ -133,14 +134,13 @@ def _before(schedule: ScheduleDefinition, timing: Timing, last: int, first: int)
             if instant.skip is not None:
                 _add(passed, instant.at_ms, FireState.SKIPPED, instant.skip)
             else:
-                why = _why_missed(schedule, instant.at_ms, (first,), first)
-                _add(passed, instant.at_ms, FireState.MISSED, why)
+                _add(passed, instant.at_ms, FireState.MISSED, why(instant.at_ms))
         return passed
     count = instants.count_between(timing, last, first - 1, COUNTED)
     if not count:
         return passed
     at = next(iter(instants.instants(timing, last))).at_ms
-    reason = _why_missed(schedule, at, (first,), first)
+    reason = why(at)
     if count >= COUNTED:
         reason = f"{reason}; there were more than are counted"
     return [Passed(nominal_ms=at, until_ms=first - 1, count=count, state=FireState.MISSED, reason=reason)]

@@ -52,26 +52,27 @@ class Firing:
 
     async def by_event(self, entry: Entry, happening: Happening) -> None:
         """Let a trigger fire for something that happened."""
-        now_ms = self._parts.clock.now_ms()
-        try:
-            fire = happenings.fire(entry.record.id, happening, self._params(entry, happening), now_ms)
-        except BarbossaError as error:
-            fire = happenings.fire(entry.record.id, happening, None, now_ms)
-            fire = replace(fire, state=FireState.REFUSED, reason=f"its params cannot be made: {error}")
-            await self._starter.record(entry, [fire], happening.number)
-            return
-        hold = self._book.hold_of(entry.record, now_ms)
-        if hold is not None:
-            fire = replace(fire, state=FireState.SKIPPED, reason=_held_words(hold.label, hold.reason))
-            await self._starter.record(entry, [fire], happening.number)
-        else:
-            admission = admit(entry.record.definition, entry.active)
-            await self._starter.enter(entry, fire, admission, happening.number)
+        await self._enter(entry, happening)
         if happening.number is not None:
             entry.record = replace(entry.record, watermark=happening.number)
         if happening.mark is not None:
             await self._parts.fires.decide([Decided(schedule=entry.record.id, mark=happening.mark)])
             entry.record = replace(entry.record, mark=happening.mark)
+
+    async def _enter(self, entry: Entry, happening: Happening) -> None:
+        now_ms = self._parts.clock.now_ms()
+        fire = happenings.fire(entry.record.id, happening, None, now_ms)
+        hold = self._book.hold_of(entry.record, now_ms)
+        if hold is not None:
+            fire = replace(fire, state=FireState.SKIPPED, reason=_held_words(hold.label, hold.reason))
+            await self._starter.record(entry, [fire], happening.number)
+            return
+        try:
+            fire = replace(fire, params=self._params(entry, happening))
+        except BarbossaError as error:
+            await self._starter.refuse(entry, fire, f"its params cannot be made: {error}", happening.number)
+            return
+        await self._starter.enter(entry, fire, admit(entry.record.definition, entry.active), happening.number)
 
     async def by_hand(self, entry: Entry, happening: Happening) -> Fire:
         """Fire because a person wants it. Raise ConflictError if it overlaps and must not."""

@@ -37,7 +37,8 @@ class Follower:
             reason = f"{then.reason}; it is not tried again, for {_why_not(entry)}"
             then = outcome.failed(schedule, reason, entry.record.failures)
         await self._starter.settle(entry, fire, then)
-        await self._starter.tell(entry, fire, expecting.at_end(schedule, fire, run, now_ms))
+        await self._starter.tell(entry, fire, _untold(entry, fire, expecting.at_end(schedule, fire, run, now_ms)))
+        entry.late.discard(fire.key)
         await self._starter.start_next(entry)
 
     def triggered(self, run: RunRecord) -> list[Entry]:
@@ -60,7 +61,10 @@ class Follower:
         now_ms = self._parts.clock.now_ms()
         found = self._parts.runs.get(fire.run_id) if fire.run_id else None
         run = found.run if found else None
-        await self._starter.tell(entry, fire, expecting.overdue(entry.record.definition, fire, run, now_ms))
+        news = _untold(entry, fire, expecting.overdue(entry.record.definition, fire, run, now_ms))
+        await self._starter.tell(entry, fire, news)
+        if run is None and news:
+            entry.late.add(fire.key)
         expecting.look_again(self._book, entry, fire, run, now_ms)
 
     # -- after a start -------------------------------------------------------------------------------------
@@ -102,6 +106,11 @@ class Follower:
             if details is not None and concerns(trigger, details.run):
                 found.append(of_run(details.run, number))
         return found
+
+
+def _untold(entry: Entry, fire: Fire, news: list[expecting.Alarming]) -> list[expecting.Alarming]:
+    """Leave out that a fire is late if that was told before it had a run, of which it is told once only."""
+    return [one for one in news if one.kind != expecting.LATE or fire.key not in entry.late]
 
 
 def _why_not(entry: Entry) -> str:

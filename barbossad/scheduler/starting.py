@@ -98,6 +98,10 @@ class Starter:
         expecting.watch(self._book, entry, started)
         return started
 
+    async def refuse(self, entry: Entry, fire: Fire, reason: str, watermark: int | None) -> None:
+        """Record that a new fire cannot have a run; it counts as a failure."""
+        await self._ended(entry, fire, FireState.REFUSED, reason, watermark)
+
     async def start_next(self, entry: Entry) -> None:
         """Start the fire that has waited longest for the end of the run before it, if nothing runs any more."""
         while oldest(entry.active, FireState.STARTED) is None:

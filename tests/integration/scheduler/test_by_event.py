@@ -147,3 +147,4 @@ async def test_an_expression_without_a_value(path: Path) -> None:
         (fire,) = await house.fires("second/workflow-1")
         assert fire.state is FireState.REFUSED
         assert "missing" in str(fire.reason)
+        assert house.scheduler.board.find("second").failures == 1

@@ -337,6 +337,18 @@ async def test_late_start_is_told(path: Path) -> None:
         assert "has not started" in told["words"]
 
 
+async def test_late_is_told_once(path: Path) -> None:
+    """A fire that waits for the run before it is told to be late while it waits, and not again when it has run."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, overlap: queue, expect: {start_within: 10m}}"))
+        await house.pass_time(2 * HOUR)
+        first = await house.process()
+        await house.pass_time(30 * MINUTE)
+        await house.end(first)
+        await house.end(await house.process())
+        assert [fact["nominal_at"] for fact in house.told("schedule_late")] == ["2026-01-31T14:00:00.000Z"]
+
+
 async def test_fired_by_hand(path: Path) -> None:
     """A person may have it fire now; an overlap refuses that with the reason."""
     async with ScheduleHouse.open(path) as house:

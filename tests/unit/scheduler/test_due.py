@@ -69,6 +69,7 @@ def test_last_runs_nothing_that_is_too_old() -> None:
     found = due(schedule, 0, NOON_MS, NOON_MS + 5 * HOUR + 11 * MINUTE)
     assert found.start == ()
     assert sum(passed.count for passed in found.passed) == 5
+    assert {passed.reason for passed in found.passed} == {"it was missed by more than the catch_up_window of 10m"}
     assert found.watermark == NOON_MS + 5 * HOUR
 
 
@@ -126,7 +127,11 @@ def test_blackouts_are_let_pass_and_told() -> None:
 def test_a_stretch_of_one_reason_is_one() -> None:
     """Fires that are let pass for the same reason, one after another, are told together."""
     schedule = replace(hourly(), timing=Timing(every_ms=HOUR, blackout=("00:00-24:00",)))
-    found = due(schedule, 0, NOON_MS, NOON_MS + HOUR)
-    (passed,) = found.passed
-    assert isinstance(passed, Passed)
-    assert (passed.count, passed.nominal_ms, passed.until_ms) == (1, NOON_MS + HOUR, NOON_MS + HOUR)
+    found = due(schedule, 0, NOON_MS, NOON_MS + 3 * HOUR)
+    assert (found.start, found.watermark) == ((), NOON_MS + 3 * HOUR)
+    assert found.passed == (
+        Passed(
+            nominal_ms=NOON_MS + HOUR, until_ms=NOON_MS + 3 * HOUR, count=3, state=FireState.SKIPPED,
+            reason="blackout 00:00-24:00",
+        ),
+    )  # fmt: skip
