@@ -14,6 +14,9 @@ from barbossad.recurrence import cron, holidays, moving, walltime
 from barbossad.recurrence.windows import Window, parse_window
 from barbossad.recurrence.zones import zone
 
+_MOST_OPENINGS: Final = 5000
+"""If windows have opened so often without an instant in them, none will come: so many days are thirteen years."""
+
 _MOST_DAYS: Final = 9 * 366
 """If no window opens in so many days, none does: the 29th of February may be eight years away."""
 
@@ -87,13 +90,16 @@ def _marked(timing: Timing, after_ms: int, make: Callable[[Timing, int], Iterato
     known = zone(timing.timezone)
     is_skipping = timing.on_holiday is OnHoliday.SKIP
     found = make(timing, after_ms)
+    in_vain = 0
     while (at_ms := next(found, None)) is not None:
         local = datetime.fromtimestamp(at_ms / 1000, known)
         if not within or any(window.covers(local) for window in within):
+            in_vain = 0
             yield Instant(at_ms, _why_not(timing, blackout, local, is_skipping=is_skipping))
             continue
+        in_vain += 1
         opening_ms = _next_opening(within, local, known)
-        if opening_ms is None:
+        if opening_ms is None or in_vain > _MOST_OPENINGS:
             return
         if opening_ms - 1 > at_ms:  # what lies between may be very many
             found = make(timing, opening_ms - 1)

@@ -94,6 +94,26 @@ def test_long_closed_windows(timing: Timing, after: str, first: str) -> None:
     assert shown(timing, after, 1) == [(first, None)]
 
 
+@pytest.mark.parametrize(
+    "timing",
+    [
+        Timing(cron="0 9 * * *", within=("10:00-11:00",)),
+        Timing(every_ms=86_400_000, within=("10:00-11:00", "12-24 12:00-13:00")),
+        Timing(cron="* * * * *", within=("2020-01-01",)),
+    ],
+)
+def test_windows_that_never_fit(timing: Timing) -> None:
+    """Where no instant ever lies in a window there is none, and that is found out."""
+    assert shown(timing, "2026-01-01T00:00", 1) == []
+
+
+def test_a_day_that_fits_in_years() -> None:
+    """A window that fits a seldom expression once in many years is waited for."""
+    timing = Timing(cron="0 12 29 2 *", within=("Mon",))
+    found = next(instants(timing, ms("2026-01-01")))
+    assert f"{datetime.fromtimestamp(found.at_ms / 1000, UTC):%Y-%m-%d %a}" == "2044-02-29 Mon"
+
+
 def test_holidays_of_a_country() -> None:
     """A fire on a holiday is skipped with its name, or moved to the next day that is none."""
     british = Holidays(country="GB", subdivision="ENG")
