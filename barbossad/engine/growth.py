@@ -256,8 +256,7 @@ def _restore_verdict(progress: RunProgress, group: int) -> None:
     failed = [member for member in members if member.record.state in FAILURES and not member.may_fail]
     if failed:
         first = min(failed, key=lambda member: member.record.finished_at_ms or 0)
-        deadline_ms = timing.group_deadline_ms(cell)
-        if deadline_ms is None or (first.record.finished_at_ms or 0) < deadline_ms:  # else it took too long before that
+        if not timing.is_over(cell, first.record.finished_at_ms or 0):
             cell.members.verdict = outcomes.of_some(progress, [first])
 
 

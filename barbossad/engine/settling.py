@@ -133,7 +133,7 @@ class Settling:
         if group.record.state is not TaskState.RUNNING:
             return
         has_failed = cell.record.state in progresses.FAILURES and not cell.may_fail
-        if has_failed and group.fails_fast and members.verdict is None:
+        if has_failed and group.fails_fast and members.verdict is None and not timing.is_over(group, self.now_ms):
             members.verdict = outcomes.of_members(self.progress, parent)
             self.end_below(parent, StopCause.FAIL_FAST, f"task {cell.id!r} failed, and {group.id!r} fails fast")
         if members.unended == 0:
@@ -151,8 +151,7 @@ class Settling:
         cell = self.progress.cells[index]
         assert cell.members is not None
         state, reason = cell.members.verdict or outcomes.of_members(self.progress, index)
-        deadline_ms = timing.group_deadline_ms(cell)
-        is_late = cell.members.verdict is None and deadline_ms is not None and deadline_ms <= self.now_ms
+        is_late = cell.members.verdict is None and timing.is_over(cell, self.now_ms)
         if is_late and state is not TaskState.SUCCEEDED:
             state, reason = timing.too_long(cell)  # the daemon that would have said so is no more
         outputs: Mapping[str, Any] | Sequence[Any] | None = None

@@ -32,6 +32,12 @@ def group_deadline_ms(cell: Cell) -> int | None:
     return cell.record.started_at_ms + round(cell.task.timeout_seconds * 1000)
 
 
+def is_over(group: Cell, at_ms: int) -> bool:
+    """Say whether the time of a group was over at an instant; what fails in it from then on failed for that."""
+    deadline_ms = group_deadline_ms(group)
+    return deadline_ms is not None and deadline_ms <= at_ms
+
+
 def too_long(cell: Cell) -> tuple[TaskState, str]:
     """Return how a group ends whose time is over, and why."""
     limit = format_duration(cell.task.timeout_seconds or 0)

@@ -276,8 +276,7 @@ def time_passed(progress: RunProgress, index: int, evaluate: Evaluate, now_ms: i
     if late is not None and late <= now_ms:
         cell.record = changed(cell.record, late_at_ms=now_ms)
         settling.decision.moved(cell.record, now_ms, "task_late")
-    deadline = timing.group_deadline_ms(cell)
-    if deadline is not None and deadline <= now_ms and cell.members is not None and cell.members.verdict is None:
+    if cell.members is not None and cell.members.verdict is None and timing.is_over(cell, now_ms):
         cell.members.verdict = timing.too_long(cell)
         settling.end_below(index, StopCause.GROUP_TIMEOUT, f"its group {cell.id!r} took too long")
     until_ms = cell.record.waits_until_ms

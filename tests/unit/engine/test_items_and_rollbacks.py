@@ -157,3 +157,29 @@ def test_a_group_that_took_too_long_has_done_so_after_a_restart_too() -> None:
     assert [stop.index for stop in stops] == [player.progress.index["g.a"]]
     player.end("g.a", AttemptState.CANCELLED)
     assert player.state("g") is TaskState.TIMED_OUT
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_fails_once_the_time_of_a_group_is_over(is_restarted: bool) -> None:
+    """A failure that comes when the time is over, and nobody has looked at the clock yet, is not one that fails fast.
+
+    Else a daemon that is started anew, and knows the instants alone, would give the group another end.
+    """
+    definition = flows.workflow(
+        flows.group(
+            flows.task("g", kind=TaskKind.GROUP, fail_fast=True, timeout_seconds=20),
+            flows.task("g.a"),
+            flows.task("g.b"),
+        )
+    )
+    player = Player(definition)
+    for one in ("g.a", "g.b"):
+        player.start(one)
+    player.now_ms += 20_000
+    player.end("g.a", FAILED)
+    if is_restarted:
+        player.progress = growth.restore(definition, progresses.details(player.progress))
+    stops = transitions.time_passed(player.progress, 0, as_it_stands, player.now_ms).stop
+    assert [stop.index for stop in stops] == [player.progress.index["g.b"]]
+    player.end("g.b", AttemptState.CANCELLED)
+    assert player.state("g") is TaskState.TIMED_OUT
