@@ -75,6 +75,9 @@ class Cell:
     has_entered: bool = False
     """Whether it is counted among the members of its parent that have begun."""
 
+    is_queued: bool = False
+    """Whether it stands in its parent's ``queue``."""
+
     @property
     def id(self) -> TaskId:
         """The id of the task, of the item, of the member."""

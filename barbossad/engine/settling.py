@@ -64,9 +64,9 @@ class Settling:
                 return
 
     def begin(self, indices: Sequence[int]) -> None:
-        """Look at cells that were just made: those that wait for nothing may begin."""
+        """Look at cells that were just made, or found: those that wait for nothing may begin."""
         cells = self.progress.cells
-        self.ready.extend(index for index in indices if cells[index].waits_for == 0 and self._is_open(cells[index]))
+        self.ready.extend(index for index in indices if self._may_begin(cells[index]))
 
     def end_unstarted(self, index: int, state: TaskState, reason: str | None) -> None:
         """End a pending task, and all its members, which then never begin; that of a group that failed did not."""
@@ -142,6 +142,7 @@ class Settling:
         while members.queue and (group.max_parallel is None or members.entered < group.max_parallel):
             waiting = members.queue.popleft()
             other = self.progress.cells[waiting]
+            other.is_queued = False
             if other.record.state is TaskState.PENDING and not other.has_entered:
                 self.ready.append(waiting)
                 return
@@ -162,6 +163,10 @@ class Settling:
         self.end_waiting(index, state, reason, outputs=outputs)
 
     # -- one that may begin --------------------------------------------------------------------------------
+
+    def _may_begin(self, cell: Cell) -> bool:
+        """Say whether nothing keeps a cell but, perhaps, its own trigger and a place; a queued one is called."""
+        return cell.waits_for == 0 and not cell.is_queued and self._is_open(cell)
 
     def _is_open(self, cell: Cell) -> bool:
         """Say whether the group that a task is in, if any, has begun."""
@@ -190,6 +195,7 @@ class Settling:
         limit = group.max_parallel
         if limit is not None and group.members.entered >= limit:
             group.members.queue.append(index)
+            cell.is_queued = True
             return False
         group.members.entered += 1
         cell.has_entered = True

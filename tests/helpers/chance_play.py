@@ -96,6 +96,7 @@ class Play:
         for stop in decision.stop:
             assert self.cell(stop.index).is_live
             self.asked.setdefault(stop.index, stop.cause)
+        self.asked = {index: cause for index, cause in self.asked.items() if self.cell(index).is_live}
         for index in decision.timed:
             self.due |= {(index, due_ms) for due_ms in timing.due(self.cell(index))}
         for index, cell in enumerate(self.progress.cells):

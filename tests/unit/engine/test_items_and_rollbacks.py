@@ -9,6 +9,7 @@ import pytest
 
 from barbossad.engine import growth, transitions
 from barbossad.engine import progress as progresses
+from barbossad.engine.decision import Decision
 from barbossad.engine.progress import RunProgress
 from barbossad.engine.transitions import End
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
@@ -49,11 +50,11 @@ class Player:
         number = attempt(task_id=task_id)
         transitions.attempt_starting(self.progress, self.progress.index[task_id], number, self.now_ms)
 
-    def end(self, task_id: str, state: AttemptState) -> None:
+    def end(self, task_id: str, state: AttemptState) -> Decision:
         index = self.progress.index[task_id]
         last = self.progress.cells[index].attempts[-1]
         over = replace(last, state=state, reason=f"it {state}", finished_at_ms=self.now_ms)
-        transitions.attempt_ended(self.progress, index, End(attempt=over), as_it_stands)
+        return transitions.attempt_ended(self.progress, index, End(attempt=over), as_it_stands)
 
     def state(self, task_id: str) -> TaskState:
         return self.progress.cells[self.progress.index[task_id]].record.state
@@ -183,3 +184,27 @@ def test_what_fails_once_the_time_of_a_group_is_over(is_restarted: bool) -> None
     assert [stop.index for stop in stops] == [player.progress.index["g.b"]]
     player.end("g.b", AttemptState.CANCELLED)
     assert player.state("g") is TaskState.TIMED_OUT
+
+
+def test_who_waits_for_a_place_after_a_restart_begins_once() -> None:
+    """It is found waiting when the daemon ends what it left, and again when it looks what may begin: it stands once."""
+    definition = flows.workflow(
+        flows.group(
+            flows.task("g", kind=TaskKind.GROUP, max_parallel=1, fail_fast=False),
+            flows.task("g.x", continue_on_error=True),
+            flows.task("g.a", "g.x"),
+            flows.task("g.c", "g.x"),
+            flows.task("g.bad", "g.a", for_each=Loop(items="no list")),
+        )
+    )
+    player = Player(definition)
+    player.start("g.x")
+    player.progress = growth.restore(definition, progresses.details(player.progress))
+    player.end("g.x", AttemptState.INTERRUPTED)
+    index = player.progress.index
+    ready = transitions.begin(player.progress, as_it_stands, player.now_ms).ready
+    assert ready == [index["g.a"]]
+    player.start("g.a")
+    ready = player.end("g.a", SUCCEEDED).ready
+    assert player.state("g.bad") is TaskState.FAILED
+    assert ready == [index["g.c"]]
