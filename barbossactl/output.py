@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import chain
@@ -32,6 +32,10 @@ STATE_STYLES: Final = {
 """How a state looks on a terminal; one that is not named here looks like any text."""
 
 
+LONGEST_WORD: Final = 20
+"""Up to here a column of a table is made as wide as its longest word, so that it is not folded."""
+
+
 class Kind(Enum):
     """What a cell holds, which decides how a terminal shows it."""
 
@@ -44,6 +48,13 @@ class Kind(Enum):
     SECONDS = auto()
     """A length of time: in words on a terminal, a number in a pipe."""
     BYTES = auto()
+
+
+_WHOLE: Final = frozenset({Kind.NAME, Kind.STATE})
+"""What is never folded."""
+
+GAP: Final = 2
+"""Spaces between two columns of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +173,11 @@ def words(value: object) -> str:
     return str(value)
 
 
+def pairs(labels: Mapping[str, str]) -> str:
+    """Return labels as a command takes them: ``key=value, key=value``."""
+    return ", ".join(f"{key}={value}" for key, value in labels.items())
+
+
 def cell(kind: Kind, value: Any) -> Text:
     """Return a value as a terminal shows it."""
     from rich.text import Text
@@ -180,13 +196,43 @@ def cell(kind: Kind, value: Any) -> Text:
 
 
 def _draw_table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
+    """Draw a table for a person, without columns of which nothing is known; words are kept whole where they fit."""
     from rich.table import Table
 
-    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        is_whole = column.kind in {Kind.NAME, Kind.STATE}
-        justify = "right" if column.kind in {Kind.SECONDS, Kind.BYTES} else "left"
-        drawn.add_column(column.title.upper(), no_wrap=is_whole, overflow="fold", justify=justify)  # type: ignore[arg-type]
-    for row in rows:
-        drawn.add_row(*(cell(column.kind, value) for column, value in zip(columns, row, strict=True)))
-    console().print(drawn)
+    terminal = console()
+    shown: list[tuple[Column, list[Text]]] = []
+    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+        if any(value is not None and value != "" for value in values):
+            shown.append((column, [cell(column.kind, value) for value in values]))
+    widths = _widths(shown, terminal.width - GAP * (len(shown) - 1))
+    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
+    for (column, _), width in zip(shown, widths, strict=True):
+        drawn.add_column(
+            column.title.upper(),
+            no_wrap=column.kind in _WHOLE,
+            overflow="fold",
+            justify="right" if column.kind in {Kind.SECONDS, Kind.BYTES} else "left",
+            width=width,
+        )
+    for row in zip(*(cells for _, cells in shown), strict=True):
+        drawn.add_row(*row)
+    terminal.print(drawn)
+
+
+def _widths(shown: Sequence[tuple[Column, Sequence[Text]]], room: int) -> list[int | None]:
+    """Return how wide to make each column: as its longest word at least; None for all if there is no room for that."""
+    least, wanted = [], []
+    for column, cells in shown:
+        texts = [column.title, *(one.plain for one in cells)]
+        wanted.append(max(map(len, texts)))
+        is_whole = column.kind in _WHOLE
+        least.append(wanted[-1] if is_whole else max(len(word) for one in texts for word in one.split() or [""]))
+    left = room - sum(least)
+    if left < 0:
+        return [None] * len(least)
+    widths: list[int | None] = list(least)
+    by_need = sorted(range(len(least)), key=lambda place: wanted[place] - least[place])
+    for number, place in enumerate(by_need):
+        more = min(wanted[place] - least[place], left // (len(by_need) - number))
+        widths[place], left = least[place] + more, left - more
+    return widths

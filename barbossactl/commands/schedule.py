@@ -37,6 +37,9 @@ _COMMANDS = {
     "release": "schedule_holds:release",
     "holds": "schedule_holds:holds",
 }
+_LAST = (Column("last", Kind.STATE), Column("for", Kind.INSTANT))
+_COLUMNS = (Column("schedule", Kind.NAME), Column("state"), Column("when"), Column("zone"), Column("next"), *_LAST)
+_GLANCE = (Column("schedule", Kind.NAME), Column("when"), Column("next"), *_LAST)
 _BY_CLOCK = ("cron", "every", "at")
 _KINDS = (*_BY_CLOCK, "boot", "file", "workflow", "unit")
 
@@ -62,25 +65,18 @@ def list_schedules(
 ) -> None:
     """List schedules and triggers.
 
-    Columns: id, state (enabled, disabled, held, over, or trouble), when, next, state and time of the last fire.
+    Columns: id, state (enabled, disabled, held, over, or trouble), when, time zone, next, state and time of the last
+    fire; on a terminal the zone stands with the time, and what keeps a schedule from firing where it would fire next.
     """
     from barbossactl import listing
 
-    columns = [
-        Column("schedule", Kind.NAME),
-        Column("state"),
-        Column("when"),
-        Column("zone"),
-        Column("next", Kind.INSTANT),
-        Column("last", Kind.STATE),
-        Column("for", Kind.INSTANT),
-    ]
     given = {"workflow": workflow, "label": label, "kind": kind}
     asked = {name: value for name, value in given.items() if value is not None}
     with connect(context) as client:
         found = listing.items(client, "schedule.list", asked, limit=None)
         empty = "there is no schedule; write one under schedules: in a workflow file, or barbossactl schedule add"
-        listing.show(found, columns, _row, as_json=as_json, empty=empty)
+        columns, row = (_GLANCE, _glance) if output.is_terminal() else (_COLUMNS, _row)
+        listing.show(found, columns, row, as_json=as_json, empty=empty)
 
 
 @click.command(epilog=example("barbossactl schedule get nightly-backup"))
@@ -181,6 +177,17 @@ def _row(item: dict[str, Any]) -> list[object]:
     return [item["id"], _state(item), item["when"], zone, item["next_at"], last.get("state"), last.get("nominal_at")]
 
 
+def _glance(item: dict[str, Any]) -> list[object]:
+    """Return a row for a person: as few columns as tell all, for each takes its share of a narrow terminal."""
+    from barbossactl import text
+
+    name, state, when, zone, next_at, *last = _row(item)
+    following = text.moment(item["next_at"]) if next_at and item["enabled"] else ""
+    trouble = f"skipped: {item['next_skip']}" if item["next_skip"] and item["enabled"] else state
+    words = [following, "" if trouble == "enabled" else str(trouble)]
+    return [name, f"{when}, {zone}" if zone else when, ", ".join(filter(None, words)), *last]
+
+
 def _fields(item: dict[str, Any]) -> Iterator[tuple[Column, object]]:
     last = item.get("last") or {}
     yield Column("schedule", Kind.NAME), item["id"]
@@ -200,7 +207,7 @@ def _fields(item: dict[str, Any]) -> Iterator[tuple[Column, object]]:
     yield Column("catch up"), item["catch_up"] if item["next_at"] else None
     yield Column("jitter", Kind.SECONDS), item["jitter_seconds"] or None
     yield Column("params"), item["params"] or None
-    yield Column("labels"), item["labels"] or None
+    yield Column("labels"), output.pairs(item["labels"])
     yield Column("from"), "the workflow's file" if item["source"] == "file" else f"added by {item['added_by']}"
 
 

@@ -41,7 +41,7 @@ def next_fires(context: click.Context, limit: int, workflow: str | None, label: 
     columns = [Column("due", Kind.INSTANT), Column("schedule", Kind.NAME), Column("there"), Column("skipped")]
     rows = [[item["due_at"], item["schedule"], item["local"], item["skip"]] for item in found["items"]]
     if output.is_terminal():
-        columns, rows = _worth_seeing(columns, rows)
+        _leave_out_own_time(rows)
     output.table(columns, rows, empty="nothing is due; barbossactl schedule list shows what there is")
 
 
@@ -63,7 +63,8 @@ def explain(context: click.Context, name: str, count: int, as_json: bool) -> Non
     _list_skipped(found["skipped"])
     for change in found["changes"]:
         _list(
-            f"around {change['at']}, when the clocks go from {change['before']} to {change['after']}", change["fires"]
+            f"around {_instant(change['at'])}, when the clocks go from {change['before']} to {change['after']}",
+            change["fires"],
         )
 
 
@@ -101,14 +102,12 @@ def preview(
         _list_skipped(found["skipped"])
 
 
-def _worth_seeing(columns: list[Column], rows: list[list[Any]]) -> tuple[list[Column], list[list[Any]]]:
-    """Leave out the time there where it is the viewer's own, and columns in which nothing is left."""
+def _leave_out_own_time(rows: list[list[Any]]) -> None:
+    """Leave out the time there where it is the viewer's own."""
     for row in rows:
         due, there = text.parse_instant(row[0]), row[2]
         if due is not None and there.endswith(f"({due.astimezone().isoformat()[-6:]})"):
             row[2] = None
-    kept = [place for place in range(len(columns)) if place < 2 or any(row[place] for row in rows)]
-    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _list(title: str, lines: list[str]) -> None:
@@ -120,6 +119,11 @@ def _list(title: str, lines: list[str]) -> None:
 
 
 def _list_skipped(skipped: list[dict[str, Any]]) -> None:
-    _list("skipped on the way", [f"{one['at']}  {one['reason']}" for one in skipped[:10]])
+    _list("skipped on the way", [f"{_instant(one['at'])}  {one['reason']}" for one in skipped[:10]])
     if len(skipped) > 10:
         output.line(f"  and {len(skipped) - 10} more")
+
+
+def _instant(at: str) -> str:
+    """Return an instant as a column of instants shows it."""
+    return text.moment(at) if output.is_terminal() else at

@@ -43,7 +43,7 @@ def get(context: click.Context, name: str, version: str | None, as_yaml: bool, a
 
 def _fields(answer: dict[str, Any]) -> list[tuple[Column, object]]:
     schedules = answer.get("schedules") or {}
-    labels = ", ".join(f"{key}={value}" for key, value in (answer.get("labels") or {}).items())
+    labels = output.pairs(answer.get("labels") or {})
     return [
         (Column("name"), answer["name"]),
         (Column("description"), (answer.get("description") or "").strip()),

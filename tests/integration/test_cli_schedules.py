@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import cli_process
-from tests.helpers.cli_process import Ctl
+from tests.helpers.cli_process import Ctl, OnTerminal
 from tests.helpers.cli_stub import StubDaemon
 from tests.helpers.daemon import Daemon
 
@@ -45,6 +46,19 @@ def rows(daemon: Daemon, *arguments: str) -> list[list[str]]:
     code, out, err = run(daemon, *arguments)
     assert (code, err) == (0, "")
     return [line.split("\t") for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_list_on_a_terminal(daemon: Daemon, columns: int) -> None:
+    """A person sees when, where and what next in lines that fit, no word cut in two; of what never fired, no column."""
+    daemon.apply(WORKFLOW.replace("backup", "listed").replace("1h,", "1h, enabled: false,"))
+    arguments = ("schedule", "list", "--workflow", "listed")
+    with OnTerminal(daemon.socket_path, *arguments, columns=columns, NO_COLOR="1") as terminal:
+        assert terminal.end() == 0
+    title, *shown = (line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", terminal.text).splitlines())
+    assert title.split() == ["SCHEDULE", "WHEN", "NEXT"]
+    assert max(map(len, shown)) <= columns
+    assert {"listed/nightly", "Europe/London", "01:30:00", "listed/often", "disabled"} <= set(" ".join(shown).split())
 
 
 def test_list_and_next(daemon: Daemon) -> None:
