@@ -71,7 +71,7 @@ MEANT: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("path", "folder"), ("file",)),
     **dict.fromkeys(("settle", "quiet"), ("debounce",)),
     **dict.fromkeys(("service",), ("unit",)),
-    **dict.fromkeys(("status", "on"), ("states",)),
+    **dict.fromkeys(("status", "on"), ("states", "changes")),
 }
 """What a key of another tool is called here: the first of these that exists where it stands is proposed."""
 
@@ -94,7 +94,7 @@ ADVICE_FOR_WORKFLOWS: Final[Mapping[str, str]] = {
 ADVICE_FOR_ENTRIES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("timeout", "concurrency", "priority"), "it is a key of the whole workflow"),
     "tasks": "they are the workflow's; what differs from schedule to schedule are its params",
-    "labels": "they are the workflow's",
+    "labels": "they are the workflow's, and its schedules have them from it: write them at the top of the file",
     "env": "give it what differs from schedule to schedule as params",
 }
 ADVICE_FOR_PARAMS: Final[Mapping[str, str]] = {
