@@ -31,6 +31,8 @@ class Control:
         self._roster = roster
         self._firing = firing
         self._turn = turn
+        self._last_by_hand_ms = 0
+        """Fires by hand are told apart by their instant."""
 
     async def changed(self, workflow: str) -> None:
         """Take over what the store has of a workflow, after that was applied, deleted, enabled or disabled."""
@@ -112,5 +114,6 @@ class Control:
         """Fire now, whatever the clock says; return the fire, started or queued. Raise ConflictError if it overlaps."""
         async with self._turn:
             entry = self._book.find(name)
-            happening = of_person(by, self._parts.clock.now_ms())
+            self._last_by_hand_ms = max(self._parts.clock.now_ms(), self._last_by_hand_ms + 1)
+            happening = of_person(by, self._last_by_hand_ms)
             return await self._firing.by_hand(entry, happening)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from barbossad.errors import BarbossaError, ConflictError
 from barbossad.model.schedules import Fire, FireState
+from barbossad.recurrence import instants
 from barbossad.scheduler import expecting
 from barbossad.scheduler import happening as happenings
 from barbossad.scheduler.book import Book, Entry
@@ -38,10 +39,7 @@ class Firing:
         found = self._held(entry, due(record.definition, entry.offset_ms, record.watermark, now_ms), now_ms)
         passed = [self._passed(entry, stretch, now_ms) for stretch in found.passed]
         if passed or not found.start:
-            await self._starter.record(entry, passed, None if found.start else found.watermark)
-            for fire in passed:
-                if fire.state is FireState.MISSED:
-                    await self._starter.tell(entry, fire, expecting.unstarted(record.definition, fire))
+            await self._let_pass(entry, passed, None if found.start else found.watermark)
         for position, nominal_ms in enumerate(found.start):
             fire = self._new(entry, nominal_ms, now_ms)
             watermark = found.watermark if nominal_ms == found.start[-1] else nominal_ms
@@ -49,6 +47,19 @@ class Firing:
             await self._starter.enter(entry, fire, admission, watermark)
             entry.record = replace(entry.record, watermark=watermark)  # as it is recorded now
         self._book.decided(entry, found.watermark, found.following)
+
+    async def _let_pass(self, entry: Entry, passed: list[Fire], watermark: int | None) -> None:
+        """Record fires that are let pass; of a stretch that begins with one that was decided before, the rest.
+
+        That is so after the clock was set back: what has fired by then is known by its instant.
+        """
+        while passed or watermark is not None:
+            known = await self._starter.record(entry, passed, watermark)
+            for fire in passed:
+                if fire.state is FireState.MISSED and fire.key not in known:
+                    await self._starter.tell(entry, fire, expecting.unstarted(entry.record.definition, fire))
+            passed = [rest for fire in passed if fire.key in known for rest in self._rest(entry, fire)]
+            watermark = None
 
     async def by_event(self, entry: Entry, happening: Happening) -> None:
         """Let a trigger fire for something that happened."""
@@ -121,6 +132,17 @@ class Firing:
             decided_at_ms=now_ms,
             state=FireState.STARTED,
         )
+
+    def _rest(self, entry: Entry, fire: Fire) -> Iterator[Fire]:
+        """Yield a stretch without its first fire, if there is more of it."""
+        timing, until_ms = entry.record.definition.timing, fire.until_ms
+        following = None if timing is None or until_ms is None else instants.next_instant(timing, fire.nominal_ms)
+        if following is not None and until_ms is not None and following.at_ms <= until_ms:
+            at_ms, count = following.at_ms, fire.count - 1
+            yield replace(
+                fire, key=str(at_ms), nominal_ms=at_ms, due_ms=at_ms + entry.offset_ms, count=max(count, 1),
+                until_ms=until_ms if count > 1 else None,
+            )  # fmt: skip
 
     def _passed(self, entry: Entry, stretch: Passed, now_ms: int) -> Fire:
         fire = self._new(entry, stretch.nominal_ms, now_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
@@ -80,13 +81,22 @@ class Follower:
 
     async def take_over(self, entry: Entry) -> None:
         """Go on with the fires of a schedule that an earlier daemon left: settle those whose run has ended."""
+        self.arm_retries(entry)
         for fire in list(entry.active):
             expecting.watch(self._book, entry, fire)
-            if fire.state is FireState.RETRYING and fire.retry_at_ms is not None:
-                self._book.wake_at(fire.retry_at_ms, Why.RETRY, entry.record.id, fire.key)
-            elif fire.state is FireState.STARTED:
+            if fire.state is FireState.STARTED:
                 await self._look_for_end(entry, fire)
         await self._starter.start_next(entry)
+
+    def arm_retries(self, entry: Entry) -> None:
+        """Wake for what is to be tried again; no later than after its delay, should the clock have been set back."""
+        retry, now_ms = entry.record.definition.retry, self._parts.clock.now_ms()
+        for fire in list(entry.active):
+            if fire.state is FireState.RETRYING and fire.retry_at_ms is not None:
+                delay_ms = round(outcome.delay_seconds(retry, fire.tries) * 1000) if retry is not None else 0
+                at_ms = min(fire.retry_at_ms, now_ms + delay_ms)
+                entry.keep(replace(fire, retry_at_ms=at_ms))
+                self._book.wake_at(at_ms, Why.RETRY, entry.record.id, fire.key)
 
     async def _look_for_end(self, entry: Entry, fire: Fire) -> None:
         found = self._parts.runs.get(fire.run_id) if fire.run_id else None

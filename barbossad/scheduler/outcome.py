@@ -20,7 +20,8 @@ def of(schedule: ScheduleDefinition, fire: Fire, run: RunRecord, failures: int, 
         return FireOutcome(state=FireState.FAILED, reason=reason, failures=failures)
     retry = schedule.retry
     if retry is not None and fire.tries < retry.attempts:
-        at_ms = (run.finished_at_ms or now_ms) + round(delay_seconds(retry, fire.tries) * 1000)
+        ended_ms = min(run.finished_at_ms or now_ms, now_ms)  # the clock may have been set back since
+        at_ms = ended_ms + round(delay_seconds(retry, fire.tries) * 1000)
         return FireOutcome(state=FireState.RETRYING, reason=reason, retry_at_ms=at_ms, failures=failures)
     return failed(schedule, reason, failures)
 

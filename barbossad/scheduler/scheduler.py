@@ -147,3 +147,4 @@ class Scheduler:
         await self._parts.events.tell("clock_jumped", at_ms=now_ms, facts={"by_seconds": by_ms / 1000})
         for entry in self._book.entries.values():
             await self._roster.not_ahead(entry, now_ms)
+            self._follower.arm_retries(entry)

@@ -51,13 +51,20 @@ class Starter:
             await self._parts.runner.cancel(other.run_id, f"replaced by a newer fire of schedule {entry.record.id}")
         return fire
 
-    async def record(self, entry: Entry, fires: list[Fire], watermark: int | None) -> None:
-        """Record fires that have no run, and what is decided with them."""
-        await self._parts.fires.decide([Decided(schedule=entry.record.id, watermark=watermark, passed=fires)])
+    async def record(self, entry: Entry, fires: list[Fire], watermark: int | None) -> set[str]:
+        """Record fires that have no run, and what is decided with them.
+
+        Return the keys of those that were known, which go on as they do.
+        """
+        decided = Decided(schedule=entry.record.id, watermark=watermark, passed=fires)
+        known = {key for _, key in await self._parts.fires.decide([decided])}
         for fire in fires:
+            if fire.key in known:
+                continue
             entry.keep(fire)
             expecting.watch(self._book, entry, fire)
             _say(entry, fire)
+        return known
 
     async def start(self, entry: Entry, fire: Fire, watermark: int | None = None) -> Fire:
         """Make a run of a fire, new, queued or to be tried again. A refusal is recorded, and counts as a failure."""

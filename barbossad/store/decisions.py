@@ -36,6 +36,10 @@ UPDATE schedules SET watermark = ifnull($1, watermark), mark = ifnull($2, mark) 
 _TELL: Final = Statement("INSERT INTO events (at_ms, kind, run, task, data) SELECT $0, $1, $2, $3, $4 $rows")
 
 
+FireName = tuple[str, str]
+"""The id of a schedule, and the key of a fire of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """What was decided of a schedule without a run: fires that are let pass or wait, and where it stands."""
@@ -62,21 +66,25 @@ class _Stretch:
     decided_at_ms: int = 0
 
     def takes(self, fire: Fire) -> bool:
-        """Say whether a fire is told by this row: it is of a schedule by time, and is let pass for the same reason."""
+        """Say whether a fire is told by this row: it is of a schedule by time, and is let pass for the same reason.
+
+        One from before it, to which a clock comes that was set back, has a row of its own.
+        """
         is_same = (self.state, self.reason) == (fire.state, rows.text(fire.reason))
-        return is_same and fire.state is FireState.SKIPPED and fire.key.isdecimal()
+        return is_same and fire.state is FireState.SKIPPED and fire.key.isdecimal() and fire.nominal_ms >= self.first_ms
 
 
-def record(tx: sqlite3.Connection, decisions: Sequence[Decided]) -> None:
-    """Write decisions, with an event for each new row.
+def record(tx: sqlite3.Connection, decisions: Sequence[Decided]) -> frozenset[FireName]:
+    """Write decisions, with an event for each new row; return which of the fires were known before.
 
-    A fire that is known stays as it is. What is decided of a schedule that is gone is moot: it must not keep the
-    decisions on the others from being written, and a fire that it queued would wait for ever.
+    Those stay as they are: a clock that is set back comes to the same instants again. What is decided of a schedule
+    that is gone is moot: it must not keep the decisions on the others from being written, and a fire that it queued
+    would wait for ever.
     """
     there = frozenset(_found(tx, _SCHEDULES, rows.to_json_list([one.schedule for one in decisions])))
     wanted = [decided for decided in decisions if decided.schedule in there]
-    if fires := [fire for decided in wanted for fire in decided.passed]:
-        _enter(tx, fires)
+    fires = [fire for decided in wanted for fire in decided.passed]
+    known = _enter(tx, fires) if fires else frozenset()
     moves: dict[str, tuple[int | None, str | None]] = {}  # two moves of a row in one statement would be one
     for decided in wanted:
         watermark, mark = moves.get(decided.schedule, (None, None))
@@ -86,11 +94,14 @@ def record(tx: sqlite3.Connection, decisions: Sequence[Decided]) -> None:
         )
     values = [(schedule, *move) for schedule, move in moves.items() if move != (None, None)]
     _MOVE.run(tx, values, "a schedule is gone")
+    return known
 
 
-def _enter(tx: sqlite3.Connection, fires: Sequence[Fire]) -> None:
-    """Insert fires, or add them to the stretches that they go on with."""
+def _enter(tx: sqlite3.Connection, fires: Sequence[Fire]) -> frozenset[FireName]:
+    """Insert fires, or add them to the stretches that they go on with; return those that were known."""
     known = _known(tx, fires)
+    names = {(fire.schedule, fire.key): (fire.schedule, rows.text(fire.key)) for fire in fires}
+    known_before = frozenset(name for name, stored in names.items() if stored in known)
     newest = _newest(tx, fires)
     recorded = list(newest.values())
     new: list[Fire] = []
@@ -105,7 +116,7 @@ def _enter(tx: sqlite3.Connection, fires: Sequence[Fire]) -> None:
                 fire.state, rows.text(fire.reason), fire.nominal_ms, _end(fire), None, place=len(new)
             )
             new.append(fire)
-        elif not stretch.first_ms <= fire.nominal_ms <= stretch.last_ms:  # the clock was set back: it is counted
+        elif fire.nominal_ms > stretch.last_ms:  # else it is counted: the clock was set back
             stretch.last_ms, stretch.decided_at_ms = _end(fire), fire.decided_at_ms
             stretch.more += fire.count
             if stretch.seq is None:
@@ -117,6 +128,7 @@ def _enter(tx: sqlite3.Connection, fires: Sequence[Fire]) -> None:
     longer = [one for one in recorded if one.more]
     _LENGTHEN.run(tx, [(one.seq, one.more, one.last_ms, one.decided_at_ms) for one in longer], "a stretch is gone")
     _TELL.run(tx, [_told(fire) for fire in new], "an event could not be inserted")
+    return known_before
 
 
 def _known(tx: sqlite3.Connection, fires: Sequence[Fire]) -> set[tuple[str, str | None]]:

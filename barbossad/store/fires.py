@@ -11,7 +11,7 @@ from barbossad.model.records import Page
 from barbossad.model.schedules import Fire, FireOutcome, FireState
 from barbossad.store import events, fire_moves, rows, schedule_rows, schedules
 from barbossad.store.database import Database
-from barbossad.store.decisions import Decided, record
+from barbossad.store.decisions import Decided, FireName, record
 from barbossad.store.schedule_rows import FIRE_COLUMNS
 
 LATENESSES: Final = 10_000
@@ -57,9 +57,12 @@ class FireStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def decide(self, decisions: Sequence[Decided]) -> None:
-        """Record what was decided without a run, all in one transaction; a fire that is known stays as it is."""
-        await self._database.write(lambda tx: record(tx, decisions))
+    async def decide(self, decisions: Sequence[Decided]) -> frozenset[FireName]:
+        """Record what was decided without a run, all in one transaction; return the fires that were known before.
+
+        Those stay as they are.
+        """
+        return await self._database.write(lambda tx: record(tx, decisions))
 
     async def settle(self, fire: Fire, then: FireOutcome, *, at_ms: int) -> None:
         """Record what became of a fire that went on or waited, and what that means for its schedule.

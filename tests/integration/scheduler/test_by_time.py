@@ -192,6 +192,37 @@ async def test_a_clock_set_back_doubles_nothing(path: Path) -> None:
         assert len(house.runs()) == 5
 
 
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+async def test_a_clock_set_back_while_a_run_goes_on(path: Path, overlap: str) -> None:
+    """The run is still that of its fire when the instant comes again, and its end is heard of."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow(f"{{every: 1h, overlap: {overlap}}}"))
+        await house.pass_time(HOUR)
+        await house.alarm.set_clock(NOON_MS + MINUTE)
+        await house.heard()
+        await house.pass_time(HOUR)
+        assert await house.states() == ["started"]
+        await house.end(await house.process())
+        assert await house.states() == ["succeeded"]
+        await house.pass_time(HOUR)
+        assert await house.states() == ["succeeded", "started"]
+
+
+async def test_a_clock_set_back_and_a_downtime(path: Path) -> None:
+    """What comes again and has fired is told once; what was missed after it is told, though it was in one stretch."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, overlap: allow, catch_up: none}"))
+        await house.pass_time(2 * HOUR)
+    async with ScheduleHouse.open(path, NOON_MS + MINUTE) as house:
+        await house.heard()
+    async with ScheduleHouse.open(path, NOON_MS + 5 * HOUR + 30 * MINUTE) as house:
+        await house.heard()
+        fires = [(fire.state, fire.count, fire.nominal_ms - NOON_MS) for fire in await house.fires()]
+        assert fires == [
+            (FireState.FAILED, 1, HOUR), (FireState.FAILED, 1, 2 * HOUR), (FireState.MISSED, 3, 3 * HOUR),
+        ]  # fmt: skip
+
+
 async def test_a_clock_that_was_years_ahead(path: Path) -> None:
     """After a clock that was far in the future is set right, the schedule goes on at once, not in years."""
     async with ScheduleHouse.open(path, NOON_MS + 1000 * DAY) as house:
@@ -257,6 +288,28 @@ async def test_a_retry_outlives_the_daemon(path: Path) -> None:
     async with ScheduleHouse.open(path, NOON_MS + 12 * HOUR + 30 * MINUTE) as house:
         await house.heard()
         await house.end(await house.process())
+        assert await house.states() == ["succeeded"]
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_a_retry_does_not_wait_for_a_clock_that_was_set_back(path: Path, is_away: bool) -> None:
+    """It is made after its delay at the latest, whatever the clock said when that was decided."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1d, retry: {attempts: 2, delay: 10m}}"))
+        await house.pass_time(12 * HOUR)
+        await house.end(await house.process(), 1)
+        assert await house.states() == ["retrying"]
+        if not is_away:
+            await house.alarm.set_clock(NOON_MS + 3 * HOUR)
+            await house.heard()
+            await house.pass_time(10 * MINUTE)
+            await house.end(await house.process())
+    if is_away:
+        async with ScheduleHouse.open(path, NOON_MS + 3 * HOUR) as house:
+            await house.heard()
+            await house.pass_time(10 * MINUTE)
+            await house.end(await house.process())
+    async with ScheduleHouse.open(path, NOON_MS + 4 * HOUR) as house:
         assert await house.states() == ["succeeded"]
 
 
@@ -360,6 +413,19 @@ async def test_fired_by_hand(path: Path) -> None:
         await house.end(await house.process())
         await house.pass_time(HOUR)
         assert await house.states() == ["succeeded", "started"]
+
+
+@pytest.mark.parametrize("overlap", ["allow", "queue, queue_depth: 2", "replace"])
+async def test_fired_by_hand_twice_at_once(path: Path, overlap: str) -> None:
+    """Two persons who fire at the same millisecond have a fire each."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow(f"{{every: 1h, overlap: {overlap}}}"))
+        for _ in range(3):
+            await house.scheduler.control.trigger("backup", by="anne")
+        await house.heard()
+        assert len(await house.fires()) == 3
+        assert len({fire.key for fire in await house.fires()}) == 3
+        await house.pass_time(MINUTE)
 
 
 async def test_a_schedule_that_goes_leaves_no_fire(path: Path) -> None:

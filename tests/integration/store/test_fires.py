@@ -292,6 +292,21 @@ async def test_decided_again_within_a_stretch(checked: Database, store: Stores) 
     assert (one.count, one.until_ms) == (6, NOON_MS + 5)
 
 
+async def test_a_stretch_grows_forward_alone(checked: Database, store: Stores) -> None:
+    """One from before the newest stretch, to which a clock comes that was set back, is a row of its own."""
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(number, reason="held") for number in (7, 8)])])
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(number, reason="held") for number in (3, 4)])])
+    found = [(one.nominal_ms - NOON_MS, one.count, one.until_ms) for one in (await store.fires.page()).items]
+    assert found == [(3, 2, NOON_MS + 4), (7, 2, NOON_MS + 8)]
+
+
+async def test_what_was_known_is_told(checked: Database, store: Stores) -> None:
+    """Who decides hears which fires were known: they go on as they did."""
+    assert await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(1, FireState.QUEUED)])]) == frozenset()
+    again = [fire(1, FireState.MISSED, reason="late"), fire(2, FireState.MISSED, reason="late")]
+    assert await store.fires.decide([Decided(schedule=HOURLY, passed=again)]) == {(HOURLY, again[0].key)}
+
+
 async def test_events_are_no_stretch(checked: Database, store: Stores) -> None:
     """Fires that come of events are told one by one: their keys say which event."""
     for key in ("manual:1", "manual:2"):
