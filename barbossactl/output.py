@@ -32,10 +32,6 @@ STATE_STYLES: Final = {
 """How a state looks on a terminal; one that is not named here looks like any text."""
 
 
-LONGEST_WORD: Final = 20
-"""Up to here a column of a table is made as wide as its longest word, so that it is not folded."""
-
-
 class Kind(Enum):
     """What a cell holds, which decides how a terminal shows it."""
 

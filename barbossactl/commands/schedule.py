@@ -183,8 +183,8 @@ def _glance(item: dict[str, Any]) -> list[object]:
 
     name, state, when, zone, next_at, *last = _row(item)
     following = text.moment(item["next_at"]) if next_at and item["enabled"] else ""
-    trouble = f"skipped: {item['next_skip']}" if item["next_skip"] and item["enabled"] else state
-    words = [following, "" if trouble == "enabled" else str(trouble)]
+    kept_by = f"skipped: {item['next_skip']}" if item["next_skip"] and item["enabled"] else str(state)
+    words = [following, "" if kept_by == "enabled" else kept_by]
     return [name, f"{when}, {zone}" if zone else when, ", ".join(filter(None, words)), *last]
 
 

@@ -93,8 +93,9 @@ class Follower:
         retry, now_ms = entry.record.definition.retry, self._parts.clock.now_ms()
         for fire in list(entry.active):
             if fire.state is FireState.RETRYING and fire.retry_at_ms is not None:
-                delay_ms = round(outcome.delay_seconds(retry, fire.tries) * 1000) if retry is not None else 0
-                at_ms = min(fire.retry_at_ms, now_ms + delay_ms)
+                at_ms = fire.retry_at_ms
+                if retry is not None:
+                    at_ms = min(at_ms, now_ms + round(outcome.delay_seconds(retry, fire.tries) * 1000))
                 entry.keep(replace(fire, retry_at_ms=at_ms))
                 self._book.wake_at(at_ms, Why.RETRY, entry.record.id, fire.key)
 
