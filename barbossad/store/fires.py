@@ -131,7 +131,7 @@ ORDER BY seq DESC LIMIT ?"""
         return Page(items=items, next_cursor=more)
 
     LAST: Final = f"""
-SELECT {", ".join("fires." + column.strip() for column in FIRE_COLUMNS.split(","))}
+SELECT {rows.of_table("fires", FIRE_COLUMNS)}
 FROM json_each(?) AS wanted CROSS JOIN fires
 WHERE fires.seq = (SELECT max(seq) FROM fires WHERE schedule = wanted.value)"""
 

@@ -51,3 +51,8 @@ def from_json(text: str | None) -> Any:
 def to_json_list(values: Sequence[str]) -> str:
     """Return names as a JSON array, for ``json_each``."""
     return json.dumps(list(values), ensure_ascii=False)
+
+
+def of_table(table: str, columns: str) -> str:
+    """Return a list of columns as a query with several tables has it: ``runs.id, runs.state``."""
+    return ", ".join(f"{table}.{column.strip()}" for column in columns.split(","))

@@ -128,7 +128,7 @@ SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND state IN {_UNENDED} AND i
         return Page(items=tuple(found[:limit]), next_cursor=found[limit - 1].id if more else None)
 
     LAST_OF_EACH: Final = f"""
-SELECT {", ".join("runs." + column.strip() for column in _RUN_COLUMNS.split(","))}
+SELECT {rows.of_table("runs", _RUN_COLUMNS)}
 FROM json_each(?) AS wanted CROSS JOIN runs
 WHERE runs.id = (SELECT max(id) FROM runs WHERE workflow = wanted.value)"""
 
