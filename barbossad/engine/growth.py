@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from barbossad.engine import completion, outcomes, timing
-from barbossad.engine.progress import FAILURES, Cell, LoopFacts, Members, RunProgress
+from barbossad.engine import completion, outcomes
+from barbossad.engine.progress import Cell, LoopFacts, Members, RunProgress
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import Section
 from barbossad.model.names import TaskId
@@ -243,21 +243,10 @@ def take_over(progress: RunProgress, first: int, details: RunDetails) -> None:
                 grow_items(progress, index)
             _count(progress, cell)
         index += 1
-    for group in range(first, len(progress.cells)):
-        _restore_verdict(progress, group)
-
-
-def _restore_verdict(progress: RunProgress, group: int) -> None:
-    """Have a group that fails fast, and was being ended for that, go on being ended."""
-    cell = progress.cells[group]
-    if cell.members is None or not cell.fails_fast or cell.has_ended:
-        return
-    members = [progress.cells[member] for member in cell.members.cells]
-    failed = [member for member in members if member.record.state in FAILURES and not member.may_fail]
-    if failed:
-        first = min(failed, key=lambda member: member.record.finished_at_ms or 0)
-        if not timing.is_over(cell, first.record.finished_at_ms or 0):
-            cell.members.verdict = outcomes.of_some(progress, [first])
+    for group in range(first, len(progress.cells)):  # one that was being ended for a failure goes on being ended
+        cell = progress.cells[group]
+        if cell.members is not None and cell.fails_fast and not cell.has_ended:
+            cell.members.verdict = outcomes.of_first_failures(progress, group)
 
 
 def grow_items(progress: RunProgress, loop: int) -> None:

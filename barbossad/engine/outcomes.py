@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from barbossad.engine import timing
 from barbossad.engine.progress import FAILURES, Cell, RunProgress
 from barbossad.engine.triggers import WORDS
 from barbossad.model.flow import Section
@@ -24,11 +25,30 @@ def of_members(progress: RunProgress, group: int) -> tuple[TaskState, str | None
     """Return how a group or loop ends by what became of its members, and why if not well."""
     members = progress.cells[group].members
     assert members is not None
-    return of_some(progress, [progress.cells[index] for index in members.cells])
+    return _of_some(progress, [progress.cells[index] for index in members.cells])
 
 
-def of_some(progress: RunProgress, members: Sequence[Cell]) -> tuple[TaskState, str | None]:
-    """Return how a group or loop ends whose members these are."""
+def of_first_failures(progress: RunProgress, group: int) -> tuple[TaskState, str | None] | None:
+    """Return how a group or loop ends that fails fast, and why; None if nothing failed before its time was over.
+
+    The members that failed first decide, by the instants that their rows have and not by who was heard of first: a
+    daemon that is started anew knows no more than that. Those of one millisecond decide together.
+    """
+    cell = progress.cells[group]
+    assert cell.members is not None
+    members = [progress.cells[index] for index in cell.members.cells]
+    failed = [
+        (member.record.finished_at_ms or 0, member)
+        for member in members
+        if member.record.state in FAILURES and not member.may_fail
+    ]
+    first_ms = min((at_ms for at_ms, _ in failed), default=None)
+    if first_ms is None or timing.is_over(cell, first_ms):
+        return None
+    return _of_some(progress, [member for at_ms, member in failed if at_ms == first_ms])
+
+
+def _of_some(progress: RunProgress, members: Sequence[Cell]) -> tuple[TaskState, str | None]:
     by_state: dict[TaskState, list[str]] = {}
     for cell in members:
         if not (cell.record.state in FAILURES and cell.may_fail):

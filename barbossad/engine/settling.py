@@ -132,10 +132,8 @@ class Settling:
             members.entered -= 1
         if group.record.state is not TaskState.RUNNING:
             return
-        has_failed = cell.record.state in progresses.FAILURES and not cell.may_fail
-        if has_failed and group.fails_fast and members.verdict is None and not timing.is_over(group, self.now_ms):
-            members.verdict = outcomes.of_members(self.progress, parent)
-            self.end_below(parent, StopCause.FAIL_FAST, f"task {cell.id!r} failed, and {group.id!r} fails fast")
+        if group.fails_fast and cell.record.state in progresses.FAILURES and not cell.may_fail:
+            self._fail_fast(parent, cell)
         if members.unended == 0:
             self._close(parent)
             return
@@ -146,6 +144,15 @@ class Settling:
             if other.record.state is TaskState.PENDING and not other.has_entered:
                 self.ready.append(waiting)
                 return
+
+    def _fail_fast(self, group: int, failed: Cell) -> None:
+        """End the other members of a group of which one failed, unless they are being ended already."""
+        cell = self.progress.cells[group]
+        assert cell.members is not None
+        was = cell.members.verdict
+        cell.members.verdict = outcomes.of_first_failures(self.progress, group) or was
+        if was is None and cell.members.verdict is not None:
+            self.end_below(group, StopCause.FAIL_FAST, f"task {failed.id!r} failed, and {cell.id!r} fails fast")
 
     def _close(self, index: int) -> None:
         """End a group whose members have all ended."""

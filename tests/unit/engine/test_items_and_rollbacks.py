@@ -208,3 +208,52 @@ def test_who_waits_for_a_place_after_a_restart_begins_once() -> None:
     ready = player.end("g.a", SUCCEEDED).ready
     assert player.state("g.bad") is TaskState.FAILED
     assert ready == [index["g.c"]]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("heard", [("g.a", "g.b"), ("g.b", "g.a")])
+@pytest.mark.parametrize(("later_ms", "expected"), [(0, TaskState.INTERRUPTED), (1, TaskState.FAILED)])
+def test_two_failures_of_a_group_that_fails_fast(
+    heard: tuple[str, str], later_ms: int, expected: TaskState, is_restarted: bool
+) -> None:
+    """The first failure by the clock decides, whichever was heard of first; those of one millisecond do together."""
+    definition = flows.workflow(
+        flows.group(
+            flows.task("g", kind=TaskKind.GROUP, fail_fast=True),
+            flows.task("g.a"),
+            flows.task("g.b"),
+            flows.task("g.c"),
+        )
+    )
+    player = Player(definition)
+    for one in ("g.a", "g.b", "g.c"):
+        player.start(one)
+    for one in heard:
+        player.now_ms = NOON_MS + (later_ms if one == "g.b" else 0)
+        player.end(one, FAILED if one == "g.a" else AttemptState.INTERRUPTED)
+    if is_restarted:
+        player.progress = growth.restore(definition, progresses.details(player.progress))
+    player.end("g.c", AttemptState.CANCELLED)
+    assert player.state("g") is expected
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_failure_in_time_that_is_heard_of_too_late(is_restarted: bool) -> None:
+    """A group has failed of what failed before its time was over, though its end for that was asked for already."""
+    definition = flows.workflow(
+        flows.group(
+            flows.task("g", kind=TaskKind.GROUP, fail_fast=True, timeout_seconds=20),
+            flows.task("g.a"),
+            flows.task("g.b"),
+        )
+    )
+    player = Player(definition)
+    for one in ("g.a", "g.b"):
+        player.start(one)
+    transitions.time_passed(player.progress, 0, as_it_stands, player.now_ms + 20_000)
+    player.now_ms += 19_999
+    player.end("g.a", FAILED)
+    if is_restarted:
+        player.progress = growth.restore(definition, progresses.details(player.progress))
+    player.end("g.b", AttemptState.CANCELLED)
+    assert player.state("g") is TaskState.FAILED
