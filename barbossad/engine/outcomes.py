@@ -21,11 +21,16 @@ _WORST: Final = (
 """What a run becomes by what became of its tasks, the gravest first."""
 
 
-def of_members(progress: RunProgress, group: int) -> tuple[TaskState, str | None]:
-    """Return how a group or loop ends by what became of its members, and why if not well."""
-    members = progress.cells[group].members
-    assert members is not None
-    return _of_some(progress, [progress.cells[index] for index in members.cells])
+def of_group(progress: RunProgress, group: int, ended_ms: int) -> tuple[TaskState, str | None]:
+    """Return how a group or loop ends whose members have all ended, the last at ``ended_ms``, and why if not well."""
+    cell = progress.cells[group]
+    assert cell.members is not None
+    found = _of_some(progress, [progress.cells[index] for index in cell.members.cells])
+    verdict, is_over = cell.members.verdict, timing.is_over(cell, ended_ms)
+    if verdict is None:  # the daemon that would have said that it took too long may be no more
+        return timing.too_long(cell) if is_over and found[0] is not TaskState.SUCCEEDED else found
+    ended_in_time = verdict[0] is TaskState.TIMED_OUT and not is_over and found[0] is not TaskState.CANCELLED
+    return found if ended_in_time else verdict
 
 
 def of_first_failures(progress: RunProgress, group: int) -> tuple[TaskState, str | None] | None:

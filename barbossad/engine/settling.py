@@ -7,11 +7,11 @@ the progress and adds to a ``Decision``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from barbossad.engine import growth, outcomes, timing, triggers
+from barbossad.engine import growth, outcomes, triggers
 from barbossad.engine import progress as progresses
 from barbossad.engine.decision import Decision, Stop
 from barbossad.engine.progress import Cell, Evaluate, RunProgress
@@ -84,8 +84,8 @@ class Settling:
 
     def end_waiting(self, index: int, state: TaskState, reason: str | None, **facts: Any) -> None:
         """End a task that waits, or a group all of whose members have ended."""
-        facts = {"waits_for": None, "waits_until_ms": None, **facts}
-        record = move(self.progress, index, state, reason=reason, finished_at_ms=self.now_ms, **facts)
+        facts = {"waits_for": None, "waits_until_ms": None, "finished_at_ms": self.now_ms, **facts}
+        record = move(self.progress, index, state, reason=reason, **facts)
         self._flush()
         self.decision.moved(record, self.now_ms, "task_finished")
         self.ended.append(index)
@@ -155,19 +155,21 @@ class Settling:
             self.end_below(group, StopCause.FAIL_FAST, f"task {failed.id!r} failed, and {cell.id!r} fails fast")
 
     def _close(self, index: int) -> None:
-        """End a group whose members have all ended."""
+        """End a group whose members have all ended; of some of these ends it may have been heard late."""
         cell = self.progress.cells[index]
         assert cell.members is not None
-        state, reason = cell.members.verdict or outcomes.of_members(self.progress, index)
-        is_late = cell.members.verdict is None and timing.is_over(cell, self.now_ms)
-        if is_late and state is not TaskState.SUCCEEDED:
-            state, reason = timing.too_long(cell)  # the daemon that would have said so is no more
+        ended_ms = max([self.now_ms, *self._ends_ms(cell.members.cells)])
+        state, reason = outcomes.of_group(self.progress, index, ended_ms)
         outputs: Mapping[str, Any] | Sequence[Any] | None = None
         if cell.is_loop:
             outputs = [self.progress.cells[item].record.outputs or {} for item in cell.members.cells]
         elif cell.record.outputs is not None:
             outputs = cell.record.outputs
-        self.end_waiting(index, state, reason, outputs=outputs)
+        self.end_waiting(index, state, reason, outputs=outputs, finished_at_ms=ended_ms)
+
+    def _ends_ms(self, indices: Iterable[int]) -> Iterator[int]:
+        for index in indices:
+            yield self.progress.cells[index].record.finished_at_ms or 0
 
     # -- one that may begin --------------------------------------------------------------------------------
 
@@ -334,7 +336,8 @@ class Settling:
         run = self.progress.run
         facts = {"outcome": run.outcome, "outcome_reason": run.outcome_reason, **decided}
         facts |= {"state": facts["outcome"], "reason": facts["outcome_reason"]}
-        self.progress.run = changed(run, finished_at_ms=self.now_ms, paused_at_ms=None, **facts)
+        ended_ms = max([self.now_ms, *self._ends_ms(range(len(self.progress.cells)))])
+        self.progress.run = changed(run, finished_at_ms=ended_ms, paused_at_ms=None, **facts)
         self.decision.changes.append(changes.RunMoved(self.progress.run, "run_finished", self.now_ms))
 
 

@@ -29,6 +29,8 @@ ENDS: Final = [
     AttemptState.INTERRUPTED,
     AttemptState.SKIPPED,
 ]
+LATE_MS: Final = [*[0] * 8, 1, 2, 700, 9000]
+"""How long after an end the engine may hear of it."""
 
 
 @dataclass(slots=True)
@@ -124,7 +126,7 @@ class Play:
 
     def step(self) -> None:
         """Let one thing happen that may happen now."""
-        self.pass_time(self.chance.choice([0, 1, 1, 700]))
+        self.pass_time(self.chance.choice([0, 0, 1, 1, 700]))
         if self.progress.has_ended:
             return
         options = list(self._options())
@@ -192,12 +194,15 @@ class Play:
 
     def _ended(self, index: int, state: AttemptState, reason: str, *, is_stopped: bool, is_left: bool = False) -> None:
         cell = self.cell(index)
+        began_ms = cell.attempts[-1].started_at_ms or cell.record.started_at_ms or self.now_ms
+        late_ms = 0 if is_stopped else self.chance.choice(LATE_MS)
+        ended_ms = max(self.now_ms - late_ms, began_ms)
         is_good = state is AttemptState.SUCCEEDED
         over = replace(
             cell.attempts[-1],
             state=state,
             reason=None if is_good else reason,
-            finished_at_ms=self.now_ms,
+            finished_at_ms=ended_ms,
             log=LogRecord(),
         )
         end = End(

@@ -257,3 +257,24 @@ def test_a_failure_in_time_that_is_heard_of_too_late(is_restarted: bool) -> None
         player.progress = growth.restore(definition, progresses.details(player.progress))
     player.end("g.b", AttemptState.CANCELLED)
     assert player.state("g") is TaskState.FAILED
+
+
+def test_ends_that_are_heard_of_late() -> None:
+    """A group and its run end with the last of their tasks, whichever was heard of last: after a restart, for one."""
+    definition = flows.workflow(
+        flows.group(
+            flows.task("g", kind=TaskKind.GROUP, timeout_seconds=20),
+            flows.task("g.a"),
+            flows.task("g.b"),
+        )
+    )
+    player = Player(definition)
+    for one in ("g.a", "g.b"):
+        player.start(one)
+    transitions.time_passed(player.progress, 0, as_it_stands, NOON_MS + 60_000)
+    for one, ended_ms in (("g.b", NOON_MS + 500), ("g.a", NOON_MS + 10)):
+        player.now_ms = ended_ms
+        player.end(one, SUCCEEDED)
+    assert player.state("g") is TaskState.SUCCEEDED, "all of it ended in time"
+    assert player.progress.cells[0].record.finished_at_ms == NOON_MS + 500
+    assert player.progress.run.finished_at_ms == NOON_MS + 500
