@@ -1,6 +1,7 @@
 # Barbossa: `make` alone lists what there is. Needs python3 (3.11 or newer) with venv, and make; nothing else to run it.
 
 PYTHON ?= python3
+MINUTES ?= 10
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
@@ -10,7 +11,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop test check static install uninstall bench docs pages clean
+.PHONY: help run stop test hunt check static install uninstall bench docs pages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +24,12 @@ stop: ## stop the daemon that `make run` started
 
 test: $(STAMPS)/dev ## run all tests (the ring in a systemd container needs root)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+hunt: $(STAMPS)/dev ## draw other lots in the tests that draw any, for MINUTES (10), until one fails
+	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
+	while $(BIN)/python -m pytest -q -m by_chance --randomly-seed=default $(PYTEST_ARGS); do \
+	  [ $$(date +%s) -lt $$end ] || exit 0; \
+	done; exit 1
 
 check: static test ## everything CI runs: lint, types, docs, tests
 

@@ -87,6 +87,7 @@ async def test_plain_data(tmp_path: Path) -> None:
             assert found == dict.fromkeys(seen_by, value.encode()), repr(value[:60])
 
 
+@pytest.mark.by_chance
 async def test_any_unicode(tmp_path: Path) -> None:
     """So does text of characters from all over Unicode, those aside that are none."""
     chance = random.Random(random.getrandbits(64))

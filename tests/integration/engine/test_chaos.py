@@ -226,6 +226,7 @@ class Chaos:
                     assert cell.id in why, f"{cell.id} does not say why it waits"
 
 
+@pytest.mark.by_chance
 @pytest.mark.parametrize("number", range(ROUNDS))
 async def test_chaos(path: Path, number: int) -> None:
     """Whatever happens: every run ends, nothing starts twice, and nobody keeps what belongs to others."""

@@ -179,6 +179,7 @@ async def test_run_timeout_goes_on(path: Path) -> None:
         assert {task.state for task in details.tasks.values()} <= {"interrupted", "timed_out", "cancelled"}
 
 
+@pytest.mark.by_chance
 @pytest.mark.parametrize("repetition", range(12))
 async def test_crash_upon_crash(path: Path, repetition: int) -> None:
     """A daemon that dies again and again, at any moment, loses no run, starts nothing twice, leaves nothing open."""

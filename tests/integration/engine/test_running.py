@@ -205,6 +205,7 @@ async def test_small_logs_are_discarded_after_the_commit(house: House) -> None:
 # -- slots -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.by_chance
 async def test_never_more_than_the_limit(path: Path) -> None:
     """However many runs there are, no more tasks are in flight than there are slots, and all get their turn."""
     async with House.open(path, limit=3) as house:

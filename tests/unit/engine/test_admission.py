@@ -89,6 +89,7 @@ def test_first_come_first_served() -> None:
     assert [name(claim) for claim, _ in unused] == ["t2", "t3"]
 
 
+@pytest.mark.by_chance
 def test_limit_holds_whatever_happens() -> None:
     """Whatever is claimed, ended and set, no more are admitted than the limit of the moment allows."""
     for _ in range(50):
@@ -203,6 +204,7 @@ def test_who_cannot_use_what_was_freed_leaves_it_to_others() -> None:
     assert admit_all(admission, Taken()) == ["both"]
 
 
+@pytest.mark.by_chance
 def test_locks_in_any_order() -> None:
     """Whoever wants which locks in whichever order: none is held by two, and in the end all have had what they want."""
     for _ in range(100):

@@ -39,6 +39,7 @@ def store() -> Iterator[MemoryStore]:
     made.close()
 
 
+@pytest.mark.by_chance
 @pytest.mark.parametrize("number", range(RUNS))
 def test_any_run(store: MemoryStore, number: int) -> None:
     """Any run comes to its end by the rules, and at every moment its rows say all that decides what follows."""

@@ -52,6 +52,7 @@ def test_what_is_no_output_is_told_with_its_line(written: bytes, reason: str) ->
         parse(written)
 
 
+@pytest.mark.by_chance
 def test_any_bytes_are_outputs_or_an_error() -> None:
     """Whatever a task writes, reading it never crashes."""
     for _ in range(2000):

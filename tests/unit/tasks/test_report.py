@@ -113,6 +113,7 @@ def test_half_a_character_goes_no_further() -> None:
     assert report.outputs == {"a": "x?y", "b": ["?"]}
 
 
+@pytest.mark.by_chance
 def test_any_bytes_are_a_report_or_an_error() -> None:
     """Whatever stands in the file, reading it never crashes."""
     whole = encode({"a": [1, {"b": "é"}], "c": None}, OUTPUT_LIMIT)

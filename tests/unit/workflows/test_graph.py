@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from barbossad.workflows import graph
 
 
@@ -24,6 +26,7 @@ def groups_in_circles(dependencies: list[list[int]]) -> set[frozenset[int]]:
     }
 
 
+@pytest.mark.by_chance
 def test_circles_are_found_exactly_where_they_are() -> None:
     """In random graphs, what is called a circle is one, none shares a task, and no group of circles is missed."""
     for _ in range(800):
@@ -38,6 +41,7 @@ def test_circles_are_found_exactly_where_they_are() -> None:
         assert (not circles) == (len(graph.in_order(dependencies)) == count)
 
 
+@pytest.mark.by_chance
 def test_order_keeps_every_dependency() -> None:
     """In random graphs without circles, each position comes after those that it waits for."""
     for _ in range(200):

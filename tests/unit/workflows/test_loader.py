@@ -229,6 +229,7 @@ PIECES = (
 )
 
 
+@pytest.mark.by_chance
 def test_garbage_is_answered_with_faults_never_with_a_crash(loader: Loader) -> None:
     """Whatever text comes, the answer is a definition or faults."""
     for _ in range(3_000):
@@ -236,6 +237,7 @@ def test_garbage_is_answered_with_faults_never_with_a_crash(loader: Loader) -> N
         _answered(loader, text)
 
 
+@pytest.mark.by_chance
 def test_a_damaged_file_is_answered_with_faults_never_with_a_crash(loader: Loader) -> None:
     """A good file with characters changed, lost or doubled is a definition or faults."""
     for _ in range(1_000):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+import pytest
+
 from barbossad.tasks import _registry
 from barbossad.workflows.loader import Loader
 
@@ -30,6 +32,7 @@ def lines(depth: int, above: list[str], counter: Iterator[int]) -> list[str]:
     return found
 
 
+@pytest.mark.by_chance
 def test_what_points_backwards_is_never_a_circle() -> None:
     """Random nested files whose tasks wait only for earlier ones load, and count what they wait for."""
     loader = Loader(TYPES)
