@@ -36,6 +36,9 @@ class LiveAttempt:
     process: Process | None = None
     stop_cause: StopCause | None = None
     stop_reason: str = ""
+    stopped_at_ms: int | None = None
+    """When it was first asked to end, as far as is known; what ended by itself before that tells its own end."""
+
     timeout: asyncio.TimerHandle | None = None
 
 

@@ -39,6 +39,14 @@ def stopped_state(cause: StopCause) -> AttemptState:
     return _STOPPED_STATE[cause]
 
 
+def ended_by_itself(end: ProcessEnd, stopped_at_ms: int | None) -> bool:
+    """Say whether a process had come to its end before it was asked to: it is heard of late after a restart, say."""
+    if stopped_at_ms is None or end.finished_at_ms >= stopped_at_ms:
+        return False
+    is_by_others = end.cause is EndCause.SIGNALLED and end.signal in (signal.SIGTERM, signal.SIGKILL)
+    return end.cause in (EndCause.EXITED, EndCause.SIGNALLED, EndCause.OUT_OF_MEMORY) and not is_by_others
+
+
 def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> ProcessEnd:
     """Return an end in whose words and outputs the task's secrets are masked, as they are in its log.
 

@@ -87,7 +87,9 @@ class LiveAttempts:
         self._arm_timeout(active, live, passed_seconds=0)
 
     def adopt(self, active: ActiveRun, live: LiveAttempt) -> None:
-        """Go on with an attempt that an earlier daemon launched; its timeout goes on too."""
+        """Go on with an attempt that an earlier daemon launched; its timeout goes on too, and so does its end."""
+        if active.progress.is_being_ended(live.index):
+            live.stopped_at_ms = 0
         if live.spec is None:
             self._means.calls.start(active, live)
         else:
@@ -98,9 +100,16 @@ class LiveAttempts:
     def _arm_timeout(self, active: ActiveRun, live: LiveAttempt, *, passed_seconds: float) -> None:
         seconds = _task(active, live).timeout_seconds
         if seconds is not None:
-            left = max(seconds - passed_seconds, 0)
-            loop = asyncio.get_running_loop()
-            live.timeout = loop.call_later(left, self.stop, active, live, StopCause.TASK_TIMEOUT)
+            left = seconds - passed_seconds
+            deadline_ms = self._clock.now_ms() + round(left * 1000)
+            live.timeout = asyncio.get_running_loop().call_later(
+                max(left, 0), self._time_over, active, live, deadline_ms
+            )
+
+    def _time_over(self, active: ActiveRun, live: LiveAttempt, deadline_ms: int) -> None:
+        if live.stopped_at_ms is None:  # a deadline that passed while no daemon was there was kept by systemd
+            live.stopped_at_ms = min(deadline_ms, self._clock.now_ms())
+        self.stop(active, live, StopCause.TASK_TIMEOUT)
 
     def stop_as(self, active: ActiveRun, stop: Stop) -> None:
         """End an attempt, if it is live, as was decided."""
@@ -113,6 +122,8 @@ class LiveAttempts:
         """End an attempt with its task's grace; the first cause given is the one that is told."""
         if live.stop_cause is None:
             live.stop_cause = cause
+        if live.stopped_at_ms is None:
+            live.stopped_at_ms = self._clock.now_ms()
         if live.spec is None:
             if cause not in (StopCause.SHUTDOWN, StopCause.HOST_DOWN):  # then the called run goes on with this one
                 self._means.calls.stop(live, self._stopped(active, live))
@@ -165,7 +176,8 @@ class LiveAttempts:
         end = attempts.without_secrets(end, live.spec.make_mask)
         task = _task(active, live)
         read = partial(self._means.parse_outputs, task.type)
-        attempt, outputs = attempts.outcome(before, end, self._stopped(active, live), read)
+        stopped = None if attempts.ended_by_itself(end, live.stopped_at_ms) else self._stopped(active, live)
+        attempt, outputs = attempts.outcome(before, end, stopped, read)
         attempt, outputs, stdout = self._with_stdout(task, attempt, outputs)
         active.ended_logs.append(end.log)
         then = self._after_interruption(active, live, end)

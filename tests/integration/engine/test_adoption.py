@@ -13,9 +13,11 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.states import AttemptState, OnInterrupt, RunState, StopCause, TaskState, WaitsFor
 from barbossad.process.launcher import AttemptKey, EndCause, Finding, Verdict
+from barbossad.store.runs import RunDetails
 from tests.helpers import invariants
-from tests.helpers.house import LIMIT_SECONDS, House
-from tests.helpers.records import workflow
+from tests.helpers.clock import StillClock
+from tests.helpers.house import LIMIT_SECONDS, House, load
+from tests.helpers.records import NOON_MS, workflow
 from tests.helpers.waiting import eventually_async
 
 CHAIN = workflow({"a": [], "b": ["a"]}, name="chain")
@@ -110,6 +112,61 @@ async def test_an_adopted_timeout_counts_from_the_start(path: Path) -> None:
         after.launcher.findings[key(run_id)] = LIVE
         await after.recover()
         assert (await after.ended(run_id)).tasks["a"].state is TaskState.TIMED_OUT
+
+
+TIMED = {
+    "task": "name: t\ntasks: [{id: a, shell: make, timeout: 60, retry: {attempts: 2, on: [timed_out]}}]",
+    "group": "name: t\ntasks: [{id: g, timeout: 60, parallel: [{id: a, shell: make}]}]",
+    "run": "name: t\ntimeout: 60\ntasks: [{id: a, shell: make}]",
+}
+
+
+async def ended_while_nobody_looked(path: Path, definition: WorkflowDefinition, seconds: float) -> RunDetails:
+    """Return a run whose one task exits with 0 so long after its start, which is heard of an hour later."""
+    clock = StillClock()
+    async with House.open(path, definition, clock=clock) as before:
+        run_id = await before.start(definition)
+        (await before.launcher.next()).begin()
+        await until(before, run_id, before.launcher.launched[0].task, TaskState.RUNNING)
+    clock.at_ms += 3_600_000
+    async with House.open(path, definition, clock=clock) as after:
+        after.launcher.otherwise = LIVE
+        await after.recover()
+        (process,) = after.launcher.adopted
+        process.is_stubborn = True
+        await after.advance(0)
+        await eventually_async(lambda: len(process.stops) > 0, LIMIT_SECONDS, "it is asked to end")
+        process.exit(0, finished_at_ms=NOON_MS + round(seconds * 1000))
+        return await after.ended(run_id)
+
+
+@pytest.mark.parametrize("limit", TIMED)
+async def test_what_ended_in_time_while_no_daemon_was_there(path: Path, limit: str) -> None:
+    """Whether a task ended in time is told by when it ended, not by when a daemon came to hear of it."""
+    details = await ended_while_nobody_looked(path, load(TIMED[limit]), 59.999)
+    assert {task.state for task in details.tasks.values()} == {TaskState.SUCCEEDED}
+    assert details.run.state is RunState.SUCCEEDED
+
+
+async def test_what_ended_too_late_while_no_daemon_was_there(path: Path) -> None:
+    """Systemd keeps a task's timeout in between: what exits from then on was asked to."""
+    definition = load("name: t\ntasks: [{id: a, shell: make, timeout: 60}]")
+    assert (await ended_while_nobody_looked(path, definition, 60)).tasks["a"].state is TaskState.TIMED_OUT
+
+
+async def test_what_an_earlier_daemon_asked_to_end(path: Path) -> None:
+    """A cancelled task that then exits while no daemon is there did so because it was asked."""
+    clock = StillClock()
+    async with House.open(path, CHAIN, clock=clock) as before:
+        run_id = await running(before)
+        before.launcher.launched[0].is_stubborn = True
+        await before.engine.cancel(run_id, "enough")
+    clock.at_ms += 60_000
+    async with House.open(path, CHAIN, clock=clock) as after:
+        after.launcher.findings[key(run_id)] = LIVE
+        await after.recover()
+        after.launcher.adopted[0].exit(0, finished_at_ms=NOON_MS + 1000)
+        assert (await after.ended(run_id)).tasks["a"].state is TaskState.CANCELLED
 
 
 async def test_leaving_ends_nothing_and_launches_nothing(path: Path) -> None:

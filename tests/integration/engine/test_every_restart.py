@@ -79,6 +79,7 @@ async def finished(path: Path, *, every: int, is_newest: bool, cancel_after: int
     while True:
         async with House.open(path, ALL, INNER) as house:
             house.launcher.otherwise = Finding(Verdict.LIVE)
+            house.launcher.now_ms = house.clock.now_ms
             await house.recover()
             if run_id is None:
                 run_id = await house.start(ALL)
