@@ -178,6 +178,17 @@ def test_ended_while_nobody_looked_is_recorded(service: Service) -> None:
     assert_tidy(service)
 
 
+def test_ended_in_time_while_nobody_looked_is_in_time(service: Service) -> None:
+    """Its timeout has passed when the daemon is back, but the task had not needed it."""
+    task = "{id: task, timeout: 2500ms, retry: 3, shell: 'echo begun; sleep 1; echo done'}"
+    run_id, _ = sleeping(service, f"name: sleeper\ntasks: [{task}]\n")
+    with_the_daemon_away(service, "true")
+    run = ended(service, run_id)
+    assert (run["state"], len(task_of(run)["attempts"])) == ("succeeded", 1)
+    assert service.ctl(f"logs {run_id} task").stdout == "begun\ndone\n"
+    assert_tidy(service)
+
+
 def test_never_started_is_started(service: Service) -> None:
     """Not loaded, attempt starting, no invocation: it was never started, and is now, as the same attempt."""
     crash_at(service, "files-written")
