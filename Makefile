@@ -27,7 +27,7 @@ test: $(STAMPS)/dev ## run all tests (the ring in a systemd container needs root
 
 hunt: $(STAMPS)/dev ## draw other lots in the tests that draw any, for MINUTES (10), until one fails
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
-	while $(BIN)/python -m pytest -q -m by_chance --randomly-seed=default $(PYTEST_ARGS); do \
+	while $(BIN)/python -m pytest -m by_chance --randomly-seed=default $(PYTEST_ARGS); do \
 	  [ $$(date +%s) -lt $$end ] || exit 0; \
 	done; exit 1
 

@@ -179,7 +179,7 @@ class Driver(Watching):
             crashpoints.reach("running-recorded")
         for process in batch.ended:
             process.release()
-        if not self.gate.is_leaving:  # otherwise the next daemon finds that they never started
+        if not (self.gate.is_leaving or self.is_closed):  # otherwise the next daemon finds that they never started
             for live in batch.launches:
                 self._live.launch(active, live)
         for log_record in batch.logs:

@@ -286,8 +286,8 @@ class Engine(Driver):
 
     async def close(self) -> None:
         """Wait for no called run any more, and record nothing more: the store is closed next."""
-        await self._calls.close()
         self.is_closed = True
+        await self._calls.close()
 
     async def stop(self, grace_seconds: float, cause: StopCause = StopCause.SHUTDOWN) -> list[str]:
         """Start nothing new, end what runs within the grace, record it; return what would not end.

@@ -97,7 +97,7 @@ class House:
                 yield house
             finally:
                 house._abandon()
-                await house.engine._calls.close()  # who waits for a called run goes with it
+                await house.engine.close()  # who waits for a called run goes with it
 
     def _abandon(self) -> None:
         """Let nothing that the engine still waits for come: the process that it lived in is no more."""
