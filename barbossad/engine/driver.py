@@ -32,7 +32,7 @@ from barbossad.model.flow import ApprovalRequest, CallRequest, TaskKind
 from barbossad.model.names import WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
 from barbossad.model.states import AttemptState, RunState, StopCause
-from barbossad.process.launcher import Launcher
+from barbossad.process.launcher import CATCH_UP_SECONDS, Launcher
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
 from barbossad.units import format_duration
@@ -79,6 +79,7 @@ class Driver(Watching):
         self._queue = RunQueue(self._locks)
         self._admission = Admission(limit, self.gate, self._locks)
         self._dirty: list[ActiveRun] = []
+        self._caught_up_at = 0.0
         self._calls = Calls()
         self._live = LiveAttempts(
             Means(
@@ -333,8 +334,14 @@ class Driver(Watching):
         self._go_on()
 
     def _at(self, due_ms: int, call: Callable[..., None], *facts: object) -> asyncio.TimerHandle:
-        seconds = min(max((due_ms - self._clock.now_ms()) / 1000, 0), LONGEST_TIMER_SECONDS)
-        return asyncio.get_running_loop().call_later(seconds, call, *facts)
+        loop, seconds = asyncio.get_running_loop(), (due_ms - self._clock.now_ms()) / 1000
+        if seconds <= 0:
+            seconds = max(self._caught_up_at - loop.time(), 0)
+        return loop.call_later(min(seconds, LONGEST_TIMER_SECONDS), call, *facts)
+
+    def _catch_up(self) -> None:
+        """Leave what is overdue alone until the ends of adopted attempts can have been heard."""
+        self._caught_up_at = asyncio.get_running_loop().time() + CATCH_UP_SECONDS
 
     def _stop_run(self, active: ActiveRun, cause: StopCause, reason: str) -> None:
         was_paused = active.progress.run.state is RunState.PAUSED

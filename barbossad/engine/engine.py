@@ -272,6 +272,8 @@ class Engine(Driver):
             self._live.count += 1
             self._admission.keep_locks(active, index)
             (self._live.adopt if index in left.live else self._live.launch)(active, live)
+        if left.live:
+            self._catch_up()
         for index in left.calls:
             self._resume_call(active, index)
         if progress.run.stop_cause is not None and progress.run.outcome is None:

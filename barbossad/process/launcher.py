@@ -119,6 +119,9 @@ class ProcessEnd:
     output: bytes | None = None
 
 
+CATCH_UP_SECONDS: Final = 2.0
+"""How soon an adopted attempt that had ended is heard of, as a rule; what only looks late until then is left alone."""
+
 OUTPUT_LIMIT: Final = 1024 * 1024
 """Bytes of outputs that a task may write."""
 

@@ -26,14 +26,15 @@ class Alarming:
     facts: dict[str, Any]
 
 
-def watch(book: Book, entry: Entry, fire: Fire) -> None:
-    """Look at a fire when it should have begun, and when its run should have ended."""
+def watch(book: Book, entry: Entry, fire: Fire, *, earliest_ms: int = 0) -> None:
+    """Look at a fire when it should have begun, and when its run should have ended, but not before ``earliest_ms``."""
     expect = entry.record.definition.expect
     if expect.start_within_seconds is not None and fire.state in {FireState.STARTED, FireState.QUEUED}:
-        book.wake_at(_after(fire.due_ms, expect.start_within_seconds), Why.EXPECT, entry.record.id, fire.key)
+        at_ms = _after(fire.due_ms, expect.start_within_seconds)
+        book.wake_at(max(at_ms, earliest_ms), Why.EXPECT, entry.record.id, fire.key)
     if expect.max_duration_seconds is not None and fire.state is FireState.STARTED:
         at_ms = _after(max(fire.decided_at_ms, fire.due_ms), expect.max_duration_seconds)
-        book.wake_at(at_ms, Why.EXPECT, entry.record.id, fire.key)
+        book.wake_at(max(at_ms, earliest_ms), Why.EXPECT, entry.record.id, fire.key)
 
 
 def unstarted(schedule: ScheduleDefinition, fire: Fire) -> list[Alarming]:

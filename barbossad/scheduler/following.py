@@ -9,6 +9,7 @@ from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
 from barbossad.model.schedules import Fire, FireOutcome, FireState
 from barbossad.model.states import RUN_ENDED
+from barbossad.process.launcher import CATCH_UP_SECONDS
 from barbossad.scheduler import expecting, outcome
 from barbossad.scheduler.book import Book, Entry, Why, oldest
 from barbossad.scheduler.happening import Happening, concerns, of_run
@@ -82,8 +83,9 @@ class Follower:
     async def take_over(self, entry: Entry) -> None:
         """Go on with the fires of a schedule that an earlier daemon left: settle those whose run has ended."""
         self.arm_retries(entry)
+        earliest_ms = self._parts.clock.now_ms() + round(CATCH_UP_SECONDS * 1000)
         for fire in list(entry.active):
-            expecting.watch(self._book, entry, fire)
+            expecting.watch(self._book, entry, fire, earliest_ms=earliest_ms)
             if fire.state is FireState.STARTED:
                 await self._look_for_end(entry, fire)
         await self._starter.start_next(entry)

@@ -14,6 +14,7 @@ from typing import Any
 from barbossad.model.names import RunId, run_id_from_number
 from barbossad.model.records import RunRecord
 from barbossad.model.schedules import Fire
+from barbossad.process.launcher import Finding, Verdict
 from barbossad.scheduler.parts import Parts
 from barbossad.scheduler.scheduler import Scheduler
 from barbossad.store.runs import RunDetails
@@ -60,15 +61,22 @@ class ScheduleHouse:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, path: Path, at_ms: int = NOON_MS, *, boot_id: str = "first-boot", limit: int = 2000
+        cls,
+        path: Path,
+        at_ms: int = NOON_MS,
+        *,
+        boot_id: str = "first-boot",
+        limit: int = 2000,
+        otherwise: Verdict = Verdict.GONE,
     ) -> AsyncIterator[ScheduleHouse]:
-        """Start at an instant, with what an earlier one left on the file."""
+        """Start at an instant, with what an earlier one left on the file; processes of that are all ``otherwise``."""
         clock = StillClock(at_ms)
         async with House.open(path, clock=clock, limit=limit) as house:
             made = cls(house, clock, boot_id)
             await made.workflows.open()
             for record in made.workflows.records():
                 house.workflows[record.name] = await made.workflows.definition(record.name)
+            house.launcher.otherwise = Finding(otherwise, "the daemon ended while it ran")
             house.engine.seed_ids(await house.runs.newest_number())
             await house.recover()
             await made.scheduler.open()

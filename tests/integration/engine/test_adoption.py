@@ -154,6 +154,24 @@ async def test_what_ended_too_late_while_no_daemon_was_there(path: Path) -> None
     assert (await ended_while_nobody_looked(path, definition, 60)).tasks["a"].state is TaskState.TIMED_OUT
 
 
+async def test_nobody_is_told_late_who_had_ended(path: Path) -> None:
+    """What looks late after a restart is looked at only when its end can have been heard of."""
+    definition = load("name: t\nwarn_after: 100ms\ntasks: [{id: a, shell: make, warn_after: 100ms}]")
+    async with House.open(path, definition) as before:
+        before.launcher.now_ms = before.clock.now_ms
+        run_id = await before.start(definition)
+        (await before.launcher.next()).begin()
+        await until(before, run_id, "a", TaskState.RUNNING)
+    await asyncio.sleep(0.12)
+    async with House.open(path, definition) as after:
+        after.launcher.otherwise = LIVE
+        await after.recover()
+        await asyncio.sleep(0.1)
+        after.launcher.adopted[0].exit(0, finished_at_ms=after.clock.now_ms() - 200)
+        details = await after.ended(run_id)
+        assert (details.run.late_at_ms, details.tasks["a"].late_at_ms) == (None, None)
+
+
 async def test_what_an_earlier_daemon_asked_to_end(path: Path) -> None:
     """A cancelled task that then exits while no daemon is there did so because it was asked."""
     clock = StillClock()

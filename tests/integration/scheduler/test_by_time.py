@@ -10,6 +10,7 @@ from barbossad.errors import ConflictError, NotFoundError
 from barbossad.model.names import WorkflowName
 from barbossad.model.schedules import Fire, FireState, Hold, ScheduleDefinition, ScheduleKind, Timing
 from barbossad.model.states import RunState, TriggerType
+from barbossad.process.launcher import Verdict
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
 from tests.helpers.schedule_house import DAY, HOUR, MINUTE, ScheduleHouse
@@ -366,6 +367,25 @@ async def test_expectations_of_a_run(path: Path, expect: str, kinds: set[str]) -
 
 
 ALARMS = ("schedule_late", "schedule_too_long", "schedule_too_short", "schedule_never_started")
+
+
+@pytest.mark.parametrize(("ended_after", "told"), [(9 * MINUTE, 0), (11 * MINUTE, 1), (None, 1)])
+async def test_a_run_that_ends_while_no_daemon_is_there(path: Path, ended_after: int | None, told: int) -> None:
+    """It took too long or not by when it ended, not by when a daemon came to hear of it; what goes on is told."""
+    text = workflow("{every: 1d, expect: {max_duration: 10m}}")
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(text)
+        await house.pass_time(12 * HOUR)
+        await house.process()
+    began_ms = NOON_MS + 12 * HOUR
+    async with ScheduleHouse.open(path, began_ms + HOUR, otherwise=Verdict.LIVE) as house:
+        await house.pass_time(1999)
+        assert house.told("schedule_too_long") == []
+        if ended_after is not None:
+            house.house.launcher.adopted[0].exit(finished_at_ms=began_ms + ended_after)
+        await house.heard()
+        await house.pass_time(1)
+        assert len(house.told("schedule_too_long")) == told
 
 
 async def test_never_started_while_away(path: Path) -> None:
