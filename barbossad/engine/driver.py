@@ -289,10 +289,9 @@ class Driver(Watching):
             if key not in active.timers:
                 active.timers[key] = self._at(due_ms, self._time_passed, active, key)
 
-    def _time_passed(self, active: ActiveRun, key: tuple[int, int]) -> None:
+    def _time_passed(self, active: ActiveRun, key: tuple[int, int], now_ms: int) -> None:
         active.timers.pop(key, None)
         index, due_ms = key
-        now_ms = self._clock.now_ms()
         if now_ms < due_ms:
             self._arm(active, index)
             return
@@ -318,9 +317,9 @@ class Driver(Watching):
             if late_ms is not None:
                 active.lateness = self._at(late_ms, self._run_time_passed, active)
 
-    def _run_time_passed(self, active: ActiveRun) -> None:
+    def _run_time_passed(self, active: ActiveRun, now_ms: int) -> None:
         active.disarm_run()
-        progress, now_ms = active.progress, self._clock.now_ms()
+        progress = active.progress
         deadline_ms, late_ms = timing.run_deadline_ms(progress), timing.run_late_ms(progress)
         if late_ms is not None and late_ms <= now_ms:
             log.warning("run %s takes longer than its warn_after of %s", progress.run.id,
@@ -334,10 +333,19 @@ class Driver(Watching):
         self._go_on()
 
     def _at(self, due_ms: int, call: Callable[..., None], *facts: object) -> asyncio.TimerHandle:
+        """Call at an instant, with the time that it is then; before it only where that is far off.
+
+        It is at least that instant, also where the clock is set back meanwhile: delays and timeouts are spans of time.
+        """
         loop, seconds = asyncio.get_running_loop(), (due_ms - self._clock.now_ms()) / 1000
         if seconds <= 0:
             seconds = max(self._caught_up_at - loop.time(), 0)
-        return loop.call_later(min(seconds, LONGEST_TIMER_SECONDS), call, *facts)
+        is_far = seconds > LONGEST_TIMER_SECONDS
+        told = partial(self._on_time, 0 if is_far else due_ms, call, *facts)
+        return loop.call_later(LONGEST_TIMER_SECONDS if is_far else seconds, told)
+
+    def _on_time(self, due_ms: int, call: Callable[..., None], *facts: object) -> None:
+        call(*facts, max(due_ms, self._clock.now_ms()))
 
     def _catch_up(self) -> None:
         """Leave what is overdue alone until the ends of adopted attempts can have been heard."""

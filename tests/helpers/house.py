@@ -205,7 +205,7 @@ class House:
 class _Timer:
     """What a ``HandTimers`` holds, as the engine sees it."""
 
-    def __init__(self, call: Callable[[], None]) -> None:
+    def __init__(self, call: Callable[[int], None]) -> None:
         self.call = call
         self.is_cancelled = False
 
@@ -236,7 +236,7 @@ class HandTimers:
             due_ms, _, timer = heapq.heappop(self._waiting)
             if not timer.is_cancelled:
                 self._clock.at_ms = max(self._clock.at_ms, due_ms)
-                timer.call()
+                timer.call(self._clock.at_ms)
                 yield
         self._clock.at_ms = until_ms
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from barbossad.clock import SystemClock
 from barbossad.model.states import RunState, TaskState, WaitsFor
 from tests.helpers import invariants
 from tests.helpers.clock import StillClock
@@ -39,6 +40,38 @@ async def test_retry(path: Path) -> None:
         assert [(one.number, one.exit_code) for one in details.attempts["a"]] == [(1, 1), (2, 2), (3, 3)]
         assert (details.run.state, details.tasks["a"].reason) == (RunState.FAILED, "exit code 3")
     assert invariants.broken(path, has_texts=False) == []
+
+
+class SetClock(SystemClock):
+    """The clock of the system, after somebody has set it."""
+
+    ahead_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
+
+
+@pytest.mark.parametrize("limit", ["retry", "group", "run"])
+async def test_a_clock_that_is_set_back(path: Path, limit: str) -> None:
+    """A delay and a timeout are spans of time: they end when they have passed, whatever the clock shows by then."""
+    flow = load({
+        "retry": "name: r\ntasks: [{id: a, shell: make, retry: {attempts: 2, delay: 200ms}}]",
+        "group": "name: r\ntasks: [{id: g, timeout: 200ms, parallel: [{id: a, shell: make}]}]",
+        "run": "name: r\ntimeout: 200ms\ntasks: [{id: a, shell: make}]",
+    }[limit])  # fmt: skip
+    clock = SetClock()
+    async with House.open(path, flow, clock=clock) as house:
+        house.launcher.now_ms = clock.now_ms
+        run_id = await house.start(flow)
+        first = await house.launcher.next()
+        if limit == "retry":
+            first.exit(1)
+            await house.settle()
+        clock.ahead_ms = -3_600_000
+        if limit == "retry":
+            (await house.launcher.next()).exit(0)
+        wanted = {"retry": RunState.SUCCEEDED, "group": RunState.FAILED, "run": RunState.TIMED_OUT}
+        assert (await house.ended(run_id)).run.state is wanted[limit]
 
 
 @pytest.mark.parametrize("away_seconds", [60, 3600])
