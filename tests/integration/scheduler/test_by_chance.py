@@ -15,6 +15,7 @@ import pytest
 from barbossad.errors import ConflictError
 from barbossad.model.schedules import FIRE_ACTIVE, Fire, Hold, Overlap
 from barbossad.model.states import RUN_ENDED
+from barbossad.process.launcher import Verdict
 from tests.helpers import cron_oracle, invariants
 from tests.helpers.records import NOON_MS
 from tests.helpers.schedule_house import DAY, HOUR, MINUTE, SECOND, ScheduleHouse
@@ -103,7 +104,8 @@ class Story:
 
     @contextlib.asynccontextmanager
     async def _daemon(self) -> AsyncIterator[ScheduleHouse]:
-        async with ScheduleHouse.open(self.path, self.now_ms, limit=50) as house:
+        otherwise = self.chance.choice([Verdict.GONE, Verdict.LIVE])
+        async with ScheduleHouse.open(self.path, self.now_ms, limit=50, otherwise=otherwise) as house:
             house.house.launcher.now_ms = house.clock.now_ms
             await house.apply(self.text)
             await house.heard()
@@ -153,7 +155,8 @@ class Story:
     async def _end(self, house: ScheduleHouse) -> None:
         live = sorted(house.house.launcher.live, key=lambda process: process.spec.key)
         if live:
-            self.chance.choice(live).exit(self.chance.choice([0, 0, 0, 1]))
+            ended_ms = house.clock.at_ms - self.chance.choice([0, 0, 0, SECOND, HOUR])  # it may be heard of late
+            self.chance.choice(live).exit(self.chance.choice([0, 0, 0, 1]), finished_at_ms=ended_ms)
 
     async def _set_clock(self, house: ScheduleHouse) -> None:
         by_ms = self.chance.choice([-2 * HOUR, -10 * MINUTE, -1, 1, 10 * MINUTE, 3 * HOUR])
