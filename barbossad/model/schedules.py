@@ -312,6 +312,10 @@ class ScheduleRecord:
     added_by: str
 
 
+BY_HAND: Final = "manual:"
+"""What the key of a fire begins with that a person asked for; its instant follows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fire:
     """One fire of a schedule, or a stretch of fires that were let pass for the same reason.
@@ -348,6 +352,11 @@ class Fire:
     """Of a trigger: the values of params that came of the event, kept while it is queued."""
 
     @property
+    def is_by_hand(self) -> bool:
+        """Whether a person asked for it, who wants it whatever is held or disabled."""
+        return self.key.startswith(BY_HAND)
+
+    @property
     def lateness_ms(self) -> int:
         """Return how long after it was due it was decided."""
         return self.decided_at_ms - self.due_ms
@@ -377,6 +386,15 @@ class Hold:
     until_ms: int | None = None
     at_ms: int
     by: str
+
+    @property
+    def words(self) -> str:
+        """Why what it holds does not fire."""
+        return f"held{f' by label {self.label}' if self.label else ''}: {self.reason}"
+
+    def holds_at(self, at_ms: int) -> bool:
+        """Say whether it held at an instant."""
+        return self.at_ms <= at_ms and (self.until_ms is None or at_ms < self.until_ms)
 
     def covers(self, labels: Mapping[str, str]) -> bool:
         """Say whether a schedule with these labels is held."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import count
@@ -175,6 +175,21 @@ class Book:
             if (hold.until_ms is None or hold.until_ms > at_ms) and hold.covers(record.labels)
         ]
         return max(found, key=lambda hold: math.inf if hold.until_ms is None else hold.until_ms, default=None)
+
+    def held(self, entry: Entry) -> Callable[[int], str | None] | None:
+        """Return what says of a nominal instant why it was held when it was due; None if no hold covers the schedule.
+
+        That is asked of instants that have passed: the hold may have ended since, and no daemon been there.
+        """
+        covering = [hold for hold in self.holds.values() if hold.covers(entry.record.labels)]
+        if not covering:
+            return None
+
+        def words(nominal_ms: int) -> str | None:
+            due_ms = nominal_ms + entry.offset_ms
+            return next((hold.words for hold in covering if hold.holds_at(due_ms)), None)
+
+        return words
 
     # -- time ----------------------------------------------------------------------------------------------
 

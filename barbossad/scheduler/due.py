@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import Final
 
@@ -20,6 +20,10 @@ COUNTED: Final = 10_000
 
 _STEPS_MS: Final = (2 * GRACE_MS, 3_600_000, 86_400_000, 31 * 86_400_000, 366 * 86_400_000)
 """How far back the newest instants are looked for: a schedule that fires every second has many in a year."""
+
+
+Held = Callable[[int], str | None]
+"""From a nominal instant to why it was held when it was due, None if it was not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,24 +52,26 @@ class Due:
     """The one after that, where it was found on the way."""
 
 
-def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int) -> Due:
+def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int, *, held: Held | None = None) -> Due:
     """Return what becomes of every nominal instant after ``last`` whose time has come.
 
-    ``offset_ms`` is the schedule's jitter: an instant is due so long after its nominal time.
+    ``offset_ms`` is the schedule's jitter: an instant is due so long after its nominal time. ``held`` says why one
+    was held then, if a hold covers the schedule.
     """
     timing = schedule.timing
     assert timing is not None
     until = now_ms - offset_ms
-    usual = _usual(timing, last, until)
+    coming = _Coming(timing, held, until)
+    usual = _usual(coming, last, until)
     if usual is not None:
         return usual
-    found = _newest(timing, last, until, _wanted(schedule))
+    found = _newest(coming, last, until, _wanted(schedule))
     if not found:
         return Due(watermark=last)
     wanted = [instant.at_ms for instant in found if instant.skip is None]
     start = _chosen(schedule, wanted, until)
     missed = {at: _why_missed(schedule, at, start, until) for at in wanted if at not in set(start)}
-    passed = _before(timing, last, found[0].at_ms, lambda at: _why_missed(schedule, at, start, until))
+    passed = _before(coming, last, found[0].at_ms, lambda at: _why_missed(schedule, at, start, until))
     for instant in found:
         if instant.skip is not None:
             _add(passed, instant.at_ms, FireState.SKIPPED, instant.skip)
@@ -74,13 +80,33 @@ def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int) ->
     return Due(start=start, passed=tuple(passed), watermark=found[-1].at_ms)
 
 
-def _usual(timing: Timing, last: int, until: int) -> Due | None:
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """The instants of a schedule; those up to ``until`` say why they are let pass also if they were held."""
+
+    timing: Timing
+    held: Held | None
+    until: int
+
+    def after(self, at_ms: int) -> Iterator[Instant]:
+        for instant in instants.instants(self.timing, at_ms):
+            if self.held is not None and instant.skip is None and instant.at_ms <= self.until:
+                yield replace(instant, skip=self.held(instant.at_ms))
+            else:
+                yield instant
+
+    @property
+    def may_skip(self) -> bool:
+        return bool(self.timing.blackout or self.timing.holidays or self.held)
+
+
+def _usual(coming: _Coming, last: int, until: int) -> Due | None:
     """Return what is decided if one instant has come, in time, or none; None if it is more than that."""
-    coming = instants.instants(timing, last)
-    first = next(coming, None)
+    found = coming.after(last)
+    first = next(found, None)
     if first is None or first.at_ms > until:
         return Due(watermark=last, following=first)
-    following = next(coming, None)
+    following = next(found, None)
     if until - first.at_ms > GRACE_MS or (following is not None and following.at_ms <= until):
         return None
     if first.skip is None:
@@ -95,11 +121,11 @@ def _wanted(schedule: ScheduleDefinition) -> int:
     return schedule.catch_up_limit if schedule.catch_up is CatchUp.ALL else 1
 
 
-def _newest(timing: Timing, after: int, until: int, count: int) -> list[Instant]:
+def _newest(coming: _Coming, after: int, until: int, count: int) -> list[Instant]:
     """Return the newest instants after ``after``, up to ``until``: at least ``count`` that are not let pass, if any."""
     for step in (*_STEPS_MS, until - after):
         start = max(after, until - step)
-        found = list(takewhile(lambda instant: instant.at_ms <= until, instants.instants(timing, start)))
+        found = list(takewhile(lambda instant: instant.at_ms <= until, coming.after(start)))
         if start == after or sum(1 for instant in found if instant.skip is None) >= count:
             return found
     return []
@@ -115,6 +141,8 @@ def _chosen(schedule: ScheduleDefinition, wanted: list[int], until: int) -> tupl
 
 
 def _why_missed(schedule: ScheduleDefinition, at: int, start: tuple[int, ...], until: int) -> str:
+    if until - at <= GRACE_MS and start and schedule.catch_up is not CatchUp.ALL:
+        return "the next one was due before it could be made, and makes up for it"
     if schedule.catch_up is CatchUp.NONE:
         return "nothing was there to run it in time, and catch_up is none"
     window = schedule.catch_up_window_seconds
@@ -125,21 +153,21 @@ def _why_missed(schedule: ScheduleDefinition, at: int, start: tuple[int, ...], u
     return f"more were missed than catch_up_limit: {schedule.catch_up_limit} allows"
 
 
-def _before(timing: Timing, last: int, first: int, why: Callable[[int], str]) -> list[Passed]:
+def _before(coming: _Coming, last: int, first: int, why: Callable[[int], str]) -> list[Passed]:
     """Return what lies before the instants that are looked at one by one: ``COUNTED`` of them at most are told."""
     passed: list[Passed] = []
-    if timing.blackout or timing.holidays:
-        earlier = takewhile(lambda instant: instant.at_ms < first, instants.instants(timing, last))
+    if coming.may_skip:
+        earlier = takewhile(lambda instant: instant.at_ms < first, coming.after(last))
         for instant in islice(earlier, COUNTED):
             if instant.skip is not None:
                 _add(passed, instant.at_ms, FireState.SKIPPED, instant.skip)
             else:
                 _add(passed, instant.at_ms, FireState.MISSED, why(instant.at_ms))
         return passed
-    count = instants.count_between(timing, last, first - 1, COUNTED)
+    count = instants.count_between(coming.timing, last, first - 1, COUNTED)
     if not count:
         return passed
-    at = next(iter(instants.instants(timing, last))).at_ms
+    at = next(coming.after(last)).at_ms
     reason = why(at)
     if count >= COUNTED:
         reason = f"{reason}; there were more than are counted"

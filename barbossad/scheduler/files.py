@@ -66,7 +66,10 @@ class FileWatcher:
         return watched.trouble if watched is not None else ""
 
     def close(self) -> None:
-        """Watch for nobody any more."""
+        """Watch for nobody any more; what has happened by now is told, settled or not."""
+        self._folders.drain()
+        for watched in self._watched.values():
+            watched.hurry()
         for schedule_id in tuple(self._watched):
             self.forget(schedule_id)
         self._close()

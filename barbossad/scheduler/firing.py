@@ -36,7 +36,8 @@ class Firing:
         record = entry.record
         if entry.coming is None:
             return
-        found = self._held(entry, due(record.definition, entry.offset_ms, record.watermark, now_ms), now_ms)
+        decided = due(record.definition, entry.offset_ms, record.watermark, now_ms, held=self._book.held(entry))
+        found = self._held(entry, decided, now_ms)
         passed = [self._passed(entry, stretch, now_ms) for stretch in found.passed]
         if passed or not found.start:
             await self._let_pass(entry, passed, None if found.start else found.watermark)
@@ -70,12 +71,16 @@ class Firing:
             await self._parts.fires.decide([Decided(schedule=entry.record.id, mark=happening.mark)])
             entry.record = replace(entry.record, mark=happening.mark)
 
-    async def _enter(self, entry: Entry, happening: Happening) -> None:
+    async def put_off(self, entry: Entry, happening: Happening) -> None:
+        """Have a trigger fire under the next daemon: this one starts nothing any more."""
+        await self._enter(entry, happening, begins=False)
+
+    async def _enter(self, entry: Entry, happening: Happening, *, begins: bool = True) -> None:
         now_ms = self._parts.clock.now_ms()
         fire = happenings.fire(entry.record.id, happening, None, now_ms)
         hold = self._book.hold_of(entry.record, now_ms)
         if hold is not None:
-            fire = replace(fire, state=FireState.SKIPPED, reason=_held_words(hold.label, hold.reason))
+            fire = replace(fire, state=FireState.SKIPPED, reason=hold.words)
             await self._starter.record(entry, [fire], happening.number)
             return
         try:
@@ -83,7 +88,10 @@ class Firing:
         except BarbossaError as error:
             await self._starter.refuse(entry, fire, f"its params cannot be made: {error}", happening.number)
             return
-        await self._starter.enter(entry, fire, admit(entry.record.definition, entry.active), happening.number)
+        admission = admit(entry.record.definition, entry.active)
+        if not begins and admission.entry is not Way.SKIP:
+            admission = replace(admission, entry=Way.QUEUE, reason="the daemon was stopping", cancelled=())
+        await self._starter.enter(entry, fire, admission, happening.number)
 
     async def by_hand(self, entry: Entry, happening: Happening) -> Fire:
         """Fire because a person wants it. Raise ConflictError if it overlaps and must not."""
@@ -119,7 +127,7 @@ class Firing:
             until_ms=found.start[-1],
             count=len(found.start),
             state=FireState.SKIPPED,
-            reason=_held_words(hold.label, hold.reason),
+            reason=hold.words,
         )
         return replace(found, start=(), passed=(*found.passed, stretch))
 
@@ -148,7 +156,3 @@ class Firing:
         fire = self._new(entry, stretch.nominal_ms, now_ms)
         until_ms = stretch.until_ms if stretch.count > 1 else None
         return replace(fire, state=stretch.state, reason=stretch.reason, count=stretch.count, until_ms=until_ms)
-
-
-def _held_words(label: str, reason: str) -> str:
-    return f"held{f' by label {label}' if label else ''}: {reason}"

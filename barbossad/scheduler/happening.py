@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from barbossad.model.records import RunRecord
-from barbossad.model.schedules import Fire, FireState, WorkflowTrigger
+from barbossad.model.schedules import BY_HAND, Fire, FireState, WorkflowTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,11 @@ class Happening:
     mark: str | None = None
     """Of a boot: its id."""
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a later daemon finds by itself that it happened."""
+        return self.number is not None or self.mark is not None
+
 
 def of_run(run: RunRecord, number: int) -> Happening:
     """Return the end of a run."""
@@ -46,9 +51,10 @@ def of_boot(boot_id: str, booted_at_ms: int, delay_seconds: float) -> Happening:
     return Happening(key=boot_id, at_ms=booted_at_ms, due_ms=due_ms, facts={"boot_id": boot_id}, mark=boot_id)
 
 
-def of_file(path: str, change: str, at_ms: int) -> Happening:
-    """Return a change of a file."""
-    return Happening(key=f"{at_ms}:{change}:{path}", at_ms=at_ms, facts={"path": path, "change": change})
+def of_file(path: str, change: str, at_ms: int, settled_ms: int) -> Happening:
+    """Return a change of a file, of which it was known at ``settled_ms`` that no more of it would come."""
+    facts = {"path": path, "change": change}
+    return Happening(key=f"{at_ms}:{change}:{path}", at_ms=at_ms, due_ms=settled_ms, facts=facts)
 
 
 def of_unit(unit: str, state: str, before: str, at_ms: int) -> Happening:
@@ -59,7 +65,7 @@ def of_unit(unit: str, state: str, before: str, at_ms: int) -> Happening:
 
 def of_person(by: str, at_ms: int) -> Happening:
     """Return that somebody wants a fire now."""
-    return Happening(key=f"manual:{at_ms}", at_ms=at_ms, facts={"by": by})
+    return Happening(key=f"{BY_HAND}{at_ms}", at_ms=at_ms, facts={"by": by})
 
 
 def fire(schedule: str, happening: Happening, params: Mapping[str, Any] | None, now_ms: int) -> Fire:

@@ -105,6 +105,11 @@ class Folders:
         if number in self._folders:
             self._lessen(number)
 
+    def drain(self) -> None:
+        """Tell all that has happened by now, however much it is."""
+        while self._inotify is not None and self._read():
+            pass
+
     def close(self) -> None:
         """Watch nothing any more."""
         if self._inotify is not None:
@@ -152,14 +157,14 @@ class Folders:
             if error.errno != errno.EINVAL:  # the kernel has removed it together with the folder
                 raise
 
-    def _read(self) -> None:
-        """Tell what has happened, a piece at a time so that others get their turn."""
+    def _read(self) -> bool:
+        """Tell what has happened, a piece at a time so that others get their turn; say whether there was anything."""
         inotify = self._opened()
         began_ns = self._now_ns()
         try:
             data = os.read(inotify.fileno(), _READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         since_ns = self._drained_at_ns
         if len(data) < _READ_BYTES - _LONGEST_BYTES:
             self._drained_at_ns = began_ns
@@ -170,6 +175,7 @@ class Folders:
                 self._forget(number)
             else:
                 self._tell(number, name, Happened(mask))
+        return True
 
     def _tell(self, number: int, name: str, what: Happened) -> None:
         for folder in tuple(self._folders.get(number, ())):

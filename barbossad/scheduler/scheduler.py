@@ -46,7 +46,9 @@ class Scheduler:
         self._roster = Roster(parts, self._book, self._watchers, self._happened)
         self._turn = asyncio.Lock()
         self._work: defaultdict[str, list[Work]] = defaultdict(list)
-        self._later: dict[tuple[str, str], Happening] = {}
+        self._heard: dict[tuple[str, str], Happening] = {}
+        """What happened and is not decided on yet, by schedule and key."""
+
         self._again_ms: int | None = None
         self.board = Board(self._book, self._watchers, parts.clock)
         self.control = Control(parts, self._book, self._roster, self._firing, self._turn)
@@ -76,9 +78,17 @@ class Scheduler:
                 await self._tick()
 
     async def close(self) -> None:
-        """Watch nothing any more."""
+        """Watch nothing any more. What was seen of the host and led to no run yet is left to the next daemon."""
         self._parts.runner.on_end = None
         await self._watchers.close()
+        for (schedule, _), happening in tuple(self._heard.items()):
+            entry = self._book.entries.get(schedule)
+            if entry is not None and not happening.is_recorded:
+                try:
+                    await self._firing.put_off(entry, happening)
+                except StoreError as error:
+                    log.error("schedule %s does not fire for %s: %s", schedule, happening.key, error,  # noqa: TRY400
+                              extra={"action": "fire_lost", "schedule": schedule})  # fmt: skip
 
     def _next_ms(self) -> int | None:
         if self._work:
@@ -99,7 +109,7 @@ class Scheduler:
         if why is Why.RETRY:
             return partial(self._firing.again, entry, key)
         if why is Why.LATER:
-            return partial(self._firing.by_event, entry, self._later.pop((entry.record.id, key)))
+            return partial(self._decide_on, entry, key)
         return partial(self._follower.look_at, entry, key)
 
     async def _in_order(self, schedule: str, todo: list[Work]) -> None:
@@ -132,12 +142,19 @@ class Scheduler:
         entry = self._book.entries.get(schedule)
         if entry is None or not entry.record.is_enabled:
             return
+        self._heard[schedule, happening.key] = happening
         if happening.due_ms is not None and happening.due_ms > self._parts.clock.now_ms():
-            self._later[schedule, happening.key] = happening
             self._book.wake_at(happening.due_ms, Why.LATER, schedule, happening.key)
             self._parts.alarm.wake()
         else:
-            self._do(schedule, partial(self._firing.by_event, entry, happening))
+            self._do(schedule, partial(self._decide_on, entry, happening.key))
+
+    async def _decide_on(self, entry: Entry, key: str) -> None:
+        """Have a trigger fire for something that was heard of."""
+        happening = self._heard.get((entry.record.id, key))
+        if happening is not None:
+            await self._firing.by_event(entry, happening)
+            self._heard.pop((entry.record.id, key), None)
 
     async def _jumped(self, by_ms: int) -> None:
         """Go on after the clock was set: what was decided stays so, whatever the clock says now."""

@@ -53,6 +53,13 @@ class Settling:
         for path in tuple(self._open):
             self.seen(path, was_there=False, is_there=True)
 
+    def hurry(self) -> None:
+        """Tell of all files now: nobody will be there when they have been quiet for long enough."""
+        for place in (self._closed, self._open):
+            for path in tuple(place):
+                self._tell(path, place.pop(path, None))
+        self._arm()
+
     def close(self) -> None:
         """Tell nothing any more."""
         self._closed.clear()

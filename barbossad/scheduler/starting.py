@@ -12,7 +12,7 @@ from barbossad.errors import ConflictError, InvalidParamsError, InvalidWorkflowE
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
-from barbossad.model.schedules import TIME_KINDS, Fire, FireOutcome, FireState
+from barbossad.model.schedules import TIME_KINDS, Fire, FireOutcome, FireState, Overlap
 from barbossad.model.states import TriggerType
 from barbossad.scheduler import expecting, outcome
 from barbossad.scheduler.book import Book, Entry, Why, oldest
@@ -45,7 +45,7 @@ class Starter:
         fire = replace(fire, state=state, reason=admission.reason or None)
         await self.record(entry, [fire], watermark)
         if state is FireState.SKIPPED:
-            await self.tell(entry, fire, expecting.unstarted(entry.record.definition, fire))
+            await self._tell_unstarted(entry, fire)
         for other in admission.cancelled:
             assert other.run_id is not None
             await self._parts.runner.cancel(other.run_id, f"replaced by a newer fire of schedule {entry.record.id}")
@@ -69,6 +69,9 @@ class Starter:
     async def start(self, entry: Entry, fire: Fire, watermark: int | None = None) -> Fire:
         """Make a run of a fire, new, queued or to be tried again. A refusal is recorded, and counts as a failure."""
         record = entry.record
+        kept = self._kept_from(entry, fire)
+        if kept is not None:
+            return await self._ended(entry, fire, FireState.SKIPPED, kept, watermark)
         try:
             definition, params, first = await self._runnable(entry, fire)
         except ConflictError as error:  # the workflow is disabled
@@ -110,17 +113,32 @@ class Starter:
         await self._ended(entry, fire, FireState.REFUSED, reason, watermark)
 
     async def start_next(self, entry: Entry) -> None:
-        """Start the fire that has waited longest for the end of the run before it, if nothing runs any more."""
-        while oldest(entry.active, FireState.STARTED) is None:
+        """Start the fire that has waited longest for the end of the run before it, if nothing runs any more.
+
+        Where runs may overlap, those that wait were left by an earlier daemon, and all start.
+        """
+        overlaps = entry.record.definition.overlap is Overlap.ALLOW
+        while overlaps or oldest(entry.active, FireState.STARTED) is None:
             fire = oldest(entry.active, FireState.QUEUED)
-            if fire is None or (await self.start(entry, fire)).state is FireState.STARTED:
+            if fire is None:
                 return
+            await self.start(entry, fire)
+
+    def _kept_from(self, entry: Entry, fire: Fire) -> str | None:
+        """Return what keeps a fire that waited from having its run by now, None if nothing does."""
+        if fire.state not in {FireState.QUEUED, FireState.RETRYING} or fire.is_by_hand:
+            return None
+        if not entry.record.is_enabled:
+            return "the schedule is disabled"
+        hold = self._book.hold_of(entry.record, self._parts.clock.now_ms())
+        return None if hold is None else hold.words
 
     async def _runnable(self, entry: Entry, fire: Fire) -> tuple[WorkflowDefinition, Mapping[str, Any], RunId | None]:
         """Return what is run, with what, and the run that it is a retry of."""
         if fire.run_id is not None:
             before = self._parts.runs.get(fire.run_id)
             if before is not None:
+                self._parts.workflows.check_enabled(before.run.workflow)
                 definition = await self._parts.workflows.definition(before.run.workflow, before.run.version)
                 return definition, before.run.params, before.run.id
         definition = await self._parts.workflows.runnable(entry.record.workflow)
@@ -140,7 +158,7 @@ class Starter:
     async def _ended(self, entry: Entry, fire: Fire, state: FireState, reason: str, watermark: int | None) -> Fire:
         """Record that no run comes of a fire, whether it is new or waited."""
         if fire.state is FireState.RETRYING:
-            state = FireState.FAILED
+            state, reason = FireState.FAILED, f"{fire.reason}; it is not tried again: {reason}"
         ended = replace(fire, state=state, reason=reason, retry_at_ms=None)
         failures = entry.record.failures
         then = FireOutcome(state=state, reason=reason, failures=failures)
@@ -148,12 +166,18 @@ class Starter:
             then = outcome.failed(entry.record.definition, reason, failures, state)
         if fire.state in {FireState.QUEUED, FireState.RETRYING}:
             await self.settle(entry, fire, then)
+            await self._tell_unstarted(entry, ended)
             return ended
         await self.record(entry, [ended], watermark)
-        await self.tell(entry, ended, expecting.unstarted(entry.record.definition, ended))
+        await self._tell_unstarted(entry, ended)
         if state is not FireState.SKIPPED:
             await self._count(entry, then)
         return ended
+
+    async def _tell_unstarted(self, entry: Entry, fire: Fire) -> None:
+        """Tell that a fire never has a run, if it had none before and that was not to be."""
+        if not fire.tries:
+            await self.tell(entry, fire, expecting.unstarted(entry.record.definition, fire))
 
     async def tell(self, entry: Entry, fire: Fire, news: Iterable[expecting.Alarming]) -> None:
         """Tell what is not as it was expected, once for each run."""
@@ -195,6 +219,7 @@ class Starter:
         state = FireState.FAILED if fire.state is FireState.RETRYING else FireState.SKIPPED
         reason = f"{fire.reason or 'it had not begun'}; a newer fire takes its place"
         await self.settle(entry, fire, FireOutcome(state=state, reason=reason, failures=entry.record.failures))
+        await self._tell_unstarted(entry, replace(fire, state=state, reason=reason))
 
 
 _SAID: Final = {

@@ -76,6 +76,10 @@ class Watched:
         if _place(_nearest(self._path)) != self._place:
             self._look()
 
+    def hurry(self) -> None:
+        """Tell now what waits to be told."""
+        self._settling.hurry()
+
     def close(self) -> None:
         """Watch nothing any more, and tell nothing."""
         self._settling.close()

@@ -15,6 +15,7 @@ class Watchers:
     """Watches for the triggers of all schedules."""
 
     def __init__(self, clock: Clock, happened: Callable[[str, Happening], None]) -> None:
+        self._clock = clock
         self._happened = happened
         self._files = FileWatcher(clock, self._file_changed)
         self._units = UnitWatcher(clock, self._unit_changed)
@@ -46,7 +47,7 @@ class Watchers:
         await self._units.close()
 
     def _file_changed(self, schedule: str, event: FileEvent) -> None:
-        self._happened(schedule, of_file(event.path, event.change.value, event.at_ms))
+        self._happened(schedule, of_file(event.path, event.change.value, event.at_ms, self._clock.now_ms()))
 
     def _unit_changed(self, schedule: str, event: UnitEvent) -> None:
         self._happened(schedule, of_unit(event.unit, event.state, event.before, event.at_ms))

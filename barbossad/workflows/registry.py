@@ -81,11 +81,15 @@ class Registry:
 
     async def runnable(self, name: WorkflowName) -> WorkflowDefinition:
         """Return the version in force. Raise ConflictError if the workflow is disabled."""
+        self.check_enabled(name)
+        return await self.definition(name)
+
+    def check_enabled(self, name: WorkflowName) -> None:
+        """Raise ConflictError if a workflow is disabled, NotFoundError if there is none."""
         if not self.record(name).is_enabled:
             raise ConflictError(
                 f"workflow {name!r} is disabled; `barbossactl workflow enable {name}` allows runs again"
             )
-        return await self.definition(name)
 
     def load(self, text: str) -> WorkflowDefinition:
         """Return the text of a workflow compiled; nothing is stored. Raise InvalidWorkflowError."""

@@ -9,6 +9,7 @@ import pytest
 from barbossad.errors import ConflictError
 from barbossad.model.schedules import FireState
 from barbossad.model.states import TriggerType
+from barbossad.process.launcher import Verdict
 from tests.helpers.records import NOON_MS
 from tests.helpers.schedule_house import HOUR, MINUTE, ScheduleHouse
 
@@ -100,11 +101,7 @@ async def test_the_delay_after_a_boot(path: Path) -> None:
         assert len(await house.fires()) == 1
 
 
-async def test_a_file(path: Path, tmp_path: Path) -> None:
-    """A file that comes makes a run that is told which; those that come meanwhile wait their turn."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    text = f"""
+FILES = """
 name: files
 params: {{incoming: {{type: path}}}}
 triggers:
@@ -112,8 +109,14 @@ triggers:
     params: {{incoming: '{{{{ trigger.path }}}}'}}
 tasks: [{{id: one, shell: ':'}}]
 """
+
+
+async def test_a_file(path: Path, tmp_path: Path) -> None:
+    """A file that comes makes a run that is told which; those that come meanwhile wait their turn."""
+    folder = tmp_path / "in"
+    folder.mkdir()
     async with ScheduleHouse.open(path) as house:
-        await house.apply(text)
+        await house.apply(FILES.format(folder=folder))
         assert house.scheduler.board.state_of(house.scheduler.board.find("files")) == ""
         for name in ("a.csv", "b.txt", "c.csv", "d.csv"):
             (folder / name).write_text("x")
@@ -148,3 +151,45 @@ async def test_an_expression_without_a_value(path: Path) -> None:
         assert fire.state is FireState.REFUSED
         assert "missing" in str(fire.reason)
         assert house.scheduler.board.find("second").failures == 1
+
+
+@pytest.mark.parametrize("overlap", ["queue", "allow"])
+async def test_files_that_were_seen_when_the_daemon_stopped(path: Path, tmp_path: Path, overlap: str) -> None:
+    """What had been seen and led to no run yet, settled or not, is run by the next daemon, once each."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    text = FILES.format(folder=folder).replace("50ms}", f"1h}}\n    overlap: {overlap}")
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(text)
+        for name in ("a.csv", "b.txt", "c.csv"):
+            (folder / name).write_text("x")
+        with (folder / "d.csv").open("w") as file:
+            file.write("half of it")
+            await house.heard()
+    for _ in range(2):
+        async with ScheduleHouse.open(path, otherwise=Verdict.LIVE) as house:
+            await house.heard()
+    async with ScheduleHouse.open(path, otherwise=Verdict.LIVE) as house:
+        assert len(house.house.launcher.adopted) == (3 if overlap == "allow" else 1)
+        await house.end(house.house.launcher.adopted[0])
+        for process in house.house.launcher.adopted[1:]:
+            await house.end(process)
+        while house.house.launcher.live:
+            await house.end(await house.process())
+        seen = [Path(str(run.params["incoming"])).name for run in house.runs()]
+        assert sorted(seen) == ["a.csv", "c.csv", "d.csv"]
+        assert await house.states() == ["succeeded"] * 3
+
+
+async def test_a_file_is_not_late_for_its_debounce(path: Path, tmp_path: Path) -> None:
+    """It fires when nothing more happens to the file, and is on time then."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(FILES.format(folder=folder))
+        (folder / "a.csv").write_text("x")
+        await house.heard()
+        house.clock.at_ms += MINUTE
+        await house.end(await house.process())
+        (fire,) = await house.fires()
+        assert (fire.nominal_ms, fire.due_ms, fire.lateness_ms) == (NOON_MS, NOON_MS + MINUTE, 0)

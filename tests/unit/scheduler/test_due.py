@@ -135,3 +135,13 @@ def test_a_stretch_of_one_reason_is_one() -> None:
             reason="blackout 00:00-24:00",
         ),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("catch_up", [CatchUp.NONE, CatchUp.LAST])
+def test_of_several_that_come_at_once_the_newest_runs(catch_up: CatchUp) -> None:
+    """A daemon that was away for two seconds missed nothing for long: the newest makes up, and it is said so."""
+    schedule = replace(hourly(catch_up=catch_up), timing=Timing(every_ms=1000))
+    found = due(schedule, 0, NOON_MS, NOON_MS + 3000)
+    assert found.start == (NOON_MS + 3000,)
+    (passed,) = found.passed
+    assert (passed.count, passed.reason) == (2, "the next one was due before it could be made, and makes up for it")
