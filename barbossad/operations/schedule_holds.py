@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from barbossad.errors import Fault, InvalidParamsError
-from barbossad.model.schedules import Hold
+from barbossad.model.holds import Hold
 from barbossad.operations.fields import Instant, milliseconds
 from barbossad.operations.registry import NoParams, Params, define
 from barbossad.operations.schedule_views import HoldView, hold_view

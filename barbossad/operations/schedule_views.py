@@ -7,7 +7,8 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from barbossad.clock import rfc3339
-from barbossad.model.schedules import Fire, Hold, ScheduleDefinition, ScheduleKind, ScheduleRecord
+from barbossad.model.holds import Hold
+from barbossad.model.schedules import Fire, ScheduleDefinition, ScheduleKind, ScheduleRecord
 from barbossad.operations.services import Services
 from barbossad.recurrence import holidays
 from barbossad.units import format_duration

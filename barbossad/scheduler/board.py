@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from barbossad.clock import Clock
-from barbossad.model.schedules import Fire, Hold, ScheduleRecord
+from barbossad.model.holds import Hold
+from barbossad.model.schedules import Fire, ScheduleRecord
 from barbossad.scheduler.book import Book, Coming
 from barbossad.scheduler.watching import Watchers
 

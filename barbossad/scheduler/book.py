@@ -11,13 +11,13 @@ from enum import IntEnum
 from itertools import count
 
 from barbossad.errors import ConflictError, NotFoundError
+from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName
 from barbossad.model.schedules import (
     FIRE_ACTIVE,
     TIME_KINDS,
     Fire,
     FireState,
-    Hold,
     ScheduleDefinition,
     ScheduleKind,
     ScheduleRecord,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from barbossad.errors import ConflictError
+from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName
 from barbossad.model.schedules import (
     Fire,
-    Hold,
     ScheduleDefinition,
     ScheduleKind,
     ScheduleRecord,

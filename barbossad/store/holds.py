@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final
 
 from barbossad.errors import NotFoundError
-from barbossad.model.schedules import Hold
+from barbossad.model.holds import Hold
 from barbossad.store import events, rows, schedule_rows
 from barbossad.store.database import Database
 

@@ -10,11 +10,11 @@ from functools import cache
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
+from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName, run_id_from_number
 from barbossad.model.schedules import (
     Fire,
     FireState,
-    Hold,
     ScheduleDefinition,
     ScheduleRecord,
     ScheduleSource,

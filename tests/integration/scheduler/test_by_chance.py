@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from barbossad.errors import ConflictError
-from barbossad.model.schedules import FIRE_ACTIVE, Fire, Hold, Overlap
+from barbossad.model.holds import Hold
+from barbossad.model.schedules import FIRE_ACTIVE, Fire, Overlap
 from barbossad.model.states import RUN_ENDED
 from barbossad.process.launcher import Verdict
 from tests.helpers import cron_oracle, invariants

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from barbossad.errors import ConflictError, NotFoundError
+from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName
-from barbossad.model.schedules import Fire, FireState, Hold, ScheduleDefinition, ScheduleKind, Timing
+from barbossad.model.schedules import Fire, FireState, ScheduleDefinition, ScheduleKind, Timing
 from barbossad.model.states import RunState, TriggerType
 from barbossad.process.launcher import Verdict
 from tests.helpers import invariants

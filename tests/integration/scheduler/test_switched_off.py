@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName
-from barbossad.model.schedules import FireState, Hold
+from barbossad.model.schedules import FireState
 from tests.helpers.records import NOON_MS
 from tests.helpers.schedule_house import HOUR, MINUTE, ScheduleHouse
 

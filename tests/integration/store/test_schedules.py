@@ -13,6 +13,7 @@ import pytest
 
 from barbossad.errors import ConflictError, NotFoundError
 from barbossad.model.flow import Backoff
+from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName
 from barbossad.model.schedules import (
     CatchUp,
@@ -22,7 +23,6 @@ from barbossad.model.schedules import (
     FileTrigger,
     FireOutcome,
     FireState,
-    Hold,
     Holidays,
     OnHoliday,
     Overlap,
