@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from heapq import merge
 from itertools import islice, takewhile
@@ -158,11 +158,17 @@ def explain(call: Call, params: ExplainParams) -> Explained:
         raise ConflictError(f"schedule {record.id} fires by what happens, not by the clock; look at it: "
                             f"barbossactl schedule get {record.id}")  # fmt: skip
     now_ms = call.services.clock.now_ms()
-    wanted, skipped = _first(timing, max(now_ms, record.watermark), params.count)
+    offset_ms = call.services.scheduler.board.offset_ms(record)
+
+    def held(at_ms: int) -> str | None:
+        hold = call.services.scheduler.board.held_by(record, at_ms + offset_ms)
+        return None if hold is None else hold.words
+
+    wanted, skipped = _first(timing, max(now_ms, record.watermark), params.count, held)
     return {
         "id": record.id,
         "timezone": timing.timezone,
-        "words": words.explain(timing, record.definition),
+        "words": [*words.explain(timing, record.definition), *_kept(call, record)],
         "next": [_local(at_ms, timing.timezone) for at_ms in wanted],
         "skipped": skipped,
         "changes": [_around(timing, change) for change in zones.clock_changes(timing.timezone, now_ms, 2)],
@@ -212,15 +218,32 @@ def _next(call: Call, fire: tuple[int, ScheduleRecord, Instant], now_ms: int) ->
     }
 
 
-def _first(timing: Timing, after_ms: int, count: int) -> tuple[list[int], list[Skipped]]:
+def _kept(call: Call, record: ScheduleRecord) -> Iterator[str]:
+    """Yield sentences on what keeps a schedule from firing now."""
+    if not record.is_enabled:
+        why = f": {record.disabled_reason}" if record.disabled_reason else ""
+        yield f"It is disabled{why}. No fire comes until it is enabled (barbossactl schedule enable {record.id})."
+    hold = call.services.scheduler.board.held_by(record)
+    if hold is not None:
+        end = f"until {rfc3339(hold.until_ms)}" if hold.until_ms is not None else "until it is released"
+        yield f"It is {hold.words}; {end} its fires are skipped."
+    trouble = workflow_trouble(call.services, record)
+    if trouble:
+        yield f"Its fires are skipped: {trouble}."
+
+
+def _first(
+    timing: Timing, after_ms: int, count: int, held: Callable[[int], str | None] = lambda _at_ms: None
+) -> tuple[list[int], list[Skipped]]:
     """Return the next instants with runs, and those among them that are skipped."""
     wanted: list[int] = []
     skipped: list[Skipped] = []
     for instant in instants(timing, after_ms):
-        if instant.skip is None:
+        reason = instant.skip or held(instant.at_ms)
+        if reason is None:
             wanted.append(instant.at_ms)
         elif len(skipped) < MOST:
-            skipped.append({"at": rfc3339(instant.at_ms), "reason": instant.skip})
+            skipped.append({"at": rfc3339(instant.at_ms), "reason": reason})
         else:
             break
         if len(wanted) == count:

@@ -48,6 +48,11 @@ class Board:
         entry = self._book.entries.get(record.id)
         return entry.coming if entry else None
 
+    def offset_ms(self, record: ScheduleRecord) -> int:
+        """Return the jitter of a schedule: how long after its nominal time a fire is due."""
+        entry = self._book.entries.get(record.id)
+        return entry.offset_ms if entry else 0
+
     def active(self, record: ScheduleRecord) -> list[Fire]:
         """Return the fires of a schedule that are not over, oldest first."""
         entry = self._book.entries.get(record.id)

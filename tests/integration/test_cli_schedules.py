@@ -106,6 +106,29 @@ def test_explain_marks_what_is_skipped(daemon: Daemon) -> None:
     daemon.call("workflow.delete", name="weekdays")
 
 
+def test_explain_says_what_keeps_it_from_firing(daemon: Daemon) -> None:
+    """Disabled, held, or of a disabled workflow: no fire is told as if it would come."""
+    daemon.apply("name: kept\nlabels: {kept: now}\nschedules: [{name: one, every: 1h}]\ntasks: [{shell: 'true'}]\n")
+    _, enabled, _ = run(daemon, "schedule", "explain", "kept")
+    assert "disabled" not in enabled
+    run(daemon, "schedule", "disable", "kept", "--reason", "a move")
+    _, disabled, _ = run(daemon, "schedule", "explain", "kept")
+    assert (
+        "It is disabled: a move. No fire comes until it is enabled (barbossactl schedule enable kept/one)." in disabled
+    )
+    run(daemon, "schedule", "enable", "kept")
+    run(daemon, "schedule", "hold", "kept", "--reason", "new disks")
+    _, held, _ = run(daemon, "schedule", "explain", "kept")
+    assert "It is held by label kept: new disks; until it is released its fires are skipped." in held
+    assert "the next fires" not in held
+    assert "skipped on the way" in held
+    run(daemon, "schedule", "release", "kept")
+    run(daemon, "workflow", "disable", "kept")
+    _, off, _ = run(daemon, "schedule", "explain", "kept")
+    assert "Its fires are skipped: workflow kept is disabled; barbossactl workflow enable kept." in off
+    daemon.call("workflow.delete", name="kept")
+
+
 def test_preview(daemon: Daemon) -> None:
     """An expression is tried without being saved; one that is wrong is told of with the field."""
     found = rows(
