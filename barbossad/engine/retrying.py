@@ -3,13 +3,14 @@
 A task is kept if it had done its work, or was skipped, and all that it depends on is kept: directly, and through the
 groups that it is in. What was rolled back is not done any more. A group is kept with all of its members or not at all.
 A loop of which some items failed goes on with the same list, if all that it depends on is kept; in a group it runs
-again as a whole.
+again as a whole. What was skipped, a branch that was chosen, and the list of a loop that goes on are found anew where
+they come of a param that is edited; what was done stays done.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,24 +28,31 @@ FAILED: Final = "failed"
 START: Final = "start"
 """From the start: nothing is kept."""
 
+_PARAM: Final = re.compile(r"""\bparams\b(?:\s*\.\s*(\w+)|\s*\[\s*["'](\w+)["']\s*\])?""")
+_ENV: Final = re.compile(r"\benv\b")
 _ITEM: Final = re.compile(r"\[\d+\]")
 _DONE: Final = frozenset({TaskState.SUCCEEDED, TaskState.SKIPPED})
 
 
 def kept(
-    definition: WorkflowDefinition, run_id: RunId, tasks: Mapping[str, TaskRecord], since: str
+    definition: WorkflowDefinition,
+    run_id: RunId,
+    tasks: Mapping[str, TaskRecord],
+    since: str,
+    edited: Set[str] = frozenset(),
 ) -> dict[str, TaskRecord]:
     """Return the rows of a run, by id, that a retry of it takes over as done, those of members and items with them.
 
     ``tasks`` are all of its rows. ``since`` is ``failed``, ``start`` or the id of a task, which then runs again with
-    all that depends on it. Raise NotFoundError for a task that is not there, ConflictError for one that is not of the
+    all that depends on it. ``edited`` are the params that have another value in the retry: what one of them decided is
+    decided anew. Raise NotFoundError for a task that is not there, ConflictError for one that is not of the
     run proper, and if nothing is left that had failed.
     """
     main = definition.sections.get(Section.MAIN, ())
     if since == START:
         return {}
     forced = None if since == FAILED else _position(definition, run_id, since)
-    again = _Again(definition, tasks, forced)
+    again = _Again(definition, tasks, forced, edited)
     positions = [position for position in main if not again.runs(position)]
     if forced is None and len(positions) == len(main):
         raise ConflictError(
@@ -57,15 +65,15 @@ def kept(
     found |= {task_id: tasks[task_id] for loop in loops for task_id in _items(loop, tasks)}
     for position in main:
         if again.goes_on(position):
-            found |= _rest_of(definition.tasks[position].id, tasks)
+            found |= _rest_of(definition.tasks[position].id, tasks, again.undecided(position))
     return found
 
 
-def _rest_of(loop: str, tasks: Mapping[str, TaskRecord]) -> dict[str, TaskRecord]:
+def _rest_of(loop: str, tasks: Mapping[str, TaskRecord], undecided: Set[str]) -> dict[str, TaskRecord]:
     """Return the row of a loop that goes on with the same items, and those of the items that are done."""
     begun = changed(tasks[loop], state=TaskState.RUNNING, reason=None, outputs=None, finished_at_ms=None)
     rows = _items(loop, tasks)
-    undone = {_item_of(row) for row in rows if tasks[row].state not in _DONE}
+    undone = {_item_of(row) for row in rows if tasks[row].state not in _DONE or row in undecided}
     kept_rows = {row: tasks[row] for row in rows if _item_of(row) not in undone}
     return {loop: begun, **kept_rows} if kept_rows else {}
 
@@ -97,6 +105,7 @@ class _Again:
     definition: WorkflowDefinition
     tasks: Mapping[str, TaskRecord]
     forced: int | None
+    edited: Set[str]
     found: dict[int, bool] = field(default_factory=dict)
     rolled_back: frozenset[int] = frozenset()
 
@@ -115,6 +124,8 @@ class _Again:
         task, record = self.definition.tasks[position], self.tasks.get(self.definition.tasks[position].id)
         if task.for_each is None or task.parent is not None or record is None or record.items is None:
             return False
+        if self._is_decided_by_edited(task.for_each.items):
+            return False
         if not self.runs(position) or self._is_forced(position) or position in self.rolled_back:
             return False
         inside = range(position, position + task.size)
@@ -128,10 +139,11 @@ class _Again:
         self.found = {position: self._must_run(position) for position in main}
         waiting = [position for position in main if self.found[position]]
         while waiting:
-            for position in self._hanging_on(waiting.pop()):
-                if not self.found[position]:
-                    self.found[position] = True
-                    waiting.append(position)
+            position = waiting.pop()
+            for other in (*self._hanging_on(position), *self._undecided_members(position)):
+                if not self.found[other]:
+                    self.found[other] = True
+                    waiting.append(other)
 
     def _must_run(self, position: int) -> bool:
         task = self.definition.tasks[position]
@@ -142,7 +154,31 @@ class _Again:
         if record is None:
             return not is_in_loop  # a member of a loop has rows of its items alone
         items = _items(task.id, self.tasks) if task.for_each is not None else []
-        return record.state not in _DONE or any(self.tasks[item].state not in _DONE for item in items)
+        is_done = record.state in _DONE and all(self.tasks[item].state in _DONE for item in items)
+        return not is_done or bool(self.undecided(position))
+
+    def undecided(self, position: int) -> set[str]:
+        """Return the rows of a task, or of its items, that were skipped for the sake of a param that is edited."""
+        task = self.definition.tasks[position]
+        if not self._is_decided_by_edited(task.when):
+            return set()
+        rows = [task.id, *(row for row in _items(task.id, self.tasks) if row.endswith("]"))]
+        found = (row for row in rows if row in self.tasks and self.tasks[row].state is TaskState.SKIPPED)
+        return {row for row in found if self.tasks[row].started_at_ms is None}
+
+    def _undecided_members(self, position: int) -> Iterable[int]:
+        """Return the members of a group that runs again, if a param that is edited decides whether and which begin."""
+        task = self.definition.tasks[position]
+        is_open = self._is_decided_by_edited(task.condition) or bool(self.undecided(position))
+        inside = range(position + 1, position + task.size) if is_open else ()
+        return (member for member in inside if member in self.found)
+
+    def _is_decided_by_edited(self, text: object) -> bool:
+        """Say whether an expression looks at a param that is edited; what comes of ``env`` may come of any."""
+        if not self.edited or not isinstance(text, str):
+            return False
+        looked_at = [dotted or quoted for dotted, quoted in _PARAM.findall(text)]
+        return any(not name or name in self.edited for name in looked_at) or _ENV.search(text) is not None
 
     def _is_forced(self, position: int) -> bool:
         if self.forced is None:

@@ -113,10 +113,12 @@ async def retry(call: Call, params: RetryParams) -> RunView:
             f"workflow {run.workflow!r} is disabled; `barbossactl workflow enable {run.workflow}` allows runs again"
         )
     definition = await services.workflows.definition(run.workflow, run.version)
-    kept = retrying.kept(definition, run.id, before.tasks, params.from_)
+    given = workflow_params.bind(definition, {**run.params, **params.params})
+    edited = {name for name, value in given.items() if run.params.get(name) != value}
+    kept = retrying.kept(definition, run.id, before.tasks, params.from_, edited)
     started = await services.engine.start_run(
         definition,
-        params=workflow_params.bind(definition, {**run.params, **params.params}),
+        params=given,
         trigger=TriggerType.RETRY,
         requested_by=call.caller.name,
         idempotency_key=params.idempotency_key,
