@@ -83,7 +83,7 @@ async def open_services(
         launcher = await choice.started_launcher(config, clock, logs, nofile_soft=nofile_soft, manager=manager)
         gate = Gate()
         stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
-        preparation = _preparation(config, task_types, launcher)
+        preparation = _preparation(config, clock, task_types, launcher)
         parts = parts_of(clock, database, runs, launcher, preparation, task_types, logs, workflows.runnable)
         engine = Engine(parts, gate, limit=config.tasks.limit)
         database.on_fault(gate.store_fault)
@@ -181,12 +181,14 @@ async def _open_store(config: Config, clock: Clock, stack: contextlib.AsyncExitS
     return database, high_water
 
 
-def _preparation(config: Config, task_types: Mapping[str, TaskType], launcher: Launcher) -> Preparation:
+def _preparation(config: Config, clock: Clock, task_types: Mapping[str, TaskType], launcher: Launcher) -> Preparation:
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     secrets = SecretSource(config.secrets_dir, Path(credentials) if credentials else None)
     host_name = socket.gethostname()
-    has_default_profile = launcher.has_default_profile
-    return Preparation(task_types, config.tasks, host_name, secrets.get, has_default_profile=has_default_profile)
+    return Preparation(
+        task_types, config.tasks, host_name, secrets.get,
+        has_default_profile=launcher.has_default_profile, now_ms=clock.now_ms,
+    )  # fmt: skip
 
 
 def make_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from barbossad.engine.progress import RunProgress
-from barbossad.model.records import AttemptRecord, changed
+from barbossad.model.records import AttemptRecord, LogRecord, changed
 from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, ProcessEnd
 from barbossad.tasks import _report
@@ -22,6 +22,8 @@ InForce = Mapping[str, Any] | None
 
 ParseOutputs = Callable[[str, ProcessEnd], Report]
 """From a task's type and the end of its process, which exited, to what it said in ``BARBOSSA_OUTPUT``."""
+
+_CUT = "\n[barbossad: more was printed, and is not here]"
 
 _STOPPED_STATE = {
     StopCause.CANCEL: AttemptState.CANCELLED,
@@ -102,13 +104,25 @@ def outcome(
     return ended, outputs
 
 
+def readable(stdout: str, log: LogRecord) -> tuple[str, str | None]:
+    """Return as much of what a task printed as is kept for expressions, and what is wrong if that is not all.
+
+    Half of it would give false verdicts: "no warning was printed".
+    """
+    if len(stdout) > OUTPUT_LIMIT:
+        what = f"its stdout is longer than {OUTPUT_LIMIT} characters, too long for expressions to look at"
+    elif log.dropped_bytes:
+        what = "a part of its output was dropped (tasks.log_limit), and expressions look at its stdout"
+    else:
+        return stdout, None
+    return stdout[:OUTPUT_LIMIT] + _CUT, f"{what}: let it print less, or write what matters to $BARBOSSA_OUTPUT"
+
+
 def json_outputs(stdout: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the outputs of a task with ``output: json``: what it printed, over what it wrote. Raise ValueError.
 
     Anything but an object is the output ``value``.
     """
-    if len(stdout) > OUTPUT_LIMIT:
-        raise ValueError(f"it is longer than {OUTPUT_LIMIT} characters")
     found = _report.value_of(stdout)
     return {**(given or {}), **(found if isinstance(found, dict) else {"value": found})}
 

@@ -26,6 +26,7 @@ from barbossad.engine.live import LiveAttempts, Means
 from barbossad.engine.locks import Locks
 from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.engine.runqueue import RunQueue
+from barbossad.engine.settling import start_run
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import ApprovalRequest, CallRequest, TaskKind
@@ -229,6 +230,10 @@ class Driver(Watching):
     def _begin_task(self, active: ActiveRun, index: int) -> None:
         """Use a slot for a ready task: prepare it and record it as starting, or ask the person that it waits for."""
         cell = active.progress.cells[index]
+        if active.progress.run.started_at_ms is None:  # now, so that its first task sees when that was
+            begun = Decision()
+            start_run(active.progress, begun, self._clock.now_ms())
+            self._apply(active, begun)
         try:
             if cell.task.kind is TaskKind.APPROVAL and not cell.attempts:
                 self._ask(active, index)

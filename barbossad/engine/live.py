@@ -191,12 +191,16 @@ class LiveAttempts:
         """Return an attempt with what it printed, where that is asked for."""
         if not task.keeps_stdout or attempt.log is None:
             return attempt, outputs, None
-        stdout = self._means.read_stdout(attempt.log)
-        if task.is_json_output and attempt.state is AttemptState.SUCCEEDED:
-            try:
+        stdout, lack = attempts.readable(self._means.read_stdout(attempt.log), attempt.log)
+        if attempt.state is not AttemptState.SUCCEEDED:
+            return attempt, outputs, stdout
+        try:
+            if task.is_json_output and lack is None:
                 outputs = attempts.json_outputs(stdout, outputs)
-            except ValueError as error:
-                attempt = changed(attempt, state=AttemptState.FAILED, reason=f"its stdout cannot be read: {error}")
+        except ValueError as error:
+            lack = f"its stdout cannot be read: {error}"
+        if lack is not None:
+            attempt = changed(attempt, state=AttemptState.FAILED, reason=lack)
         return attempt, outputs, stdout
 
     def call_started(self, active: ActiveRun, live: LiveAttempt) -> None:

@@ -5,7 +5,6 @@ No I/O but looking up the accounts that tasks run as, and reading the secrets of
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 from collections.abc import Callable, Mapping
@@ -49,7 +48,9 @@ class Preparation:
         get_secret: Callable[[SecretName], str],
         *,
         has_default_profile: bool,
+        now_ms: Callable[[], int],
     ) -> None:
+        self._now_ms = now_ms
         self._task_types = task_types
         self._host_name = host_name
         self._get_secret = get_secret
@@ -127,8 +128,10 @@ class Preparation:
         own = {} if cell.is_loop else cell.task.env  # which is that of its items, and may look at them
         environment = environments.build(start, progress.definition, own, facts, names)
         if cell.loop is not None:
-            with contextlib.suppress(RefusalError):  # an item that no variable can carry is left to its expressions
-                environment["BARBOSSA_ITEM"] = check_travels(text_of(cell.loop.item))
+            try:
+                environment["BARBOSSA_ITEM"] = check_travels(text_of(cell.loop.item), name="BARBOSSA_ITEM")
+            except RefusalError as error:  # left out, a script would take it for empty
+                raise TaskError(f"its item cannot be handed to it (BARBOSSA_ITEM): it {error}") from None
             environment["BARBOSSA_ITEM_INDEX"] = str(cell.loop.index)
         return TaskContext(
             run_id=run.id,
@@ -144,7 +147,7 @@ class Preparation:
         facts = scope.RunFacts(
             id=run.id,
             trigger=run.trigger.value,
-            started_at=rfc3339(run.started_at_ms),
+            started_at=rfc3339(run.started_at_ms or self._now_ms()),  # what begins it is looked at a moment before
             parent=run.parent_run,
             scheduled_for=rfc3339(run.scheduled_for_ms),
             state=(run.outcome or run.state).value,
@@ -160,7 +163,10 @@ class Preparation:
 
     @staticmethod
     def _path(text: str, names: Mapping[str, Any]) -> str:
-        path = check_travels(expressions.render_text(text, names))
+        try:
+            path = check_travels(expressions.render_text(text, names))
+        except RefusalError as error:
+            raise TaskError(f"a path of 'creates' {error}") from None
         if not path.startswith("/"):
             raise TaskError(f"'creates' must be an absolute path, not {shown(path)}")
         return path

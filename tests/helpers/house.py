@@ -57,7 +57,7 @@ class House:
 
         preparation = Preparation(
             TYPES, Tasks(), "host", lambda name: f"the secret {name}",
-            has_default_profile=False,
+            has_default_profile=False, now_ms=clock.now_ms,
         )  # fmt: skip
         self._preparation = preparation
         self.clock = clock

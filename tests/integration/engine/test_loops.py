@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from barbossad.engine import retrying
 from barbossad.model.names import RunId
 from barbossad.model.states import RunState, TaskState, TriggerType
@@ -260,3 +262,23 @@ tasks:
             "group.m": "waiting for group",
         }
         assert house.engine.why(RunId("01zzzzzzzz")) == {}
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"), [("x" * 140_000, "is 140015 bytes long"), ("a\0b", "holds a NUL character")]
+)
+async def test_an_item_that_no_variable_can_carry(path: Path, item: str, reason: str) -> None:
+    """It fails with the reason: a script that finds no BARBOSSA_ITEM would take it for empty. The others run."""
+    flow = load("""
+name: f
+tasks:
+  - {id: list, shell: make}
+  - {id: each, shell: make, for_each: "{{ [tasks.list.outputs.written, 'ok'] }}"}
+""")
+    async with House.open(path, flow) as house:
+        run_id = await house.start(flow)
+        (await house.launched("list")).exit(output=item.encode())
+        (await house.launched("each[1]")).exit(0)
+        details = await house.ended(run_id)
+        assert details.tasks["each[1]"].state is TaskState.SUCCEEDED
+        assert reason in str(details.tasks["each[0]"].reason)

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from barbossad.clock import rfc3339
 from barbossad.errors import NotFoundError, StateError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import run_number
 from barbossad.model.records import LogRecord
 from barbossad.model.states import RunState, TaskState
-from barbossad.process.launcher import CannotEnforceError, LaunchSpec
+from barbossad.process.launcher import OUTPUT_LIMIT, CannotEnforceError, LaunchSpec
 from tests.helpers.clock import StillClock
-from tests.helpers.house import LIMIT_SECONDS, House
+from tests.helpers.house import LIMIT_SECONDS, House, load
 from tests.helpers.records import NOON_MS, run_id, workflow
 from tests.helpers.waiting import eventually_async
 
@@ -183,6 +184,48 @@ async def test_task_that_cannot_be_prepared(house: House, fault: Exception, reas
     assert (details.tasks["b"].reason or "").startswith(reason)
     assert details.tasks["c"].state is TaskState.UPSTREAM_FAILED
     assert house.engine.counts["running"] == 0
+
+
+async def test_the_first_task_sees_when_its_run_began(path: Path) -> None:
+    """What looks at the run as it begins finds the instant that its record has."""
+    flow = load("""
+name: f
+tasks:
+  - {id: a, shell: [echo, "{{ run.started_at }}"], when: "{{ run.started_at[:2] == '20' }}"}
+""")
+    async with House.open(path, flow) as house:
+        run_id = await house.start(flow)
+        process = await house.launched("a")
+        process.exit(0)
+        run = (await house.ended(run_id)).run
+        assert process.spec.argv == ("echo", rfc3339(run.started_at_ms))
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (LogRecord(text=b"x" * (OUTPUT_LIMIT + 1), size_bytes=OUTPUT_LIMIT + 1), "longer than 1048576 characters"),
+        (LogRecord(text=b"x", size_bytes=1, dropped_bytes=9, dropped_at=1), "a part of its output was dropped"),
+    ],
+)
+@pytest.mark.parametrize("code", [0, 1])
+async def test_output_that_expressions_cannot_look_at_whole(path: Path, log: LogRecord, reason: str, code: int) -> None:
+    """Half of what a task printed gives no verdict: it fails with the reason, and whoever reads it sees the cut."""
+    flow = load("""
+name: f
+tasks:
+  - {id: a, shell: make, expect: "{{ 'warning' not in tasks.a.stdout }}"}
+  - {id: b, shell: [echo, "{{ tasks.a.stdout[-20:] }}"], trigger: always}
+""")
+    async with House.open(path, flow) as house:
+        run_id = await house.start(flow)
+        (await house.launched("a")).exit(code, log=log)
+        process = await house.launched("b")
+        process.exit(0)
+        details = await house.ended(run_id)
+        assert (reason if code == 0 else "exit code 1") in str(details.tasks["a"].reason)
+        assert details.tasks["a"].state is TaskState.FAILED
+        assert process.spec.argv[1].endswith("and is not here]")
 
 
 async def test_first_task_that_cannot_be_prepared(house: House) -> None:

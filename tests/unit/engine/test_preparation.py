@@ -16,7 +16,7 @@ from barbossad.model.isolation import UNCONFINED, Limits, RunAs, Sandbox, Sandbo
 from barbossad.process.launcher import LaunchSpec
 from barbossad.tasks import _registry
 from barbossad.workflows.loader import Loader
-from tests.helpers.records import run
+from tests.helpers.records import NOON_MS, run
 
 TYPES = _registry.load()
 NOBODY = pwd.getpwnam("nobody")
@@ -27,7 +27,9 @@ def prepared(
 ) -> LaunchSpec:
     """Return the launch of a shell task with these keys, under these settings."""
     text = f"name: a\nparams: {{where: {{type: path, default: /srv}}}}\ntasks: [{{shell: make{keys}}}]"
-    preparation = Preparation(TYPES, Tasks(**settings), "host", str, has_default_profile=has_default_profile)
+    preparation = Preparation(
+        TYPES, Tasks(**settings), "host", str, has_default_profile=has_default_profile, now_ms=lambda: NOON_MS
+    )
     record = run(workflow="a", params={"where": "/srv", **(params or {})})
     return preparation.launch_spec(growth.create(Loader(TYPES).load(text), record), 0, 1)
 
@@ -60,7 +62,7 @@ def test_a_launcher_that_gives_no_profile_unasked_is_not_asked() -> None:
 
 def test_settings_can_be_changed() -> None:
     """What is prepared after a reload has the new settings."""
-    preparation = Preparation(TYPES, Tasks(), "host", str, has_default_profile=True)
+    preparation = Preparation(TYPES, Tasks(), "host", str, has_default_profile=True, now_ms=lambda: NOON_MS)
     progress = growth.create(Loader(TYPES).load("name: a\ntasks: [{shell: make}]"), run(workflow="a"))
     preparation.configure(Tasks(sandbox="none", environment={"A": "b"}))
     spec = preparation.launch_spec(progress, 0, 1)
@@ -128,3 +130,9 @@ def test_an_account_that_does_not_exist(keys: str, words: str) -> None:
     """The task fails before it starts, in so many words."""
     with pytest.raises(BarbossaError, match=f"^{words}$"):
         prepared(f", {keys}")
+
+
+def test_a_path_of_creates_that_is_none() -> None:
+    """It is refused with the reason, as other values are that no program can be given."""
+    with pytest.raises(BarbossaError, match="a path of 'creates' holds a NUL character"):
+        prepared(", creates: '/{{ params.where }}'", params={"where": "a\0b"})

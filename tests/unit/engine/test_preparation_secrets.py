@@ -16,7 +16,7 @@ from barbossad.process.launcher import LaunchSpec
 from barbossad.security.secrets import MissingSecretError
 from barbossad.tasks import _registry
 from barbossad.workflows.loader import Loader
-from tests.helpers.records import run
+from tests.helpers.records import NOON_MS, run
 
 TYPES = _registry.load()
 SECRETS = {"shop-db": "correct horse", "api": "battery staple", "other": "trombone!"}
@@ -31,7 +31,12 @@ def get(name: SecretName) -> str:
 def prepared(text: str, get_secret: Callable[[SecretName], str] = get, position: int = 0) -> LaunchSpec:
     definition = Loader(TYPES).load(text)
     preparation = Preparation(
-        TYPES, Tasks(environment={"GIVEN": "to all"}), "host", get_secret, has_default_profile=False
+        TYPES,
+        Tasks(environment={"GIVEN": "to all"}),
+        "host",
+        get_secret,
+        has_default_profile=False,
+        now_ms=lambda: NOON_MS,
     )
     return preparation.launch_spec(growth.create(definition, run()), position, 1)
 
@@ -66,7 +71,7 @@ def test_masks() -> None:
 def test_masks_can_be_made_again() -> None:
     """For an attempt of an earlier daemon the same mask is made from its definition."""
     definition = Loader(TYPES).load("name: a\ntasks:\n  - shell: echo\n    secrets: {B: api}\n  - shell: echo\n")
-    preparation = Preparation(TYPES, Tasks(), "host", get, has_default_profile=False)
+    preparation = Preparation(TYPES, Tasks(), "host", get, has_default_profile=False, now_ms=lambda: NOON_MS)
     make_mask = preparation.make_mask(definition.tasks[0])
     assert make_mask is not None
     assert make_mask().feed(b"battery staple", is_last=True) == b"***"
