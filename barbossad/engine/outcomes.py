@@ -25,10 +25,12 @@ def of_group(progress: RunProgress, group: int, ended_ms: int) -> tuple[TaskStat
     """Return how a group or loop ends whose members have all ended, the last at ``ended_ms``, and why if not well."""
     cell = progress.cells[group]
     assert cell.members is not None
-    found = _of_some(progress, [progress.cells[index] for index in cell.members.cells])
+    members = [progress.cells[index] for index in cell.members.cells]
+    found = _of_some(progress, members)
     verdict, is_over = cell.members.verdict, timing.is_over(cell, ended_ms)
     if verdict is None:  # the daemon that would have said that it took too long may be no more
-        return timing.too_long(cell) if is_over and found[0] is not TaskState.SUCCEEDED else found
+        is_good = found[0] is TaskState.SUCCEEDED and not any(one.record.state in FAILURES for one in members)
+        return timing.too_long(cell) if is_over and not is_good else found
     ended_in_time = verdict[0] is TaskState.TIMED_OUT and not is_over and found[0] is not TaskState.CANCELLED
     return found if ended_in_time else verdict
 

@@ -278,3 +278,27 @@ def test_ends_that_are_heard_of_late() -> None:
     assert player.state("g") is TaskState.SUCCEEDED, "all of it ended in time"
     assert player.progress.cells[0].record.finished_at_ms == NOON_MS + 500
     assert player.progress.run.finished_at_ms == NOON_MS + 500
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_member_that_may_fail_does_not_hide_a_timeout(is_restarted: bool) -> None:
+    """What was cut by the timeout of a group makes it time out, though its own failure would be allowed."""
+    definition = flows.workflow(
+        flows.group(
+            flows.task("g", kind=TaskKind.GROUP, timeout_seconds=20),
+            flows.group(
+                flows.task("g.h", kind=TaskKind.GROUP, continue_on_error=True),
+                flows.task("g.h.a"),
+                flows.task("g.h.b", "g.h.a"),
+            ),
+        )
+    )
+    player = Player(definition)
+    player.start("g.h.a")
+    player.now_ms += 20_000
+    transitions.time_passed(player.progress, 0, as_it_stands, player.now_ms)
+    if is_restarted:
+        player.progress = growth.restore(definition, progresses.details(player.progress))
+    player.end("g.h.a", AttemptState.INTERRUPTED)
+    assert player.state("g.h.b") is TaskState.CANCELLED
+    assert player.state("g") is TaskState.TIMED_OUT
