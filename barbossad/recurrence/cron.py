@@ -46,6 +46,12 @@ class Cron:
     is_fixed: bool
     """Whether it names times of day: none of its fields for seconds, minutes and hours begins with ``*``."""
 
+    is_either: bool
+    """Whether a day of the month or of the week is enough: neither of the two fields begins with ``*``."""
+
+    fields: tuple[tuple[Field, str], ...]
+    """Its five or six fields, in small letters, a name such as ``@daily`` as what it stands for."""
+
     _maths: croniter
 
     def after(self, local: float) -> float | None:
@@ -78,7 +84,7 @@ def parse(text: str) -> Cron:
 
     ordered = " ".join(parts if len(parts) == 5 else (*parts[1:], parts[0]))  # croniter has seconds last
     maths = croniter(ordered, 0.0, day_or=is_either, max_years_between_matches=MOST_YEARS)
-    found = Cron(text, is_fixed, maths)
+    found = Cron(text, is_fixed, is_either, tuple(fields), maths)
     if _never(fields, is_either) or found.after(0.0) is None:
         raise RefusalError(f"cannot be {shown(text)}: it never comes", "no month has such a day; check the two fields")
     return found

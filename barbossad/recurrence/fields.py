@@ -137,11 +137,8 @@ def plain(field: Field, part: str) -> str:
     """Return a field as numbers one by one: croniter 7 takes a range such as ``22-22`` for ``*``."""
     if part in {"*", "?"}:
         return "*"
-    found: set[str] = set()
-    for item in part.split(","):
-        special = _plain_special(field, item)
-        found |= {special} if special else {str(value) for value in _values(field, item)}
-    return ",".join(sorted(found))
+    numbers, specials = meaning(field, part)
+    return ",".join(sorted({*map(str, numbers), *specials}))
 
 
 def _plain_special(field: Field, item: str) -> str:
@@ -153,6 +150,24 @@ def _plain_special(field: Field, item: str) -> str:
         return f"{number(field, day) % 7}#{week}"
     last = re.fullmatch(r"l-?(\w+)|(\d|[a-z]{3})l", item) if field is WEEKDAY else None
     return f"l{number(field, last[1] or last[2]) % 7}" if last else ""
+
+
+# -- what it means -------------------------------------------------------------------------------------------
+
+
+def meaning(field: Field, part: str) -> tuple[list[int], list[str]]:
+    """Return the numbers that a field has, in their order, and what beside them is L or # as croniter writes it."""
+    if part == "?":
+        part = "*"
+    numbers: set[int] = set()
+    specials: list[str] = []
+    for item in part.split(","):
+        special = _plain_special(field, item)
+        if special:
+            specials += [special] if special not in specials else []
+        else:
+            numbers.update(_values(field, item))
+    return sorted(numbers), specials
 
 
 def _values(field: Field, item: str) -> Iterator[int]:

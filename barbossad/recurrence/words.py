@@ -6,7 +6,7 @@ from datetime import datetime
 
 from barbossad.clock import rfc3339
 from barbossad.model.schedules import CatchUp, Dst, OnHoliday, Overlap, ScheduleDefinition, Timing
-from barbossad.recurrence import cron, zones
+from barbossad.recurrence import cron, cron_words, zones
 from barbossad.units import format_duration
 
 _GAP = {
@@ -42,7 +42,7 @@ def explain(timing: Timing, schedule: ScheduleDefinition | None = None) -> list[
 
 def _base(timing: Timing) -> str:
     if timing.cron is not None:
-        return f"{_cron(timing.cron)}, {timing.timezone} time."
+        return f"{cron_words.words(cron.parse(timing.cron))}, {timing.timezone} time."
     if timing.every_ms is not None:
         anchor = f"counted from {_local(timing.anchor_ms, timing.timezone)}"
         return f"Every {format_duration(timing.every_ms / 1000)}, {anchor}."
@@ -51,27 +51,14 @@ def _base(timing: Timing) -> str:
     return "Once at " + ", ".join(_local(at_ms, timing.timezone) for at_ms in timing.at_ms) + "."
 
 
-def _cron(text: str) -> str:
-    """Return an expression in words; the library has them for all that is in use."""
-    from cron_descriptor import ExpressionDescriptor, Options  # noqa: PLC0415 (only who asks needs it)
-
-    plain = cron.NAMES.get(text.strip().lower(), text).lower()
-    options = Options()
-    options.use_24hour_time_format = True
-    options.locale_code = "en_US"
-    try:
-        return str(ExpressionDescriptor(plain, options).get_description())
-    except Exception:  # noqa: BLE001 (whatever it cannot say, the expression itself says)
-        return f"At the times of {text}"
-
-
 def _between(timing: Timing) -> str:
     parts = []
     if timing.start_ms is not None:
         parts.append(f"from {_local(timing.start_ms, timing.timezone)} on")
     if timing.end_ms is not None:
         parts.append(f"until {_local(timing.end_ms, timing.timezone)}")
-    return " ".join(parts).capitalize() + "."
+    said = " ".join(parts)
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def _holidays(timing: Timing) -> str:

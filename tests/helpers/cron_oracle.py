@@ -26,7 +26,7 @@ def fires(expression: str, zone: str, start_ms: int, end_ms: int, dst: Dst = Dst
     parts = expression.split()
     if len(parts) == 5:
         parts = ["0", *parts]
-    seconds, minutes, hours, days, months, weekdays = map(_numbers, parts, range(6))
+    seconds, minutes, hours, days, months, weekdays = map(numbers, parts, range(6))
     is_fixed = not any(part.startswith("*") for part in parts[:3])
     is_either = not (parts[3].startswith("*") or parts[5].startswith("*"))
     times = [hour * _HOUR + minute * 60 + second for hour, minute, second in product(hours, minutes, seconds)]
@@ -46,7 +46,8 @@ def fires(expression: str, zone: str, start_ms: int, end_ms: int, dst: Dst = Dst
     return sorted(at * 1000 for at in found if start_ms < at * 1000 < end_ms)
 
 
-def _numbers(part: str, field: int) -> set[int]:
+def numbers(part: str, field: int) -> set[int]:
+    """Return what a field means, counted from 0 for that of the seconds; of the days of the week 7 is 0 too."""
     least, most = _BOUNDS[field]
     names = {4: _MONTHS, 5: _DAYS}.get(field, [])
     found: set[int] = set()
