@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from barbossad.model.schedules import Holidays
 from barbossad.validation import RefusalError, nearest, shown
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 _MOST_DAYS: Final = 400
 """Of one event of a file: a longer one is no holiday."""
+
+_OTHER_ZONES: Final = timedelta(days=2)
+"""How far around a year events may lie by their own clocks that touch it by others."""
 
 _COUNTRY_HINT: Final = "write an ISO code such as GB, or with a part of the country GB-SCT"
 
@@ -37,15 +41,15 @@ def trouble(holidays: Holidays | None) -> str:
     return _trouble_of(holidays.file) if holidays is not None and holidays.file is not None else ""
 
 
-def name_of(holidays: Holidays, day: date) -> str | None:
-    """Return what a day is called if it is a holiday. A file that cannot be read has none."""
+def name_of(holidays: Holidays, day: date, zone: ZoneInfo) -> str | None:
+    """Return what a day of a zone is called if it is a holiday. A file that cannot be read has none."""
     if holidays.country is not None:
         found = _of_year(holidays.country, holidays.subdivision, day.year).get(day)
         if found is not None:
             return found
     if holidays.file is not None:
         try:
-            return _in_file(holidays.file, day)
+            return _in_file(holidays.file, day, zone)
         except (OSError, ValueError):
             return None
     return None
@@ -91,10 +95,10 @@ def _trouble_of(file: str) -> str:
     return ""
 
 
-def _in_file(file: str, day: date) -> str | None:
+def _in_file(file: str, day: date, zone: ZoneInfo) -> str | None:
     """Return what a day is called in a file. Raise OSError, or ValueError if it is no calendar."""
     found = Path(file).stat()
-    return _year_of_file(file, found.st_mtime_ns, found.st_size, day.year).get(day)
+    return _year_of_file(file, found.st_mtime_ns, found.st_size, day.year, zone).get(day)
 
 
 def _calendar(file: str) -> Component:
@@ -115,22 +119,23 @@ def _read(file: str, _changed_ns: int, size_bytes: int) -> Component:
 
 
 @lru_cache(maxsize=64)
-def _year_of_file(file: str, changed_ns: int, size_bytes: int, year: int) -> Mapping[date, str]:
-    """Return the days of a year by their names, those of events that recur too."""
+def _year_of_file(file: str, changed_ns: int, size_bytes: int, year: int, zone: ZoneInfo) -> Mapping[date, str]:
+    """Return the days of a year in a zone by their names, those of events that recur too."""
     import recurring_ical_events  # noqa: PLC0415 (see above)
 
     first, last = date(year, 1, 1), date(year, 12, 31)
     query = recurring_ical_events.of(_read(file, changed_ns, size_bytes), skip_bad_series=True)
     days: dict[date, str] = {}
-    for event in query.between(first, last + timedelta(days=1)):
-        days.update({day: name for day, name in _days_of(event) if first <= day <= last})
+    for event in query.between(first - _OTHER_ZONES, last + _OTHER_ZONES):
+        if str(event.get("STATUS", "")).upper() != "CANCELLED":
+            days.update({day: name for day, name in _days_of(event, zone) if first <= day <= last})
     return days
 
 
-def _days_of(event: Component) -> Iterator[tuple[date, str]]:
-    """Yield each day that one occurrence touches."""
+def _days_of(event: Component, zone: ZoneInfo) -> Iterator[tuple[date, str]]:
+    """Yield each day of a zone that one occurrence touches."""
     name = str(event.get("SUMMARY") or "a day of the calendar file")
-    begin, end = (_moment(event[name]) for name in ("DTSTART", "DTEND"))
+    begin, end = (_moment(event[name], zone) for name in ("DTSTART", "DTEND"))
     if isinstance(end, datetime):
         end -= timedelta(microseconds=1)  # one that ends at midnight does not touch the day that begins then
         last = end.date()
@@ -142,7 +147,10 @@ def _days_of(event: Component) -> Iterator[tuple[date, str]]:
         yield first + timedelta(days=number), name
 
 
-def _moment(value: Any) -> date | datetime:
-    """Return what a DTSTART or DTEND says: the library gives each occurrence both."""
+def _moment(value: Any, zone: ZoneInfo) -> date | datetime:
+    """Return what a DTSTART or DTEND says, by the clocks of a zone unless it is a date, or a time of wherever one is.
+
+    The library gives each occurrence both.
+    """
     moment: date | datetime = value.dt
-    return moment
+    return moment.astimezone(zone) if isinstance(moment, datetime) and moment.tzinfo is not None else moment

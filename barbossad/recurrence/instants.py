@@ -124,7 +124,7 @@ def _why_not(timing: Timing, blackout: Sequence[Window], local: datetime, *, is_
         if window.covers(local):
             return f"blackout {window.text}"
     if is_skipping and timing.holidays is not None:
-        name = holidays.name_of(timing.holidays, local.date())
+        name = holidays.name_of(timing.holidays, local.date(), zone(timing.timezone))
         return f"holiday: {name}" if name else None
     return None
 
@@ -135,7 +135,7 @@ def _moved(timing: Timing, after_ms: int) -> Iterator[int]:
     is_forward = timing.on_holiday is OnHoliday.AFTER
 
     def is_holiday(day: date) -> bool:
-        return holidays.name_of(days, day) is not None
+        return holidays.name_of(days, day, known) is not None
 
     begin_ms = moving.begin_ms(after_ms, known, is_holiday, is_forward=is_forward)
     found = moving.moved(_base(timing, begin_ms), known, is_holiday, is_forward=is_forward)

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -32,6 +33,8 @@ SUMMARY:Inventory
 END:VEVENT
 END:VCALENDAR
 """
+
+UTC_ZONE = ZoneInfo("UTC")
 
 
 def ms(text: str) -> int:
@@ -157,7 +160,57 @@ def test_recurring_events_of_a_file(tmp_path: Path) -> None:
     file.write_text(re.sub(r"DTSTART;VALUE.*?\nDTEND.*?\n", rule, CALENDAR))
     calendar = Holidays(file=str(file))
     for year, name in ((2019, None), (2026, "Works outing"), (2027, None), (2040, "Works outing")):
-        assert [holidays.name_of(calendar, date(year, 5, day)) for day in (3, 4, 5, 6)] == [None, name, name, None]
+        assert [holidays.name_of(calendar, date(year, 5, day), UTC_ZONE) for day in (3, 4, 5, 6)] == [
+            None,
+            name,
+            name,
+            None,
+        ]
+
+
+@pytest.mark.parametrize(
+    ("event", "zone", "days"),
+    [
+        ("DTSTART:20261214T230000Z\nDTEND:20261215T230000Z", "Europe/Berlin", [15]),
+        ("DTSTART:20261214T230000Z\nDTEND:20261215T230000Z", "UTC", [14, 15]),
+        ("DTSTART:20261214T230000Z\nDTEND:20261215T230001Z", "Europe/Berlin", [15, 16]),
+        ("DTSTART:20261215T080000Z\nDTEND:20261215T120000Z", "Pacific/Kiritimati", [15, 16]),
+        ("DTSTART;TZID=Europe/Berlin:20261215T000000\nDURATION:P1D", "Asia/Tokyo", [15, 16]),
+        ("DTSTART;VALUE=DATE:20261215\nDTEND;VALUE=DATE:20261216", "Asia/Tokyo", [15]),
+        ("DTSTART:20261215T230000\nDTEND:20261216T000000", "Asia/Tokyo", [15]),
+        ("DTSTART:20261215T080000Z\nDTEND:20261215T120000Z\nSTATUS:CANCELLED", "UTC", []),
+        ("DTSTART:20191215T230000Z\nDURATION:PT1H\nRRULE:FREQ=YEARLY", "Europe/Berlin", [16]),
+    ],
+)  # fmt: skip
+def test_days_of_an_event_are_those_of_the_zone(tmp_path: Path, event: str, zone: str, days: list[int]) -> None:
+    """An event with a time counts on the days of the zone that it touches, and one that was cancelled on none."""
+    file = tmp_path / "one.ics"
+    file.write_text(
+        f"BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\nBEGIN:VEVENT\nUID:1\n{event}\nEND:VEVENT\nEND:VCALENDAR\n"
+    )
+    calendar = Holidays(file=str(file))
+    named = [day for day in range(1, 32) if holidays.name_of(calendar, date(2026, 12, day), ZoneInfo(zone))]
+    assert named == days
+
+
+def test_an_event_at_the_turn_of_the_year_counts_in_the_year_of_the_zone(tmp_path: Path) -> None:
+    """The first hour of a year in Berlin lies in the old one in UTC: it is a holiday of the new one."""
+    file = tmp_path / "one.ics"
+    file.write_text(CALENDAR.replace("20260508T100000Z", "20261231T230000Z").replace("20260508T1200", "20270101T0000"))
+    calendar, berlin = Holidays(file=str(file)), ZoneInfo("Europe/Berlin")
+    assert holidays.name_of(calendar, date(2026, 12, 31), berlin) is None
+    assert holidays.name_of(calendar, date(2027, 1, 1), berlin) == "Inventory"
+
+
+def test_one_cancelled_time_of_a_series_is_no_holiday(tmp_path: Path) -> None:
+    """Where one occurrence of an event that recurs was cancelled, the others stay."""
+    file = tmp_path / "series.ics"
+    event = "BEGIN:VEVENT\nUID:1\nDTSTART:202605{0}T100000Z\nDTEND:202605{0}T120000Z\n{1}\nEND:VEVENT\n"
+    series = event.format("08", "RRULE:FREQ=WEEKLY;COUNT=3")
+    gone = event.format("15", "RECURRENCE-ID:20260515T100000Z\nSTATUS:CANCELLED")
+    file.write_text(f"BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n{series}{gone}END:VCALENDAR\n")
+    days = [day for day in range(6, 31) if holidays.name_of(Holidays(file=str(file)), date(2026, 5, day), UTC_ZONE)]
+    assert days == [8, 22]
 
 
 def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
