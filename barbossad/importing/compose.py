@@ -25,7 +25,7 @@ def text_of(draft: Draft) -> str:
     """Return the file of a draft."""
     lines = [f"# From {_printable(draft.source)}"]
     lines += [f"#   {_printable(line)}" for line in draft.origin]
-    lines.append(f"name: {draft.name}")
+    lines.append(f"name: {_scalar(draft.name)}")
     if draft.description:
         lines.append(f"description: {_scalar(draft.description)}")
     lines.append("schedules:")
@@ -42,7 +42,9 @@ def text_of(draft: Draft) -> str:
 def flow(value: object) -> str:
     """Return a value on one line: ``{cron: "0 2 * * *", at: [a, b]}``."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {flow(inner)}" for name, inner in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{_scalar(name, is_in_flow=True)}: {flow(inner)}" for name, inner in value.items()) + "}"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(flow, value)) + "]"
     return _scalar(value, is_in_flow=True)
@@ -71,17 +73,18 @@ def _keys(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _key(name: str, value: Any) -> Iterator[str]:
+    key = _scalar(name, is_in_flow=True)
     if isinstance(value, str) and _is_block(value):
-        yield f"{name}: |" + ("" if value.endswith("\n") else "-")
+        yield f"{key}: |" + ("" if value.endswith("\n") else "-")
         yield from _indented(iter(value.removesuffix("\n").split("\n")))
     elif isinstance(value, Mapping) and (any(_is_long(inner) for inner in value.values()) or _is_wide(value)):
-        yield f"{name}:"
+        yield f"{key}:"
         yield from _indented(_keys(value))
     elif isinstance(value, Sequence) and not isinstance(value, str) and _is_wide(value):
-        yield f"{name}:"
+        yield f"{key}:"
         yield from (f"{_STEP}- {_scalar(item)}" for item in value)
     else:
-        yield f"{name}: {flow(value) if isinstance(value, Mapping | list | tuple) else _scalar(value)}"
+        yield f"{key}: {flow(value) if isinstance(value, Mapping | list | tuple) else _scalar(value)}"
 
 
 def _is_wide(value: object) -> bool:

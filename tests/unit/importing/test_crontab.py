@@ -361,3 +361,18 @@ def test_names_are_unique() -> None:
     """The second of a name has a number, and so on."""
     found = read("1 * * * * a\n2 * * * * a\n3 * * * * a\n")
     assert [draft.name for draft in found.drafts] == ["a", "a-2", "a-3"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["1", "2024", "1_000", "0x10", "0o7", "010", "1e3", "yes", "no", "on", "off", "y", "n", "null", "true", "nan"],
+)
+def test_what_yaml_takes_for_something_else_stays_text(name: str) -> None:
+    """A job, its user and its variables may be called what YAML has another meaning for."""
+    user, variable = (name, name) if name.isalpha() else ("root", f"_{name}")
+    found = read(f"# {name}\n{variable}={name}\n# {name}\n0 2 * * * {user} /root/{name}.sh\n", is_system=True)
+    assert not found.faults
+    (draft,) = found.drafts
+    said = loaded(draft)
+    assert (said.name, said.description, dict(said.env)) == (name, name, {variable: name})
+    assert yaml.safe_load(compose.text_of(draft))["env"] == dict(draft.env)  # as others read it, too
