@@ -79,6 +79,8 @@ def _entries(timer: TimerFacts, timezone: str, notes: list[str]) -> tuple[list[d
                 " whatever the run before did"
             )
     unsaid = [f"{setting}=yes cannot be said: no schedule fires when the clock is set" for setting in timer.on_changes]
+    if timer.wakes_system:
+        unsaid.append("WakeSystem=yes cannot be said: no schedule wakes a host that sleeps")
     unique = [entry for number, entry in enumerate(entries) if entry not in entries[:number]]
     return unique, [*impossible, *unsaid]
 
@@ -109,6 +111,8 @@ def _written(timer: TimerFacts) -> Iterable[str]:
         yield f"RandomizedDelaySec={format_duration(timer.random_delay_seconds)}"
     if timer.is_persistent:
         yield "Persistent=yes"
+    if timer.wakes_system:
+        yield "WakeSystem=yes"
 
 
 def _task(timer: TimerFacts) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class TimerFacts:
     on_changes: tuple[str, ...] = ()
     """Those of OnClockChange and OnTimezoneChange that are set."""
 
+    wakes_system: bool = False
+
     file_state: str = ""
     """UnitFileState: enabled, disabled, static, transient…"""
 

@@ -17,7 +17,7 @@ _OF_TIMERS: Final = tuple(
     (TIMER, name)
     for name in (
         *("Unit", "TimersCalendar", "TimersMonotonic", "RandomizedDelayUSec", "Persistent"),
-        *("OnClockChange", "OnTimezoneChange"),
+        *("OnClockChange", "OnTimezoneChange", "WakeSystem"),
     )
 )
 _OF_SERVICES: Final = (
@@ -94,6 +94,7 @@ def facts(unit: Properties, timer: Properties, service: Properties | None) -> Ti
         random_delay_seconds=(timer["RandomizedDelayUSec"] or 0) / _MICROSECONDS,
         is_persistent=bool(timer["Persistent"]),
         on_changes=tuple(name for name in ("OnClockChange", "OnTimezoneChange") if timer[name]),
+        wakes_system=bool(timer["WakeSystem"]),
         file_state=unit["UnitFileState"] or "",
         path=unit["FragmentPath"] or "",
         service=_service_facts(service) if service is not None else None,

@@ -81,6 +81,14 @@ def test_what_cannot_be_said_is_told_beside_the_rest() -> None:
     assert any("does more than the workflow" in note for note in draft.notes)
 
 
+def test_a_timer_that_wakes_the_host_is_told() -> None:
+    """No schedule does that, so the timer is not to be switched off without a thought."""
+    draft = one(calendars=("daily",), wakes_system=True)
+    assert "WakeSystem=yes" in draft.origin
+    assert draft.notes[0] == "WakeSystem=yes cannot be said: no schedule wakes a host that sleeps"
+    assert any("does more than the workflow" in note for note in draft.notes)
+
+
 def test_a_timer_of_which_nothing_can_be_said_is_a_fault() -> None:
     """It hides no other."""
     given = [
@@ -143,6 +151,7 @@ TIMER = {
     "Persistent": True,
     "OnClockChange": False,
     "OnTimezoneChange": None,
+    "WakeSystem": True,
 }
 SERVICE: dict[str, Any] = {
     "Description": "Service",
@@ -172,6 +181,7 @@ def test_properties_become_facts() -> None:
         monotonic=(("OnBootSec", 900.0),),
         random_delay_seconds=1.5,
         is_persistent=True,
+        wakes_system=True,
         file_state="enabled",
         path="/x",
         service=ServiceFacts(command=("/bin/true", "x"), user="ada", working_directory="/srv", is_simple=True),
