@@ -29,7 +29,8 @@ def zone(name: str) -> ZoneInfo:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         found = None
     if found is None or not _is_canonical(name):
-        close = nearest(name, zoneinfo.available_timezones()) if name else None
+        known = {other for other in zoneinfo.available_timezones() if _is_canonical(other)}
+        close = nearest(name, known) if name else None
         hint = f"did you mean {close!r}?" if close else "write an IANA name such as Europe/London or UTC"
         raise RefusalError(f"is not a time zone: {shown(name)}", hint)
     return found

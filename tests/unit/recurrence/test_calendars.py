@@ -283,6 +283,15 @@ def test_a_date_as_an_end_counts_to_its_end() -> None:
     assert moments.parse_moment("2026-07-01", "UTC", is_end=True) == ms("2026-07-02T00:00")
 
 
+@pytest.mark.parametrize("name", ["localtime", "posixrules", "Factory", "posix/Europe/London", "localtme", "Factry"])
+def test_what_is_proposed_for_a_zone_is_one(name: str) -> None:
+    """A file that stands among the zones and is none is refused, and never proposed."""
+    with pytest.raises(RefusalError, match="is not a time zone") as refusal:
+        zones.zone(name)
+    proposed = refusal.value.hint.partition("did you mean '")[2].partition("'")[0]
+    assert not proposed or (proposed != name and zones.zone(proposed))
+
+
 def test_clock_changes() -> None:
     """The next changes of a zone are found to the second, and a zone without any has none."""
     found = zones.clock_changes("Australia/Lord_Howe", ms("2026-01-01"), 2)
