@@ -49,4 +49,4 @@ def rfc3339(at_ms: int | None) -> str | None:
 @lru_cache(maxsize=1024)
 def _to_the_second(seconds: int) -> str:
     """Return the part that the instants of one second share; what is shown together happened close together."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from barbossad.model.names import RUN_ID, TASK_PATH, VERSION_ID, WORKFLOW_NAME
 from barbossad.operations.registry import Params
+from barbossad.recurrence import moments
 from barbossad.validation import RefusalError, shown
 
 
@@ -56,17 +57,22 @@ TaskIdText = Annotated[
 
 def milliseconds(instant: str) -> int:
     """Return an RFC 3339 instant as milliseconds since the epoch. Raise ValueError if it is none."""
+    return int(_aware(instant).timestamp() * 1000)
+
+
+def _aware(instant: str) -> datetime:
     found = datetime.fromisoformat(instant)
     if found.tzinfo is None:
         raise ValueError(f"{instant!r} has no offset from UTC")
-    return int(found.timestamp() * 1000)
+    return found
 
 
 def _instant(value: str) -> str:
     try:
-        milliseconds(value)
-    except (ValueError, OverflowError):
+        found = _aware(value)
+    except ValueError:
         raise RefusalError(f"is not an instant: {shown(value)}", "write RFC 3339, as answers have it") from None
+    moments.check_year(found, value)
     return value
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from barbossad.model.schedules import OnHoliday, Timing
 from barbossad.recurrence import cron, holidays, moving, walltime
+from barbossad.recurrence.moments import EARLIEST_MS, LATEST_MS
 from barbossad.recurrence.windows import Window, parse_window
 from barbossad.recurrence.zones import zone
 
@@ -30,9 +31,10 @@ class Instant:
 
 
 def instants(timing: Timing, after_ms: int) -> Iterator[Instant]:
-    """Yield the instants after another, each later than the one before. There may be no end of them."""
-    if timing.start_ms is not None:
-        after_ms = max(after_ms, timing.start_ms - 1)
+    """Yield the instants after another, each later than the one before, within the years that can be told."""
+    after_ms = max(after_ms, EARLIEST_MS if timing.start_ms is None else timing.start_ms - 1)
+    if after_ms >= LATEST_MS:
+        return iter(())
     if not (timing.within or timing.blackout or timing.holidays):
         found: Iterator[Instant] = map(Instant, _base(timing, after_ms))
     elif timing.holidays is not None and timing.on_holiday is not OnHoliday.SKIP:
@@ -75,7 +77,7 @@ def _base(timing: Timing, after_ms: int) -> Iterator[int]:
 
 def _every(every_ms: int, anchor_ms: int, after_ms: int) -> Iterator[int]:
     at_ms = after_ms - (after_ms - anchor_ms) % every_ms + every_ms
-    while True:
+    while at_ms < LATEST_MS:
         yield at_ms
         at_ms += every_ms
 

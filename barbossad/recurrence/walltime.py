@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from barbossad.model.schedules import Dst
 from barbossad.recurrence.cron import Cron
+from barbossad.recurrence.moments import LATEST_MS
 from barbossad.recurrence.zones import first_change, offset_seconds, transition
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=None)  # noqa: DTZ001 (a wall time)
 _LARGEST_SHIFT: Final = 26 * 3600
 """Seconds. Zones have skipped a whole day (Apia, 2011); nobody has shifted more."""
 
-_LATEST: Final = datetime(9990, 1, 1, tzinfo=UTC).timestamp()
+_LATEST: Final = LATEST_MS / 1000
 
 
 def instants(cron: Cron, zone: ZoneInfo, dst: Dst, after_ms: int) -> Iterator[int]:

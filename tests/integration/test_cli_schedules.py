@@ -141,6 +141,26 @@ def test_preview(daemon: Daemon) -> None:
     assert "the hour field has '25', but 25 is not between 0 and 23" in err
 
 
+def test_far_futures(daemon: Daemon) -> None:
+    """What cannot be told ends a series, and stands in the way of no other schedule."""
+    daemon.apply("name: far\nschedules: [{name: seldom, every: 36500d}]\ntasks: [{shell: 'true'}]\n")
+    found = daemon.call("schedule.explain", name="far", count=100)["next"]
+    assert 60 < len(found) < 100
+    assert len(rows(daemon, "next", "-n", "100", "--workflow", "far")) == len(found)
+    assert len(rows(daemon, "next", "-n", "100")) == 100
+    assert len(rows(daemon, "schedule", "preview", "--every", "36500d", "-n", "100")) == len(found)
+    daemon.call("workflow.delete", name="far")
+
+
+@pytest.mark.parametrize("after", ["0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "9999-12-31T23:59:59-12:00"])
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Kiritimati"])
+def test_instants_that_nobody_means(daemon: Daemon, after: str, zone: str) -> None:
+    """A year that no calendar reckons with is refused in a sentence."""
+    code, out, err = run(daemon, "schedule", "preview", "0 2 * * *", "--timezone", zone, "--after", after)
+    assert (code, out) == (2, "")
+    assert f"'after' is not between the years 1900 and 9000: '{after}'" in err
+
+
 def test_trigger_runs_with_the_params_of_the_schedule(daemon: Daemon) -> None:
     """A fire by hand prints its run, which has the schedule's params."""
     code, out, _ = run(daemon, "schedule", "trigger", "backup/nightly", "--detach")

@@ -251,6 +251,26 @@ def test_every_is_aligned_to_its_anchor() -> None:
     assert count_between(timing, ms("2020-01-01"), ms("2026-03-29"), 100) == 100
 
 
+@pytest.mark.parametrize(
+    "timing",
+    [
+        Timing(every_ms=36_500 * 86_400_000),
+        Timing(every_ms=36_500 * 86_400_000, timezone="America/New_York", within=("00:00-24:00",)),
+        Timing(every_ms=36_500 * 86_400_000, holidays=Holidays(country="GB"), on_holiday=OnHoliday.AFTER),
+        Timing(cron="0 0 29 2 Mon", timezone="America/New_York"),
+        Timing(cron="*/5 0 29 2 *", timezone="Pacific/Apia", blackout=("Mon",)),
+    ],
+)
+def test_a_series_ends_with_the_years_that_can_be_told(timing: Timing) -> None:
+    """From before all years to after them: what cannot be told ends the series, and nothing breaks."""
+    first, *_ = islice(instants(timing, -(2**45) * 1000), 3)
+    assert first.at_ms >= moments.EARLIEST_MS
+    last = list(islice(instants(timing, moments.LATEST_MS - 200 * 366 * 86_400_000), 100_000))[-1]
+    assert last.at_ms < moments.LATEST_MS
+    assert list(instants(timing, last.at_ms)) == []
+    assert list(instants(timing, 2**60)) == []
+
+
 def test_jitter_is_stable_and_spread() -> None:
     """Each schedule has a delay of its own, always the same, below the jitter, and they are spread over all of it."""
     found = [jitter.offset_ms(f"w{number}/cron-1", 300) for number in range(500)]
