@@ -18,6 +18,9 @@ from barbossad.recurrence.zones import zone
 _MOST_OPENINGS: Final = 5000
 """If windows have opened so often without an instant in them, none will come: so many days are thirteen years."""
 
+_LONGEST_WAIT_MS: Final = 400 * 366 * 86_400_000
+"""Of seldom instants: after 400 years days have the same dates and names as before."""
+
 _MOST_DAYS: Final = 9 * 366
 """If no window opens in so many days, none does: the 29th of February may be eight years away."""
 
@@ -52,6 +55,15 @@ def next_instant(timing: Timing, after_ms: int) -> Instant | None:
     return next(iter(instants(timing, after_ms)), None)
 
 
+def next_outside(timing: Timing, after_ms: int) -> int | None:
+    """Return the next instant after another that lies in no blackout, None if none does; holidays are left aside."""
+    blackout = [parse_window(text) for text in timing.blackout]
+    if timing.start_ms is not None:
+        after_ms = max(after_ms, timing.start_ms - 1)
+    found = next(_open(timing, after_ms, _base, blackout), None)
+    return None if found is None or (timing.end_ms is not None and found[0] >= timing.end_ms) else found[0]
+
+
 def count_between(timing: Timing, after_ms: int, until_ms: int, most: int) -> int:
     """Return how many instants lie after one instant and up to another; ``most`` if there are more."""
     if until_ms <= after_ms:
@@ -68,6 +80,8 @@ def count_between(timing: Timing, after_ms: int, until_ms: int, most: int) -> in
 
 
 def _base(timing: Timing, after_ms: int) -> Iterator[int]:
+    if after_ms >= LATEST_MS:  # also where a window opens only then
+        return iter(())
     if timing.cron is not None:
         return walltime.instants(cron.parse(timing.cron), zone(timing.timezone), timing.dst, after_ms)
     if timing.every_ms is not None:
@@ -87,35 +101,53 @@ def _every(every_ms: int, anchor_ms: int, after_ms: int) -> Iterator[int]:
 
 def _marked(timing: Timing, after_ms: int, make: Callable[[Timing, int], Iterator[int]]) -> Iterator[Instant]:
     """Leave out what lies outside of the windows, and mark what is let pass. ``make`` gives the instants after one."""
-    within = [parse_window(text) for text in timing.within]
     blackout = [parse_window(text) for text in timing.blackout]
-    known = zone(timing.timezone)
     is_skipping = timing.on_holiday is OnHoliday.SKIP
+    for at_ms, local in _open(timing, after_ms, make, ()):
+        yield Instant(at_ms, _why_not(timing, blackout, local, is_skipping=is_skipping))
+
+
+def _open(
+    timing: Timing, after_ms: int, make: Callable[[Timing, int], Iterator[int]], closed: Sequence[Window]
+) -> Iterator[tuple[int, datetime]]:
+    """Yield the instants within the windows and outside of those that are closed, with the wall time of each."""
+    within = [parse_window(text) for text in timing.within]
+    known = zone(timing.timezone)
+    seconds = sorted({0, *(window.begin_second for window in within), *(window.end_second for window in closed)})
+
+    def is_open(local: datetime) -> bool:
+        is_within = not within or any(window.covers(local) for window in within)
+        return is_within and not any(window.covers(local) for window in closed)
+
     found = make(timing, after_ms)
-    in_vain = 0
+    in_vain, last_ms = 0, after_ms
     while (at_ms := next(found, None)) is not None:
         local = datetime.fromtimestamp(at_ms / 1000, known)
-        if not within or any(window.covers(local) for window in within):
-            in_vain = 0
-            yield Instant(at_ms, _why_not(timing, blackout, local, is_skipping=is_skipping))
+        if is_open(local):
+            in_vain, last_ms = 0, at_ms
+            yield at_ms, local
             continue
         in_vain += 1
-        opening_ms = _next_opening(within, local, known)
-        if opening_ms is None or in_vain > _MOST_OPENINGS:
+        opening_ms = _next_opening(is_open, seconds, local, known)
+        if opening_ms is None or in_vain > _MOST_OPENINGS or at_ms - last_ms > _LONGEST_WAIT_MS:
             return
         if opening_ms - 1 > at_ms:  # what lies between may be very many
             found = make(timing, opening_ms - 1)
 
 
-def _next_opening(within: Sequence[Window], local: datetime, known: ZoneInfo) -> int | None:
-    """Return when a window opens after a wall time outside of all, or a little before; None if none does for long."""
-    seconds = sorted({0, *(window.begin_second for window in within)})
+def _next_opening(
+    is_open: Callable[[datetime], bool], seconds: Sequence[int], local: datetime, known: ZoneInfo
+) -> int | None:
+    """Return when it is open next after a wall time at which it is not, or a little before; None if not for long.
+
+    ``seconds`` are the times of day at which that may change.
+    """
     now = local.replace(tzinfo=None)
     for number in range(_MOST_DAYS):
         midnight = datetime.combine(local.date() + timedelta(days=number), datetime.min.time())
         for second in seconds:
             opening = midnight + timedelta(seconds=second)
-            if opening > now and any(window.covers(opening) for window in within):
+            if opening > now and is_open(opening):
                 there = opening.replace(tzinfo=known)
                 return round(min(there.timestamp(), there.replace(fold=1).timestamp()) * 1000)
     return None

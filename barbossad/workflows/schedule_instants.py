@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, time
 from typing import Any, Final
 
 from barbossad.document import Path
 from barbossad.model.schedules import Timing
 from barbossad.recurrence import instants, moments, zones
+from barbossad.recurrence.windows import parse_window
 from barbossad.validation import LITERAL_HINT, RefusalError, shown, subject
 from barbossad.workflows.expressions import MARK
 from barbossad.workflows.schedule_parts import Instants
@@ -21,6 +23,9 @@ _EPOCH: Final = "1970-01-01 00:00"
 
 _SOME_YEAR_MS: Final = 1_704_067_200_000
 """The beginning of 2024, from where a schedule without a start is tried: a leap year."""
+
+_AFTER_A_DAY_MS: Final = 3 * 86_400_000
+"""From the midnight with which a date begins in UTC until it is over in every zone, with a night that began on it."""
 
 
 def read_instants(raw: Mapping[str, Any], refuse: Refuse) -> Instants:
@@ -100,4 +105,19 @@ def never(timing: Timing) -> tuple[str, str, str] | None:
         return "between", f"'between' leaves nothing of {kind!r}", "no such time lies in it"
     if timing.within and instants.next_instant(replace(plain, within=timing.within), start - 1) is None:
         return "within", f"'within' leaves nothing of {kind!r}", "no window has such a time"
+    if timing.blackout and kind != "at":
+        timing = replace(plain, within=timing.within, blackout=timing.blackout)
+    if timing.blackout and _is_all_in_blackout(timing, start if kind != "at" else timing.at_ms[0]):
+        return "blackout", f"'blackout' leaves nothing of {kind!r}", "leave out a window, or write enabled: false"
     return None
+
+
+def _is_all_in_blackout(timing: Timing, start_ms: int) -> bool:
+    """Say whether each instant lies in a blackout, those too that come when the blackouts of some years are over."""
+    windows = [parse_window(text) for text in timing.blackout]
+    over = max((window.dates[1] for window in windows if window.dates and not window.is_yearly), default=None)
+    starts = [start_ms]
+    if over is not None and timing.end_ms is None:
+        over_ms = round(datetime.combine(over, time(), UTC).timestamp() * 1000) + _AFTER_A_DAY_MS
+        starts.append(max(start_ms, over_ms))
+    return all(instants.next_outside(timing, at_ms - 1) is None for at_ms in starts)

@@ -447,3 +447,20 @@ def test_too_many_entries_are_refused(loader: Loader) -> None:
     many = loader.check(HEAD + "schedules:\n" + "  - {every: never}\n" * 1000 + TASKS)
     assert 200 < len(many) <= 202
     assert re.fullmatch(r"and \d+ more faults", many[-1].message)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{every: 1s, timezone: UTC, blackout: [Mon-Fri, Sat]}",
+        '{cron: "* * * * * *", timezone: UTC, blackout: "22:00-21:59:59"}',
+        '{cron: "0 2 * * *", timezone: UTC, blackout: 03-01/02-28}',
+        '{cron: "0 12 29 2 *", timezone: UTC, blackout: Mon-Sat}',
+        '{cron: "0 2 * * *", timezone: UTC, blackout: 2020-01-01/2050-12-31}',
+        "{at: [2020-12-24T18:00:00Z, 2020-12-25T18:00:00Z], timezone: UTC, blackout: 12-25}",
+        '{every: 1h, timezone: UTC, between: {end: 2020-01-01}, blackout: "08:00-07:00"}',
+    ],
+)
+def test_a_blackout_that_leaves_something(loader: Loader, entry: str) -> None:
+    """One that ends, however late, or leaves however little, is none that leaves nothing."""
+    assert len(load(loader, "schedules", entry)) == 1
