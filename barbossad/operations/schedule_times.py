@@ -144,7 +144,7 @@ def preview(call: Call, params: PreviewParams) -> Preview:
     return {
         "items": [str(rfc3339(at_ms)) for at_ms in wanted],
         "timezone": timezone,
-        "words": words.explain(found.timing),
+        "words": [*words.explain(found.timing), *_beyond(found.timing, wanted)],
         "skipped": skipped,
     }
 
@@ -168,7 +168,7 @@ def explain(call: Call, params: ExplainParams) -> Explained:
     return {
         "id": record.id,
         "timezone": timing.timezone,
-        "words": [*words.explain(timing, record.definition), *_kept(call, record)],
+        "words": [*words.explain(timing, record.definition), *_beyond(timing, wanted), *_kept(call, record)],
         "next": [_local(at_ms, timing.timezone) for at_ms in wanted],
         "skipped": skipped,
         "changes": [_around(timing, change) for change in zones.clock_changes(timing.timezone, now_ms, 2)],
@@ -249,6 +249,11 @@ def _first(
         if len(wanted) == count:
             break
     return wanted, skipped
+
+
+def _beyond(timing: Timing, told: Sequence[int]) -> list[str]:
+    """Return a sentence that the last of what is told lies beyond the holidays that are known, if it does."""
+    return words.beyond_holidays(timing, told[-1]) if told else []
 
 
 def _around(timing: Timing, change: ClockChange) -> ChangeView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -118,8 +119,12 @@ def _trouble(services: Services, record: ScheduleRecord) -> str:
     return (
         workflow_trouble(services, record)
         or services.scheduler.board.state_of(record)
-        or (holidays.trouble(timing.holidays) if timing else "")
+        or (holidays.trouble(timing.holidays, _this_year(services)) if timing and timing.holidays else "")
     )
+
+
+def _this_year(services: Services) -> int:
+    return datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).year
 
 
 def workflow_trouble(services: Services, record: ScheduleRecord) -> str:

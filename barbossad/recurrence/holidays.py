@@ -36,9 +36,16 @@ def check(holidays: Holidays) -> None:
             raise RefusalError(f"cannot be read: {trouble}", "name an iCalendar file (.ics) by its absolute path")
 
 
-def trouble(holidays: Holidays | None) -> str:
-    """Return why holidays are not known at the moment, in words; empty if they are."""
-    return _trouble_of(holidays.file) if holidays is not None and holidays.file is not None else ""
+def trouble(holidays: Holidays, year: int) -> str:
+    """Return why holidays are not known at the moment, which is in a year, in words; empty if they are."""
+    return (_trouble_of(holidays.file) if holidays.file is not None else "") or beyond(holidays, year)
+
+
+def beyond(holidays: Holidays, year: int) -> str:
+    """Return, in words, that those of a country are no longer known in a year; empty if they are."""
+    if holidays.country is None or year <= (last := _last_year(holidays.country)):
+        return ""
+    return f"holidays of {holidays.country} are known up to the end of {last}, and no day after that counts as one"
 
 
 def name_of(holidays: Holidays, day: date, zone: ZoneInfo) -> str | None:
@@ -80,6 +87,17 @@ def _of_year(country: str, subdivision: str | None, year: int) -> Mapping[date, 
         return dict(library.country_holidays(country, subdiv=subdivision, years=year))
     except NotImplementedError:  # an older library than the one that the schedule was checked with
         return {}
+
+
+@lru_cache(maxsize=64)
+def _last_year(country: str) -> int:
+    """Return the last year of which the library knows the holidays."""
+    import holidays as library  # noqa: PLC0415 (see above)
+
+    try:
+        return library.country_holidays(country).end_year
+    except NotImplementedError:  # as above
+        return date.max.year
 
 
 # -- files ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from barbossad.clock import rfc3339
 from barbossad.model.schedules import CatchUp, Dst, OnHoliday, Overlap, ScheduleDefinition, Timing
-from barbossad.recurrence import cron, cron_words, zones
+from barbossad.recurrence import cron, cron_words, holidays, zones
 from barbossad.units import format_duration
 
 _GAP = {
@@ -38,6 +38,15 @@ def explain(timing: Timing, schedule: ScheduleDefinition | None = None) -> list[
     if timing.cron is not None:
         found.append(_clocks(timing))
     return found + (_rules(schedule) if schedule is not None else [])
+
+
+def beyond_holidays(timing: Timing, at_ms: int) -> list[str]:
+    """Return a sentence that no holidays are known at an instant; none if they are, or if there are to be none."""
+    if timing.holidays is None:
+        return []
+    year = datetime.fromtimestamp(at_ms / 1000, zones.zone(timing.timezone)).year
+    said = holidays.beyond(timing.holidays, year)
+    return [f"{said[0].upper()}{said[1:]}."] if said else []
 
 
 def _base(timing: Timing) -> str:

@@ -141,6 +141,17 @@ def test_preview(daemon: Daemon) -> None:
     assert "the hour field has '25', but 25 is not between 0 and 23" in err
 
 
+def test_holidays_end(daemon: Daemon) -> None:
+    """Where the first fires lie beyond the years of which holidays are known, that is said."""
+    asked = {"cron": "0 9 25 12 *", "timezone": "Europe/London", "holidays": "GB", "count": 1}
+    found = daemon.call("schedule.preview", **asked)
+    assert found["items"] == ["2101-12-25T09:00:00.000Z"]
+    assert found["words"][-1].startswith("Holidays of GB are known up to the end of 2100")
+    assert not any(
+        "known" in said for said in daemon.call("schedule.preview", **asked | {"cron": "0 9 1 7 *"})["words"]
+    )
+
+
 def test_far_futures(daemon: Daemon) -> None:
     """What cannot be told ends a series, and stands in the way of no other schedule."""
     daemon.apply("name: far\nschedules: [{name: seldom, every: 36500d}]\ntasks: [{shell: 'true'}]\n")

@@ -216,13 +216,27 @@ def test_one_cancelled_time_of_a_series_is_no_holiday(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
     """A calendar file that is missing or none has no holidays, and says so."""
     missing = Holidays(file=str(tmp_path / "missing.ics"))
-    assert "No such file" in holidays.trouble(missing)
+    assert "No such file" in holidays.trouble(missing, 2026)
     with pytest.raises(RefusalError, match="No such file"):
         holidays.check(missing)
     assert shown(Timing(cron="0 9 * * *", holidays=missing), "2026-05-03T12:00", 1) == [("05-04 09:00", None)]
     broken = tmp_path / "broken.ics"
     broken.write_text("this is no calendar")
-    assert "no iCalendar file" in holidays.trouble(Holidays(file=str(broken)))
+    assert "no iCalendar file" in holidays.trouble(Holidays(file=str(broken)), 2026)
+
+
+def test_holidays_that_are_not_known_any_more_are_told_of() -> None:
+    """The library knows each country's for some years; later ones are days as others, and that is said."""
+    british = Holidays(country="GB", subdivision="ENG")
+    assert holidays.trouble(british, 2100) == ""
+    said = "olidays of GB are known up to the end of 2100, and no day after that counts as one"
+    assert holidays.trouble(british, 2101) == f"h{said}"
+    timing = Timing(cron="0 9 25 12 *", timezone="Europe/London", holidays=british)
+    first = next(instant for instant in instants(timing, ms("2026-01-01")) if instant.skip is None)
+    assert first.at_ms == ms("2101-12-25T09:00")
+    assert words.beyond_holidays(timing, first.at_ms) == [f"H{said}."]
+    assert words.beyond_holidays(timing, ms("2100-12-31T23:00")) == []
+    assert words.beyond_holidays(Timing(cron="0 9 25 12 *"), first.at_ms) == []
 
 
 @pytest.mark.parametrize(
