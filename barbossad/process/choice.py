@@ -36,7 +36,9 @@ async def started_launcher(
         # The bus costs 5 MB, which a daemon without units need not have.
         from barbossad.process.systemd import SystemdLauncher  # noqa: PLC0415
 
-        units = SystemdLauncher(clock, logs, manager, config.runtime_dir / ENVIRONMENT_FOLDER, UNIT_FOLDER)
+        units = SystemdLauncher(
+            clock, logs, manager, config.runtime_dir / ENVIRONMENT_FOLDER, UNIT_FOLDER, hidden=(config.secrets_dir,)
+        )
         try:
             await units.start()
         except UnavailableError as error:
@@ -57,7 +59,7 @@ async def started_launcher(
         logs,
         config.runtime_dir / TASK_FOLDER,
         nofile_soft=nofile_soft,
-        hidden=(config.runtime_dir, config.state_dir, config.socket),
+        hidden=(config.runtime_dir, config.state_dir, config.secrets_dir, config.socket),
     )
     await local.start()
     return local

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dbus_fast import Variant
@@ -58,9 +58,11 @@ def profile_of(isolation: Isolation) -> SandboxProfile:
     return isolation.sandbox.profile or SandboxProfile.NONE
 
 
-def properties(isolation: Isolation) -> list[tuple[str, Variant]]:
-    """Return the properties of the profile, with what the task says otherwise."""
+def properties(isolation: Isolation, hidden: Sequence[str] = ()) -> list[tuple[str, Variant]]:
+    """Return the properties of the profile, with what the task says otherwise; all but none cover ``hidden``."""
     found = dict(BY_PROFILE[profile_of(isolation)])
+    if "InaccessiblePaths" in found:
+        found["InaccessiblePaths"] = Variant("as", [*HIDDEN, *(f"-{path}" for path in hidden)])
     sandbox = isolation.sandbox
     if sandbox.network is not None:
         found["PrivateNetwork"] = Variant("b", not sandbox.network)

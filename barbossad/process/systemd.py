@@ -61,13 +61,23 @@ class SystemdLauncher(Launcher):
     """Starts attempts as transient units.
 
     ``runtime_dir`` is for environment files, the daemon's alone; ``task_dir`` for scripts, which every user may enter
-    and nobody list, both best on a tmpfs and ``task_dir`` below /run.
+    and nobody list, both best on a tmpfs and ``task_dir`` below /run. ``hidden`` is what else no sandboxed task sees.
     """
 
     name = "systemd"
     can_leave = True
 
-    def __init__(self, clock: Clock, logs: LogFolder, manager: Manager, runtime_dir: Path, task_dir: Path) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        logs: LogFolder,
+        manager: Manager,
+        runtime_dir: Path,
+        task_dir: Path,
+        *,
+        hidden: Sequence[Path] = (),
+    ) -> None:
+        self._hidden = [str(path) for path in hidden]
         self._clock = clock
         self._logs = logs
         self._keeper = Keeper(manager)
@@ -147,7 +157,7 @@ class SystemdLauncher(Launcher):
         try:
             argv, files = self._files.write(spec, process.unit)
             crashpoints.reach("files-written")
-            properties = units.properties(spec, argv, files, self._foreign)
+            properties = units.properties(spec, argv, files, self._foreign, self._hidden)
             await pipes.known()
             crashpoints.reach("pipes-kept")
             if process.is_asked_to_stop:

@@ -81,10 +81,12 @@ class Files:
     """Made by systemd for the attempt's user and removed with the unit; relative to /run."""
 
 
-def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Sequence[str]) -> list[Property]:
+def properties(
+    spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Sequence[str], hidden: Sequence[str] = ()
+) -> list[Property]:
     """Return the properties of an attempt's unit; its two pipes are descriptors 0 and 1 of the message.
 
-    ``foreign`` are the variables of the manager's own environment.
+    ``foreign`` are the variables of the manager's own environment, ``hidden`` folders that no profile shows.
     """
     if files.exports is not None:
         argv = ["/bin/sh", "-c", '. "$0" && exec "$@"', files.exports]
@@ -121,7 +123,7 @@ def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Seq
         found.append(("LoadCredential", Variant("a(ss)", [list(item) for item in files.credentials.items()])))
     found += _user(spec)
     found += _limits(spec.isolation.limits)
-    found += profiles.properties(spec.isolation)
+    found += profiles.properties(spec.isolation, hidden)
     found += [(name, _raw(name, value)) for name, value in spec.isolation.sandbox.properties.items()]
     return found
 

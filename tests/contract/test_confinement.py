@@ -17,7 +17,7 @@ import pytest
 from barbossad.model.isolation import UNCONFINED, Isolation, Limits, RunAs, Sandbox, SandboxProfile
 from barbossad.process.launcher import SCRIPT, CannotEnforceError, EndCause, LiveLog, ProcessEnd
 from tests.contract.test_launchers import MAKERS
-from tests.helpers.launching import ENV, Bench, Needle
+from tests.helpers.launching import ENV, SECRETS_DIR, Bench, Needle
 from tests.helpers.waiting import eventually_async
 
 LACKS: dict[str, frozenset[str]] = {
@@ -170,6 +170,19 @@ async def test_the_daemons_folder_is_hidden(bench: Bench, name: SandboxProfile) 
     text = await said(bench, f"ls {bench.runtime_dir}", profile(name, bench.runtime_dir.parent))
     secret.unlink()
     assert "other" not in text
+
+
+@as_root
+@pytest.mark.parametrize("name", CONFINED)
+async def test_the_folder_of_secrets_is_hidden(bench: Bench, name: SandboxProfile) -> None:
+    """A task gets the secrets that it names, and finds no others: they would not be masked in what it prints."""
+    SECRETS_DIR.mkdir(mode=0o755, exist_ok=True)
+    try:
+        (SECRETS_DIR / "other").write_text("a secret")
+        text = await said(bench, f"cat {SECRETS_DIR}/other 2>/dev/null; ls {SECRETS_DIR} 2>/dev/null; :", profile(name))
+    finally:
+        shutil.rmtree(SECRETS_DIR)
+    assert text == ""
 
 
 @pytest.mark.parametrize("name", CONFINED)

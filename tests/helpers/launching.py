@@ -28,6 +28,9 @@ from tests.helpers.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+SECRETS_DIR = Path("/var/lib/barbossa-test-secrets")
+"""Covered by profiles: not in a temporary folder, which they cover anyway."""
+
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -136,7 +139,8 @@ def make_local(folder: Path) -> Bench:
     """Return a bench with the local launcher; start and close it yourself."""
     log_folder = LogFolder(folder / "logs")
     runtime_dir = folder / "run"
-    return Bench(LocalLauncher(SystemClock(), log_folder, runtime_dir, nofile_soft=1024), log_folder, runtime_dir)
+    launcher = LocalLauncher(SystemClock(), log_folder, runtime_dir, nofile_soft=1024, hidden=[SECRETS_DIR])
+    return Bench(launcher, log_folder, runtime_dir)
 
 
 _NOTIFY_SOCKET = os.environ.get("NOTIFY_SOCKET")
@@ -153,7 +157,9 @@ def make_systemd(folder: Path) -> Bench:
     log_folder = LogFolder(folder / "logs")
     runtime_dir = folder / "run"
     manager = Manager()
-    launcher = SystemdLauncher(SystemClock(), log_folder, manager, runtime_dir, Path("/run/barbossa-tasks"))
+    launcher = SystemdLauncher(
+        SystemClock(), log_folder, manager, runtime_dir, Path("/run/barbossa-tasks"), hidden=[SECRETS_DIR]
+    )
     return Bench(launcher, log_folder, runtime_dir, manager)
 
 

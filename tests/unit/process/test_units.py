@@ -100,6 +100,9 @@ def test_profiles(profile: SandboxProfile) -> None:
     wanted = {name: variant.value for name, variant in profiles.BY_PROFILE[profile].items()}
     assert {name: found[name] for name in wanted} == wanted
     assert ("InaccessiblePaths" in found) is (profile is not SandboxProfile.NONE)
+    spec = replace(SPEC, isolation=Isolation(sandbox=Sandbox(profile=profile)))
+    more = dict(units.properties(spec, spec.argv, FILES, (), ["/etc/x"]))
+    assert "InaccessiblePaths" not in found or more["InaccessiblePaths"].value[-1] == "-/etc/x"
 
 
 def test_what_a_task_says_otherwise() -> None:
