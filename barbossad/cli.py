@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
+import threading
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
@@ -14,6 +18,9 @@ from barbossad import __version__
 from barbossad import config as configs
 from barbossad import log as logs
 from barbossad.errors import BarbossaError, Fault, InvalidConfigError
+
+THREAD_SECONDS: Final = 10.0
+"""How long threads may take to end when all else has: nothing is recorded any more."""
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +64,27 @@ def main(context: click.Context, config_path: Path | None, *, is_user: bool) -> 
     from barbossad.daemon import serve  # noqa: PLC0415 (--version and check-config need none of it)
 
     try:
-        asyncio.run(serve(config, config_path, is_user=is_user))
+        run_to_the_end(serve(config, config_path, is_user=is_user))
     except BarbossaError as error:
         log.critical("%s", error, extra={"action": "ended"})
         sys.exit(1)
+
+
+def run_to_the_end(work: Coroutine[Any, Any, None], *, thread_seconds: float = THREAD_SECONDS) -> None:
+    """Run the daemon; afterwards end this process even if a thread hangs in a system call, on a dead disk, say."""
+    with asyncio.Runner() as runner:
+        try:
+            runner.run(work)
+        finally:
+            timer = threading.Timer(thread_seconds, _give_up)
+            timer.daemon = True
+            timer.start()
+
+
+def _give_up() -> None:
+    log.critical("a thread hangs in a system call; the process ends without it", extra={"action": "thread_left"})
+    logging.shutdown()
+    os._exit(1)
 
 
 @main.command("check-config")

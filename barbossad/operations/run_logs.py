@@ -75,6 +75,10 @@ async def log(call: Call, params: LogParams) -> LogPage:
     next_cursor = max(page.next_cursor, cursor)
     is_end = next_cursor >= found.record.end_cursor or (not items and next_cursor == cursor)
     finished = found.has_ended and is_end
+    if finished and next_cursor < found.record.end_cursor and found.record.path is not None:
+        gone = f"[barbossad: the file of this log is gone: {call.services.logs.root / found.record.path}]"
+        items.append({"at": "", "stream": "stderr", "text": gone, "partial": False})
+        next_cursor = found.record.end_cursor
     return {"items": items, "next_cursor": str(next_cursor), "finished": finished}
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from barbossad.clock import Clock
-from barbossad.model.records import LogRecord
-from barbossad.process import cri
+from barbossad.model.records import LogRecord, changed
+from barbossad.process import cri, logfile
 from barbossad.process.inflight import Inflight
 from barbossad.process.launcher import AttemptKey, Mask
 from barbossad.process.logfile import SMALL_BYTES, LogFile
@@ -59,6 +59,9 @@ class Capture:
         self._key = key
         self._file: LogFile | None = None
         self._memory: list[bytes] | None = None
+        self._head = b""
+        """The first records, kept here while the disk has taken none."""
+
         self._lost_bytes = 0
         self._final: LogRecord | None = None
         self._done: Callable[[LogRecord], None] | None = None
@@ -185,15 +188,19 @@ class Capture:
             folder = self._recorder.folder
             self._file = LogFile(folder.root, folder.path_of(self._key), folder.cap_bytes)
         size = len(records)
-        if self._lost_bytes:
-            records = self._loss_record() + records
+        pending = self._head + (self._loss_record() if self._lost_bytes else b"") + records
         before = self._file.end_cursor
         try:
-            self._file.write(records)
-            self._lost_bytes = 0
+            self._file.write(pending)
+            self._head, self._lost_bytes = b"", 0
         except OSError as error:
-            lost = min(size, len(records) - (self._file.end_cursor - before))
-            if not self._lost_bytes and lost:
+            lost = min(size, len(pending) - (self._file.end_cursor - before))
+            if not self._file.end_cursor and not self._head and not self._lost_bytes:
+                self._head = records[: records.rfind(b"\n", 0, SMALL_BYTES) + 1]
+                lost -= len(self._head)
+            elif self._file.end_cursor:
+                self._head = b""
+            if not self._lost_bytes and (lost or self._head):
                 logger.error(  # noqa: TRY400 (a full disk is not a fault of the code)
                     "Output of %s/%s attempt %d is being lost: %s",
                     *self._key,
@@ -205,8 +212,7 @@ class Capture:
 
     def _loss_record(self) -> bytes:
         stamp = self._recorder.stamps.stamp(self._recorder.clock.now_ns())
-        text = b"%s stderr F [barbossad: %d bytes of log records could not be written here]\n"
-        return text % (stamp, self._lost_bytes)
+        return b"%s stderr F %s\n" % (stamp, logfile.lost_text(self._lost_bytes).encode())
 
     @property
     def end_cursor(self) -> int:
@@ -236,17 +242,29 @@ class Capture:
     def _end(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._lost_bytes:
+        if self._lost_bytes or self._head:
             self._write(b"")  # the statement of the loss, if there is room again
         if self._memory is not None:
             text = b"".join(self._memory)
             self._final = LogRecord(text=text, size_bytes=len(text)) if text else _EMPTY
         else:
-            self._final = self._file.finish() if self._file is not None else LogRecord()
+            self._final = self._stating_loss(self._file.finish()) if self._file is not None else LogRecord()
         self._wake()
         done, self._done = self._done, None  # whoever waited holds this: together they would wait for the collector
         assert done is not None
         done(self._final)
+
+    def _stating_loss(self, record: LogRecord) -> LogRecord:
+        """Return the record of a log whose last part the disk did not take: that is stated where the store has it."""
+        missing = self._head + (self._loss_record() if self._lost_bytes else b"")
+        if not missing:
+            return record
+        if not record.size_bytes or record.text is not None:
+            text = (record.text or b"") + missing
+            return changed(record, text=text, size_bytes=len(text), path=record.path if record.size_bytes else None)
+        if record.dropped_bytes:  # another loss is stated, in its middle
+            return record
+        return changed(record, dropped_at=record.size_bytes, dropped_bytes=self._lost_bytes)
 
     def _wake(self) -> None:
         if self._waiters:

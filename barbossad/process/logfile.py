@@ -40,6 +40,11 @@ def dropped_text(dropped_bytes: int) -> str:
     return f"[barbossad: {dropped_bytes} bytes of log records dropped here, the cap is reached]"
 
 
+def lost_text(lost_bytes: int) -> str:
+    """Return the text of the record that states what the disk did not take."""
+    return f"[barbossad: {lost_bytes} bytes of log records could not be written here]"
+
+
 class LogFile:
     """The growing log of one attempt; takes whole records, each write is on its way to the disk on return."""
 

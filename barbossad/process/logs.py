@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,8 +95,13 @@ class _Part:
         size = min(size, self.end - position)
         if isinstance(self.source, bytes):
             return self.source[start : start + size]
-        with self.source.open("rb", buffering=0) as file:
-            return os.pread(file.fileno(), size, start)
+        file = os.open(self.source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):  # a FIFO, say, for whose writer one would wait
+                raise FileNotFoundError(errno.ENOENT, "no log any more", str(self.source))
+            return os.pread(file, size, start)
+        finally:
+            os.close(file)
 
 
 def read(folder: LogFolder, record: LogRecord, cursor: int, limit: int, stream: str | None = None) -> LogPage:
@@ -165,6 +172,8 @@ def _parts(folder: LogFolder, record: LogRecord) -> list[_Part]:
         return [_Part(0, record.size_bytes, source)]
     kept_from = record.dropped_at + record.dropped_bytes
     line = _Part(0, record.end_cursor, source).read(record.dropped_at, 1024).partition(b"\n")[0]
+    if not line:  # the disk did not take even the statement
+        line = logfile.lost_text(record.dropped_bytes).encode()
     after = record.dropped_at + len(line) + 1
     return [
         head,

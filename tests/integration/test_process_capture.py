@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -201,3 +202,43 @@ async def test_untagged_escapee_that_may_be_anyone_s(untagged: Bench) -> None:
 def _peak_kib() -> int:
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
+
+
+@pytest.mark.parametrize("bytes_printed", [20_000, 300])
+async def test_a_folder_of_logs_that_takes_nothing(bench: Bench, bytes_printed: int) -> None:
+    """The first of what was printed is kept with the attempt, and the loss of the rest is stated there."""
+    bench.folder.root.write_text("a file")
+    end = await bench.run(
+        f"echo first; sleep 0.3; i=0; while [ $i -lt {bytes_printed // 10} ]; do echo 012345678; i=$((i+1)); done"
+    )
+    text = bench.text(end.log)
+    assert text.startswith("first\n")
+    if bytes_printed > 4096:
+        assert text.endswith(" bytes of log records could not be written here]\n")
+    assert end.log.path is None
+    assert len(end.log.text or b"") < 6000
+
+
+async def test_a_disk_that_takes_no_more(bench: Bench, tmp_path: Path) -> None:
+    """What was lost at the end of a log is stated, though the disk does not take even the statement."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    flag = tmp_path / "flag"
+    loop = "i=0; while [ $i -lt 4000 ]; do echo 0123456789; i=$((i+1)); done"
+    watched = bench.launch(f"{loop}; while [ ! -e {flag} ]; do sleep 0.02; done; echo last")
+
+    def is_there() -> bool:
+        return bench.text(watched.process.log.snapshot()).count("\n") == 4000
+
+    await eventually_async(is_there, 20, "all lines are on the disk")
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        flag.touch()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+        end = await watched.end()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    text = bench.text(end.log)
+    assert text.startswith("0123456789\n" * 4000)
+    assert text.endswith(" bytes of log records could not be written here]\n")
+    assert "last" not in text

@@ -282,3 +282,10 @@ def test_full_disk_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     log = file.finish()
     assert numbers(read_all(folder, log)) == expected
     assert numbers(read_all(folder, replace(log, has_tail_apart=False))) == expected
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    """A FIFO where a log was is no log, and nobody waits for somebody to write into it."""
+    os.mkfifo(tmp_path / "x.log")
+    page = logs.read(LogFolder(tmp_path), LogRecord(path="x.log", size_bytes=100), 0, 10)
+    assert (page.items, page.next_cursor) == ((), 0)
