@@ -16,7 +16,9 @@ export BARBOSSA_SOCKET
 say() { printf '%s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
 is_up() { "$bin/barbossactl" daemon ping >/dev/null 2>&1; }
-process_id() { "$bin/barbossactl" daemon ping | cut -f 2; }
+# Whoever holds the lock of the state folder is the daemon, also when nobody can reach its socket any more.
+is_owned() { [ -e "$state/barbossad.lock" ] && ! flock --nonblock "$state/barbossad.lock" true; }
+process_id() { cat "$state/barbossad.lock"; }
 
 # In a session of its own, so that it outlives this terminal and is not hit by a Ctrl-C meant for the sample.
 start_daemon() {
@@ -39,6 +41,8 @@ start_daemon() {
 start_sample() {
     if is_up; then
         say "Your daemon is running already (pid $(process_id))."
+    elif is_owned; then
+        die "Your daemon (pid $(process_id)) runs and cannot be reached at $BARBOSSA_SOCKET: was that folder removed? \`make stop\` ends it."
     else
         start_daemon
     fi
@@ -61,7 +65,7 @@ END
 }
 
 stop_daemon() {
-    if ! is_up; then
+    if ! is_owned; then
         say 'No daemon of yours is running.'
         return
     fi

@@ -151,6 +151,8 @@ class LocalLauncher(Launcher):
         try:
             if self._is_closing:
                 raise UnavailableError("the daemon is stopping")
+            if not os.access(self._runtime_dir, os.F_OK):  # logind removes that of a user who has left
+                taskfiles.clear(self._runtime_dir)
             message = self._message(spec, process)
             fds += os.pipe2(os.O_CLOEXEC)
             fds += os.pipe2(os.O_CLOEXEC)

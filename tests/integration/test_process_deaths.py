@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -180,3 +181,12 @@ async def test_a_process_is_as_it_was_before(tmp_path: Path) -> None:
         assert not procfs.become_subreaper(is_one=False)
     finally:
         procfs.become_subreaper(before)
+
+
+async def test_a_runtime_folder_that_was_removed(bench: Bench) -> None:
+    """It is made again for the next attempt, with or without a script."""
+    for how in ({"script": "echo there"}, {"argv": ("/bin/sh", "-c", "echo there; echo a=1 > $BARBOSSA_OUTPUT")}):
+        shutil.rmtree(bench.runtime_dir)
+        end = await bench.run(**how)  # type: ignore[arg-type]
+        assert (end.exit_code, bench.text(end.log)) == (0, "there\n")
+        assert bench.runtime_dir.stat().st_mode & 0o777 == 0o700

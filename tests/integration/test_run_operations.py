@@ -397,3 +397,15 @@ def test_tasks_wait_for_a_slot(client: Client, daemon: Daemon) -> None:
     waiting = client.call("run.get", run_id=runs[-1])["tasks"][0]
     assert (waiting["state"], waiting["reason"]) == ("waiting", "waiting for a slot: 8 of 8 taken")
     assert {client.call("run.wait", run_id=run_id)["state"] for run_id in runs} == {"succeeded"}
+
+
+def test_a_log_whose_file_is_gone(client: Client, daemon: Daemon) -> None:
+    """That is said, instead of nothing, and the reader is at the end."""
+    client.call("workflow.apply", yaml="name: much\ntasks: [{shell: 'seq 1 5000'}]\n")
+    run_id = start(client, "much")
+    client.call("run.wait", run_id=run_id)
+    (file,) = (daemon.state_dir / "logs").rglob(f"{run_id}-*.log")
+    file.unlink()
+    page = client.call("run.logs", run_id=run_id, task="shell-1")
+    assert [item["text"] for item in page["items"]] == [f"[barbossad: the file of this log is gone: {file}]"]
+    assert client.call("run.logs", run_id=run_id, task="shell-1", cursor=page["next_cursor"])["items"] == []
