@@ -136,9 +136,10 @@ async def test_output_survives_the_daemon(tmp_path: Path) -> None:
     assert lines == [str(number) for number in range(1, len(lines) + 1)]
 
 
-async def test_runtime_folder_gone(bench: Bench) -> None:
+async def test_no_runtime_folder(bench: Bench) -> None:
     """A script that cannot be written is an end that says so."""
     shutil.rmtree(bench.runtime_dir)
+    bench.runtime_dir.write_text("no folder")
     end = await bench.run("true")
     assert end.cause is EndCause.START_FAILED
     assert str(bench.runtime_dir) in (end.message or "")
