@@ -116,7 +116,10 @@ class Client:
     def send(self, method: str, params: dict[str, Any]) -> int:
         """Send a call without waiting for its answer; return its identity."""
         self._next_identity += 1
-        message = wire.encode(wire.call(method, params, self._next_identity))
+        try:
+            message = wire.encode(wire.call(method, params, self._next_identity), is_exact=True)
+        except ValueError as error:
+            raise _unsendable(method, params) from error
         if len(message) > wire.MAX_MESSAGE_BYTES:
             raise DaemonError("invalid_params", f"{method}: more than 16 MiB cannot be sent", {})
         self._socket.settimeout(ANSWER_TIMEOUT_SECONDS)
@@ -172,6 +175,17 @@ class Client:
 
     def _has_answer_waiting(self) -> bool:
         return b"\n" in self._buffer or bool(select.select([self._socket.fileno()], [], [], 0)[0])
+
+
+def _unsendable(method: str, params: dict[str, Any]) -> DaemonError:
+    """Name what JSON in UTF-8 cannot hold: bytes of another encoding, which would arrive as something else."""
+    hint: dict[str, object] = {"hint": "write it in UTF-8"}
+    for name, value in params.items():
+        try:
+            wire.encode(value, is_exact=True)
+        except ValueError:
+            return DaemonError("invalid_params", f"{method}: {name!r} is no text in UTF-8: {value!r}"[:500], hint)
+    return DaemonError("invalid_params", f"{method}: what it is given is no text in UTF-8", hint)
 
 
 def _connect(path: Path) -> socket.socket:

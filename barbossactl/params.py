@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from barbossactl.exits import CommandError, Exit
+from barbossad import wire
 
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -67,6 +67,8 @@ def _split(pair: str, option: str) -> tuple[str, Any]:
             hint=f"for example: {option} keep_days=3",
             exit_code=Exit.USAGE,
         )
+    _require_text(name, f"the name {name!r} of {option}")
+    _require_text(value, f"the value of {option} {name}")
     return name, _parse_json(value, f"the value of {option} {name}") if is_json else value
 
 
@@ -78,11 +80,25 @@ def _read_file(file: str) -> dict[str, Any]:
 
 
 def _parse_json(document: str, subject: str) -> Any:
+    """Parse JSON as strictly as the daemon does, so that nothing of a value is lost or changed on the way to it."""
     try:
-        return json.loads(document, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"{subject} is not JSON: {error}", exit_code=Exit.USAGE) from error
+        return wire.decode(document.encode())
+    except wire.WireError as error:
+        reason, hint = str(error), ""
+        if "surrogate" in reason:
+            reason = "no text: it holds half a surrogate pair"
+            hint = 'write the character itself, or both halves of it: "\\ud83d\\ude00"'
+        raise CommandError(f"{subject} is {reason}", hint=hint, exit_code=Exit.USAGE) from error
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _require_text(word: str, subject: str) -> None:
+    """Refuse bytes that are no UTF-8, which Python hands over as halves of surrogate pairs."""
+    try:
+        word.encode()
+    except UnicodeEncodeError as error:
+        byte = word[error.start].encode(errors="surrogateescape")
+        raise CommandError(
+            f"{subject} is not UTF-8: it holds the byte 0x{byte.hex()}",
+            hint="write it in UTF-8; a file whose name is no UTF-8 needs another name, or a link that has one",
+            exit_code=Exit.USAGE,
+        ) from error

@@ -84,10 +84,13 @@ class Request:
     is_notification: bool
 
 
-def encode(message: object) -> bytes:
-    """Return ``message`` as one line of UTF-8 JSON, newline included. Raise ValueError on NaN."""
-    text = _ENCODER.encode(message)
-    return text.encode(errors="replace") + b"\n"  # half a surrogate pair, which no text has, becomes "?"
+def encode(message: object, *, is_exact: bool = False) -> bytes:
+    """Return ``message`` as one line of UTF-8 JSON, newline included. Raise ValueError on NaN.
+
+    Half a surrogate pair, which no text has, becomes "?", so that an answer is sent whatever it tells of; where
+    the message ``is_exact``, as what is asked for has to be, it raises ValueError too.
+    """
+    return _ENCODER.encode(message).encode(errors="strict" if is_exact else "replace") + b"\n"
 
 
 def decode(line: bytes, *, max_values: int | None = None) -> object:

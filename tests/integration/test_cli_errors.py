@@ -256,6 +256,29 @@ def test_wrong_usage_is_one_line_and_exit_2(ctl: Ctl, arguments: list[str], word
     assert_one_line(ended, words)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["start", "e2", "-p", b"s=/srv/b\xfccher"], "the value of -p s is not UTF-8"),
+        (["start", "e2", "-p", r's:="\ud800"'], "the value of -p s is no text"),
+        (["start", b"\xfc"], "run.start: 'workflow' is no text in UTF-8"),
+        (["plan", "e2", "-p", b"s=\xfc"], "the value of -p s is not UTF-8"),
+        (["retry", "0a1b2c3d4e", "-p", b"s=\xfc"], "the value of -p s is not UTF-8"),
+        (["approve", "0a1b2c3d4e", "ask", "-v", b"s=\xfc"], "the value of -v s is not UTF-8"),
+        (["approve", "0a1b2c3d4e", "ask", "--comment", b"\xfc"], "run.approve: 'comment' is no text in UTF-8"),
+        (["cancel", "0a1b2c3d4e", "--reason", b"\xfc"], "run.cancel: 'reason' is no text in UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_never_sent(
+    stub_daemon: StubDaemon, ctl: Ctl, arguments: list[str | bytes], words: str
+) -> None:
+    """Bytes that are no UTF-8 and halves of characters are refused here: they would arrive as something else."""
+    ended = ctl(*(os.fsdecode(word) for word in arguments))
+    assert ended.code == 2
+    assert_one_line(ended, words)
+    assert not stub_daemon.calls
+
+
 def test_without_a_command_there_is_the_help(ctl: Ctl) -> None:
     """The bare program shows what there is and exits as wrong usage."""
     ended = ctl()

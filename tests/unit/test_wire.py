@@ -102,6 +102,8 @@ def test_encode() -> None:
 def test_encode_what_no_text_has() -> None:
     """Half a surrogate pair, as Python makes of paths that are not UTF-8, does not keep an answer from being sent."""
     assert wire.decode(wire.encode(["caf\udce9"])) == ["caf?"]
+    with pytest.raises(ValueError, match="surrogate"):
+        wire.encode(["caf\udce9"], is_exact=True)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,9 @@ def test_the_command_line_goes_over_the_file(tmp_path: Path) -> None:
         (":=3", "not ':=3'"),
         ("a:=nope", "the value of -p a is not JSON"),
         ("a:=NaN", "NaN is not JSON"),
-        ("a:=" + "[" * 100_000, "is not JSON"),
+        ("a:=1e400", "the value of -p a is not acceptable JSON: the number 1e400 is too large"),
+        ("a:=[-1e999]", "the number -1e999 is too large"),
+        ("a:=" + "[" * 100_000, "is nested deeper than 64 levels"),
     ],
 )
 def test_what_is_no_parameter_is_wrong_usage(pair: str, words: str) -> None:
@@ -44,6 +47,40 @@ def test_what_is_no_parameter_is_wrong_usage(pair: str, words: str) -> None:
     with pytest.raises(CommandError) as raised:
         params.gather([pair], None)
     assert words in str(raised.value)
+    assert raised.value.exit_code is Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        (b"s=/srv/b\xfccher", ["the value of -p s is not UTF-8", "the byte 0xfc"]),
+        (b's:="b\xfccher"', ["the value of -p s is not UTF-8", "the byte 0xfc"]),
+        (b"b\xfccher=1", ["of -p is not UTF-8", "the byte 0xfc"]),
+        (b's:="\\ud800"', ["the value of -p s is no text", "half a surrogate pair"]),
+        (b's:={"\\udc00": 1}', ["the value of -p s is no text", "half a surrogate pair"]),
+    ],
+)
+def test_what_would_not_arrive_as_it_is_given_is_refused(pair: bytes, words: list[str]) -> None:
+    """What is no text in UTF-8 is refused by name, never sent as something else."""
+    with pytest.raises(CommandError) as raised:
+        params.gather([os.fsdecode(pair)], None)
+    for word in words:
+        assert word in str(raised.value)
+    assert raised.value.hint
+    assert raised.value.exit_code is Exit.USAGE
+
+
+def test_whole_surrogate_pairs_are_one_character() -> None:
+    """JSON may write a character as two halves; together they are text."""
+    assert params.gather([r's:="\ud83d\ude00"'], None) == {"s": "\N{GRINNING FACE}"}
+
+
+def test_a_params_file_is_read_as_strictly(tmp_path: Path) -> None:
+    """Half a character in a params file is refused too, with the file's name."""
+    file = tmp_path / "params.json"
+    file.write_text(r'{"s": ["\ud800"]}')
+    with pytest.raises(CommandError, match=r"params\.json is no text") as raised:
+        params.gather([], str(file))
     assert raised.value.exit_code is Exit.USAGE
 
 
