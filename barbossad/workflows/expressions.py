@@ -111,7 +111,7 @@ def compile_template(text: str) -> Template:
     """
     from jinja2.exceptions import TemplateError  # noqa: PLC0415 (see the module's docstring)
 
-    from barbossad.workflows.sandbox import Joined  # noqa: PLC0415
+    from barbossad.workflows.sandbox import Strict  # noqa: PLC0415
 
     if len(text) > MAX_TEMPLATE_CHARACTERS:
         raise ExpressionError(
@@ -129,7 +129,7 @@ def compile_template(text: str) -> Template:
     except RecursionError:
         raise ExpressionError(text, "is nested too deeply") from None
     found = _survey(text, tree)
-    return Template(_Lazy(text, Joined().visit(tree)), found)
+    return Template(_Lazy(text, Strict().visit(tree)), found)
 
 
 def _survey(text: str, tree: nodes.Template) -> tuple[tuple[str, ...], ...]:

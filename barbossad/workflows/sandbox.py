@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from jinja2 import StrictUndefined, nodes
+from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -37,6 +37,9 @@ FILTERS: Final = (
     *("sort", "string", "sum", "title", "trim", "truncate", "unique", "upper", "urlencode"),
 )
 """Filters taken from Jinja2 as they are; ``join``, ``replace``, ``tojson`` and ``from_json`` are our own."""
+
+DEFAULTS: Final = frozenset({"default", "d"})
+"""Filters that may be given what there is not."""
 
 TEXT_METHODS: Final = frozenset(
     {
@@ -85,7 +88,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             autoescape=False,
             cache_size=0,
         )
-        taken = {name: _bounded_filter(self.filters[name]) for name in FILTERS}
+        taken = {name: _bounded_filter(self.filters[name], takes_missing=name in DEFAULTS) for name in FILTERS}
         self.filters = {**taken, "join": _join, "replace": _replace, "tojson": text_of_json, "from_json": json.loads}
         self.globals = {"range": _range}
 
@@ -114,6 +117,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(obj, Missing):
             plain(obj)
         return self.undefined(obj=obj, name=name)
+
+    def no_else(self) -> Any:
+        """Return what an ``if`` without ``else`` stands for where its condition does not hold."""
+        return self.undefined(hint="its if does not hold and has no else; write {{ this if that else other }}")
 
     def is_safe_callable(self, obj: Any) -> bool:
         """Say whether this can be called: whatever ``getattr`` gives out, ``range``, and what fails by itself."""
@@ -145,21 +152,35 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return evaluate
 
 
-class Joined(NodeTransformer):
-    """Makes ``a ~ b`` the same as ``[a, b] | join``: bounded, and with our words for true and nothing."""
+class Strict(NodeTransformer):
+    """Puts what is ours in place of what Jinja2 makes of two of its operators."""
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 (the visitor names it so)
-        """Return the filter in place of the operator."""
+    def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Node:  # noqa: N802 (the visitor names it so)
+        """Give an ``if`` without ``else`` one that fails when it is used: Jinja2's own has a value, an empty one."""
+        self.generic_visit(node)
+        if node.expr2 is None:
+            line = node.lineno
+            node.expr2 = nodes.Call(nodes.EnvironmentAttribute("no_else", lineno=line), [], [], None, None, lineno=line)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 (likewise)
+        """Make ``a ~ b`` the same as ``[a, b] | join``: bounded, and with our words for true and nothing."""
         self.generic_visit(node)
         pieces = nodes.List(node.nodes, lineno=node.lineno)
         return nodes.Filter(pieces, "join", [], [], None, None, lineno=node.lineno)
 
 
-def _bounded_filter(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter of Jinja2 whose result is refused where it is too large, so that no chain of them grows."""
+def _bounded_filter(function: Callable[..., Any], *, takes_missing: bool) -> Callable[..., Any]:
+    """Return a filter of Jinja2 whose result is refused where it is too large, so that no chain of them grows.
+
+    So is what there is not, where it would be taken: some filters take it for nothing, some stumble over it.
+    """
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
+        for argument in () if takes_missing else arguments:
+            if isinstance(argument, Undefined):
+                plain(argument)
         result = function(*arguments, **options)
         _check_size(result)
         return result
@@ -182,7 +203,7 @@ def _finalize(_context: Context, value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """Return a value as plain data: None, bool, int, float, str, list or dict. Raise SecurityError for others."""
-    if isinstance(value, Missing):
+    if isinstance(value, Undefined):
         value._fail_with_undefined_error()  # noqa: SLF001 (what Jinja2 itself calls)
     if isinstance(value, str):
         _check_size(value)

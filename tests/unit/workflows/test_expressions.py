@@ -229,3 +229,43 @@ def test_jinja_is_not_imported_without_an_expression() -> None:
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'x' if false }}",
+        "a{{ 'x' if false }}b",
+        "{{ [1] if params.n > 7 }}",
+        "{{ ['x' if false] }}",
+        "{{ {'key': ['x' if false]} }}",
+        "{{ ['x' if false] | join(', ') }}",
+        "{{ ['x' if false] | map('upper') | list }}",
+        "{{ ('x' if false) ~ 'y' }}",
+        "{{ ('x' if false) or 'y' }}",
+        "{{ ('x' if false).length }}",
+        "{{ 'a' if false else ('b' if false) }}",
+        "{{ [1, 2] | map('string') | select('equalto', 'x' if false) | list }}",
+    ],
+)
+def test_an_if_without_else_has_no_value(text: str) -> None:
+    """Where the condition does not hold there is nothing it could stand for, and it says what to write."""
+    with pytest.raises(ExpressionError, match=r"has no value: its if does not hold and has no else; write .* else"):
+        expressions.render(text, {"params": {"n": 1}})
+
+
+def test_an_if_without_else_that_holds() -> None:
+    """The other branch is not asked for where the condition holds, or where a default is given."""
+    assert expressions.render("{{ [1] if params.n > 7 }}", {"params": {"n": 8}}) == [1]
+    assert expressions.render("a{{ 'x' if true }}b", {}) == "axb"
+    assert expressions.render("{{ ('x' if false) | default('y') }}", {}) == "y"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{ params.nope | items | list }}", "{{ params.nope | abs }}", "{{ params.nope | round }}"],
+)
+def test_what_there_is_not_goes_through_no_filter(text: str) -> None:
+    """A filter that would take it for nothing, or stumble over it, is not even asked."""
+    with pytest.raises(ExpressionError, match="has no value: there is no 'nope' here"):
+        expressions.render(text, {"params": {"n": 1}})
