@@ -150,6 +150,8 @@ async def approve(call: Call, params: ApproveParams) -> RunView:
             approvals.require_named(request, call.caller, subject)
             form = request.form
         filled = approvals.fill_in(form, params.values, subject, is_whole=params.approve)
+    elif index is None:
+        await showing.require_task(call, showing.details(call, run_id), params.task)
     verb = "approved" if params.approve else "rejected"
     answered = await engine.answer(
         run_id,

@@ -15,13 +15,11 @@ from barbossad.model.records import LogRecord
 from barbossad.model.states import RUN_ENDED
 from barbossad.operations import showing
 from barbossad.operations.fields import Limit, RunParams, TaskIdText
-from barbossad.operations.nodes import nodes
 from barbossad.operations.registry import define
 from barbossad.operations.services import Call
 from barbossad.process import logs
 from barbossad.process.launcher import LiveLog
 from barbossad.security.access import Role
-from barbossad.validation import proposal
 
 
 class LogParams(RunParams):
@@ -119,10 +117,7 @@ async def _output(call: Call, params: LogParams) -> _Output:
     run_id, task_id = RunId(params.run_id), TaskId(params.task)
     process = call.services.engine.process(run_id, task_id)
     details = showing.details(call, run_id)
-    definition = await showing.definition(call, details.run)
-    if task_id not in details.tasks and not (definition and task_id in definition.positions):
-        known = [node.id for node in nodes(definition, details.tasks)]
-        raise NotFoundError(f"task of run {run_id}", task_id, proposal(task_id, known, noun="its tasks"))
+    await showing.require_task(call, details, task_id)
     tries = details.attempts.get(task_id, ())
     if params.attempt is not None and params.attempt > max(len(tries), 1):
         raise NotFoundError(f"attempt of task {task_id!r}", str(params.attempt), f"it had {len(tries)}")

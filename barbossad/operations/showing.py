@@ -12,9 +12,11 @@ from barbossad.model.flow import ApprovalRequest, TaskKind
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
 from barbossad.model.states import WaitsFor
+from barbossad.operations.nodes import nodes
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunView, run_view
 from barbossad.store.runs import RunDetails
+from barbossad.validation import proposal
 
 
 def details(call: Call, run_id: RunId) -> RunDetails:
@@ -23,6 +25,14 @@ def details(call: Call, run_id: RunId) -> RunDetails:
     if found is None:
         raise NotFoundError("run", run_id, "`barbossactl ps --all` lists the newest")
     return found
+
+
+async def require_task(call: Call, found: RunDetails, task_id: str) -> None:
+    """Raise NotFoundError unless a run has that task, or will have: with the name that was probably meant."""
+    ran = await definition(call, found.run)
+    if task_id not in found.tasks and not (ran and task_id in ran.positions):
+        known = [node.id for node in nodes(ran, found.tasks)]
+        raise NotFoundError(f"task of run {found.run.id}", task_id, proposal(task_id, known, noun="its tasks"))
 
 
 async def view(call: Call, run_id: RunId, *, forget_before_ms: int = 0) -> RunView:

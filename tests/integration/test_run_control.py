@@ -272,6 +272,25 @@ def test_a_rejected_approval_fails(daemon: Daemon) -> None:
     assert "no task of run" in ctl(daemon, "approve", run_id).stderr
 
 
+def test_a_task_that_there_is_not_is_told_from_one_that_does_not_wait(daemon: Daemon) -> None:
+    """An answer for no task of the run says so, with the tasks that there are, while the run goes on and later."""
+    run_id = asks(daemon, "asking")
+    for task_id, words in (("okay", "did you mean 'ok'?"), ("nope", "its tasks: after, ok")):
+        for values in ([], ["-v", "why=x"]):
+            refused = ctl(daemon, "approve", run_id, task_id, *values)
+            assert refused.stderr == f"barbossactl: there is no task of run {run_id} '{task_id}'; {words}\n"
+            assert refused.returncode == 1
+    early = ctl(daemon, "approve", run_id, "after")
+    assert "task 'after' of run" in early.stderr
+    assert "waits for nobody: it is pending" in early.stderr
+    with pytest.raises(RpcError) as raised:
+        daemon.call("run.approve", run_id=run_id, task="nope")
+    assert raised.value.kind == "not_found"
+    assert ctl(daemon, "reject", run_id, "ok").returncode == 0
+    daemon.call("run.wait", run_id=run_id)
+    assert "there is no task of run" in ctl(daemon, "reject", run_id, "nope").stderr
+
+
 def test_only_those_who_are_asked_may_answer(daemon: Daemon) -> None:
     """An approval that names somebody is answered by nobody else, whatever their role."""
     run_id = asks(daemon, "named")
