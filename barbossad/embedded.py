@@ -22,13 +22,14 @@ from typing import Any, Final
 from barbossad import config as configs
 from barbossad.assembly import open_services
 from barbossad.clock import SystemClock
-from barbossad.errors import Fault, NotFoundError
+from barbossad.errors import Fault, InvalidParamsError, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
-from barbossad.model.names import RunId, TaskId, WorkflowName
+from barbossad.model.names import RUN_ID, RunId, TaskId, WorkflowName
 from barbossad.model.records import Page, RunRecord
 from barbossad.model.schedules import ScheduleRecord
 from barbossad.model.states import TriggerType
-from barbossad.operations import planning, run_control, runs, schedules
+from barbossad.operations import planning, run_control, runs, schedules, showing
+from barbossad.operations.registry import Asked, checked
 from barbossad.operations.services import Call, Services
 from barbossad.planning.plan import Plan
 from barbossad.process import logs
@@ -113,21 +114,24 @@ class EmbeddedEngine:
 
     def run(self, run_id: RunId) -> RunDetails:
         """Return a run as it is recorded. Raise NotFoundError."""
-        details = self._services.runs.get(run_id)
-        if details is None:
-            raise NotFoundError("run", run_id)
-        return details
+        return showing.details(self._call, _checked_id(run_id))
 
     async def runs(
         self, workflow: WorkflowName | None = None, *, before: RunId | None = None, limit: int = 50
     ) -> Page[RunRecord]:
-        """Return runs, the newest first; ``before`` is the ``next_cursor`` of the page before."""
+        """Return runs, the newest first; ``before`` is the ``next_cursor`` of the page before.
+
+        Raise NotFoundError for a word that can be no run's id, InvalidParamsError for a limit below 1.
+        """
+        if limit < 1:
+            fault = Fault(line=None, column=None, path="limit", message=f"'limit' must be at least 1, not {limit}")
+            raise InvalidParamsError("runs", [fault])
+        before = None if before is None else _checked_id(before)
         return await self._services.runs.page(workflow=workflow, before=before, limit=limit)
 
     async def wait(self, run_id: RunId, timeout_seconds: float | None = None) -> RunDetails:
         """Return a run when it has ended and that is recorded. Raise NotFoundError, or TimedOutError: it goes on."""
-        params = runs.WaitParams(run_id=run_id, timeout_seconds=timeout_seconds)
-        await runs.wait(self._call, params)
+        await runs.wait(self._call, _asked(runs.WaitParams, "wait", run_id, {"timeout_seconds": timeout_seconds}))
         return self.run(run_id)
 
     def why(self, run_id: RunId) -> Mapping[str, str]:
@@ -138,17 +142,17 @@ class EmbeddedEngine:
 
     async def cancel(self, run_id: RunId, reason: str | None = None) -> RunDetails:
         """Cancel a run; ``wait`` tells when it has ended. Raise NotFoundError, or ConflictError if it has ended."""
-        await run_control.cancel(self._call, run_control.ReasonParams(run_id=run_id, reason=reason))
+        await run_control.cancel(self._call, _asked(run_control.ReasonParams, "cancel", run_id, {"reason": reason}))
         return self.run(run_id)
 
     async def pause(self, run_id: RunId) -> RunDetails:
         """Let nothing more of a run start. Raise NotFoundError, or ConflictError if it cannot be paused."""
-        await run_control.pause(self._call, run_control.ReasonParams(run_id=run_id))
+        await run_control.pause(self._call, _asked(run_control.ReasonParams, "pause", run_id, {}))
         return self.run(run_id)
 
     async def resume(self, run_id: RunId) -> RunDetails:
         """Go on with a paused run. Raise NotFoundError, or ConflictError if it is not paused."""
-        await run_control.resume(self._call, run_control.ReasonParams(run_id=run_id))
+        await run_control.resume(self._call, _asked(run_control.ReasonParams, "resume", run_id, {}))
         return self.run(run_id)
 
     async def approve(
@@ -161,7 +165,7 @@ class EmbeddedEngine:
     ) -> RunDetails:
         """Say yes to a task that waits for a person, with the values of its form.
 
-        Raise NotFoundError, ConflictError if it waits for nobody, InvalidParamsError for the values, or
+        Raise NotFoundError, ConflictError if it waits for nobody, InvalidParamsError for what is said, or
         PermissionDeniedError if others were asked.
         """
         return await self._answer(run_id, task_id, approve=True, values=dict(values or {}), comment=comment)
@@ -171,8 +175,8 @@ class EmbeddedEngine:
         return await self._answer(run_id, task_id, approve=False, comment=comment)
 
     async def _answer(self, run_id: RunId, task_id: TaskId, **said: Any) -> RunDetails:
-        params = run_control.ApproveParams(run_id=run_id, task=task_id, **said)
-        await run_control.approve(self._call, params)
+        asked = _asked(run_control.ApproveParams, "approve", run_id, {"task": task_id, **said})
+        await run_control.approve(self._call, asked)
         return self.run(run_id)
 
     async def retry(self, run_id: RunId, since: str = "failed", params: Mapping[str, Any] | None = None) -> RunDetails:
@@ -181,8 +185,8 @@ class EmbeddedEngine:
         ``params`` are values that differ from those of the run. Raise NotFoundError, ConflictError if it goes on or
         there is nothing to retry, InvalidParamsError.
         """
-        wanted = {"run_id": run_id, "from": since, "params": dict(params or {})}
-        view = await run_control.retry(self._call, run_control.RetryParams.model_validate(wanted))
+        wanted = {"from": since, "params": dict(params or {})}
+        view = await run_control.retry(self._call, _asked(run_control.RetryParams, "retry", run_id, wanted))
         return self.run(RunId(view["id"]))
 
     async def output(self, result: RunDetails, task_id: str) -> list[LogEntry]:
@@ -198,6 +202,18 @@ class EmbeddedEngine:
                 break
             cursor = page.next_cursor
         return entries
+
+
+def _asked(params: type[Asked], what: str, run_id: RunId, said: Mapping[str, Any]) -> Asked:
+    """Return the parameters of an operation on a run. Raise NotFoundError for the id, InvalidParamsError for others."""
+    return checked(params, {"run_id": _checked_id(run_id), **said}, what)
+
+
+def _checked_id(run_id: RunId) -> RunId:
+    """Return the id of a run that there may be. Raise NotFoundError for a word that can be none."""
+    if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
+        raise NotFoundError("run", run_id, "ids have 10 characters, as `runs` returns them")
+    return run_id
 
 
 class EmbeddedScheduler:

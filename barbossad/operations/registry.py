@@ -7,10 +7,10 @@ import inspect
 import pkgutil
 import types
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -30,6 +30,17 @@ class Params(BaseModel):
 
 class NoParams(Params):
     """No parameters."""
+
+
+Asked = TypeVar("Asked", bound=Params)
+
+
+def checked(params: type[Asked], given: Mapping[str, Any], subject: str) -> Asked:
+    """Return checked parameters. Raise InvalidParamsError, of ``subject``, with every fault."""
+    try:
+        return params.model_validate(given)
+    except ValidationError as error:
+        raise InvalidParamsError(subject, faults_of(error, Document(""), params, given)) from None
 
 
 Handler = Callable[[Call, Any], Any]
@@ -63,10 +74,7 @@ class Operation:
                 given = {**dict(zip(names, given, strict=False)), "": given[len(names)]}
             else:
                 given = dict(zip(names, given, strict=False))
-        try:
-            return self.params.model_validate(given)
-        except ValidationError as error:
-            raise InvalidParamsError(self.name, faults_of(error, Document(""), self.params, given)) from None
+        return checked(self.params, given, self.name)
 
     def invoke(self, call: Call, given: dict[str, Any] | list[Any]) -> Awaitable[Any] | Any:
         """Check the caller's role, then the parameters, then run it; the result may have to be awaited."""

@@ -89,18 +89,20 @@ def read_entry(
     if reading.name in taken_names:
         message = f"the name {reading.name!r} is taken by another schedule of {workflow.name!r}"
         faults.append(Fault(line=None, column=None, path="name", message=message, hint="choose another"))
-    faults += _half_characters(raw)
+    faults += _unstorable(raw)
     return (None if faults else definition), list(dict.fromkeys(faults))
 
 
-def _half_characters(raw: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield the keys whose texts cannot be stored; JSON, other than YAML, lets such come so far."""
+def _unstorable(raw: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield the keys whose values cannot be stored; JSON and Python, other than YAML, let such come so far."""
     for key, value in raw.items():
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             message = f"{key!r} holds half a character (a lone surrogate), which is no text"
             yield Fault(line=None, column=None, path=key, message=message)
+        except (TypeError, ValueError):
+            yield Fault(line=None, column=None, path=key, message=f"{key!r} holds something that is no plain value")
 
 
 def render_params(definition: ScheduleDefinition, trigger: Mapping[str, Any]) -> dict[str, Any]:

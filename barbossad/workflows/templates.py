@@ -10,9 +10,12 @@ from typing import Any, Final
 
 import yaml
 
-from barbossad.document import parse
+from barbossad.document import Document, parse
 from barbossad.errors import Fault, InvalidParamsError, InvalidWorkflowError, NotFoundError
-from barbossad.validation import proposal
+from barbossad.validation import LITERAL_HINT, RefusalError, proposal
+from barbossad.workflows import values
+from barbossad.workflows.declarations import declare_all
+from barbossad.workflows.expressions import is_expression
 
 SYSTEM_FOLDER: Final = Path("/etc/barbossa/templates")
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -42,25 +45,19 @@ class Templates:
             raise NotFoundError("template", name, proposal(name, files, noun="templates"))
         return path.read_text(encoding="utf-8")
 
-    def create_workflow(self, name: str, values: Mapping[str, Any]) -> str:
-        """Return the template's text with ``values`` as the defaults of its parameters.
+    def create_workflow(self, name: str, given: Mapping[str, Any]) -> str:
+        """Return the template's text with the values that are ``given`` as the defaults of its parameters.
 
-        Raise NotFoundError for the template, InvalidParamsError for a parameter that it does not have.
+        Raise NotFoundError for the template, InvalidParamsError with every value that none of its parameters may have.
         """
         text = self.text(name)
         document = parse(text)
         if document.faults:
             raise InvalidWorkflowError(f"template {name}", document.faults)
-        params = document.value.get("params", {})
-        unknown = [key for key in values if key not in params]
-        if unknown:
-            faults = [
-                Fault(line=None, column=None, path=f"params.{key}", message=f"{key!r} is not a parameter of it",
-                      hint=proposal(key, params, noun="its parameters"))
-                for key in unknown
-            ]  # fmt: skip
+        faults = _faults(document, given)
+        if faults:
             raise InvalidParamsError(f"template {name}", faults)
-        for key, value in values.items():
+        for key, value in given.items():
             text = _with_default(text, key, value)
         return text
 
@@ -70,6 +67,26 @@ class Templates:
             for path in sorted(folder.glob("*.yaml")):
                 found.setdefault(_folded(path.stem), path)
         return found
+
+
+def _faults(document: Document, given: Mapping[str, Any]) -> list[Fault]:
+    """Return what is wrong with values, by the names of their params: who gives them has no file to look at."""
+    declared = {param.name: param for param in declare_all(document.value.get("params"), ("params",), document, [])}
+    faults = []
+    for name, value in given.items():
+        message, hint = "", ""
+        if name not in declared:
+            message, hint = f"{name!r} is not a parameter of it", proposal(name, declared, noun="its parameters")
+        elif is_expression(value):
+            message, hint = f"{name!r} cannot be an expression", LITERAL_HINT
+        else:
+            try:
+                values.convert(declared[name], value)
+            except RefusalError as error:
+                message, hint = f"{name!r} {error}", error.hint
+        if message:
+            faults.append(Fault(line=None, column=None, path=f"params.{name}", message=message, hint=hint))
+    return faults
 
 
 def _folded(name: str) -> str:

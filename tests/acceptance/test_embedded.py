@@ -214,6 +214,62 @@ def test_everything_that_steers_a_run(tmp_path: Path) -> None:
     assert "not now" in said["rejected"]
 
 
+REFUSED = """
+import asyncio, json, sys
+from barbossad import Barbossa, TriggerType
+from barbossad.errors import BarbossaError
+
+async def refusal(call):
+    try:
+        answer = call()
+        await answer
+    except BarbossaError as error:
+        return [type(error).__name__, str(error)]
+
+async def main(state_dir):
+    said = {}
+    async with Barbossa.open(state_dir) as barbossa:
+        engine = barbossa.engine
+        workflow = engine.create_workflow(
+            'name: one\\nparams: {n: {type: integer, default: 1}}\\ntasks: [{id: a, shell: ":"}]')
+        run_id = (await engine.execute_workflow(workflow, TriggerType.MANUAL)).run.id
+        for word in ('zz', '', None):
+            for verb in ('run', 'wait', 'cancel', 'pause', 'resume', 'retry'):
+                said[f'{verb} {word}'] = await refusal(lambda: getattr(engine, verb)(word))
+            for verb in ('approve', 'reject'):
+                said[f'{verb} {word}'] = await refusal(lambda: getattr(engine, verb)(word, 'a'))
+        said['runs zz'] = await refusal(lambda: engine.runs(before='zz'))
+        said['no task'] = await refusal(lambda: engine.approve(run_id, 'nope'))
+        said['no id of a task'] = await refusal(lambda: engine.approve(run_id, 'no pe'))
+        said['comment'] = await refusal(lambda: engine.approve(run_id, 'a', comment='x' * 501))
+        said['reason'] = await refusal(lambda: engine.cancel(run_id, 'x' * 501))
+        said['since'] = await refusal(lambda: engine.retry(run_id, 'no pe'))
+        said['timeout'] = await refusal(lambda: engine.wait(run_id, -1))
+        said['limit'] = await refusal(lambda: engine.runs(limit=0))
+        said['template'] = await refusal(
+            lambda: engine.create_workflow_from_template('system_maintenance', {'log_retention_days': 'x'}))
+        said['schedule'] = await refusal(
+            lambda: barbossa.scheduler.add_scheduled_workflow('one', '0 2 * * *', params={'n': object()}))
+    print(json.dumps(said))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_what_is_refused_is_refused_in_words(tmp_path: Path) -> None:
+    """Whatever a script gives, no exception but Barbossa's own comes out; a word that is no id names no run."""
+    said = script(REFUSED, str(tmp_path / "state"))
+    about_runs = {key: said.pop(key) for key in list(said) if key.split()[-1] in {"zz", "", "None"} or key[-1] == " "}
+    assert len(about_runs) == 3 * 8 + 1
+    assert {kind for kind, _ in about_runs.values()} == {"NotFoundError"}
+    assert about_runs["run zz"][1] == "there is no run 'zz'; ids have 10 characters, as `runs` returns them"
+    kind, message = said.pop("no task")
+    assert kind == "NotFoundError"
+    assert message.endswith("'nope'; its tasks: a")
+    assert {kind for kind, _ in said.values()} == {"InvalidParamsError"}
+    assert said["template"][1] == ("template system_maintenance: 'log_retention_days' must be a whole number, not 'x'")
+
+
 SCHEDULED = """
 import asyncio, json, sys
 from barbossad import Barbossa, TriggerType

@@ -57,3 +57,17 @@ def test_unknown_names_are_refused_with_the_nearest(templates: Templates) -> Non
         templates.text("my-smaple")
     with pytest.raises(InvalidParamsError, match="did you mean 'flow'"):
         templates.create_workflow("my-sample", {"flwo": 1})
+
+
+def test_values_that_a_param_may_not_have_are_refused_by_its_name(templates: Templates) -> None:
+    """All faults come at once and name the params: who gives values does not see where they would stand."""
+    given = {"flow": "srv", "bare": "x", "block": "{{ x }}", "late": object()}
+    with pytest.raises(InvalidParamsError) as raised:
+        templates.create_workflow("my-sample", given)
+    assert [fault.path for fault in raised.value.faults] == [f"params.{name}" for name in given]
+    assert [fault.message for fault in raised.value.faults] == [
+        "'flow' must be an absolute path, not 'srv'",
+        "'bare' must be a whole number, not 'x'",
+        "'block' cannot be an expression",
+        "'late' must be a list, not something else",
+    ]
