@@ -193,7 +193,7 @@ class TaskSource(Confined):
         description="Of tasks that wait for a slot or a lock the highest goes first; by default as the workflow's",
     )
     output: Literal["json"] | None = Field(
-        None, description="json: its outputs are what it prints, one JSON object; of other JSON the output is value"
+        None, description="json: what it prints, one JSON object, gives outputs too; of other JSON the output is value"
     )
     rollback: Any = Field(None, description="Tasks that take back what it did, run if the run does not succeed")
     """One task or a list of them, read by ``outline``."""
