@@ -126,6 +126,7 @@ def _check_bounds(source: ParamSource, refuse: Callable[..., None]) -> None:
                 _bound(source, key)
             except RefusalError as error:
                 refuse(key, f"{key!r} {error}", error.hint)
+    _check_room(source, refuse)
     if source.type == "choice":
         _check_choices(source.choices, refuse)
     if source.pattern is not None and source.type == "string":
@@ -133,6 +134,24 @@ def _check_bounds(source: ParamSource, refuse: Callable[..., None]) -> None:
             values.compile_pattern(source.pattern)
         except RefusalError as error:
             refuse("pattern", f"'pattern' {error}", error.hint)
+
+
+def _check_room(source: ParamSource, refuse: Callable[..., None]) -> None:
+    """Refuse bounds that no value keeps. Bounds that are wrong by themselves, or not of this type, are left alone."""
+    for least, most in (("minimum", "maximum"), ("min_length", "max_length")):
+        if not {least, most} <= _BOUNDS_OF[source.type]:
+            continue
+        try:
+            low, high = _bound(source, least), _bound(source, most)
+        except RefusalError:
+            continue
+        if low is None or high is None:
+            continue
+        if source.type == "integer":
+            low, high = math.ceil(low), math.floor(high)
+        if low > high:
+            message = f"no value fits: {most!r} is {getattr(source, most)}, and {least!r} is {getattr(source, least)}"
+            refuse(most, message, "swap them, or change one of them")
 
 
 def _check_choices(choices: list[Any] | None, refuse: Callable[..., None]) -> None:
