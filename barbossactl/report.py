@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from typing import Final
 
 from barbossactl import text
 from barbossactl.pieces import Source, Tails
-from barbossactl.records import Attempt, Run, Task
+from barbossactl.records import TASK_ACTIVE, TASK_ENDED, Attempt, Run, Task
 
 EXPLAINED_TASKS: Final = 5
 """How many failed tasks a report explains; the others are counted."""
@@ -56,17 +57,24 @@ def waiting(run: Run) -> str:
 
 
 def cause(task: Task) -> str:
-    """Return why a task ended as it did: ``exit code 7 after 3 attempts``; empty if nothing is known."""
+    """Return why a task stands as it does: ``exit code 7 (3 attempts)``; empty if nothing is known.
+
+    Which attempt is going on is told, too; of one that waits for the next, its reason tells that.
+    """
     attempt = task.last_attempt
     reason = task.reason or (attempt.reason if attempt else "")
     fact, mark = _fact(attempt) if attempt else ("", "")
     words = reason or fact
-    if fact and reason and mark not in f"{reason} ":
+    if fact and reason and not re.search(rf"\b{mark}\b", reason):
         words = f"{fact}; {reason}"
+    tries = len(task.attempts)
+    if tries > 1 and task.state in TASK_ACTIVE:
+        words = f"attempt {tries}{'; ' if words else ''}{words}"
+    elif tries > 1 and task.state in TASK_ENDED:
+        words = f"{words} ({tries} attempts)" if words else f"{tries} attempts"
     if task.is_kept:
         words = f"in the run before{'; ' if words else ''}{words}"
-    tries = f" after {len(task.attempts)} attempts" if len(task.attempts) > 1 else ""
-    return text.escape_cell(words) + tries
+    return text.escape_cell(words)
 
 
 def explain(run: Run, tails: Tails) -> Iterator[str]:
@@ -91,7 +99,7 @@ def explain(run: Run, tails: Tails) -> Iterator[str]:
 def _fact(attempt: Attempt) -> tuple[str, str]:
     """Return how the process ended, and the words by which a reason shows that it tells so already."""
     if attempt.exit_code is not None:
-        return f"exit code {attempt.exit_code}", f"code {attempt.exit_code} "
+        return f"exit code {attempt.exit_code}", f"code {attempt.exit_code}"
     if attempt.signal:
         name = _signal_name(attempt.signal)
         return f"killed by {name}", name

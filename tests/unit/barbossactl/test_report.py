@@ -41,7 +41,18 @@ def only_task(value: dict[str, Any]) -> Task:
     ("value", "words"),
     [
         (task(exit_code=7), "exit code 7"),
-        (task(exit_code=7, tries=3), "exit code 7 after 3 attempts"),
+        (task(exit_code=7, tries=3), "exit code 7 (3 attempts)"),
+        (task("timed_out", signal=15, reason="killed by SIGTERM: it did not end within its timeout of 300ms", tries=3),
+         "killed by SIGTERM: it did not end within its timeout of 300ms (3 attempts)"),
+        (task("waiting", exit_code=7, reason="exit code 7; attempt 2 of 2 in 3s"), "exit code 7; attempt 2 of 2 in 3s"),
+        (task("waiting", exit_code=7, reason="exit code 7; attempt 3 of 3", tries=2), "exit code 7; attempt 3 of 3"),
+        (task("running", tries=2), "attempt 2"),
+        (task("running", reason="another attempt approved by ada", tries=2),
+         "attempt 2; another attempt approved by ada"),
+        (task("waiting", reason="stopped; it waits for a person to approve another attempt, or to reject it", tries=2),
+         "stopped; it waits for a person to approve another attempt, or to reject it"),
+        (task("cancelled", tries=2), "2 attempts"),
+        (task(exit_code=7, reason="ended with code 7, at last"), "ended with code 7, at last"),
         (task(exit_code=7, reason="ended with exit code 7"), "ended with exit code 7"),
         (task(exit_code=7, reason="exit code 77 elsewhere"), "exit code 7; exit code 77 elsewhere"),
         (task(exit_code=7, reason="7 files are missing"), "exit code 7; 7 files are missing"),
@@ -52,7 +63,7 @@ def only_task(value: dict[str, Any]) -> Task:
         (task(reason="cannot \x1b[2J start"), "cannot \\x1b[2J start"),
         (task(), ""),
     ],
-)
+)  # fmt: skip
 def test_the_cause_names_code_signal_and_reason(value: dict[str, Any], words: str) -> None:
     """The cause says the exit code or the signal, and the reason where it adds something."""
     assert report.cause(only_task(value)) == words
