@@ -105,8 +105,8 @@ def _param_name(name: str) -> str:
 def _secret_name(name: str) -> str:
     if not SECRET_NAME.fullmatch(name):
         raise RefusalError(
-            "is no name of a secret",
-            "write the name, not the value: up to 63 small letters, digits, - and _",
+            "gets something that is no name of a secret",
+            "write the secret's name after it, not what it holds: up to 63 small letters, digits, - and _",
         )
     return name
 
