@@ -34,13 +34,11 @@ _TASK_PATH: Final = re.compile(
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_]\w*", flags=re.ASCII)
 
 
-_OPERATORS: Final[Mapping[str, str]] = {
-    r"&&": "write and",
-    r"\|\|": "write or",
-    r"(?<![=!<>])=(?!=)": "compare with ==",
-    r"!(?!=)": "write not",
-}
-"""How operators of other languages are written here; looked for in what is no expression alone."""
+_OPERATORS: Final[Mapping[str, str]] = {"&": "write and", "|": "write or", "=": "compare with ==", "!": "write not"}
+"""How operators of other languages, by their first character, are written here."""
+
+_CULPRIT: Final = re.compile(r"(?:got|unexpected(?: char)?) '([&|=!])'")
+"""Where Jinja2 says that it came upon one."""
 
 
 class ExpressionError(BarbossaError):
@@ -125,7 +123,7 @@ def compile_template(text: str) -> Template:
         tree = _sandbox().parse("".join(_prepared(text)))
     except TemplateError as error:
         reason = (error.message or "").replace("end of print statement", "}}").rstrip(".")
-        raise ExpressionError(text, f"is no expression: {reason}", _hint(text)) from None
+        raise ExpressionError(text, f"is no expression: {reason}", _hint(text, reason)) from None
     except RecursionError:
         raise ExpressionError(text, "is nested too deeply") from None
     found = _survey(text, tree)
@@ -180,12 +178,13 @@ def _reference(node: nodes.Expr) -> tuple[str, ...]:
     return (node.name, *reversed(keys)) if isinstance(node, nodes.Name) else ()
 
 
-def _hint(text: str) -> str:
+def _hint(text: str, reason: str) -> str:
+    """Return how to mend what the reason says, and nothing else that may be wrong with the text."""
+    culprit = _CULPRIT.search(reason)
+    if culprit and (culprit[1] != "|" or "||" in text):
+        return _OPERATORS[culprit[1]]
     if text.count(MARK) > text.count("}}"):
         return "close it with }}; braces that are meant as text are written {{ '{{' }}"
-    for found, way in _OPERATORS.items():
-        if re.search(found, text):
-            return way
     return ""
 
 
