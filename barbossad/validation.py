@@ -228,6 +228,8 @@ def _explain_value(kind: str, given: object, context: Mapping[str, Any]) -> tupl
         result = f"must be {words} {context[key]}, not {shown(given)}", ""
     elif kind == "literal_error":
         result = f"must be {context['expected']}, not {shown(given)}", _literal_hint(given, context)
+    elif kind == "string_pattern_mismatch":
+        result = f"does not match the pattern {context['pattern']}: {shown(given)}", ""
     elif kind in {"too_short", "string_too_short"}:
         least = context["min_length"]
         result = ("must not be empty" if least == 1 else f"must have at least {least} {_unit(kind)}"), ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
@@ -13,8 +13,10 @@ from barbossad.operations.registry import Params
 from barbossad.recurrence import moments
 from barbossad.validation import RefusalError, shown
 
+POSITION: Final = re.compile(r"[0-9]{1,18}")
 
-def _shaped(pattern: re.Pattern[str], what: str, hint: str) -> AfterValidator:
+
+def shaped(pattern: re.Pattern[str], what: str, hint: str) -> AfterValidator:
     """Return what refuses text of another shape, in words."""
 
     def check(value: str) -> str:
@@ -25,32 +27,33 @@ def _shaped(pattern: re.Pattern[str], what: str, hint: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _schema(pattern: re.Pattern[str]) -> WithJsonSchema:
+def schema_of(pattern: re.Pattern[str]) -> WithJsonSchema:
+    """Return how a schema says what ``shaped`` takes."""
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$"})
 
 
 Name = Annotated[
     str,
-    _shaped(WORKFLOW_NAME, "the name of a workflow", "names have lower-case letters, digits, - and _"),
-    _schema(WORKFLOW_NAME),
+    shaped(WORKFLOW_NAME, "the name of a workflow", "names have lower-case letters, digits, - and _"),
+    schema_of(WORKFLOW_NAME),
     Field(description="Name of a workflow"),
 ]
 Version = Annotated[
     str,
-    _shaped(VERSION_ID, "a version", "versions have 16 hexadecimal digits"),
-    _schema(VERSION_ID),
+    shaped(VERSION_ID, "a version", "versions have 16 hexadecimal digits"),
+    schema_of(VERSION_ID),
     Field(description="A version, named by its content"),
 ]
 RunIdText = Annotated[
     str,
-    _shaped(RUN_ID, "the id of a run", "ids have 10 characters, as `barbossactl ps --all` shows them"),
-    _schema(RUN_ID),
+    shaped(RUN_ID, "the id of a run", "ids have 10 characters, as `barbossactl ps --all` shows them"),
+    schema_of(RUN_ID),
     Field(description="Id of a run"),
 ]
 TaskIdText = Annotated[
     str,
-    _shaped(TASK_PATH, "the id of a task", "ids have letters, digits, - and _"),
-    _schema(TASK_PATH),
+    shaped(TASK_PATH, "the id of a task", "ids have letters, digits, - and _"),
+    schema_of(TASK_PATH),
     Field(description="Id of a task"),
 ]
 
@@ -78,6 +81,13 @@ def _instant(value: str) -> str:
 
 Instant = Annotated[str, AfterValidator(_instant), Field(max_length=40, description="An instant, RFC 3339")]
 Limit = Annotated[int, Field(ge=1, le=1000, description="Items a page at most")]
+Position = Annotated[
+    str,
+    shaped(POSITION, "where a page ended", "give next_cursor of the page before as it is, or leave it out"),
+    schema_of(POSITION),
+]
+"""A cursor that is a number."""
+
 Cursor = Annotated[str | None, Field(max_length=64, description="next_cursor of the page before")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -14,7 +15,7 @@ from barbossad.errors import ConflictError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import TaskKind
 from barbossad.model.names import VersionId
-from barbossad.operations.fields import Name, Version
+from barbossad.operations.fields import Name, Version, schema_of, shaped
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.workflows import MAX_YAML_REQUEST_BYTES
@@ -33,7 +34,13 @@ QUICK_TASKS: Final = 100
 QUICK_CHARACTERS: Final = 8192
 """A text up to this is read at once; a longer one may take seconds, and goes to a thread."""
 
-PlanHash = Annotated[str, Field(pattern="^[0-9a-f]{16}$", description="The hash of a plan that workflow.plan gave")]
+_HASH: Final = re.compile(r"[0-9a-f]{16}")
+PlanHash = Annotated[
+    str,
+    shaped(_HASH, "the hash of a plan", "it has 16 hexadecimal digits and stands in what `barbossactl plan` shows"),
+    schema_of(_HASH),
+    Field(description="The hash of a plan that workflow.plan gave"),
+]
 
 
 class PlanParams(Params):

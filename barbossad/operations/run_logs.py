@@ -14,7 +14,7 @@ from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import LogRecord
 from barbossad.model.states import RUN_ENDED
 from barbossad.operations import showing
-from barbossad.operations.fields import Limit, RunParams, TaskIdText
+from barbossad.operations.fields import Limit, Position, RunParams, TaskIdText
 from barbossad.operations.registry import define
 from barbossad.operations.services import Call
 from barbossad.process import logs
@@ -27,7 +27,7 @@ class LogParams(RunParams):
 
     task: TaskIdText
     attempt: int | None = Field(None, ge=1, le=1_000_000, description="Which try; the last if not said")
-    cursor: str | None = Field(None, pattern="^[0-9]{1,18}$", description="next_cursor of the page before")
+    cursor: Position | None = Field(None, description="next_cursor of the page before")
     limit: Limit = 1000
     stream: Literal["stdout", "stderr"] | None = None
     wait_seconds: Annotated[float, Field(ge=0, le=300, description="How long to wait for more, if there is none")] = 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -10,22 +11,25 @@ from typing_extensions import TypedDict
 from barbossad.clock import rfc3339
 from barbossad.errors import ConflictError, NotFoundError
 from barbossad.model.names import VersionId
-from barbossad.operations.fields import Limit, NameParams, Version
+from barbossad.operations.fields import Limit, NameParams, Version, schema_of, shaped
 from barbossad.operations.registry import define
 from barbossad.operations.services import Call
 from barbossad.operations.texts import difference
 from barbossad.operations.views import Applied
 from barbossad.security.access import Role
 
+_POSITION: Final = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 VersionsCursor = Annotated[
-    str | None, Field(pattern="^[0-9]{1,18}-[0-9]{1,18}$", description="next_cursor of the page before")
+    str,
+    shaped(_POSITION, "where a page ended", "give next_cursor of the page before as it is, or leave it out"),
+    schema_of(_POSITION),
 ]
 
 
 class VersionsParams(NameParams):
     """A piece of a workflow's history."""
 
-    cursor: VersionsCursor = None
+    cursor: VersionsCursor | None = Field(None, description="next_cursor of the page before")
     limit: Limit = 100
 
 

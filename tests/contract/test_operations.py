@@ -279,8 +279,11 @@ def test_parameters_by_position(name: str) -> None:
     ],
 )
 def test_every_fault_of_the_parameters_is_told(name: str, given: dict[str, Any], paths: set[str]) -> None:
-    """What is out of bounds or malformed is told, all of it at once, by the name of the parameter."""
+    """What is out of bounds or malformed is told, all of it at once, by the name of the parameter, in our words."""
     assert faults_of(name, given) == paths
+    with pytest.raises(InvalidParamsError) as raised:
+        OPERATIONS[name].parse(given)
+    assert "should" not in str(raised.value)
 
 
 # -- the interface describes itself ----------------------------------------------------------------------------

@@ -127,6 +127,12 @@ def test_a_run_can_be_held_to_its_plan(daemon: Daemon) -> None:
         assert refused.returncode == 1
         assert "nothing was started" in refused.stderr
         assert refused.stderr.count("\n") == 1
+    refused = ctl(daemon, "start", "copy", "-p", "target=/tmp", "--plan", "zzz", "--detach")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "barbossactl: run.start: 'plan' is not the hash of a plan: 'zzz'"
+        " (it has 16 hexadecimal digits and stands in what `barbossactl plan` shows)\n"
+    )
     version = daemon.call("workflow.get", name="copy")["version"]
     daemon.apply(TEXT + "# another version\n")
     assert ctl(daemon, "start", "copy", "-p", "target=/tmp", "--plan", known, "--detach").returncode == 1

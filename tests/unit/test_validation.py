@@ -3,7 +3,7 @@ from __future__ import annotations
 import textwrap
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from barbossad import document
 from barbossad.errors import Fault
@@ -26,6 +26,10 @@ class Tree(Strict):
     leaves: list[Leaf] = []
     named: dict[str, Leaf] = {}
     either: str | list[str] = ""
+
+
+class Coded(Strict):
+    code: str = Field(pattern="^[a-z]+$")
 
 
 def faults_of(text: str) -> list[Fault]:
@@ -80,6 +84,16 @@ def test_a_number_where_text_belongs_needs_quotes() -> None:
     """YAML makes numbers of what people meant as text: the hint says quotes."""
     (fault,) = faults_of("name: 12")
     assert (fault.message, fault.hint) == ("'name' must be text, not a number", "put it in quotes")
+
+
+def test_a_pattern_is_told_in_words() -> None:
+    """What does not match a pattern is told with it and with the value, as a fault of any other kind is."""
+
+    source = document.parse("code: A1")
+    faults: list[Fault] = []
+    assert validate(Coded, source.value, source, faults) is None
+    (fault,) = faults
+    assert fault.message == "'code' does not match the pattern ^[a-z]+$: 'A1'"
 
 
 def test_the_members_of_a_union_are_not_in_the_path() -> None:
