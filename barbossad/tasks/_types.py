@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from barbossad.document import Document
+from barbossad.document import Document, Path
 from barbossad.model.flow import TaskKind
 from barbossad.tasks._api import Command, TaskContext, TaskError
 from barbossad.validation import faults_of
@@ -66,5 +67,9 @@ class TaskType:
         try:
             return self.Params.model_validate(tree)
         except ValidationError as error:
-            faults = faults_of(error, Document(""), self.Params, tree)
+            faults = faults_of(error, Document(""), self.Params, tree, place=partial(self._place, params.bare))
             raise TaskError("; ".join(str(fault) for fault in faults)) from error
+
+    def _place(self, bare: str | None, path: Path) -> Path:
+        """Return where a value stands in the file: one that stands bare is called by the type, as when it is loaded."""
+        return (self.name, *path[1:]) if bare is not None and path[:1] == (bare,) else path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Protocol
 
 from pydantic import BaseModel, Field
@@ -182,3 +182,5 @@ class Unrendered:
     """Params of a task that hold expressions: the map as written, rendered and validated when the task starts."""
 
     tree: Mapping[str, Any]
+    bare: str | None = field(default=None, compare=False)
+    """The one key of the map that was not written: its value stands under that of the type."""

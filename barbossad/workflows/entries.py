@@ -204,7 +204,7 @@ class EntryReader:
             lists = member_fields(task_type.Params)
             entry.members = [(below(key), tree[key], mark) for key, mark in lists.items() if key in tree]
         elif any(True for _ in leaves(rendered)):
-            entry.params = Unrendered(tree)
+            entry.params = Unrendered(tree, bare)
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> None:
         self._faults.append(self._document.fault(path, message, hint))

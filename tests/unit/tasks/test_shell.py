@@ -93,10 +93,14 @@ def test_other_values_become_text(command_of: Any, value: object, text: str) -> 
 
 def test_what_cannot_be_an_argument_fails_the_task(command_of: Any) -> None:
     """A value that the kernel would refuse is refused before, with the reason."""
-    with pytest.raises(BarbossaError, match=r"item 2 of 'argv' holds a NUL"):
+    with pytest.raises(BarbossaError, match=r"item 2 of 'shell' holds a NUL"):
         command_of("shell: [echo, '{{ params.p }}']", {"p": "a\0b"})
-    with pytest.raises(BarbossaError, match=r"item 2 of 'argv' is 200002 bytes long"):
+    with pytest.raises(BarbossaError, match=r"item 2 of 'shell' is 200002 bytes long"):
         command_of("shell: [echo, '{{ params.p }}']", {"p": "x" * 200_000})
+    with pytest.raises(BarbossaError, match=r"item 2 of 'shell' has no value"):
+        command_of("shell: [echo, '{{ none }}']")
+    with pytest.raises(BarbossaError, match=r"item 2 of 'argv' has no value"):  # here it is written so
+        command_of("shell: {argv: [echo, '{{ none }}']}")
     with pytest.raises(BarbossaError, match=r"there is no 'q' here"):
         command_of('shell: [echo, \'{{ params["q"+""] }}\']', {"p": "x"})
 
