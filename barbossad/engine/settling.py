@@ -20,6 +20,7 @@ from barbossad.model.flow import Branch, TaskKind
 from barbossad.model.records import TaskRecord, changed
 from barbossad.model.states import TASK_MOVES, RunState, StopCause, TaskState
 from barbossad.store import changes
+from barbossad.validation import kind_of
 
 MAX_ITEMS = 10_000
 """How many items a loop may have."""
@@ -278,7 +279,7 @@ class Settling:
         if isinstance(found, dict):
             found = [{"key": key, "value": value} for key, value in found.items()]
         if not isinstance(found, list | tuple | range):
-            raise BarbossaError(f"it gives {type(found).__name__}, not a list")
+            raise BarbossaError(f"it gives {kind_of(found)}, not a list or a map")
         if len(found) > MAX_ITEMS:
             raise BarbossaError(f"it gives {len(found)} items, more than {MAX_ITEMS}")
         return tuple(found)

@@ -22,7 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing, pass_context
 from jinja2.visitor import NodeTransformer
 
-from barbossad.validation import nearest
+from barbossad.validation import kind_of, nearest
 from barbossad.variables import text_of
 from barbossad.workflows.scope import MAP_METHODS
 
@@ -67,7 +67,7 @@ class Missing(StrictUndefined):
             keys = ", ".join(str(key) for key in list(holder)[:20])
             instead = f"did you mean {close!r}?" if close else f"there are: {keys}" if keys else "it is empty"
             return f"there is no {name!r} here ({instead})"
-        return f"{type(holder).__name__} values have no {name!r}"
+        return f"there is no {name!r} in {kind_of(holder)}"
 
 
 class Sandbox(ImmutableSandboxedEnvironment):

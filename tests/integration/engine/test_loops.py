@@ -52,6 +52,16 @@ async def test_items(house: House) -> None:
     assert (await house.ended(run_id)).run.state is RunState.SUCCEEDED
 
 
+@pytest.mark.parametrize(
+    ("value", "words"), [("none", "nothing"), ("'a b'", "text"), ("3", "a number"), ("1 == 1", "true or false")]
+)
+async def test_what_has_no_items(house: House, value: str, words: str) -> None:
+    """A loop over what is neither a list nor a map fails, and says in the language's terms what it was given."""
+    run_id = await house.start(load(f'name: l\ntasks: [{{id: t, for_each: "{{{{ {value} }}}}", shell: make}}]'))
+    details = await house.ended(run_id)
+    assert details.tasks["t"].reason == f"its 'for_each' cannot be used: it gives {words}, not a list or a map"
+
+
 async def test_no_items(house: House) -> None:
     """A loop over nothing succeeds with nothing."""
     run_id = await house.start(UNDO, params={"hosts": []})
