@@ -45,6 +45,7 @@ class Keeper:
         self._manager = manager
         self._found: dict[str, int] = {}
         self._barrier: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
         self.inflight: Inflight
 
     async def start(self) -> None:
@@ -58,8 +59,11 @@ class Keeper:
             self._manager.keep({inflight.NAME: self.inflight.fd})
             await self._manager.barrier()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close what nobody adopted; what systemd keeps stays."""
+        for task in self._asking:  # of attempts that could not be started, and nobody waits for
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
         for fd in self._found.values():
             os.close(fd)
         self.inflight.close()
@@ -87,6 +91,8 @@ class Keeper:
     def _ask_next_turn(self) -> asyncio.Task[None]:
         if self._barrier is None:
             self._barrier = asyncio.get_running_loop().create_task(self._ask(), name="pipes-barrier")
+            self._asking.add(self._barrier)
+            self._barrier.add_done_callback(self._asking.discard)
         return self._barrier
 
     async def _ask(self) -> None:

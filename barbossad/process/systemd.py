@@ -125,7 +125,7 @@ class SystemdLauncher(Launcher):
         for process in self._live.values():
             process.disarm()
             process.capture.leave()
-        self._keeper.close()
+        await self._keeper.close()
         await self._bus.close()
 
     def unit_name(self, key: AttemptKey) -> str:

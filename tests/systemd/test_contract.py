@@ -6,7 +6,7 @@ VENV = "/opt/contract"
 RUN = (
     "systemd-run --quiet --wait --pipe --collect --property=NotifyAccess=all --property=FileDescriptorStoreMax=20000 "
     "--property=WorkingDirectory=/src --setenv=PYTHONDONTWRITEBYTECODE=1 --setenv=PYTHONPATH=/src "
-    f"{VENV}/bin/python -m pytest -p no:cacheprovider -p no:randomly -q --tb=short"
+    f"{VENV}/bin/python -m pytest -p no:cacheprovider -p no:randomly -o addopts= -q --tb=short"
 )
 
 

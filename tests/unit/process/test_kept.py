@@ -49,5 +49,20 @@ async def test_one_question_for_all_of_a_turn_and_after_them(heard: socket.socke
     for pipes, write_ends in made:
         for fd in (*pipes.read_ends.values(), *write_ends):
             os.close(fd)
-    keeper.close()
+    await keeper.close()
     manager.close()
+
+
+async def test_a_question_that_nobody_waits_for(heard: socket.socket) -> None:
+    """Of an attempt that could not be started after all, nothing waits for systemd when the daemon closes."""
+    manager = Manager()
+    keeper = Keeper(manager)
+    keeper.inflight = Inflight.create()
+    pipes, write_ends = keeper.make("barbossa-01m89c39k4-t1-1.service")
+    await asyncio.sleep(0)
+    for fd in (*pipes.read_ends.values(), *write_ends):
+        os.close(fd)
+    await keeper.close()
+    manager.close()
+    assert pipes.arrived is not None
+    assert pipes.arrived.cancelled()
