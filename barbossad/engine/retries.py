@@ -37,8 +37,8 @@ def after_failure(cell: Cell, attempt: AttemptRecord, now_ms: int) -> Again | No
     tried = failures_in_a_row(cell)
     if cause not in retry.on or tried >= retry.attempts:
         return None
-    code = attempt.exit_code if cause is RetryCause.FAILED else None  # what was ended may have exited with any
-    if retry.exit_codes is not None and code is not None and code not in retry.exit_codes:
+    wanted = retry.exit_codes if cause is RetryCause.FAILED else None  # what was ended may have exited with any
+    if wanted is not None and attempt.exit_code not in wanted:
         return None
     delay_ms = round(delay_seconds(retry, tried, f"{attempt.run_id}/{attempt.task_id}/{attempt.number}") * 1000)
     if retry.max_elapsed_seconds is not None:

@@ -93,7 +93,10 @@ class Retry:
 
     on: frozenset[RetryCause] = frozenset({RetryCause.FAILED, RetryCause.TIMED_OUT})
     exit_codes: frozenset[int] | None = None
-    """Only after these exit codes, where there was one; None: after any."""
+    """What failed is tried again only after these exit codes; None: after any, and also where there was none.
+
+    What was killed by a signal or could not be started has none. Other causes are not narrowed.
+    """
 
     max_elapsed_seconds: float | None = None
     """No attempt starts later than this after the first."""

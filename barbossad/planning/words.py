@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from barbossad.model.definition import TaskDefinition
-from barbossad.model.flow import Backoff, Concurrency, Policy, Repeat, Retry, Section, Trigger
+from barbossad.model.flow import Backoff, Concurrency, Policy, Repeat, Retry, RetryCause, Section, Trigger
 from barbossad.units import format_duration
 
 NAMED: Final = 4
@@ -70,12 +70,19 @@ def retry(policy: Retry) -> str | None:
             words += f" up to {format_duration(policy.max_delay_seconds)}"
         if policy.jitter:
             words += f", {policy.jitter:.0%} of it by chance"
-    words += f", when it {names([cause.replace('_', ' ') for cause in sorted(policy.on)], 'or')}"
-    if policy.exit_codes is not None:
-        words += f" with exit code {names([str(code) for code in sorted(policy.exit_codes)], 'or')}"
+    words += f", when it {names(_causes(policy), 'or')}"
     if policy.max_elapsed_seconds is not None:
         words += f", none later than {format_duration(policy.max_elapsed_seconds)} after the first"
     return words
+
+
+def _causes(policy: Retry) -> list[str]:
+    """Return after which ends a task is tried again; exit codes, which are those of failures, go last."""
+    found = [cause.replace("_", " ") for cause in sorted(policy.on)]
+    if policy.exit_codes is not None and RetryCause.FAILED in policy.on:
+        found.remove(RetryCause.FAILED)
+        found.append(f"failed with exit code {names([str(code) for code in sorted(policy.exit_codes)], 'or')}")
+    return found
 
 
 def repeat(policy: Repeat | None) -> str | None:

@@ -203,7 +203,10 @@ class RetrySource(Source):
         None, description="Which part of the delay chance may add or take away, 0 to 1"
     )
     on: Causes | None = Field(None, description="After which ends it is tried again; [failed, timed_out] by default")
-    exit_codes: ExitCodes | None = Field(None, description="Only after these exit codes; by default after any")
+    exit_codes: ExitCodes | None = Field(
+        None,
+        description="What failed is tried again only after these exit codes, so not after a signal; by default always",
+    )
     max_elapsed: PositiveDuration | None = Field(
         None, description="No attempt starts later than this after the first one did"
     )

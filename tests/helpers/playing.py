@@ -219,7 +219,7 @@ class Play:
             state = AttemptState.FAILED if self.chance.random() < 0.1 else stopped_state(stop.cause)
             is_for_run = stop.cause in (StopCause.CANCEL, StopCause.RUN_TIMEOUT) and self.progress.run.outcome is None
             self.was_stopped |= is_for_run and state is not AttemptState.FAILED
-        code = {AttemptState.SUCCEEDED: 0, AttemptState.FAILED: self.chance.choice([1, 2, 75])}.get(state)
+        code = {AttemptState.SUCCEEDED: 0, AttemptState.FAILED: self.chance.choice([1, 2, 75, None])}.get(state)
         over = replace(cell.attempts[-1], state=state, exit_code=code, finished_at_ms=self.now_ms)
         is_by_stop = stop is not None and state is not AttemptState.FAILED
         over = replace(over, log=LogRecord(), reason=stop.reason if stop and is_by_stop else f"it {state}")

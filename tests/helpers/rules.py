@@ -114,7 +114,7 @@ def check_again(cell: Cell) -> None:
         return
     assert last.state in retry.on
     assert failures(cell) < retry.attempts, f"{cell.id} is tried too often"
-    if last.state == "failed" and retry.exit_codes is not None and last.exit_code is not None:
+    if last.state == "failed" and retry.exit_codes is not None:
         assert last.exit_code in retry.exit_codes
 
 
