@@ -110,9 +110,11 @@ class _Planner:
         content, seeing = planned_values.content(self.surroundings, self.definition, task, knowledge)
         items, loop = self._loop(task, seeing)
         verdict, why = self.verdicts.decide(position, seeing)
-        if verdict is not Verdict.SKIP:
+        if verdict is Verdict.SKIP:
+            content = replace(content, problems=())
+        else:
             empty = ("its list is empty",) if loop is not None and loop.total == 0 else ()
-            why = (*why, *empty, *plan_words.done_already(task, content.creates))
+            why = (*why, *empty, *(() if content.problems else plan_words.done_already(task, content.creates)))
         parent = self.definition.tasks[task.parent].id if task.parent is not None else None
         planned = PlannedTask(
             task=task, id=task.id, depth=depth, parent=parent, verdict=verdict, why=why, content=content, loop=loop
@@ -129,6 +131,7 @@ class _Planner:
         for index, item in enumerate(items[:MOST_ITEMS]):
             seeing = knowledge.with_item(item, index, len(items))
             verdict, why = self.verdicts.of_item(position, seeing)
+            content = planned_values.content(self.surroundings, self.definition, planned.task, seeing)[0]
             yield replace(
                 planned,
                 id=f"{planned.id}[{index}]",
@@ -136,7 +139,7 @@ class _Planner:
                 parent=planned.id,
                 verdict=verdict,
                 why=why,
-                content=planned_values.content(self.surroundings, self.definition, planned.task, seeing)[0],
+                content=replace(content, problems=()) if verdict is Verdict.SKIP else content,
                 loop=None,
                 has_item=True,
                 item=item,

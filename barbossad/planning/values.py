@@ -23,6 +23,8 @@ from barbossad.process.launcher import SCRIPT
 from barbossad.tasks import _environment as environments
 from barbossad.tasks._api import TaskContext, TaskError
 from barbossad.tasks._types import TaskType
+from barbossad.validation import RefusalError, shown
+from barbossad.variables import check_travels, text_of
 from barbossad.workflows import params as workflow_params
 from barbossad.workflows import scope
 from barbossad.workflows.contract import Unrendered, literal_fields
@@ -116,18 +118,18 @@ class _Making:
         seeing, of_all = seeing.environment(self.definition.env)
         self.problems += of_all.problems
         seeing, variables = seeing.environment(task.env)
-        shown = self._take(variables, "env")
+        own_env = self._take(variables, "env")
         params, is_whole = self._params(seeing)
         is_process = task.kind is TaskKind.PROCESS
         found = Content(
             params=params,
             command=self._command(seeing, knowledge) if is_process and is_whole else None,
-            env=shown,
+            env=own_env,
             secrets=dict(task.secrets),
             working_dir=self._working_dir(seeing, base["HOME"]) if is_process else None,
             user=("dynamic" if run_as.is_dynamic else run_as.user or own.pw_name) if is_process else None,
             confinement=self._confinement(confining, seeing) if is_process else {},
-            creates=tuple(self._take(seeing.render(list(task.creates)), "creates")),
+            creates=tuple(self._path(index, text, seeing) for index, text in enumerate(task.creates)),
             later=self.later,
             problems=tuple(dict.fromkeys(self.problems)),
         )
@@ -160,8 +162,8 @@ class _Making:
                 if getattr(params, one.name) not in (None, (), {})
             }
         found = seeing.render({key: value for key, value in written.items() if key not in code})
-        shown = self._take(found, "params")
-        return {key: written[key] if key in code else shown[key] for key in written}, found.is_whole
+        known = self._take(found, "params")
+        return {key: written[key] if key in code else known[key] for key in written}, found.is_whole
 
     def _command(self, seeing: Knowledge, knowledge: Knowledge) -> tuple[str, ...] | None:
         """Return the program that would be started; None for a type that runs in a worker, or what is faulty."""
@@ -190,6 +192,21 @@ class _Making:
         if found.is_whole and not str(found.value).startswith("/"):
             self.problems.append(f"'working_dir' must be an absolute path, not {found.value!r}")
         return str(found.value)
+
+    def _path(self, index: int, text: str, seeing: Knowledge) -> str:
+        """Return a path of ``creates`` as the run will have it, where it is known."""
+        found = seeing.render(text)
+        self._take(found, f"creates[{index}]")
+        if not found.is_whole:
+            return text
+        try:
+            path = check_travels(text_of(found.value))
+        except RefusalError as error:
+            self.problems.append(f"'creates' {error}")
+            return text
+        if not path.startswith("/"):
+            self.problems.append(f"'creates' must be an absolute path, not {shown(path)}")
+        return path
 
     def _confinement(self, confining: Confining, seeing: Knowledge) -> dict[str, Any]:
         """Return limits and sandbox in words; paths that are not known yet stand as they are written."""

@@ -276,6 +276,38 @@ def test_what_has_no_value_is_a_problem() -> None:
     assert any("'writable'" in problem for problem in problems)
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (5, "'creates' must be an absolute path, not '5'"),
+        ("made", "'creates' must be an absolute path, not 'made'"),
+        (None, "'creates' must be an absolute path, not ''"),
+        ("/x\0", "'creates' holds a NUL character, which no program can be given"),
+    ],
+)
+def test_what_creates_names_and_is_no_path_is_a_problem(value: object, problem: str) -> None:
+    """A path of ``creates`` that the run will refuse is told, and not that the task would be skipped where it is."""
+    found = one(workflow(shell("a", creates=("{{ params.n }}", "/x"))), "a", n=value)
+    assert (found.content.problems, found.why) == ((problem,), ())
+
+
+def test_what_creates_names_is_told_as_the_run_will_see_it() -> None:
+    """Paths of ``creates`` are in place as far as they are known; others stand as written."""
+    definition = workflow(shell("a"), shell("b", after=("a",), creates=("/x/{{ params.n }}", "{{ tasks.a.stdout }}")))
+    found = one(definition, "b", n=1.0)
+    assert found.content.creates == ("/x/1", "{{ tasks.a.stdout }}")
+    assert found.content.later == {"creates[1]": ("a has ended",)}
+    assert found.why == ("skipped where /x/1 and {{ tasks.a.stdout }} are there already",)
+    assert not found.content.problems
+
+
+def test_what_is_skipped_has_no_problems() -> None:
+    """What a task would fail of does not matter where it is skipped."""
+    assert one(workflow(shell("a", "{{ 1 / params.n }}", when="no")), "a", n=0).content.problems == ()
+    each = workflow(shell("a", "{{ 1 / item }}", for_each=Loop(items=(0, 1)), when="{{ item > 0 }}"))
+    assert [planned.content.problems for planned in plan(each).tasks] == [(), (), ()]
+
+
 def test_params_that_a_type_refuses_are_a_problem() -> None:
     """What an expression gives is held against the type's own rules."""
     definition = workflow(task("a", type="wait", params=Unrendered({"duration": "{{ params.long }}"})))
