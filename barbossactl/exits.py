@@ -83,7 +83,6 @@ class DaemonError(CommandError):
 
 _HINTS: Final = {
     "method_not_found": "the daemon is older than this barbossactl; restart it after an upgrade",
-    "internal_error": "the daemon's log says more: journalctl -u barbossad",
     "permission_denied": "an administrator maps users and groups to roles in the daemon's config",
     "unavailable": "see: barbossactl status",
     "too_many_requests": "try again in a moment",

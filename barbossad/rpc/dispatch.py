@@ -21,6 +21,7 @@ CALLS_A_TURN: Final = 16
 """Calls of a batch that are begun before others get their turn."""
 
 _TOO_LARGE: Final = "the answer is too large; ask for less"
+_SEE_LOG: Final = "the daemon's log says why: journalctl -u barbossad"
 
 log = logging.getLogger(__name__)
 
@@ -176,8 +177,8 @@ def _written(answer: dict[str, Any]) -> bytes:
         line = wire.encode(answer)
     except (ValueError, TypeError):  # an operation's result that JSON does not have
         log.exception("an answer is no JSON", extra={"action": "operation_failed"})
-        message = "the answer cannot be written as JSON; the daemon's log says why"
-        return refusal(answer["id"], "internal_error", message)
+        message = "the answer cannot be written as JSON"
+        return wire.encode(wire.error(answer["id"], "internal_error", message, {"hint": _SEE_LOG}))
     return line if len(line) <= wire.MAX_MESSAGE_BYTES else refusal(answer["id"], "internal_error", _TOO_LARGE)
 
 
@@ -187,5 +188,5 @@ def _failure(request: Request, error: Exception) -> Answer:
         kind, message, details = error.kind, str(error), error.details()
     else:
         log.error("%s failed", request.method, exc_info=error, extra={"action": "operation_failed"})
-        kind, message, details = "internal_error", f"{request.method} failed; the daemon's log says why", {}
+        kind, message, details = "internal_error", f"{request.method} failed", {"hint": _SEE_LOG}
     return None if request.is_notification else _written(wire.error(request.id, kind, message, details))

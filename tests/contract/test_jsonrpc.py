@@ -273,6 +273,13 @@ def test_error_codes(client: Client, kind: str) -> None:
     assert "secret" not in json.dumps(answer)
 
 
+def test_a_fault_of_its_own_names_the_log_once(client: Client) -> None:
+    """Of what failed inside the message says that it did, and the hint beside it where more is told."""
+    answer = client.ask('{"jsonrpc": "2.0", "method": "fail", "params": ["internal_error"], "id": 1}')
+    assert answer["error"]["message"] == "fail failed"
+    assert answer["error"]["data"]["hint"] == "the daemon's log says why: journalctl -u barbossad"
+
+
 def test_every_code_is_told_apart() -> None:
     """No two kinds share a code; the specification's own are its own, ours are in the range it leaves to servers."""
     codes = {kind: known.rpc_code for kind, known in wire.ERRORS.items()}

@@ -118,6 +118,14 @@ def test_a_hint_of_the_daemon_is_shown(stub_daemon: StubDaemon, ctl: Ctl) -> Non
     assert ctl("run", "get", "zzzzzzzzzz").err == "barbossactl: there is no run 'x'; see: barbossactl ps --all\n"
 
 
+def test_a_fault_of_the_daemon_is_told_once(stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """What failed inside the daemon is one sentence and the daemon's advice, with nothing said twice."""
+    stub_daemon.handlers["run.get"] = refuse("internal_error", "run.get failed", hint="the log says why")
+    assert ctl("run", "get", "zzzzzzzzzz").err == "barbossactl: run.get failed; the log says why\n"
+    stub_daemon.handlers["run.get"] = refuse("internal_error", "the answer is too large; ask for less")
+    assert ctl("run", "get", "zzzzzzzzzz").err == "barbossactl: the answer is too large; ask for less\n"
+
+
 def test_a_connection_that_ends_is_told(stub_daemon: StubDaemon, ctl: Ctl) -> None:
     """A daemon that dies before it answers is exit 3, not a traceback."""
 
