@@ -30,6 +30,13 @@ WORDS: Final = {
 }
 
 
+DEPENDS_ON_NONE: Final = {
+    Trigger.ONE_FAILED: "it depends on no task that could have failed",
+    Trigger.ONE_SUCCESS: "it depends on no task that could have succeeded",
+}
+"""Why a task does not begin that depends on nothing and wants one task to have ended so."""
+
+
 class NotTrueOrFalseError(BarbossaError):
     """What should decide is neither true nor false."""
 
@@ -39,6 +46,8 @@ def refusal(cell: Cell, before: Sequence[Cell]) -> Verdict | None:
     trigger = cell.task.trigger
     if _is_unconditional(cell) or _is_met(trigger, before):
         return None
+    if not before:  # only these two are not met by no tasks at all
+        return TaskState.SKIPPED, DEPENDS_ON_NONE[trigger]
     if trigger is Trigger.ONE_FAILED:
         return TaskState.SKIPPED, f"none of {_ids(before)} failed"
     broken = next((other for other in before if _is_broken(other)), None)

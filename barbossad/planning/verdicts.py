@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from barbossad.engine.triggers import NotTrueOrFalseError, truth
+from barbossad.engine import triggers
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Branch, Section, Trigger
 from barbossad.planning import words as plan_words
@@ -26,6 +26,8 @@ Reasoned = tuple[Verdict, str]
 
 _RUNS: Final[Reasoned] = (Verdict.RUN, "")
 _WHATEVER: Final = frozenset({Trigger.ALL_DONE, Trigger.NONE_FAILED, Trigger.ALWAYS})
+_ASKS: Final = frozenset({Trigger.ALL_SUCCESS, Trigger.NONE_FAILED, Trigger.ONE_SUCCESS})
+"""Those under which a failure of what a task depends on keeps it from running."""
 
 
 class Verdicts:
@@ -35,6 +37,8 @@ class Verdicts:
         self._definition = definition
         self._found: dict[int, Verdict] = {}
         self._without_when: dict[int, Verdict] = {}
+        self._breakable: set[int] = set()
+        """Those that may fail, or be kept from running by others that do."""
 
     def decide(self, position: int, seeing: Knowledge) -> tuple[Verdict, tuple[str, ...]]:
         """Return whether a task runs, and why not or on what that hangs."""
@@ -43,11 +47,18 @@ class Verdicts:
         found = _sum(*around, _by_condition(task.when, seeing))
         self._found[position] = found[0]
         self._without_when[position] = _sum(*around)[0]
+        if found[0] is not Verdict.SKIP or self._may_be_kept(task):
+            self._breakable.add(position)
         return found
 
     def of_item(self, position: int, seeing: Knowledge) -> tuple[Verdict, tuple[str, ...]]:
         """Return whether one item of a loop is done, where its task was decided on and is not skipped."""
         return _sum((self._without_when[position], ""), _by_condition(self._definition.tasks[position].when, seeing))
+
+    def _may_be_kept(self, task: TaskDefinition) -> bool:
+        """Say whether a task that is skipped if nothing fails may instead be kept from running by a failure."""
+        before = [self._definition.positions[name] for name in task.depends_on] if task.trigger in _ASKS else []
+        return any(one in self._breakable for one in (*before, task.parent))
 
     def _by_section(self, task: TaskDefinition) -> Reasoned:
         if task.section is Section.MAIN or task.parent is not None:
@@ -82,6 +93,8 @@ class Verdicts:
     def _by_dependencies(self, task: TaskDefinition) -> Reasoned:
         positions = self._definition.positions
         found = {name: self._found.get(positions[name], Verdict.MAYBE) for name in task.depends_on}
+        if not found and task.trigger in triggers.DEPENDS_ON_NONE:
+            return Verdict.SKIP, triggers.DEPENDS_ON_NONE[task.trigger]
         if not found or task.trigger in _WHATEVER:
             return _RUNS
         skipped = [name for name, verdict in found.items() if verdict is Verdict.SKIP]
@@ -90,10 +103,10 @@ class Verdicts:
             if skipped:
                 return Verdict.SKIP, f"{skipped[0]} is skipped"
             is_hanging, joint = bool(unsure), "and"
+        elif task.trigger is Trigger.ONE_FAILED and any(positions[name] in self._breakable for name in found):
+            return Verdict.MAYBE, plan_words.after(task)
         elif len(skipped) == len(found):
             return Verdict.SKIP, f"skipped: {plan_words.names(skipped)}"
-        elif task.trigger is Trigger.ONE_FAILED:
-            return Verdict.MAYBE, plan_words.after(task)
         else:
             is_hanging, joint = len(skipped) + len(unsure) == len(found), "or"
         return (Verdict.MAYBE, f"if {plan_words.names(unsure, joint)} ran") if is_hanging else _RUNS
@@ -123,8 +136,8 @@ def _decided(text: str, seeing: Knowledge) -> tuple[bool | None, str]:
     if not found.is_whole:
         return None, _known_when(found)
     try:
-        return truth(found.value), ""
-    except NotTrueOrFalseError as error:
+        return triggers.truth(found.value), ""
+    except triggers.NotTrueOrFalseError as error:
         return None, f" ({error})"
 
 

@@ -123,6 +123,32 @@ def test_triggers_after_skipped_tasks_alone(trigger: Trigger) -> None:
     assert verdicts(definition)["x"] == "skip"
 
 
+@pytest.mark.parametrize(
+    ("trigger", "why"),
+    [
+        (Trigger.ONE_FAILED, "it depends on no task that could have failed"),
+        (Trigger.ONE_SUCCESS, "it depends on no task that could have succeeded"),
+    ],
+)
+def test_what_wants_one_task_to_have_done_so_and_depends_on_none(trigger: Trigger, why: str) -> None:
+    """A task that waits for nothing has nothing that could bring about its trigger."""
+    found = one(workflow(shell("a", trigger=trigger)), "a")
+    assert (found.verdict, found.why) == (Verdict.SKIP, (why,))
+
+
+def test_what_is_skipped_may_have_been_kept_by_a_failure() -> None:
+    """A task that starts after a failure may do so after one that is skipped, if a failure may keep that."""
+    definition = workflow(
+        shell("a"),
+        shell("no", after=("a",), when="no"),
+        shell("sure", when="no"),
+        shell("x", after=("no",), trigger=Trigger.ONE_FAILED),
+        shell("y", after=("sure",), trigger=Trigger.ONE_FAILED),
+    )
+    assert verdicts(definition) == {"a": "run", "no": "skip", "sure": "skip", "x": "maybe", "y": "skip"}
+    assert one(definition, "x").why == ("if no failed",)
+
+
 def condition(text: str) -> WorkflowDefinition:
     return workflow(
         shell("first"),
