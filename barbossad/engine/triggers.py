@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from barbossad.engine.progress import FAILURES, Cell
 from barbossad.errors import BarbossaError
+from barbossad.model.definition import TaskDefinition
 from barbossad.model.flow import Section, Trigger
 from barbossad.model.states import TaskState
 from barbossad.validation import shown
@@ -44,7 +45,8 @@ class NotTrueOrFalseError(BarbossaError):
 def refusal(cell: Cell, before: Sequence[Cell]) -> Verdict | None:
     """Return how a task ends unstarted whose dependencies have all ended; None if it may begin."""
     trigger = cell.task.trigger
-    if _is_unconditional(cell) or _is_met(trigger, before):
+    is_unconditional = cell.is_item or not asks_of_others(cell.task)  # of an item it was asked of the loop
+    if is_unconditional or _is_met(trigger, before):
         return None
     if not before:  # only these two are not met by no tasks at all
         return TaskState.SKIPPED, DEPENDS_ON_NONE[trigger]
@@ -59,11 +61,14 @@ def refusal(cell: Cell, before: Sequence[Cell]) -> Verdict | None:
     return TaskState.SKIPPED, f"task {skipped.id!r} was skipped"
 
 
-def _is_unconditional(cell: Cell) -> bool:
-    """Say whether nobody asks what became of others: it was asked of the loop, or a failed rollback keeps no other."""
-    is_outermost_rollback = cell.task.section is Section.ROLLBACK and cell.parent is None
-    has_trigger = cell.task.trigger is not Trigger.ALL_SUCCESS and bool(cell.task.depends_on)
-    return cell.is_item or (is_outermost_rollback and not has_trigger)
+def asks_of_others(task: TaskDefinition) -> bool:
+    """Say whether what became of others may keep a task from beginning.
+
+    A failed rollback keeps no other, unless that has a trigger of its own.
+    """
+    if task.section is not Section.ROLLBACK or task.parent is not None:
+        return True
+    return task.trigger is not Trigger.ALL_SUCCESS and bool(task.depends_on)
 
 
 def _is_met(trigger: Trigger, before: Sequence[Cell]) -> bool:

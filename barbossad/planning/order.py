@@ -16,17 +16,24 @@ SECTIONS: Final = tuple(Section)
 def order(definition: WorkflowDefinition) -> Iterator[tuple[int, int]]:
     """Yield the position of each task and how deep in groups it stands.
 
-    Among siblings those that wait come after those that they wait for, and otherwise as in the file; rollback goes
-    from the last to the first.
+    Among siblings those that wait come after those that they wait for, and otherwise as in the file. Rollback goes from
+    the last task that is taken back to the first; what takes back one task goes in an order of its own.
     """
     beneath: dict[int | None, list[int]] = {}
     for position, task in enumerate(definition.tasks):
         beneath.setdefault(task.parent, []).append(position)
+    main: list[int] = []
     for section in SECTIONS:
         top = [position for position in beneath.get(None, []) if definition.tasks[position].section is section]
         ordered = _sorted(definition, top)
-        for position in reversed(ordered) if section is Section.ROLLBACK else ordered:
-            yield from _with_members(definition, beneath, position)
+        if section is Section.ROLLBACK:
+            turn: dict[int | None, int] = {position: number for number, position in enumerate(reversed(main))}
+            ordered.sort(key=lambda position: turn[definition.tasks[position].rolls_back])
+        for first in ordered:
+            for position, depth in _with_members(definition, beneath, first):
+                if section is Section.MAIN:
+                    main.append(position)
+                yield position, depth
 
 
 def _with_members(

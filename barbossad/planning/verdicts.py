@@ -91,12 +91,13 @@ class Verdicts:
         return Verdict.SKIP, f"the condition {'holds' if is_met else 'does not hold'}: {written}"
 
     def _by_dependencies(self, task: TaskDefinition) -> Reasoned:
+        if not triggers.asks_of_others(task) or task.trigger in _WHATEVER:
+            return _RUNS
         positions = self._definition.positions
         found = {name: self._found.get(positions[name], Verdict.MAYBE) for name in task.depends_on}
-        if not found and task.trigger in triggers.DEPENDS_ON_NONE:
-            return Verdict.SKIP, triggers.DEPENDS_ON_NONE[task.trigger]
-        if not found or task.trigger in _WHATEVER:
-            return _RUNS
+        if not found:
+            why = triggers.DEPENDS_ON_NONE.get(task.trigger)
+            return (Verdict.SKIP, why) if why else _RUNS
         skipped = [name for name, verdict in found.items() if verdict is Verdict.SKIP]
         unsure = [name for name, verdict in found.items() if verdict is Verdict.MAYBE]
         if task.trigger is Trigger.ALL_SUCCESS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from barbossad.engine import triggers
 from barbossad.model.definition import TaskDefinition
 from barbossad.model.flow import Backoff, Concurrency, Policy, Repeat, Retry, RetryCause, Section, Trigger
 from barbossad.units import format_duration
@@ -56,7 +57,8 @@ def after(task: TaskDefinition) -> str:
     if not task.depends_on:
         return "at once"
     have = "have" if len(task.depends_on) > 1 else "has"
-    return _AFTER[task.trigger].format(all=f"{names(task.depends_on)} {have}", one=names(task.depends_on, "or"))
+    trigger = task.trigger if triggers.asks_of_others(task) else Trigger.ALL_DONE
+    return _AFTER[trigger].format(all=f"{names(task.depends_on)} {have}", one=names(task.depends_on, "or"))
 
 
 def retry(policy: Retry) -> str | None:

@@ -12,6 +12,7 @@ from barbossad.model.flow import Branch, CallRequest, Loop, Section, TaskKind, T
 from barbossad.model.isolation import Isolation, RunAs, Sandbox
 from barbossad.model.names import SecretName, WorkflowName
 from barbossad.planning import plan as plans
+from barbossad.planning import words
 from barbossad.planning.comparing import HIDDEN
 from barbossad.planning.plan import MOST_ITEMS, Plan, PlannedTask
 from barbossad.planning.values import Surroundings
@@ -62,6 +63,33 @@ def test_what_waits_comes_after_what_it_waits_for() -> None:
         ("rollback.last", 0),
         ("rollback.first", 0),
         ("on_exit.tell", 0),
+    ]
+
+
+def rollback(task_id: str, *after: str, of: int, **more: Any) -> TaskDefinition:
+    return shell(f"rollback.{task_id}", after=after, section=Section.ROLLBACK, rolls_back=of, **more)
+
+
+def test_rollbacks_go_from_the_last_task_to_the_first_and_each_in_its_own_order() -> None:
+    """Of several tasks that take back one the order is that of their list; of several taken back the last is first."""
+    definition = workflow(
+        shell("last", after=("g",)),
+        group(shell("g", kind=TaskKind.GROUP, after=("first",)), shell("g.b", after=("g.a",)), shell("g.a")),
+        shell("first"),
+        rollback("last.x", of=0),
+        rollback("last.y", "rollback.last.x", of=0),
+        rollback("g.b", of=2),
+        rollback("g.a.z", "rollback.g.a.y", of=3),
+        rollback("g.a.y", of=3),
+        rollback("first.x", of=4),
+    )
+    assert [planned.id for planned in plan(definition).tasks][5:] == [
+        "rollback.last.x",
+        "rollback.last.y",
+        "rollback.g.b",
+        "rollback.g.a.y",
+        "rollback.g.a.z",
+        "rollback.first.x",
     ]
 
 
@@ -189,6 +217,23 @@ def test_hooks_hang_on_how_the_run_ends() -> None:
     assert one(definition, "rollback.a").why == ("if the run fails or is cancelled after a succeeded",)
     made = plan(definition)
     assert [made.count(verdict) for verdict in Verdict] == [1, 1, 0]
+
+
+def test_what_cannot_be_taken_back_keeps_nothing_else_from_it() -> None:
+    """In a list that takes one task back each is done whatever became of the others, unless it names a trigger."""
+    definition = workflow(
+        shell("a"),
+        rollback("a.no", of=0, when="no"),
+        rollback("a.then", "rollback.a.no", of=0),
+        rollback("a.alone", of=0, trigger=Trigger.ONE_FAILED),
+        rollback("a.mend", "rollback.a.no", of=0, trigger=Trigger.ONE_FAILED),
+        rollback("a.one", "rollback.a.no", of=0, trigger=Trigger.ONE_SUCCESS),
+    )
+    found = verdicts(definition)
+    assert [found[f"rollback.a.{name}"] for name in ("no", "then", "alone", "mend", "one")] == [
+        "skip", "maybe", "maybe", "skip", "skip"
+    ]  # fmt: skip
+    assert words.after(definition.tasks[2]) == "after rollback.a.no has ended, in whatever way"
 
 
 # -- loops -----------------------------------------------------------------------------------------------------
