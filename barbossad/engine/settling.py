@@ -20,10 +20,6 @@ from barbossad.model.flow import Branch, TaskKind
 from barbossad.model.records import TaskRecord, changed
 from barbossad.model.states import TASK_MOVES, RunState, StopCause, TaskState
 from barbossad.store import changes
-from barbossad.validation import kind_of
-
-MAX_ITEMS = 10_000
-"""How many items a loop may have."""
 
 
 def move(progress: RunProgress, index: int, state: TaskState, **facts: Any) -> TaskRecord:
@@ -275,14 +271,9 @@ class Settling:
     def _items(self, index: int, cell: Cell) -> tuple[Any, ...]:
         assert cell.task.for_each is not None
         given = cell.task.for_each.items
-        found = self.evaluate(self.progress, index, list(given) if isinstance(given, tuple) else given)
-        if isinstance(found, dict):
-            found = [{"key": key, "value": value} for key, value in found.items()]
-        if not isinstance(found, list | tuple | range):
-            raise BarbossaError(f"it gives {kind_of(found)}, not a list or a map")
-        if len(found) > MAX_ITEMS:
-            raise BarbossaError(f"it gives {len(found)} items, more than {MAX_ITEMS}")
-        return tuple(found)
+        return triggers.items_of(
+            self.evaluate(self.progress, index, list(given) if isinstance(given, tuple) else given)
+        )
 
     def _open(self, index: int, **facts: Any) -> None:
         """Begin a group or a loop; the run begins with its first task."""

@@ -1,4 +1,4 @@
-"""Whether a task begins: what its trigger makes of the tasks before it, and what its ``when`` says. Pure."""
+"""Whether a task begins, and for what: what its trigger makes of the tasks before it, what its values say. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from barbossad.errors import BarbossaError
 from barbossad.model.definition import TaskDefinition
 from barbossad.model.flow import Section, Trigger
 from barbossad.model.states import TaskState
-from barbossad.validation import shown
+from barbossad.validation import kind_of, shown
 from barbossad.workflows import expressions, scope
+
+MAX_ITEMS: Final = 10_000
+"""How many items a loop may have."""
 
 Verdict = tuple[TaskState, str]
 """How a task ends that does not begin, and why."""
@@ -103,6 +106,16 @@ def truth(value: Any) -> bool:
             return word in _TRUE
         raise NotTrueOrFalseError(f"it gives the text {shown(value)}, which is neither true nor false")
     return bool(value)
+
+
+def items_of(value: Any) -> tuple[Any, ...]:
+    """Return what a loop goes through: a list, or of a map each key with its value. Raise BarbossaError for others."""
+    found = [{"key": key, "value": item} for key, item in value.items()] if isinstance(value, dict) else value
+    if not isinstance(found, list | tuple | range):
+        raise BarbossaError(f"it gives {kind_of(found)}, not a list or a map")
+    if len(found) > MAX_ITEMS:
+        raise BarbossaError(f"it gives {len(found)} items, more than {MAX_ITEMS}")
+    return tuple(found)
 
 
 def sees_item(condition: str) -> bool:

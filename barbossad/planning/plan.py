@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from barbossad.engine import triggers
+from barbossad.errors import BarbossaError
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Section, TaskKind
 from barbossad.planning import comparing
@@ -19,7 +21,7 @@ from barbossad.planning import values as planned_values
 from barbossad.planning import words as plan_words
 from barbossad.planning.knowing import Knowledge
 from barbossad.planning.values import Content, Surroundings
-from barbossad.planning.verdicts import Verdict, Verdicts
+from barbossad.planning.verdicts import Decided, Verdict, Verdicts
 
 MOST_ITEMS: Final = 50
 """So many items of a loop are planned one by one; all of them count for the hash."""
@@ -77,6 +79,13 @@ class Plan:
         )
 
 
+def _with_problems(content: Content, decided: Decided, *more: str) -> Content:
+    """Return what a task would be given with all that is wrong with it; what is skipped fails of nothing."""
+    if decided.verdict is Verdict.SKIP:
+        return replace(content, problems=())
+    return replace(content, problems=tuple(dict.fromkeys([*decided.problems, *more, *content.problems])))
+
+
 def make(definition: WorkflowDefinition, params: Mapping[str, Any], surroundings: Surroundings) -> Plan:
     """Return the plan of a run of this version with these bound params."""
     return _Planner(definition, params, surroundings).plan()
@@ -108,21 +117,27 @@ class _Planner:
     def _planned(self, position: int, depth: int, knowledge: Knowledge) -> Iterator[PlannedTask]:
         task = self.definition.tasks[position]
         content, seeing = planned_values.content(self.surroundings, self.definition, task, knowledge)
-        items, loop = self._loop(task, seeing)
-        verdict, why = self.verdicts.decide(position, seeing)
-        if verdict is Verdict.SKIP:
-            content = replace(content, problems=())
-        else:
-            empty = ("its list is empty",) if loop is not None and loop.total == 0 else ()
-            why = (*why, *empty, *(() if content.problems else plan_words.done_already(task, content.creates)))
-        parent = self.definition.tasks[task.parent].id if task.parent is not None else None
-        planned = PlannedTask(
-            task=task, id=task.id, depth=depth, parent=parent, verdict=verdict, why=why, content=content, loop=loop
-        )
+        items, loop, unusable = self._loop(task, seeing)
+        is_empty = loop is not None and loop.total == 0
+        decided = self.verdicts.decide(position, seeing, is_empty=is_empty)
         if loop is not None and loop.total is not None:
-            planned = replace(planned, content=replace(content, later={}))  # its items say what they wait for
+            content = replace(content, later={}, problems=())  # its items say what they wait for, and fail of
+        content, why = _with_problems(content, decided, *unusable), decided.why
+        if decided.verdict is not Verdict.SKIP:
+            why += ("its list is empty",) if is_empty else ()
+            why += () if content.problems else tuple(plan_words.done_already(task, content.creates))
+        planned = PlannedTask(
+            task=task,
+            id=task.id,
+            depth=depth,
+            parent=self.definition.tasks[task.parent].id if task.parent is not None else None,
+            verdict=decided.verdict,
+            why=why,
+            content=content,
+            loop=loop,
+        )
         yield planned
-        if task.kind is not TaskKind.GROUP and verdict is not Verdict.SKIP:
+        if task.kind is not TaskKind.GROUP and decided.verdict is not Verdict.SKIP:
             yield from self._items(position, planned, items, knowledge)
 
     def _items(
@@ -130,27 +145,33 @@ class _Planner:
     ) -> Iterator[PlannedTask]:
         for index, item in enumerate(items[:MOST_ITEMS]):
             seeing = knowledge.with_item(item, index, len(items))
-            verdict, why = self.verdicts.of_item(position, seeing)
+            decided = self.verdicts.of_item(position, seeing)
             content = planned_values.content(self.surroundings, self.definition, planned.task, seeing)[0]
             yield replace(
                 planned,
                 id=f"{planned.id}[{index}]",
                 depth=planned.depth + 1,
                 parent=planned.id,
-                verdict=verdict,
-                why=why,
-                content=replace(content, problems=()) if verdict is Verdict.SKIP else content,
+                verdict=decided.verdict,
+                why=decided.why,
+                content=_with_problems(content, decided),
                 loop=None,
                 has_item=True,
                 item=item,
             )
 
-    def _loop(self, task: TaskDefinition, seeing: Knowledge) -> tuple[list[Any], PlannedLoop | None]:
+    def _loop(self, task: TaskDefinition, seeing: Knowledge) -> tuple[list[Any], PlannedLoop | None, tuple[str, ...]]:
+        """Return what a task is done for as far as that is known, in full and as it is shown; and why it cannot be."""
         if task.for_each is None:
-            return [], None
+            return [], None, ()
         written = task.for_each.items
         found = seeing.render(written if isinstance(written, str) else list(written))
-        items = list(found.value) if found.is_whole and isinstance(found.value, list | tuple) else None
+        items: list[Any] | None = None
+        problems = found.problems[:1]
+        try:
+            items = list(triggers.items_of(found.value)) if found.is_whole else None
+        except BarbossaError as error:
+            problems = (str(error),)
         if items is not None:
             self.lists.append([task.id, items])
         loop = PlannedLoop(
@@ -159,7 +180,7 @@ class _Planner:
             max_parallel=task.for_each.max_parallel,
             fail_fast=task.for_each.fail_fast,
         )
-        return items or [], loop
+        return items or [], loop, tuple(f"its 'for_each' cannot be used: {problem}" for problem in problems)
 
     def _hash(self, params: Mapping[str, Any], env: Mapping[str, str], tasks: tuple[PlannedTask, ...]) -> str:
         content = {

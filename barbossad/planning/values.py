@@ -18,6 +18,7 @@ from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import TaskKind
 from barbossad.planning import comparing
 from barbossad.planning.knowing import A_SECRET, Knowledge, Known
+from barbossad.planning.verdicts import no_truth
 from barbossad.process import in_force
 from barbossad.process.launcher import SCRIPT
 from barbossad.tasks import _environment as environments
@@ -90,7 +91,7 @@ class Content:
 def content(
     surroundings: Surroundings, definition: WorkflowDefinition, task: TaskDefinition, knowledge: Knowledge
 ) -> tuple[Content, Knowledge]:
-    """Return what a task would be given, and what its own expressions may see of its environment."""
+    """Return what a task would be given, and what decides on it may see: of a loop not the variables of its items."""
     making = _Making(surroundings, definition, task)
     return making.content(knowledge)
 
@@ -115,15 +116,16 @@ class _Making:
             self.problems.append(str(error))
         base = environments.base(user, settings.environment)
         seeing = knowledge.with_env({**base, **knowledge.env}, knowledge.later_env)
-        seeing, of_all = seeing.environment(self.definition.env)
+        around, of_all = seeing.environment(self.definition.env)
         self.problems += of_all.problems
-        seeing, variables = seeing.environment(task.env)
+        seeing, variables = around.environment(task.env)
         own_env = self._take(variables, "env")
         params, is_whole = self._params(seeing)
         is_process = task.kind is TaskKind.PROCESS
+        self._look_afterwards(seeing)
         found = Content(
             params=params,
-            command=self._command(seeing, knowledge) if is_process and is_whole else None,
+            command=self._command(seeing, knowledge) if is_whole else None,
             env=own_env,
             secrets=dict(task.secrets),
             working_dir=self._working_dir(seeing, base["HOME"]) if is_process else None,
@@ -133,7 +135,7 @@ class _Making:
             later=self.later,
             problems=tuple(dict.fromkeys(self.problems)),
         )
-        return found, seeing
+        return found, around if task.for_each is not None and not knowledge.has_item else seeing
 
     def _take(self, found: Known, place: str) -> Any:
         """Return a value as far as it is known, and remember what of it is not."""
@@ -166,7 +168,9 @@ class _Making:
         return {key: written[key] if key in code else known[key] for key in written}, found.is_whole
 
     def _command(self, seeing: Knowledge, knowledge: Knowledge) -> tuple[str, ...] | None:
-        """Return the program that would be started; None for a type that runs in a worker, or what is faulty."""
+        """Return the program that would be started; None where it is none of the author's, or what is faulty."""
+        if self.task.kind is TaskKind.GROUP:
+            return None
         task_type = self.surroundings.task_types[self.task.type]
         context = TaskContext(
             run_id="",
@@ -176,6 +180,9 @@ class _Making:
             scope={**seeing.names, "env": seeing.env},
         )
         try:
+            if self.task.kind is not TaskKind.PROCESS:
+                task_type.resolve(context, self.task.params)
+                return None
             command = task_type.command(context, self.task.params)
         except BarbossaError as error:
             self.problems.append(str(error))
@@ -183,6 +190,15 @@ class _Making:
         if task_type.is_worker:
             return None
         return tuple(THE_SCRIPT if argument == SCRIPT else argument for argument in command.argv)
+
+    def _look_afterwards(self, seeing: Knowledge) -> None:
+        """Find what should decide after an attempt, and never will."""
+        repeat = self.task.repeat
+        texts = {"expect": self.task.expect, "repeat": (repeat.until or repeat.while_) if repeat is not None else None}
+        for key, text in texts.items():
+            problem = no_truth(seeing.render(text)) if text is not None else ""
+            if problem:
+                self.problems.append(f"its {key!r} cannot be decided: {problem}")
 
     def _working_dir(self, seeing: Knowledge, home: str) -> str:
         if self.task.working_dir is None:

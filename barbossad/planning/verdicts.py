@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -24,6 +25,25 @@ class Verdict(StrEnum):
 Reasoned = tuple[Verdict, str]
 """A verdict and why, in words; nothing where nothing need be said."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What is decided on a task: whether it runs, why not or on what that hangs, and what cannot be decided at all."""
+
+    verdict: Verdict
+    why: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """Whether a condition holds; None where that is not known, with the reason in words, or never will be."""
+
+    holds: bool | None
+    unsure: str = ""
+    problem: str = ""
+
+
 _RUNS: Final[Reasoned] = (Verdict.RUN, "")
 _WHATEVER: Final = frozenset({Trigger.ALL_DONE, Trigger.NONE_FAILED, Trigger.ALWAYS})
 _ASKS: Final = frozenset({Trigger.ALL_SUCCESS, Trigger.NONE_FAILED, Trigger.ONE_SUCCESS})
@@ -37,23 +57,44 @@ class Verdicts:
         self._definition = definition
         self._found: dict[int, Verdict] = {}
         self._without_when: dict[int, Verdict] = {}
+        self._answers: dict[int, _Answer] = {}
+        """Of groups that are conditions."""
+
+        self._empty: set[int] = set()
+        """Loops that have nothing to go through."""
+
         self._breakable: set[int] = set()
         """Those that may fail, or be kept from running by others that do."""
 
-    def decide(self, position: int, seeing: Knowledge) -> tuple[Verdict, tuple[str, ...]]:
-        """Return whether a task runs, and why not or on what that hangs."""
+    def decide(self, position: int, seeing: Knowledge, *, is_empty: bool = False) -> Decided:
+        """Return whether a task runs; ``is_empty`` says of a loop that there is nothing to go through."""
         task = self._definition.tasks[position]
-        around = (self._by_section(task), self._by_group(task, seeing), self._by_dependencies(task))
-        found = _sum(*around, _by_condition(task.when, seeing))
-        self._found[position] = found[0]
-        self._without_when[position] = _sum(*around)[0]
-        if found[0] is not Verdict.SKIP or self._may_be_kept(task):
+        around = (self._by_section(task), self._by_group(task), self._by_dependencies(task))
+        by_when, problem = _by_condition(task.when, seeing)
+        found = _sum(*around, by_when)
+        self._found[position] = found.verdict
+        self._without_when[position] = _sum(*around).verdict
+        if found.verdict is not Verdict.SKIP or self._may_be_kept(task):
             self._breakable.add(position)
-        return found
+        if is_empty:
+            self._empty.add(position)
+        problems = [f"its 'when' cannot be decided: {problem}"] if problem else []
+        if task.condition is not None:
+            answer = self._answers[position] = _answer(task.condition, seeing)
+            problems += [f"its 'if' cannot be decided: {answer.problem}"] if answer.problem else []
+        return replace(found, problems=tuple(problems))
 
-    def of_item(self, position: int, seeing: Knowledge) -> tuple[Verdict, tuple[str, ...]]:
-        """Return whether one item of a loop is done, where its task was decided on and is not skipped."""
-        return _sum((self._without_when[position], ""), _by_condition(self._definition.tasks[position].when, seeing))
+    def of_item(self, position: int, seeing: Knowledge) -> Decided:
+        """Return whether one item of a loop is done, where its task was decided on and is not skipped.
+
+        A ``when`` that does not look at the item was asked of the loop.
+        """
+        when = self._definition.tasks[position].when
+        by_when, problem = _by_condition(when, seeing)
+        found = _sum((self._without_when[position], ""), by_when)
+        if not problem or when is None or not triggers.sees_item(when):
+            return found
+        return replace(found, problems=(f"its 'when' cannot be decided: {problem}",))
 
     def _may_be_kept(self, task: TaskDefinition) -> bool:
         """Say whether a task that is skipped if nothing fails may instead be kept from running by a failure."""
@@ -71,7 +112,7 @@ class Verdicts:
         verdict = Verdict.RUN if task.section is Section.ON_EXIT else Verdict.MAYBE
         return verdict, plan_words.HOOKS[task.section].format(of=of)
 
-    def _by_group(self, task: TaskDefinition, seeing: Knowledge) -> Reasoned:
+    def _by_group(self, task: TaskDefinition) -> Reasoned:
         """Decide by the group that a task is a member of: by its verdict, and by its condition's branch."""
         if task.parent is None:
             return _RUNS
@@ -79,16 +120,23 @@ class Verdicts:
         of_group = self._found.get(task.parent, Verdict.RUN)
         if of_group is Verdict.SKIP:
             return Verdict.SKIP, f"{group.id} is skipped"
-        if task.branch is None or group.condition is None:
-            return of_group, ""
+        if task.parent in self._empty:
+            return Verdict.SKIP, f"the list of {group.id} is empty"
+        is_taken, why = self._by_branch(task, group, self._answers.get(task.parent))
+        return (of_group if is_taken is Verdict.RUN else is_taken), why
+
+    @staticmethod
+    def _by_branch(task: TaskDefinition, group: TaskDefinition, answer: _Answer | None) -> Reasoned:
+        """Decide by what a condition says of the branch that a task stands in."""
+        if answer is None or group.condition is None:
+            return _RUNS
         written = _on_a_line(group.condition)
-        is_met, unsure = _decided(group.condition, seeing)
-        if is_met is None:
+        if answer.holds is None:
             wanted = "if" if task.branch is Branch.THEN else "unless"
-            return Verdict.MAYBE, f"{wanted} {written}{unsure}"
-        if is_met is (task.branch is Branch.THEN):
-            return of_group, ""
-        return Verdict.SKIP, f"the condition {'holds' if is_met else 'does not hold'}: {written}"
+            return Verdict.MAYBE, f"{wanted} {written}{answer.unsure}"
+        if answer.holds is (task.branch is Branch.THEN):
+            return _RUNS
+        return Verdict.SKIP, f"the condition {'holds' if answer.holds else 'does not hold'}: {written}"
 
     def _by_dependencies(self, task: TaskDefinition) -> Reasoned:
         if not triggers.asks_of_others(task) or task.trigger in _WHATEVER:
@@ -113,40 +161,47 @@ class Verdicts:
         return (Verdict.MAYBE, f"if {plan_words.names(unsure, joint)} ran") if is_hanging else _RUNS
 
 
-def _sum(*found: Reasoned) -> tuple[Verdict, tuple[str, ...]]:
+def _sum(*found: Reasoned) -> Decided:
     """Return the verdict of all: whatever skips a task decides, and is the one thing to be told."""
     skipped = next((why for verdict, why in found if verdict is Verdict.SKIP), None)
     if skipped is not None:
-        return Verdict.SKIP, (skipped,)
+        return Decided(verdict=Verdict.SKIP, why=(skipped,))
     is_sure = all(verdict is Verdict.RUN for verdict, _ in found)
-    return Verdict.RUN if is_sure else Verdict.MAYBE, tuple(why for _, why in found if why)
+    return Decided(verdict=Verdict.RUN if is_sure else Verdict.MAYBE, why=tuple(why for _, why in found if why))
 
 
-def _by_condition(text: str | None, seeing: Knowledge) -> Reasoned:
+def _by_condition(text: str | None, seeing: Knowledge) -> tuple[Reasoned, str]:
+    """Return what a ``when`` makes of a task, and why it cannot be decided if it never can."""
     if text is None:
-        return _RUNS
-    is_met, unsure = _decided(text, seeing)
-    if is_met is None:
-        return Verdict.MAYBE, f"when {_on_a_line(text)}{unsure}"
-    return _RUNS if is_met else (Verdict.SKIP, f"its when does not hold: {_on_a_line(text)}")
+        return _RUNS, ""
+    answer = _answer(text, seeing)
+    if answer.problem or answer.holds:
+        return _RUNS, answer.problem
+    if answer.holds is None:
+        return (Verdict.MAYBE, f"when {_on_a_line(text)}{answer.unsure}"), ""
+    return (Verdict.SKIP, f"its when does not hold: {_on_a_line(text)}"), ""
 
 
-def _decided(text: str, seeing: Knowledge) -> tuple[bool | None, str]:
-    """Return whether a condition holds; None where that is not known, with the reason in words."""
+def _answer(text: str, seeing: Knowledge) -> _Answer:
     found = seeing.render(text)
+    problem = no_truth(found)
+    if problem:
+        return _Answer(holds=None, unsure=f" ({problem})", problem=problem)
     if not found.is_whole:
-        return None, _known_when(found)
-    try:
-        return triggers.truth(found.value), ""
-    except triggers.NotTrueOrFalseError as error:
-        return None, f" ({error})"
+        waits = [wait for wait in found.waits() if wait != EACH_ITEM]
+        return _Answer(holds=None, unsure=f" (known when {plan_words.names(waits)})" if waits else "")
+    return _Answer(holds=triggers.truth(found.value))
 
 
-def _known_when(found: Known) -> str:
+def no_truth(found: Known) -> str:
+    """Return why what should decide never will, though it is known; nothing if it may."""
     if found.problems:
-        return f" ({found.problems[0]})"
-    waits = [wait for wait in found.waits() if wait != EACH_ITEM]
-    return f" (known when {plan_words.names(waits)})" if waits else ""
+        return found.problems[0]
+    try:
+        triggers.truth(found.value if found.is_whole else True)
+    except triggers.NotTrueOrFalseError as error:
+        return str(error)
+    return ""
 
 
 def _on_a_line(text: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from barbossad.config import Tasks
 from barbossad.model.definition import ParamDefinition, TaskDefinition, WorkflowDefinition
-from barbossad.model.flow import Branch, CallRequest, Loop, Section, TaskKind, Trigger
+from barbossad.model.flow import Branch, CallRequest, Loop, Repeat, Section, TaskKind, Trigger
 from barbossad.model.isolation import Isolation, RunAs, Sandbox
 from barbossad.model.names import SecretName, WorkflowName
 from barbossad.planning import plan as plans
@@ -177,6 +177,53 @@ def test_what_is_skipped_may_have_been_kept_by_a_failure() -> None:
     assert one(definition, "x").why == ("if no failed",)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{{ 1 / params.n }}", "{{ 1 / params.n }} has no value: division by zero"),
+        ("maybe", "it gives the text 'maybe', which is neither true nor false"),
+    ],
+)
+def test_what_decides_and_cannot_be_decided_is_a_problem(text: str, problem: str) -> None:
+    """A condition that is known to have no value, or to be no yes or no, fails its task in the run."""
+    found = one(workflow(shell("a", when=text)), "a", n=0)
+    assert (found.verdict, found.why) == (Verdict.RUN, ())
+    assert found.content.problems == (f"its 'when' cannot be decided: {problem}",)
+    assert one(condition(text), "c", n=0).content.problems == (f"its 'if' cannot be decided: {problem}",)
+    assert one(workflow(shell("a", expect=text)), "a", n=0).content.problems == (
+        f"its 'expect' cannot be decided: {problem}",
+    )
+    again = shell("a", repeat=Repeat(until=text))
+    assert one(workflow(again), "a", n=0).content.problems == (f"its 'repeat' cannot be decided: {problem}",)
+
+
+def test_a_when_over_the_item_that_cannot_be_decided_is_a_problem_of_that_item() -> None:
+    """Where ``when`` looks at the item it is decided for each, and so are its problems; else they are the loop's."""
+    each = plan(loop((0, 1), when="{{ 1 / item }}"))
+    assert [len(planned.content.problems) for planned in each.tasks] == [0, 1, 0]
+    whole = plan(loop((0, 1), when="{{ 1 / 0 }}"))
+    assert [len(planned.content.problems) for planned in whole.tasks] == [1, 0, 0]
+
+
+def test_a_condition_is_decided_with_the_variables_of_its_own() -> None:
+    """What decides between branches sees the environment of the group, not that of the task in the branch."""
+    definition = workflow(
+        group(
+            shell("c", kind=TaskKind.GROUP, condition="{{ env.MODE == 'x' }}"),
+            shell("c.yes", branch=Branch.THEN, env={"MODE": "y"}),
+            shell("c.no", branch=Branch.ELSE, env={"MODE": "y"}),
+        ),
+        env={"MODE": "x"},
+    )
+    assert verdicts(definition) == {"c": "run", "c.yes": "run", "c.no": "skip"}
+
+
+def test_a_loop_is_decided_without_the_variables_of_its_items() -> None:
+    """The variables of a task that is repeated may look at the item, so its list and ``when`` do not see them."""
+    found = one(loop("{{ env.LIST }}", env={"LIST": "x"}), "a")
+    assert "has no value" in found.content.problems[0]
+
+
 def condition(text: str) -> WorkflowDefinition:
     return workflow(
         shell("first"),
@@ -283,6 +330,59 @@ def test_ten_thousand_items_stay_a_short_plan_with_a_hash_of_all() -> None:
     assert made.hash != plan(loop("{{ params.n }}"), n=[*items[:-1], -1]).hash
 
 
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("{{ 'abc' }}", "it gives text, not a list or a map"),
+        ("{{ params.n }}", "it gives nothing, not a list or a map"),
+        ("{{ 5 }}", "it gives a number, not a list or a map"),
+        ("{{ params.many + [1] }}", "it gives 10001 items, more than 10000"),
+        ("{{ 1 / 0 }}", "{{ 1 / 0 }} has no value: division by zero"),
+    ],
+)
+def test_what_cannot_be_looped_over_is_a_problem(written: str, problem: str) -> None:
+    """A list that is known to be none, or too long a one, is a problem, and in the words of the run."""
+    found = one(loop(written), "a", n=None, many=[0] * 10_000)
+    assert found.content.problems == (f"its 'for_each' cannot be used: {problem}",)
+    assert found.loop is not None
+    assert found.loop.total is None
+
+
+@pytest.mark.parametrize(("written", "total"), [("{{ range(10000) }}", 10_000), ("{{ params.n }}", 2)])
+def test_what_can_be_looped_over(written: str, total: int) -> None:
+    """A range is a list, and of a map that an expression gives each item has a key and a value."""
+    made = plan(loop(written), n={"x": 1, "y": 2})
+    assert made.tasks[0].loop is not None
+    assert made.tasks[0].loop.total == total
+    assert made.tasks[0].content.problems == ()
+    assert made.tasks[2].item in (1, {"key": "y", "value": 2})
+
+
+def test_what_a_skipped_loop_would_go_over_does_not_matter() -> None:
+    """A list is looked at after ``when``, so what is skipped has no list that cannot be used."""
+    assert one(loop("{{ 5 }}", when="no"), "a").content.problems == ()
+
+
+def test_what_items_fail_of_is_theirs() -> None:
+    """What a loop would give its items is a problem of those that are done: of none where the list is empty."""
+    definition = workflow(shell("a", "{{ 1 / 0 }}", for_each=Loop(items="{{ params.n }}"), when="{{ item }}"))
+    assert [len(planned.content.problems) for planned in plan(definition, n=[True, False]).tasks] == [0, 1, 0]
+    assert [len(planned.content.problems) for planned in plan(definition, n=[]).tasks] == [0]
+
+
+def test_members_of_a_group_are_not_begun_for_no_items() -> None:
+    """Of a group that is repeated for an empty list no member ever begins."""
+    definition = workflow(
+        group(
+            shell("g", kind=TaskKind.GROUP, for_each=Loop(items="{{ params.n }}")),
+            group(shell("g.inner", kind=TaskKind.GROUP), shell("g.inner.a")),
+        )
+    )
+    assert verdicts(definition, n=[]) == {"g": "run", "g.inner": "skip", "g.inner.a": "skip"}
+    assert one(definition, "g.inner", n=[]).why == ("the list of g is empty",)
+    assert verdicts(definition, n=[1]) == dict.fromkeys(["g", "g.inner", "g.inner.a"], "run")
+
+
 def test_an_empty_list_is_told() -> None:
     """A loop over nothing runs, and does nothing."""
     assert one(loop("{{ params.n }}"), "a", n=[]).why == ("its list is empty",)
@@ -384,6 +484,16 @@ def test_params_that_a_type_refuses_are_a_problem() -> None:
     definition = workflow(task("a", type="wait", params=Unrendered({"duration": "{{ params.long }}"})))
     assert one(definition, "a", long="soon").content.problems
     assert one(definition, "a", long="5s").content.problems == ()
+
+
+def test_params_of_what_no_process_does_are_checked_too() -> None:
+    """An approval or a call is held against its type's rules like a program."""
+    asks = task("a", type="approval", kind=TaskKind.APPROVAL, params=Unrendered({"message": "{{ params.n }}"}))
+    assert one(workflow(asks), "a", n=3).content.problems
+    assert one(workflow(asks), "a", n="go?").content.problems == ()
+    calls = task("a", type="workflow", kind=TaskKind.CALL, params=Unrendered({"name": "{{ params.n }}"}))
+    assert one(workflow(calls), "a", n="No Name").content.problems
+    assert one(workflow(calls), "a", n="other").content.problems == ()
 
 
 def test_a_call_shows_what_it_calls() -> None:
