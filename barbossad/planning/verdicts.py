@@ -81,7 +81,8 @@ class Verdicts:
         problems = [f"its 'when' cannot be decided: {problem}"] if problem else []
         if task.condition is not None:
             answer = self._answers[position] = _answer(task.condition, seeing)
-            problems += [f"its 'if' cannot be decided: {answer.problem}"] if answer.problem else []
+            if answer.problem and not is_empty:  # which is asked of each item
+                problems.append(f"its 'if' cannot be decided: {answer.problem}")
         return replace(found, problems=tuple(problems))
 
     def of_item(self, position: int, seeing: Knowledge) -> Decided:

@@ -19,8 +19,13 @@ PROCESSES: Final = {"shell": {"shell": "make"}, "wait": {"wait": "1s"}, "workflo
 
 
 def random_workflow(chance: random.Random) -> WorkflowDefinition:
-    """Return a workflow of 1 to 7 tasks and groups, with hooks and rollback."""
-    return LOADER.load(json.dumps(_Writer(chance).workflow()))
+    """Return a workflow of 1 to 9 tasks and groups, with hooks and rollback."""
+    return LOADER.load(json.dumps(random_tree(chance)))
+
+
+def random_tree(chance: random.Random) -> dict[str, Any]:
+    """Return such a workflow as what its file would hold."""
+    return _Writer(chance).workflow()
 
 
 class _Writer:

@@ -383,6 +383,14 @@ def test_members_of_a_group_are_not_begun_for_no_items() -> None:
     assert verdicts(definition, n=[1]) == dict.fromkeys(["g", "g.inner", "g.inner.a"], "run")
 
 
+def test_a_condition_is_asked_of_each_item() -> None:
+    """A group that is repeated for no items decides nothing, and fails of no condition that cannot be decided."""
+    decides = shell("c", kind=TaskKind.GROUP, condition="{{ 1 / 0 }}", for_each=Loop(items="{{ params.n }}"))
+    definition = workflow(group(decides, shell("c.yes", branch=Branch.THEN)))
+    assert one(definition, "c", n=[]).content.problems == ()
+    assert len(one(definition, "c", n=[1]).content.problems) == 1
+
+
 def test_an_empty_list_is_told() -> None:
     """A loop over nothing runs, and does nothing."""
     assert one(loop("{{ params.n }}"), "a", n=[]).why == ("its list is empty",)
