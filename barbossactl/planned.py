@@ -14,7 +14,7 @@ SCRIPT_LINES: Final = 12
 
 _INDENT: Final = "    "
 _SECTIONS: Final = {
-    "rollback": "rollback, the last one first",
+    "rollback": "rollback, that of the last task first",
     "on_success": "on_success",
     "on_failure": "on_failure",
     "on_cancel": "on_cancel",

@@ -198,7 +198,7 @@ def test_the_whole_language_is_planned(daemon: Daemon, tmp_path: Path) -> None:
         "      when {{ tasks.x.exit_code == 0 }} (known when x has ended)",
         "    its when holds: {{ params.hosts }}",
         "    as written: params.params.n, known when each has ended",
-        "rollback, the last one first:",
+        "rollback, that of the last task first:",
         "    if the run fails or is cancelled after each succeeded",
         "on_failure:",
         "    as written: params.argv[1], known when the run's outcome is known",
