@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 import click
 
-from barbossactl import output
+from barbossactl import output, streams
 from barbossactl.commands._common import example
 from barbossactl.exits import CommandError, Exit
 from barbossactl.lazy import LazyGroup
@@ -77,6 +77,7 @@ def cli(socket_path: Path | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line and leave the process with its exit code."""
+    streams.open_closed()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     code = run(sys.argv[1:])

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from barbossad import __version__
+from barbossad import __version__, streams
 from barbossad import config as configs
 from barbossad import log as logs
 from barbossad.errors import BarbossaError, Fault, InvalidConfigError
@@ -35,7 +35,16 @@ _CONFIG = click.option(
 )
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _Program(click.Group):
+    """A group that has its standard streams before it reads its command line: faults of that are told, too."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line."""
+        streams.open_closed()
+        return super().main(*args, **extra)
+
+
+@click.group(cls=_Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="barbossad", message="%(prog)s %(version)s")
 @_USER
 @_CONFIG

@@ -297,3 +297,23 @@ def test_no_open_files_left(unstarted: Daemon) -> None:
             for client in clients:
                 client.close()
         assert daemon.log.count("cannot accept clients") < 10
+
+
+def test_a_fault_of_the_command_line_without_stderr(unstarted: Daemon) -> None:
+    """What would be told on a closed stderr is not told on stdout instead."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, "--bogus"],
+        env=unstarted.environment,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_closed_standard_streams(tmp_path: Path) -> None:
+    """A daemon without stdin, stdout or stderr starts, works, and writes what it would say into none of its files."""
+    closed = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
+    with Daemon(tmp_path, wrapper=closed) as daemon:
+        links = [Path(f"/proc/{daemon.pid}/fd/{number}").readlink() for number in range(3)]
+        assert links == [Path("/dev/null")] * 3
+        started(daemon)

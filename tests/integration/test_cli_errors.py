@@ -339,6 +339,36 @@ def test_a_full_disk_is_told(stub_daemon: StubDaemon) -> None:
     assert_one_line(done, "No space left on device")
 
 
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "said"),
+    [
+        (">&-", ["ls"], 0, ""),
+        (">&-", ["ls", "--json"], 0, ""),
+        (">&-", ["--help"], 0, ""),
+        ("2>&-", ["ls"], 0, "backup\n"),
+        ("2>&-", ["run", "get", "no-id"], 2, ""),
+        ("<&- >&- 2>&-", ["ls"], 0, ""),
+        ("<&-", ["apply", "-"], 0, "backup\tv1\tapplied\n"),
+    ],
+)
+def test_closed_standard_streams_are_as_dev_null(
+    stub_daemon: StubDaemon, closed: str, arguments: list[str], code: int, said: str
+) -> None:
+    """A command line without stdin, stdout or stderr does its work: what it says there goes nowhere."""
+    item = {"name": "backup", "enabled": True, "tasks": 2, "last_run": None, "description": None}
+    stub_daemon.handlers["workflow.list"] = lambda _: {"items": [item], "next_cursor": None}
+    stub_daemon.handlers["workflow.apply"] = lambda _: {"name": "backup", "version": "v1", "changed": True}
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *cli_process.COMMAND, *arguments],
+        env=cli_process.environment(stub_daemon.path),
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.replace("\tyes\t2\t-\t-\t-", ""), done.stderr) == (code, said, "")
+
+
 def test_patience_is_bounded() -> None:
     """A command waits for a daemon that restarts, and not for ever."""
     assert 10 <= client.PATIENCE_SECONDS <= 120
