@@ -67,7 +67,7 @@ def _show_version(context: click.Context, _option: click.Parameter, is_wanted: b
     "--socket",
     "socket_path",
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # whether it may be used shows when it is
     help="Talk to the daemon that listens here.  [env: BARBOSSA_SOCKET]",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version)

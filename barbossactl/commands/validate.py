@@ -12,7 +12,7 @@ from barbossactl.exits import CommandError, Exit
 
 
 @click.command(epilog=example("barbossactl validate *.yaml", "barbossactl validate --json - < backup.yaml"))
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(readable=False))
 @click.option("--daemon", "asks_daemon", is_flag=True, help="Ask the running daemon, which may know other task types.")
 @json_option
 @click.pass_context

@@ -35,7 +35,7 @@ def group() -> None:
 
 
 @click.command(epilog=example("barbossactl apply backup.yaml cleanup.yaml"))
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(readable=False))
 @json_option
 @click.pass_context
 def apply(context: click.Context, files: tuple[str, ...], as_json: bool) -> int:

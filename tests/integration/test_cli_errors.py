@@ -61,8 +61,9 @@ def test_a_dead_socket_says_how_to_start_the_daemon(socket_folder: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_forbidden_socket_names_the_group_to_join(socket_folder: Path) -> None:
-    """Whoever may not use the socket is told which group may."""
+@pytest.mark.parametrize("is_named", [False, True], ids=["environment", "option"])
+def test_a_forbidden_socket_names_the_group_to_join(socket_folder: Path, *, is_named: bool) -> None:
+    """Whoever may not use the socket is told which group may, whichever way it was named."""
     path = socket_folder / "root.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -73,9 +74,10 @@ def test_a_forbidden_socket_names_the_group_to_join(socket_folder: Path) -> None
         # imported before, since the checkout and this Python may be root's alone
         become_nobody = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)"
         call = "import grp; from barbossactl import cli; from barbossactl.commands import daemon"
+        arguments = [*(["--socket", str(path)] if is_named else []), "daemon", "ping"]
         done = subprocess.run(
-            [*cli_process.COMMAND[:3], "-c", f"{call}\n{become_nobody}\nraise SystemExit(cli.run(['daemon', 'ping']))"],
-            env=cli_process.environment(path),
+            [*cli_process.COMMAND[:3], "-c", f"{call}\n{become_nobody}\nraise SystemExit(cli.run({arguments}))"],
+            env=cli_process.environment(Path("/nonexistent") if is_named else path),
             capture_output=True,
             text=True,
             check=False,
