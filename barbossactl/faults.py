@@ -29,10 +29,10 @@ def lines(fault: Mapping[str, Any], file: str) -> Iterator[str]:
 
 
 def _head(fault: Mapping[str, Any], file: str | None) -> str:
-    name = file or fault.get("file")
-    place = [str(part) for part in (name, fault.get("line"), fault.get("column")) if part]
-    if not fault.get("line") and fault.get("path"):
-        place.append(str(fault["path"]))
+    name = str(file or fault.get("file") or "")
+    path = str(fault.get("path") or "").removeprefix(name).lstrip(":")  # of one file among others it begins with that
+    rest = [str(fault["line"]), str(fault.get("column") or "")] if fault.get("line") else [path] if name else []
+    place = [part for part in (name or path, *rest) if part]
     return f"{':'.join(place)}: " if place else ""
 
 

@@ -19,6 +19,8 @@ class Fault:
     path: str
     message: str
     hint: str = ""
+    file: str = ""
+    """The file, where more than one was read."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the shape that ``workflow.validate`` answers with."""

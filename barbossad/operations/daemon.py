@@ -101,12 +101,18 @@ class Status(Ping):
     role: str
 
 
+class FileFaultView(FaultView):
+    """One thing wrong with one of several files. ``path`` begins with the file, too."""
+
+    file: str
+
+
 class ReloadView(TypedDict):
     """What a reload did. Settings in ``needing_restart`` differ in the file but are not in force yet."""
 
     changed: list[str]
     needing_restart: list[str]
-    faults: list[FaultView]
+    faults: list[FileFaultView]
 
 
 def _state(services: Services) -> str:
@@ -243,5 +249,5 @@ async def reload(call: Call, params: NoParams) -> ReloadView:  # noqa: ARG001 (t
     return {
         "changed": list(done.changed),
         "needing_restart": list(done.needing_restart),
-        "faults": [fault_view(fault) for fault in done.faults],
+        "faults": [{**fault_view(fault), "file": fault.file} for fault in done.faults],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -142,9 +143,9 @@ class Registry:
             except InvalidWorkflowError as error:
                 faults += [_in_file(path, fault) for fault in error.faults]
             except UntrustedFileError as error:
-                faults.append(Fault(line=None, column=None, path=str(path), message=str(error), hint=error.hint))
+                faults.append(_of_file(path, str(error), error.hint))
             except OSError as error:
-                faults.append(Fault(line=None, column=None, path=str(path), message=f"cannot be read: {error}"))
+                faults.append(_of_file(path, f"it cannot be read: {error.strerror or error}"))
             else:
                 if has_changed:
                     changed.append(definition.name)
@@ -208,6 +209,9 @@ def _yaml_files(folder: Path) -> Iterable[Path]:
 
 
 def _in_file(path: Path, fault: Fault) -> Fault:
-    return Fault(
-        line=fault.line, column=fault.column, path=f"{path}:{fault.path}", message=fault.message, hint=fault.hint
-    )
+    """Return a fault with the file it is in; what is no YAML has no path in it."""
+    return replace(fault, path=f"{path}:{fault.path}" if fault.path else str(path), file=str(path))
+
+
+def _of_file(path: Path, message: str, hint: str = "") -> Fault:
+    return Fault(line=None, column=None, path=str(path), message=message, hint=hint, file=str(path))

@@ -245,6 +245,9 @@ def test_workflow_files(unstarted: Daemon) -> None:
         assert done["changed"] == ["workflow two"]
         assert {Path(fault["path"].partition(":")[0]).name for fault in done["faults"]} == {"one.yaml", "bad.yaml"}
         assert all(fault["line"] for fault in done["faults"])
+        broken = next(fault for fault in done["faults"] if fault["file"].endswith("one.yaml"))
+        assert broken["path"] == broken["file"] == str(daemon.workflows_dir / "one.yaml")
+        daemon.says(f"{broken['path']}: line {broken['line']}")
         assert daemon.call("workflow.get", name="one")["version"] == version
         daemon.write_workflow("one.yaml", "name: one\ntasks: [{shell: echo mended}]\n")
         daemon.signal(signal.SIGHUP)

@@ -94,6 +94,14 @@ def test_reload_reports_faults_and_what_changed(stub_daemon: StubDaemon, ctl: Ct
     ended = ctl("daemon", "reload")
     assert (ended.code, ended.out) == (2, "changed: log_level\n")
     assert ended.err == "a.yaml:3:5: unknown key (tasks?)\n"
+    for told, said in (
+        ({**fault, "path": "a.yaml:tasks", "line": None}, "a.yaml:tasks: unknown key (tasks?)\n"),
+        ({**fault, "path": "a.yaml", "line": None}, "a.yaml: unknown key (tasks?)\n"),
+        ({**fault, "path": "a.yaml:tasks", "file": None}, "a.yaml:tasks:3:5: unknown key (tasks?)\n"),
+    ):
+        answer = {"changed": [], "faults": [told]}
+        stub_daemon.handlers["daemon.reload"] = lambda _, answer=answer: answer  # type: ignore[misc]
+        assert ctl("daemon", "reload").err == said
     stub_daemon.handlers["daemon.reload"] = lambda _: {"changed": [], "needing_restart": ["socket"], "faults": []}
     assert ctl("daemon", "reload").err == "in force after a restart of the daemon: socket\n"
     stub_daemon.handlers["daemon.reload"] = lambda _: {"changed": [], "faults": []}
