@@ -36,21 +36,17 @@ class Kind(Enum):
     """What a cell holds, which decides how a terminal shows it."""
 
     TEXT = auto()
+    """A sentence: folds between words."""
     NAME = auto()
-    """An id or a name: never cut, never folded."""
+    """A name that people choose: folds at its dots and dashes where there is no room for it."""
+    WORD = auto()
+    """What is short by nature: an id, a type, a number, yes or no. Never folded, as all that follows."""
     STATE = auto()
     INSTANT = auto()
-    """RFC 3339: local time with its age on a terminal, as it came in a pipe."""
+    """RFC 3339: local time on a terminal, with its age where there is room; as it came in a pipe."""
     SECONDS = auto()
     """A length of time: in words on a terminal, a number in a pipe."""
     BYTES = auto()
-
-
-_WHOLE: Final = frozenset({Kind.NAME, Kind.STATE})
-"""What is never folded."""
-
-GAP: Final = 2
-"""Spaces between two columns of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +55,8 @@ class Column:
 
     title: str
     kind: Kind = Kind.TEXT
+    spare: int = 0
+    """What has more of this is left out sooner on a narrow terminal, what has none never."""
 
 
 def is_terminal() -> bool:
@@ -174,8 +172,8 @@ def pairs(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in labels.items())
 
 
-def cell(kind: Kind, value: Any) -> Text:
-    """Return a value as a terminal shows it."""
+def cell(kind: Kind, value: Any, *, is_brief: bool = False) -> Text:
+    """Return a value as a terminal shows it; an instant without its age if ``is_brief``."""
     from rich.text import Text
 
     if value is None or value == "":
@@ -183,7 +181,7 @@ def cell(kind: Kind, value: Any) -> Text:
     if kind is Kind.STATE:
         return Text(text.escape_cell(str(value)), style=STATE_STYLES.get(str(value), ""))
     if kind is Kind.INSTANT:
-        return Text(text.moment(str(value)))
+        return Text(text.moment(str(value), is_aged=not is_brief))
     if kind is Kind.SECONDS:
         return Text(text.duration(float(value)))
     if kind is Kind.BYTES:
@@ -192,43 +190,26 @@ def cell(kind: Kind, value: Any) -> Text:
 
 
 def _draw_table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
-    """Draw a table for a person, without columns of which nothing is known; words are kept whole where they fit."""
-    from rich.table import Table
+    """Draw a table for a person, without columns of which nothing is known."""
+    from barbossactl import tables
 
-    terminal = console()
-    shown: list[tuple[Column, list[Text]]] = []
-    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-        if any(value is not None and value != "" for value in values):
-            shown.append((column, [cell(column.kind, value) for value in values]))
-    widths = _widths(shown, terminal.width - GAP * (len(shown) - 1))
-    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
-    for (column, _), width in zip(shown, widths, strict=True):
-        drawn.add_column(
-            column.title.upper(),
-            no_wrap=column.kind in _WHOLE,
-            overflow="fold",
-            justify="right" if column.kind in {Kind.SECONDS, Kind.BYTES} else "left",
-            width=width,
+    folding = {Kind.TEXT: tables.Folding.SENTENCE, Kind.NAME: tables.Folding.NAME}
+    parts = [
+        tables.Part(
+            title=column.title.upper(),
+            cells=[cell(column.kind, value) for value in values],
+            short=[cell(column.kind, value, is_brief=True) for value in values],
+            folding=folding.get(column.kind, tables.Folding.NEVER),
+            is_right=column.kind in {Kind.SECONDS, Kind.BYTES},
+            spare=column.spare,
         )
-    for row in zip(*(cells for _, cells in shown), strict=True):
-        drawn.add_row(*row)
-    terminal.print(drawn)
-
-
-def _widths(shown: Sequence[tuple[Column, Sequence[Text]]], room: int) -> list[int | None]:
-    """Return how wide to make each column: as its longest word at least; None for all if there is no room for that."""
-    least, wanted = [], []
-    for column, cells in shown:
-        texts = [column.title, *(one.plain for one in cells)]
-        wanted.append(max(map(len, texts)))
-        is_whole = column.kind in _WHOLE
-        least.append(wanted[-1] if is_whole else max(len(word) for one in texts for word in one.split() or [""]))
-    left = room - sum(least)
-    if left < 0:
-        return [None] * len(least)
-    widths: list[int | None] = list(least)
-    by_need = sorted(range(len(least)), key=lambda place: wanted[place] - least[place])
-    for number, place in enumerate(by_need):
-        more = min(wanted[place] - least[place], left // (len(by_need) - number))
-        widths[place], left = least[place] + more, left - more
-    return widths
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True)
+        if any(value is not None and value != "" for value in values)
+    ]
+    terminal = console()
+    layout = tables.lay_out(parts, terminal.width)
+    for each in layout.lines(terminal.width):
+        terminal.print(each, soft_wrap=True)
+    if layout.left_out:
+        names = ", ".join(part.title.lower() for part in layout.left_out)
+        talk(f"there is no room for: {names}; a wider terminal shows all, and so does --json")

@@ -71,8 +71,8 @@ def seconds_between(start: str | None, end: str | None, now: datetime | None = N
     return ((ended or now or datetime.now(UTC)) - began).total_seconds()
 
 
-def moment(text: str, now: datetime | None = None) -> str:
-    """Return an instant in local time with its age: ``10:00:01 (3 min 12 s ago)``, before today with its date."""
+def moment(text: str, now: datetime | None = None, *, is_aged: bool = True) -> str:
+    """Return an instant in local time: ``10:00:01 (3 min 12 s ago)``, its age if wanted, before today with its date."""
     instant = parse_instant(text)
     if instant is None:
         return escape_cell(text)
@@ -81,7 +81,7 @@ def moment(text: str, now: datetime | None = None) -> str:
     spoken = "just now" if 0 <= age < 1 else f"{duration(age)} ago" if age >= 0 else f"in {duration(-age)}"
     local = instant.astimezone()
     day = "" if local.date() == now.astimezone().date() else f"{local:%Y-%m-%d} "
-    return f"{day}{local:%H:%M:%S} ({spoken})"
+    return f"{day}{local:%H:%M:%S}" + (f" ({spoken})" if is_aged else "")
 
 
 def clock_time(text: str) -> str:

@@ -42,12 +42,12 @@ _COMMANDS = {
 _STATES = ("queued", "running", "paused", "succeeded", "failed", "timed_out", "cancelled", "interrupted")
 
 _COLUMNS = [
-    Column("id", Kind.NAME),
+    Column("id", Kind.WORD),
     Column("workflow", Kind.NAME),
     Column("state", Kind.STATE),
     Column("started", Kind.INSTANT),
-    Column("took", Kind.SECONDS),
-    Column("trigger"),
+    Column("took", Kind.SECONDS, spare=1),
+    Column("trigger", Kind.WORD, spare=2),
     Column("reason"),
 ]
 

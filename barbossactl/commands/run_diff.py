@@ -8,7 +8,7 @@ import click
 
 from barbossactl import output, text
 from barbossactl.commands._common import connect, example, json_option, resolve_run, run_argument, run_argument_named
-from barbossactl.output import Column
+from barbossactl.output import Column, Kind
 
 NOTABLE_PART: Final = 0.1
 NOTABLE_SECONDS: Final = 0.1
@@ -35,8 +35,9 @@ def diff(context: click.Context, run: str, other: str, as_json: bool) -> None:
         return
     rows = [[one["what"], one["name"] or None, one["from"], one["to"]] for one in answer["differences"]]
     rows += [_duration(one) for one in answer["durations"] if _is_notable(one)]
-    titles = ("what", "of", f"in {answer['run_id']}", f"in {answer['other']}")
-    output.table([Column(title) for title in titles], rows, empty="they do not differ")
+    sides = [Column(f"in {answer['run_id']}"), Column(f"in {answer['other']}")]
+    columns = [Column("what", Kind.WORD), Column("of", Kind.NAME), *sides]
+    output.table(columns, rows, empty="they do not differ")
     if answer["diff"]:
         output.line()
         output.document(answer["diff"])

@@ -13,21 +13,21 @@ from barbossactl.records import Attempt, Run, run_from
 
 _COLUMNS = [
     Column("task", Kind.NAME),
-    Column("type"),
+    Column("type", Kind.WORD, spare=2),
     Column("state", Kind.STATE),
-    Column("tries"),
-    Column("exit"),
+    Column("tries", Kind.WORD, spare=3),
+    Column("exit", Kind.WORD, spare=1),
     Column("took", Kind.SECONDS),
     Column("reason"),
 ]
 _ATTEMPT_COLUMNS = [
     Column("task", Kind.NAME),
-    Column("try"),
+    Column("try", Kind.WORD),
     Column("state", Kind.STATE),
-    Column("processor", Kind.SECONDS),
-    Column("memory", Kind.BYTES),
-    Column("read", Kind.BYTES),
-    Column("written", Kind.BYTES),
+    Column("processor", Kind.SECONDS, spare=1),
+    Column("memory", Kind.BYTES, spare=2),
+    Column("read", Kind.BYTES, spare=3),
+    Column("written", Kind.BYTES, spare=4),
     Column("in force"),
 ]
 

@@ -33,9 +33,9 @@ def history(context: click.Context, name: str | None, state: str | None, limit: 
         Column("schedule", Kind.NAME),
         Column("for", Kind.INSTANT),
         Column("state", Kind.STATE),
-        Column("fires"),
-        Column("run", Kind.NAME),
-        Column("late", Kind.SECONDS),
+        Column("fires", Kind.WORD, spare=2),
+        Column("run", Kind.WORD),
+        Column("late", Kind.SECONDS, spare=1),
         Column("reason"),
     ]
     given = {"name": name, "state": state}

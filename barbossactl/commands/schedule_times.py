@@ -38,7 +38,12 @@ def next_fires(context: click.Context, limit: int, workflow: str | None, label: 
     if as_json:
         output.as_json(found)
         return
-    columns = [Column("due", Kind.INSTANT), Column("schedule", Kind.NAME), Column("there"), Column("skipped")]
+    columns = [
+        Column("due", Kind.INSTANT),
+        Column("schedule", Kind.NAME),
+        Column("there", Kind.WORD),
+        Column("skipped"),
+    ]
     rows = [[item["due_at"], item["schedule"], item["local"], item["skip"]] for item in found["items"]]
     if output.is_terminal():
         _leave_out_own_time(rows)

@@ -67,8 +67,8 @@ def list_workflows(context: click.Context, as_json: bool) -> None:
 
     columns = [
         Column("name", Kind.NAME),
-        Column("enabled"),
-        Column("tasks"),
+        Column("enabled", Kind.WORD, spare=1),
+        Column("tasks", Kind.WORD, spare=2),
         Column("last run", Kind.STATE),
         Column("ended", Kind.INSTANT),
         Column("description"),

@@ -68,8 +68,14 @@ def _show_params(params: list[dict[str, Any]]) -> None:
         ]
         for param in params
     ]
-    titles = ("param", "type", "required", "default", "description")
-    _show_rows("param", [Column(title) for title in titles], rows)
+    columns = [
+        Column("param", Kind.NAME),
+        Column("type", Kind.WORD),
+        Column("required", Kind.WORD, spare=1),
+        Column("default"),
+        Column("description"),
+    ]
+    _show_rows("param", columns, rows)
 
 
 def _show_tasks(tasks: list[dict[str, Any]]) -> None:
@@ -81,7 +87,7 @@ def _show_tasks(tasks: list[dict[str, Any]]) -> None:
         [margin * depths[task["id"]] + task["id"], task["type"], ", ".join(task.get("depends_on") or ())]
         for task in tasks
     ]
-    _show_rows("task", [Column("task", Kind.NAME), Column("type"), Column("after")], rows)
+    _show_rows("task", [Column("task", Kind.NAME), Column("type", Kind.WORD), Column("after")], rows)
 
 
 def _show_rows(tag: str, columns: list[Column], rows: list[list[Any]]) -> None:

@@ -20,7 +20,12 @@ def versions(context: click.Context, name: str, as_json: bool) -> None:
     """
     from barbossactl import listing
 
-    columns = [Column("version", Kind.NAME), Column("current"), Column("applied", Kind.INSTANT), Column("by")]
+    columns = [
+        Column("version", Kind.WORD),
+        Column("current", Kind.WORD),
+        Column("applied", Kind.INSTANT),
+        Column("by"),
+    ]
     keys = ("version", "current", "applied_at", "applied_by")
     with connect(context) as client:
         found = listing.items(client, "workflow.versions", {"name": name}, limit=None)
