@@ -10,10 +10,32 @@ import click
 
 from barbossactl import output
 from barbossactl.client import Client
-from barbossactl.exits import RUN_EXITS, DaemonError, Exit
+from barbossactl.exits import RUN_EXITS, CommandError, DaemonError, Exit
 from barbossactl.follow import Follower, RunView, Wanted
 from barbossactl.interrupts import Interrupts
 from barbossactl.plain import PlainView, QuietView
+
+
+def begin(client: Client, method: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to a call that starts a run. Raise ``CommandError`` on Ctrl-C, since the run may start yet.
+
+    With an idempotency key it is made again after a restart of the daemon, without a second run.
+    """
+    try:
+        if "idempotency_key" not in asked:
+            answer: dict[str, Any] = client.call(method, asked)
+            return answer
+        return client.call_patiently(  # type: ignore[no-any-return]
+            method, asked, on_loss=lambda: output.talk("the daemon has gone; waiting for it to come back")
+        )
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            output.talk("")  # after the ^C
+        raise CommandError(
+            "left before the daemon answered: the run may start all the same",
+            hint="barbossactl ps --all shows it then",
+            exit_code=Exit.INTERRUPTED,
+        ) from None
 
 
 def leave(answer: dict[str, Any], *, as_json: bool) -> int:

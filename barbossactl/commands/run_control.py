@@ -97,9 +97,7 @@ def retry(
             "params": params.gather(pairs, params_file),
             "idempotency_key": os.urandom(16).hex(),  # the call can be made again after a restart of the daemon
         }
-        answer = client.call_patiently(
-            "run.retry", asked, on_loss=lambda: output.talk("the daemon has gone; waiting for it to come back")
-        )
+        answer = staying.begin(client, "run.retry", asked)
         if not detach:
             return staying.stay(client, answer["id"], is_quiet=wait or as_json, as_json=as_json)
     return staying.leave(answer, as_json=as_json)

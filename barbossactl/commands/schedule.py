@@ -146,7 +146,7 @@ def trigger(context: click.Context, name: str, detach: bool, wait: bool, as_json
     if detach and wait:
         raise CommandError("--detach and --wait exclude each other", exit_code=Exit.USAGE)
     with connect(context) as client:
-        answer = client.call("schedule.trigger", {"name": name})
+        answer = staying.begin(client, "schedule.trigger", {"name": name})
         run = answer["run"]
         if run is not None and not detach:
             return staying.stay(client, run["id"], is_quiet=wait or as_json, as_json=as_json)

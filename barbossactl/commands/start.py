@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from barbossactl import output, staying
+from barbossactl import output, staying, text
 from barbossactl.commands._common import connect, example, json_option, params_option, workflow_argument
 from barbossactl.exits import CommandError, Exit
 
@@ -25,7 +26,9 @@ from barbossactl.exits import CommandError, Exit
 @click.option("--wait", is_flag=True, help="Wait quietly; say only how a run that did not succeed has ended.")
 @click.option("--plan", "plan_hash", metavar="HASH", help="Refuse if the plan is another one now (barbossactl plan).")
 @click.option(
-    "--idempotency-key", metavar="KEY", help="Start nothing if a run with this key exists; take that one instead."
+    "--idempotency-key",
+    metavar="KEY",
+    help="Start nothing if this workflow has a run with this key; take that one instead, and say so.",
 )
 @json_option
 @click.pass_context
@@ -58,15 +61,23 @@ def start(
     asked: dict[str, Any] = {
         "workflow": name,
         "params": params.gather(pairs, params_file),
-        # with a key the call can be made again after a restart of the daemon, without a second run
         "idempotency_key": idempotency_key or os.urandom(16).hex(),
     }
+    asked_at = datetime.now(UTC)
     if plan_hash is not None:
         asked["plan"] = plan_hash
     with connect(context) as client:
-        answer: dict[str, Any] = client.call_patiently(
-            "run.start", asked, on_loss=lambda: output.talk("the daemon has gone; waiting for it to come back")
-        )
+        answer = staying.begin(client, "run.start", asked)
+        if idempotency_key is not None:
+            _tell_earlier(answer, asked_at)
         if not detach:
             return staying.stay(client, answer["id"], is_quiet=wait or as_json, as_json=as_json)
     return staying.leave(answer, as_json=as_json)
+
+
+def _tell_earlier(run: dict[str, Any], asked_at: datetime) -> None:
+    """Tell of a run that was there before it was asked for. The daemon has the same clock, in whole milliseconds."""
+    created_at = text.parse_instant(str(run.get("created_at")))
+    if created_at is not None and created_at < asked_at - timedelta(milliseconds=1):
+        when = text.moment(run["created_at"])
+        output.talk(f"nothing is started: run {output.plain(run['id'])} of {when} has this key already")

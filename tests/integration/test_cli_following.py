@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,40 @@ def test_params_and_key_are_sent(stub_daemon: StubDaemon, fake_run: FakeRun, ctl
     assert first["params"] == {"keep_days": "3", "hosts": ["a"]}
     assert second["idempotency_key"] == "nightly-1"
     assert len({first["idempotency_key"], third["idempotency_key"]}) == 2
+
+
+def test_a_run_that_has_the_key_already_is_told(stub_daemon: StubDaemon, fake_run: FakeRun, ctl: Ctl) -> None:
+    """Whoever gives a key learns whether it started a run or found one; the id stays alone on stdout."""
+    ended = ctl("start", "backup", "--detach", "--idempotency-key", "nightly-1")
+    assert (ended.code, ended.out) == (0, f"{RUN_ID}\n")
+    assert ended.err.startswith(f"nothing is started: run {RUN_ID} of ")
+    assert ended.err.endswith(" ago) has this key already\n")
+    start = stub_daemon.handlers["run.start"]
+    stub_daemon.handlers["run.start"] = lambda params: {
+        **start(params),  # type: ignore[dict-item]
+        "created_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    assert ctl("start", "backup", "--detach", "--idempotency-key", "nightly-2").err == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("run.start", ["start", "backup"]),
+        ("run.retry", ["retry", RUN_ID]),
+        ("schedule.trigger", ["schedule", "trigger", "backup"]),
+    ],
+)
+def test_ctrl_c_before_the_answer_says_what_may_come(
+    stub_daemon: StubDaemon, method: str, arguments: list[str]
+) -> None:
+    """Who leaves while the daemon does not answer is told that the run may start all the same."""
+    stub_daemon.handlers[method] = lambda _: stub_daemon.stopping.wait(20)
+    with OnTerminal(stub_daemon.path, *arguments) as terminal:
+        stub_daemon.wait_for_call(method)
+        terminal.type("\x03")
+        assert terminal.end() == 130
+    assert "left before the daemon answered: the run may start all the same; barbossactl ps --all" in terminal.text
 
 
 def test_detach_prints_the_id_alone(fake_run: FakeRun, ctl: Ctl) -> None:
