@@ -45,16 +45,26 @@ def seconds(duration: str) -> float:
     return sum(float(amount) * unit for amount, unit in zip(found.groups(), units, strict=True) if amount)
 
 
+class FileError(CommandError):
+    """A file cannot be read; ``reason`` says why to who sees its name already."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, exit_code=Exit.USAGE)
+        self.reason = reason
+
+
 def read_text(file: str) -> str:
-    """Return the text of a file, ``-`` being stdin. Raise ``CommandError`` (usage) if it cannot be read."""
+    """Return the text of a file, ``-`` being stdin. Raise ``FileError`` if it cannot be read."""
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise CommandError(f"cannot read {file}: {error.strerror or error}", exit_code=Exit.USAGE) from error
+        why = error.strerror or error
+        raise FileError(f"cannot read {file}: {why}", f"cannot be read: {why}") from error
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise CommandError(f"{file} is not UTF-8 (byte {error.start})", exit_code=Exit.USAGE) from error
+        why = f"is not UTF-8 (byte {error.start})"
+        raise FileError(f"{file} {why}", f"it {why}") from error
 
 
 def _split(pair: str, option: str) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ import click
 
 from barbossactl import output
 from barbossactl.commands._common import connect, example, json_option
-from barbossactl.exits import CommandError, Exit
+from barbossactl.exits import Exit
 
 
 @click.command(epilog=example("barbossactl validate *.yaml", "barbossactl validate --json - < backup.yaml"))
@@ -56,8 +56,8 @@ def _by_daemon(context: click.Context, files: tuple[str, ...]) -> list[dict[str,
         for file in files:
             try:
                 document = params.read_text(file)
-            except CommandError as error:
-                told.append({"file": file, "valid": False, "faults": [{"message": str(error)}]})
+            except params.FileError as error:
+                told.append({"file": file, "valid": False, "faults": [{"message": error.reason}]})
                 continue
             answer: dict[str, Any] = client.call("workflow.validate", {"yaml": document})
             lines = dict(enumerate(document.split("\n"), start=1))

@@ -10,7 +10,7 @@ import click
 from barbossactl import output
 from barbossactl.client import Client
 from barbossactl.commands._common import connect, example, json_option, workflow_argument
-from barbossactl.exits import CommandError, DaemonError, Exit
+from barbossactl.exits import DaemonError, Exit
 from barbossactl.lazy import LazyGroup
 from barbossactl.output import Column, Kind
 
@@ -120,8 +120,8 @@ def _apply(client: Client, file: str) -> dict[str, Any]:
 
     try:
         document = params.read_text(file)
-    except CommandError as error:
-        return {"faults": [{"message": str(error)}]}
+    except params.FileError as error:
+        return {"faults": [{"message": error.reason}]}
     try:
         answer: dict[str, Any] = client.call("workflow.apply", {"yaml": document})
     except DaemonError as error:

@@ -258,7 +258,7 @@ def test_apply_does_what_it_can_and_tells_every_fault(stub_daemon: StubDaemon, c
     assert ended.err.splitlines() == [
         f"{paths[0]}:3:5: unknown key 'shel' (shell)",
         f"{paths[0]}:tasks: there is no task",
-        f"{paths[3]}: cannot read {paths[3]}: No such file or directory",
+        f"{paths[3]}: cannot be read: No such file or directory",
     ]
     assert ctl("apply", paths[1]).code == 0
     told = json.loads(ctl("apply", "--json", *paths).out)["items"]
