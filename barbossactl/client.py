@@ -97,7 +97,7 @@ class Client:
             if answer is None:
                 raise UnreachableError(
                     f"barbossad at {self.path} did not answer {method} within {limit:g} s",
-                    hint="see what it does: journalctl -u barbossad",
+                    hint=f"see what it does: {_log_of(self.path)}",
                 )
             self._answers[answer.identity] = answer
         return self._answers.pop(identity).result()
@@ -214,7 +214,7 @@ def _why_unreachable(path: Path, error: OSError) -> UnreachableError:
     if error.errno in {errno.ECONNREFUSED, errno.ENOTSOCK, errno.EPROTOTYPE}:
         return UnreachableError(f"{path} is not the socket of a daemon", hint="name it: --socket PATH")
     if isinstance(error, TimeoutError):
-        return UnreachableError(f"barbossad at {path} accepts no connection", hint="see: journalctl -u barbossad")
+        return UnreachableError(f"barbossad at {path} accepts no connection", hint=f"see: {_log_of(path)}")
     return UnreachableError(f"cannot connect to {path}: {error.strerror or error}", hint="name it: --socket PATH")
 
 
@@ -235,8 +235,13 @@ def _group_of(path: Path) -> str:
 def _lost(path: Path) -> LostError:
     return LostError(
         f"barbossad at {path} closed the connection before it answered",
-        hint="see why: journalctl -u barbossad, then try again",
+        hint=f"see why: {_log_of(path)}; then try again",
     )
+
+
+def _log_of(path: Path) -> str:
+    """Return where the log of a daemon is; one that is not the system's logs to its standard error."""
+    return "journalctl -u barbossad" if path == wire.SYSTEM_SOCKET_PATH else "its log, where it was started"
 
 
 def _stranger(path: Path) -> UnreachableError:

@@ -74,16 +74,22 @@ class DaemonError(CommandError):
         hint = data.get("hint")
         super().__init__(
             message,
-            hint=hint if isinstance(hint, str) else _HINTS.get(kind, ""),
+            hint=hint if isinstance(hint, str) else _hint(kind, message),
             exit_code=Exit(known.exit_code) if known else Exit.FAILED,
         )
         self.kind = kind
         self.data = data
 
 
+def _hint(kind: str, message: str) -> str:
+    hint = _HINTS.get(kind, "")
+    return "" if hint.startswith(_WHO) and _WHO in message else hint  # it says so itself
+
+
+_WHO: Final = "an administrator"
 _HINTS: Final = {
     "method_not_found": "the daemon is older than this barbossactl; restart it after an upgrade",
-    "permission_denied": "an administrator maps users and groups to roles in the daemon's config",
+    "permission_denied": f"{_WHO} maps users and groups to roles in the daemon's config",
     "unavailable": "see: barbossactl status",
     "too_many_requests": "try again in a moment",
 }

@@ -128,6 +128,29 @@ def test_a_fault_of_the_daemon_is_told_once(stub_daemon: StubDaemon, ctl: Ctl) -
     assert ctl("run", "get", "zzzzzzzzzz").err == "barbossactl: the answer is too large; ask for less\n"
 
 
+def test_who_has_no_role_is_told_once_who_can_mend_it(stub_daemon: StubDaemon, ctl: Ctl) -> None:
+    """Where the daemon says already who gives roles, no hint says it again; where it does not, one does."""
+    words = "user ada has no role here; an administrator can give one (access in the config)"
+    stub_daemon.handlers["run.get"] = refuse("permission_denied", words)
+    assert ctl("run", "get", "zzzzzzzzzz").err == f"barbossactl: {words}\n"
+    stub_daemon.handlers["run.get"] = refuse("permission_denied", "run.get needs the role viewer")
+    assert_one_line(ctl("run", "get", "zzzzzzzzzz"), "; an administrator maps users and groups to roles")
+
+
+@pytest.mark.parametrize("is_system", [False, True], ids=["own", "system"])
+def test_a_silent_daemons_log_is_named(
+    stub_daemon: StubDaemon, monkeypatch: pytest.MonkeyPatch, *, is_system: bool
+) -> None:
+    """The journal is named for the system's daemon alone: a daemon of one's own has nothing there."""
+    stub_daemon.handlers["daemon.ping"] = lambda _: stub_daemon.stopping.wait(20)
+    if is_system:
+        monkeypatch.setattr(wire, "SYSTEM_SOCKET_PATH", stub_daemon.path)
+    with Client(stub_daemon.path) as connected, pytest.raises(CommandError) as raised:
+        connected.call("daemon.ping", {}, timeout=0.05)
+    where = "journalctl -u barbossad" if is_system else "its log, where it was started"
+    assert raised.value.hint == f"see what it does: {where}"
+
+
 def test_a_connection_that_ends_is_told(stub_daemon: StubDaemon, ctl: Ctl) -> None:
     """A daemon that dies before it answers is exit 3, not a traceback."""
 
