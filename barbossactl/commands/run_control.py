@@ -18,7 +18,7 @@ from barbossactl.commands._common import (
     run_argument,
     since_option,
 )
-from barbossactl.exits import CommandError, Exit
+from barbossactl.exits import CommandError, DaemonError, Exit
 
 _REASON = click.option("--reason", metavar="TEXT", help="Why; it is kept with the run.")
 _COMMENT = click.option("--comment", metavar="TEXT", help="Why; it is kept with the run.")
@@ -97,7 +97,15 @@ def retry(
             "params": params.gather(pairs, params_file),
             "idempotency_key": os.urandom(16).hex(),  # the call can be made again after a restart of the daemon
         }
-        answer = staying.begin(client, "run.retry", asked)
+        try:
+            answer = staying.begin(client, "run.retry", asked)
+        except DaemonError as error:
+            if error.data.get("what") != "workflow":
+                raise
+            raise CommandError(
+                f"the workflow {error.data.get('name')!r} of run {asked['run_id']} was deleted",
+                hint=f"apply it again first (barbossactl run definition {asked['run_id']} prints what ran)",
+            ) from error
         if not detach:
             return staying.stay(client, answer["id"], is_quiet=wait or as_json, as_json=as_json)
     return staying.leave(answer, as_json=as_json)

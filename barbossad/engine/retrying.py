@@ -57,7 +57,7 @@ def kept(
     if forced is None and len(positions) == len(main):
         raise ConflictError(
             f"every task of run {run_id} has done its work, so there is nothing to retry from: "
-            "retry it from the start, or from a task"
+            "retry it from the start (--from start), or from a task (--from TASK)"
         )
     ids = [definition.tasks[position].id for position in positions]
     found: dict[str, TaskRecord] = {task_id: tasks[task_id] for task_id in ids if task_id in tasks}

@@ -155,7 +155,7 @@ def test_what_cannot_be_retried(daemon: Daemon, tmp_path: Path) -> None:
     mark.touch()
     good = ended(daemon, "flaky", mark=str(mark))["id"]
     for arguments, words, code in (
-        ((good,), "nothing to retry", 1),
+        ((good,), "retry it from the start (--from start), or from a task (--from TASK)", 1),
         ((good, "--from", "frist"), "did you mean 'first'", 1),
         ((good, "--from", "each[1]"), "retry from 'each'", 1),
         ((good, "--from", "start", "-p", "wrod=x"), "unknown param 'wrod'", 2),
@@ -168,6 +168,19 @@ def test_what_cannot_be_retried(daemon: Daemon, tmp_path: Path) -> None:
     daemon.call("workflow.disable", name="flaky")
     assert "is disabled" in ctl(daemon, "retry", good, "--from", "start").stderr
     daemon.call("workflow.enable", name="flaky")
+
+
+def test_a_retry_of_a_workflow_that_was_deleted(daemon: Daemon) -> None:
+    """It says that the workflow has to be applied again, and what prints the file that ran."""
+    daemon.apply("name: gone\ntasks: [{shell: 'true'}]\n")
+    before = ended(daemon, "gone")["id"]
+    daemon.call("workflow.delete", name="gone")
+    done = ctl(daemon, "retry", before, "--from", "start")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"barbossactl: the workflow 'gone' of run {before} was deleted; "
+        f"apply it again first (barbossactl run definition {before} prints what ran)\n"
+    )
 
 
 def test_a_retry_is_of_the_version_that_ran(daemon: Daemon, tmp_path: Path) -> None:
