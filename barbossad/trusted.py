@@ -36,7 +36,7 @@ def read_trusted(path: Path, *, is_private: bool = False) -> str:
     except FileNotFoundError:
         raise
     except OSError as error:  # among them ENXIO, a socket
-        raise UntrustedFileError(f"cannot be opened: {error.strerror}") from error
+        raise UntrustedFileError(f"it cannot be opened: {error.strerror}") from error
     try:
         _check_file(os.fstat(descriptor), path, is_private=is_private)
         for folder in {path.absolute().parent, path.resolve().parent}:
@@ -46,17 +46,17 @@ def read_trusted(path: Path, *, is_private: bool = False) -> str:
     finally:
         os.close(descriptor)
     if len(content) > MAX_FILE_BYTES:
-        raise UntrustedFileError(f"is larger than {MAX_FILE_BYTES} bytes")
+        raise UntrustedFileError(f"it is larger than {MAX_FILE_BYTES} bytes")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UntrustedFileError(f"is not UTF-8 in line {line}", "save it as UTF-8") from None
+        raise UntrustedFileError(f"it is not UTF-8 in line {line}", "save it as UTF-8") from None
 
 
 def _check_file(status: os.stat_result, path: Path, *, is_private: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise UntrustedFileError("is not a regular file")
+        raise UntrustedFileError("it is not a regular file")
     _check_owner_and_mode(status, "it", str(path))
     if is_private and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UntrustedFileError(

@@ -78,7 +78,7 @@ def status(context: click.Context, as_json: bool) -> None:
             (Column("schedules"), _schedules(answer.get("schedules") or {})),
             (Column("next fire", Kind.INSTANT), (answer.get("schedules") or {}).get("next_at")),
             (Column("launcher"), launcher["name"]),
-            (Column("it lacks"), ", ".join(launcher["lacks"])),
+            (Column("therefore"), "; ".join(launcher["lacks"])),
             (Column("store"), store["path"]),
             (Column("store size", Kind.BYTES), store["size_bytes"]),
             (Column("store state"), "healthy" if store["healthy"] else f"not healthy: {store['reason']}"),

@@ -69,6 +69,8 @@ def _figures(found: dict[str, Any]) -> Iterator[tuple[Column, object]]:
     rate = found["success_rate"]
     yield Column("schedule", Kind.NAME), found["schedule"]
     yield Column("days"), f"{found['days']:g}"
+    if not found["fires"]:
+        yield Column("fires"), "none: it has not fired in this time"
     for state, count in found["fires"].items():
         yield Column(state), count
     yield Column("success rate"), None if rate is None else f"{rate:.1%}"

@@ -73,7 +73,7 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
     engine.end_recovery()
     if left:
         log.warning(
-            "%d unfinished runs found; %d tasks go on, %d were interrupted", len(left), settle.adopted,
+            "unfinished runs found: %d; tasks that go on: %d, interrupted: %d", len(left), settle.adopted,
             settle.interruptions, extra={"action": "recovered"},
         )  # fmt: skip
 

@@ -32,6 +32,13 @@ class ParamDefinition:
     min_length: int | None = None
     max_length: int | None = None
 
+    @property
+    def about(self) -> str:
+        """What it takes, for a person: ``an integer``, or its type and description."""
+        if self.description:
+            return f"{self.type}: {self.description}"
+        return f"{'an' if self.type[0] in 'aeiou' else 'a'} {self.type}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefinition:

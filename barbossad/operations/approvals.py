@@ -50,8 +50,7 @@ def fill_in(
         elif field.has_default:
             found[name] = field.default
         elif is_whole:
-            about = f"{field.type}: {field.description}" if field.description else f"a {field.type}"
-            faults.append(_fault(name, f"the field {name!r} is missing", about))
+            faults.append(_fault(name, f"the field {name!r} is missing", field.about))
     if faults:
         raise InvalidParamsError(f"the form of {subject}", faults)
     return found

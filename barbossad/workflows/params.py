@@ -43,8 +43,7 @@ def check(params: Sequence[ParamDefinition], given: Mapping[str, Any]) -> tuple[
             if param.has_default:
                 bound[name] = param.default
             else:
-                about = f"{param.type}: {param.description}" if param.description else f"a {param.type}"
-                faults.append(_fault(name, f"the param {name!r} is missing", about))
+                faults.append(_fault(name, f"the param {name!r} is missing", param.about))
             continue
         try:
             bound[name] = values.convert(param, given[name])

@@ -65,12 +65,12 @@ def test_ping(stub_daemon: StubDaemon, ctl: Ctl) -> None:
     assert json.loads(ctl("daemon", "ping", "--json").out)["pid"] == 42
 
 
-def test_status_tells_what_the_launcher_lacks(stub_daemon: StubDaemon, ctl: Ctl) -> None:
+def test_status_tells_what_follows_from_the_launcher(stub_daemon: StubDaemon, ctl: Ctl) -> None:
     """A field a line, in a pipe with plain numbers."""
     stub_daemon.handlers["daemon.status"] = lambda _: STATUS
     told = dict(line.split("\t") for line in ctl("status").out.splitlines())
     assert told["state"] == "running"
-    assert told["it lacks"] == "limits.memory, sandbox"
+    assert told["therefore"] == "limits.memory; sandbox"
     assert told["uptime"] == "7500.0"
     assert told["config"] == "-"
     assert (told["runs as"], told["your role"]) == ("ada", "operator")

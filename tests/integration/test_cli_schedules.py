@@ -198,6 +198,7 @@ def test_trigger_is_followed(daemon: Daemon) -> None:
 def test_a_disabled_workflow(daemon: Daemon) -> None:
     """Its schedules tell of it in every listing; a fire by hand is refused with what to do, and counted as let pass."""
     daemon.apply("name: idle\nschedules: [{name: late, at: '2100-01-01T00:00:00Z'}]\ntasks: [{shell: 'true'}]\n")
+    assert rows(daemon, "schedule", "stats", "idle")[2] == ["fires", "none: it has not fired in this time"]
     daemon.call("workflow.disable", name="idle")
     assert "workflow idle is disabled" in rows(daemon, "schedule", "list", "--workflow", "idle", "--kind", "at")[0][1]
     assert "workflow idle is disabled" in rows(daemon, "next", "--workflow", "idle")[0][3]

@@ -58,7 +58,7 @@ async def test_live_attempts_are_interrupted(path: Path, caplog: pytest.LogCaptu
         assert details.tasks["b"].state is TaskState.UPSTREAM_FAILED
         assert after.engine.counts["active"] == 0
     said = [record.getMessage() for record in caplog.records if record.__dict__.get("action") == "recovered"]
-    assert said == ["1 unfinished runs found; 0 tasks go on, 1 were interrupted"]
+    assert said == ["unfinished runs found: 1; tasks that go on: 0, interrupted: 1"]
     (ended,) = [record for record in caplog.records if record.__dict__.get("action") == "attempt_finished"]
     assert (vars(ended)["run_id"], vars(ended)["task"], vars(ended)["state"]) == (started, "a", "interrupted")
 

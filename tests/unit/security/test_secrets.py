@@ -122,5 +122,5 @@ def test_no_text(folder: Path) -> None:
 def test_no_file(folder: Path) -> None:
     """A folder in place of the file is refused."""
     (folder / NAME).mkdir()
-    with pytest.raises(UnusableSecretError, match="not a regular file"):
+    with pytest.raises(UnusableSecretError, match="cannot be used: it is not a regular file"):
         SecretSource(folder, None).get(NAME)

@@ -123,6 +123,8 @@ def test_all_faults_are_told_at_once(loader: Loader) -> None:
         "the param 'target' is missing (path: Where to)",
     ]
     assert str(refused.value).startswith("params of workflow 'a': unknown param 'dayz'")
+    with pytest.raises(InvalidParamsError, match=r"the param 'days' is missing \(an integer\)"):
+        params.bind(definition, {"target": "/x"})
 
 
 def test_defaults_are_used_and_converted(loader: Loader) -> None:
