@@ -55,6 +55,12 @@ class Host:
         """Let the task that waits end."""
         self.gate.write_text("go\n")
 
+    def end_one(self) -> None:
+        """Start a run and bring it to its end."""
+        run_id = self.start()
+        self.let_go()
+        assert self.daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)["state"] == "succeeded"
+
     def hear_of_status(self, words: str) -> None:
         """Wait until systemd is shown a status that begins so."""
         while not self.manager.hear_of("STATUS")["STATUS"].startswith(words):
@@ -193,8 +199,7 @@ def test_fault_under_a_running_daemon(host: Host, fault: Fault) -> None:
         assert status["store"]["healthy"] is True
         assert status["store"]["reserve_bytes"] > 0
         assert host.ledger.read_text().split() == [run_id] * 2
-        host.start()
-        host.let_go()
+        host.end_one()
         assert daemon.stop() == 0
         assert invariants.broken(host.database) == []
 
@@ -226,8 +231,7 @@ def test_disk_that_turns_read_only(host: Host) -> None:
         disk.repair()
         with host.daemon as daemon:
             assert daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)["state"] == "interrupted"
-            host.start()
-            host.let_go()
+            host.end_one()
         assert host.ledger.read_text().split()[0] == run_id
         assert invariants.broken(host.database) == []
 

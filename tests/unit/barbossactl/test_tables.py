@@ -5,21 +5,28 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from barbossactl import output, tables
+from barbossactl import output, tables, text
 from barbossactl.commands import run, run_get
 from barbossactl.output import Column, Kind
 
 Draw = Callable[[Sequence[Column], Sequence[Sequence[object]], int], tuple[list[str], str]]
 WIDTHS = [60, 80, 100, 120]
-NOW = datetime.now(UTC)
+NOW = datetime.now().astimezone().replace(hour=12, minute=0, second=0)
 LONG = "databases[0].upload-to-archive"
 WHY = "exit code 7; /mnt/archive/2026/nightly-database-backup.tar.zst could not be written after 3 attempts"
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ages are those at noon, however long ago this file was read."""
+    moment = text.moment
+    monkeypatch.setattr(text, "moment", lambda instant, **more: moment(instant, NOW, **more))
 
 
 def ago(**length: float) -> str:
