@@ -98,10 +98,13 @@ def record(tx: sqlite3.Connection, decisions: Sequence[Decided]) -> frozenset[Fi
 
 
 def _enter(tx: sqlite3.Connection, fires: Sequence[Fire]) -> frozenset[FireName]:
-    """Insert fires, or add them to the stretches that they go on with; return those that were known."""
+    """Insert fires, or add them to the stretches that they go on with; return those that were known.
+
+    Of a stretch that begins within one that is there the beginning is known, too: what is left of it comes again.
+    """
     known = _known(tx, fires)
     names = {(fire.schedule, fire.key): (fire.schedule, rows.text(fire.key)) for fire in fires}
-    known_before = frozenset(name for name, stored in names.items() if stored in known)
+    known_before = {name for name, stored in names.items() if stored in known}
     newest = _newest(tx, fires)
     recorded = list(newest.values())
     new: list[Fire] = []
@@ -116,7 +119,10 @@ def _enter(tx: sqlite3.Connection, fires: Sequence[Fire]) -> frozenset[FireName]
                 fire.state, rows.text(fire.reason), fire.nominal_ms, _end(fire), None, place=len(new)
             )
             new.append(fire)
-        elif fire.nominal_ms > stretch.last_ms:  # else it is counted: the clock was set back
+        elif fire.nominal_ms <= stretch.last_ms:  # it is counted: the clock was set back
+            if _end(fire) > stretch.last_ms:
+                known_before.add((fire.schedule, fire.key))
+        else:
             stretch.last_ms, stretch.decided_at_ms = _end(fire), fire.decided_at_ms
             stretch.more += fire.count
             if stretch.seq is None:
@@ -128,7 +134,7 @@ def _enter(tx: sqlite3.Connection, fires: Sequence[Fire]) -> frozenset[FireName]
     longer = [one for one in recorded if one.more]
     _LENGTHEN.run(tx, [(one.seq, one.more, one.last_ms, one.decided_at_ms) for one in longer], "a stretch is gone")
     _TELL.run(tx, [_told(fire) for fire in new], "an event could not be inserted")
-    return known_before
+    return frozenset(known_before)
 
 
 def _known(tx: sqlite3.Connection, fires: Sequence[Fire]) -> set[tuple[str, str | None]]:

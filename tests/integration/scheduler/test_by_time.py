@@ -225,6 +225,21 @@ async def test_a_clock_set_back_and_a_downtime(path: Path) -> None:
         ]  # fmt: skip
 
 
+async def test_a_clock_set_back_and_a_downtime_under_a_hold(path: Path) -> None:
+    """The row of the hold goes on behind what it had counted before, and nothing of it is lost."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h}"))
+        hold = Hold(label="", reason="a move", at_ms=NOON_MS, until_ms=NOON_MS + 6 * HOUR + MINUTE, by="anne")
+        await house.scheduler.control.hold(hold)
+        await house.pass_time(3 * HOUR)
+    async with ScheduleHouse.open(path, NOON_MS + MINUTE) as house:
+        await house.heard()
+    async with ScheduleHouse.open(path, NOON_MS + 7 * HOUR) as house:
+        await house.heard()
+        fires = [(fire.state, fire.count, fire.nominal_ms - NOON_MS) for fire in await house.fires()]
+        assert fires == [(FireState.SKIPPED, 6, HOUR), (FireState.STARTED, 1, 7 * HOUR)]
+
+
 async def test_a_clock_that_was_years_ahead(path: Path) -> None:
     """After a clock that was far in the future is set right, the schedule goes on at once, not in years."""
     async with ScheduleHouse.open(path, NOON_MS + 1000 * DAY) as house:

@@ -292,6 +292,17 @@ async def test_decided_again_within_a_stretch(checked: Database, store: Stores) 
     assert (one.count, one.until_ms) == (6, NOON_MS + 5)
 
 
+async def test_a_stretch_that_begins_within_one(checked: Database, store: Stores) -> None:
+    """Its beginning was counted before, which is said: what is left of it is decided anew and adds to the row."""
+    await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(number, reason="held") for number in range(5)])])
+    late = replace(fire(3, reason="held"), count=4, until_ms=NOON_MS + 6)
+    assert await store.fires.decide([Decided(schedule=HOURLY, passed=[late])]) == {(HOURLY, late.key)}
+    rest = replace(fire(5, reason="held"), count=2, until_ms=NOON_MS + 6)
+    assert await store.fires.decide([Decided(schedule=HOURLY, passed=[rest])]) == frozenset()
+    (one,) = (await store.fires.page()).items
+    assert (one.count, one.until_ms) == (7, NOON_MS + 6)
+
+
 async def test_a_stretch_grows_forward_alone(checked: Database, store: Stores) -> None:
     """One from before the newest stretch, to which a clock comes that was set back, is a row of its own."""
     await store.fires.decide([Decided(schedule=HOURLY, passed=[fire(number, reason="held") for number in (7, 8)])])
