@@ -21,6 +21,7 @@ from barbossad.model.names import RunId
 from barbossad.model.records import TaskRecord, changed
 from barbossad.model.states import TaskState
 from barbossad.validation import proposal
+from barbossad.workflows.scope import MAP_METHODS
 
 FAILED: Final = "failed"
 """From what had not succeeded."""
@@ -29,6 +30,9 @@ START: Final = "start"
 """From the start: nothing is kept."""
 
 _PARAM: Final = re.compile(r"""\bparams\b(?:\s*\.\s*(\w+)|\s*\[\s*["'](\w+)["']\s*\])?""")
+_ANY: Final = MAP_METHODS | {""}
+"""What stands behind ``params`` where not one of them is looked at but any."""
+
 _ENV: Final = re.compile(r"\benv\b")
 _ITEM: Final = re.compile(r"\[\d+\]")
 _DONE: Final = frozenset({TaskState.SUCCEEDED, TaskState.SKIPPED})
@@ -177,8 +181,8 @@ class _Again:
         """Say whether an expression looks at a param that is edited; what comes of ``env`` may come of any."""
         if not self.edited or not isinstance(text, str):
             return False
-        looked_at = [dotted or quoted for dotted, quoted in _PARAM.findall(text)]
-        return any(not name or name in self.edited for name in looked_at) or _ENV.search(text) is not None
+        looked_at = {dotted or quoted for dotted, quoted in _PARAM.findall(text)}
+        return bool(looked_at & self.edited or looked_at & _ANY or _ENV.search(text))
 
     def _is_forced(self, position: int) -> bool:
         if self.forced is None:
