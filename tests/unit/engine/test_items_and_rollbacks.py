@@ -26,6 +26,12 @@ def as_it_stands(progress: RunProgress, index: int | None, value: Any) -> Any:
     return value
 
 
+def group_of(members: str, **keys: Any) -> WorkflowDefinition:
+    """Return a workflow of one group, ``g``, with members of one letter each."""
+    tasks = (flows.task(f"g.{name}") for name in members)
+    return flows.workflow(flows.group(flows.task("g", kind=TaskKind.GROUP, **keys), *tasks))
+
+
 class Player:
     """A run whose tasks a test starts and ends by their ids."""
 
@@ -166,13 +172,7 @@ def test_what_fails_once_the_time_of_a_group_is_over(is_restarted: bool) -> None
 
     Else a daemon that is started anew, and knows the instants alone, would give the group another end.
     """
-    definition = flows.workflow(
-        flows.group(
-            flows.task("g", kind=TaskKind.GROUP, fail_fast=True, timeout_seconds=20),
-            flows.task("g.a"),
-            flows.task("g.b"),
-        )
-    )
+    definition = group_of("ab", fail_fast=True, timeout_seconds=20)
     player = Player(definition)
     for one in ("g.a", "g.b"):
         player.start(one)
@@ -217,14 +217,7 @@ def test_two_failures_of_a_group_that_fails_fast(
     heard: tuple[str, str], later_ms: int, expected: TaskState, is_restarted: bool
 ) -> None:
     """The first failure by the clock decides, whichever was heard of first; those of one millisecond do together."""
-    definition = flows.workflow(
-        flows.group(
-            flows.task("g", kind=TaskKind.GROUP, fail_fast=True),
-            flows.task("g.a"),
-            flows.task("g.b"),
-            flows.task("g.c"),
-        )
-    )
+    definition = group_of("abc", fail_fast=True)
     player = Player(definition)
     for one in ("g.a", "g.b", "g.c"):
         player.start(one)
@@ -240,13 +233,7 @@ def test_two_failures_of_a_group_that_fails_fast(
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_a_failure_in_time_that_is_heard_of_too_late(is_restarted: bool) -> None:
     """A group has failed of what failed before its time was over, though its end for that was asked for already."""
-    definition = flows.workflow(
-        flows.group(
-            flows.task("g", kind=TaskKind.GROUP, fail_fast=True, timeout_seconds=20),
-            flows.task("g.a"),
-            flows.task("g.b"),
-        )
-    )
+    definition = group_of("ab", fail_fast=True, timeout_seconds=20)
     player = Player(definition)
     for one in ("g.a", "g.b"):
         player.start(one)
@@ -261,13 +248,7 @@ def test_a_failure_in_time_that_is_heard_of_too_late(is_restarted: bool) -> None
 
 def test_ends_that_are_heard_of_late() -> None:
     """A group and its run end with the last of their tasks, whichever was heard of last: after a restart, for one."""
-    definition = flows.workflow(
-        flows.group(
-            flows.task("g", kind=TaskKind.GROUP, timeout_seconds=20),
-            flows.task("g.a"),
-            flows.task("g.b"),
-        )
-    )
+    definition = group_of("ab", timeout_seconds=20)
     player = Player(definition)
     for one in ("g.a", "g.b"):
         player.start(one)
