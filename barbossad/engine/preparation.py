@@ -29,7 +29,7 @@ from barbossad.tasks import _guard
 from barbossad.tasks._api import TaskContext, TaskError
 from barbossad.tasks._environment import AttemptFacts
 from barbossad.tasks._types import TaskType
-from barbossad.validation import RefusalError, shown
+from barbossad.validation import RefusalError
 from barbossad.variables import check_travels, text_of
 from barbossad.workflows import expressions, params, scope
 
@@ -77,7 +77,7 @@ class Preparation:
             environment["BARBOSSA_RESUMED"] = resumed
         command = self._task_types[task.type].command(context, task.params)
         secrets = environments.secrets(task, self._get_secret)
-        creates = [self._path(path, context.scope) for path in task.creates]
+        creates = [_guard.checked_path(expressions.render_text(path, context.scope)) for path in task.creates]
         return LaunchSpec(
             key=AttemptKey(progress.run.id, cell.id, number),
             argv=_guard.wrap(command.argv, creates, task.unless),
@@ -160,16 +160,6 @@ class Preparation:
         if loop is not None:
             names |= scope.loop_facts(loop.item, loop.index, loop.length)
         return names
-
-    @staticmethod
-    def _path(text: str, names: Mapping[str, Any]) -> str:
-        try:
-            path = check_travels(expressions.render_text(text, names))
-        except RefusalError as error:
-            raise TaskError(f"a path of 'creates' {error}") from None
-        if not path.startswith("/"):
-            raise TaskError(f"'creates' must be an absolute path, not {shown(path)}")
-        return path
 
     def make_mask(self, task: TaskDefinition) -> Callable[[], Mask] | None:
         """Return what makes the masks of an attempt that an earlier daemon started, as ``launch_spec`` did then.

@@ -22,10 +22,10 @@ from barbossad.planning.verdicts import no_truth
 from barbossad.process import in_force
 from barbossad.process.launcher import SCRIPT
 from barbossad.tasks import _environment as environments
+from barbossad.tasks import _guard
 from barbossad.tasks._api import TaskContext, TaskError
 from barbossad.tasks._types import TaskType
-from barbossad.validation import RefusalError, shown
-from barbossad.variables import check_travels, text_of
+from barbossad.variables import text_of
 from barbossad.workflows import params as workflow_params
 from barbossad.workflows import scope
 from barbossad.workflows.contract import Unrendered, literal_fields
@@ -215,14 +215,12 @@ class _Making:
         self._take(found, f"creates[{index}]")
         if not found.is_whole:
             return text
+        path = text_of(found.value)
         try:
-            path = check_travels(text_of(found.value))
-        except RefusalError as error:
-            self.problems.append(f"'creates' {error}")
-            return text
-        if not path.startswith("/"):
-            self.problems.append(f"'creates' must be an absolute path, not {shown(path)}")
-        return path
+            return _guard.checked_path(path)
+        except TaskError as error:
+            self.problems.append(str(error))
+            return path
 
     def _confinement(self, confining: Confining, seeing: Knowledge) -> dict[str, Any]:
         """Return limits and sandbox in words; paths that are not known yet stand as they are written."""

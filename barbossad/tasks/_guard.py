@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from barbossad.tasks._api import TaskError
+from barbossad.validation import RefusalError, shown
+from barbossad.variables import check_travels
+
 SAYS: Final = b'{"barbossa_skipped":'
 
 _PROGRAM: Final = r"""
@@ -32,6 +36,17 @@ _REASONS: Final = {
     b"unless": "done already: its 'unless' exits with 0",
     b"creates": "done already: what it creates is there",
 }
+
+
+def checked_path(text: str) -> str:
+    """Return a path of ``creates`` that can be looked for. Raise TaskError."""
+    try:
+        path = check_travels(text)
+    except RefusalError as error:
+        raise TaskError(f"a path of 'creates' {error}") from None
+    if not path.startswith("/"):
+        raise TaskError(f"'creates' must be an absolute path, not {shown(path)}")
+    return path
 
 
 def wrap(argv: Sequence[str], creates: Sequence[str], unless: str | None) -> tuple[str, ...]:

@@ -461,7 +461,7 @@ def test_what_has_no_value_is_a_problem() -> None:
         (5, "'creates' must be an absolute path, not '5'"),
         ("made", "'creates' must be an absolute path, not 'made'"),
         (None, "'creates' must be an absolute path, not ''"),
-        ("/x\0", "'creates' holds a NUL character, which no program can be given"),
+        ("/x\0", "a path of 'creates' holds a NUL character, which no program can be given"),
     ],
 )
 def test_what_creates_names_and_is_no_path_is_a_problem(value: object, problem: str) -> None:
