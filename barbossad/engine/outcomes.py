@@ -44,11 +44,7 @@ def of_first_failures(progress: RunProgress, group: int) -> tuple[TaskState, str
     cell = progress.cells[group]
     assert cell.members is not None
     members = [progress.cells[index] for index in cell.members.cells]
-    failed = [
-        (member.record.finished_at_ms or 0, member)
-        for member in members
-        if member.record.state in FAILURES and not member.may_fail
-    ]
+    failed = [(member.record.finished_at_ms or 0, member) for member in members if member.has_failed]
     first_ms = min((at_ms for at_ms, _ in failed), default=None)
     if first_ms is None or timing.is_over(cell, first_ms):
         return None

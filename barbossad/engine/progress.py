@@ -94,6 +94,11 @@ class Cell:
         return self.task.continue_on_error and not self.is_item
 
     @property
+    def has_failed(self) -> bool:
+        """Whether it failed, and what it is a member of with it."""
+        return self.record.state in FAILURES and not self.may_fail
+
+    @property
     def is_done(self) -> bool:
         """Whether its work is done: it succeeded, or found that it was done already (``creates``, ``unless``)."""
         state = self.record.state
@@ -201,7 +206,7 @@ def _is_by_members(progress: RunProgress, cell: Cell) -> bool:
     if cell.members is None or cell.record.state is TaskState.TIMED_OUT:  # by its own timeout
         return False
     members = [progress.cells[member] for member in cell.members.cells]
-    return any(member.record.state in FAILURES and not member.may_fail for member in members)
+    return any(member.has_failed for member in members)
 
 
 def details(progress: RunProgress) -> RunDetails:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from barbossad.engine import growth, outcomes, triggers
-from barbossad.engine import progress as progresses
 from barbossad.engine.decision import Decision, Stop
 from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.errors import BarbossaError
@@ -129,7 +128,7 @@ class Settling:
             members.entered -= 1
         if group.record.state is not TaskState.RUNNING:
             return
-        if group.fails_fast and cell.record.state in progresses.FAILURES and not cell.may_fail:
+        if group.fails_fast and cell.has_failed:
             self._fail_fast(parent, cell)
         if members.unended == 0:
             self._close(parent)
