@@ -23,9 +23,13 @@ class Hold:
         """Why what it holds does not fire."""
         return f"held{f' by label {self.label}' if self.label else ''}: {self.reason}"
 
+    def is_over(self, at_ms: int) -> bool:
+        """Say whether it has ended by itself by an instant."""
+        return self.until_ms is not None and self.until_ms <= at_ms
+
     def holds_at(self, at_ms: int) -> bool:
         """Say whether it held at an instant."""
-        return self.at_ms <= at_ms and (self.until_ms is None or at_ms < self.until_ms)
+        return self.at_ms <= at_ms and not self.is_over(at_ms)
 
     def covers(self, labels: Mapping[str, str]) -> bool:
         """Say whether a schedule with these labels is held."""

@@ -62,7 +62,7 @@ class Board:
         """Return what is held now, by label."""
         now_ms = self._clock.now_ms()
         holds = (self._book.holds[label] for label in sorted(self._book.holds))
-        return [hold for hold in holds if hold.until_ms is None or hold.until_ms > now_ms]
+        return [hold for hold in holds if not hold.is_over(now_ms)]
 
     def held_by(self, record: ScheduleRecord, at_ms: int | None = None) -> Hold | None:
         """Return what holds a schedule now, or will at an instant if nobody changes it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import count
@@ -26,6 +26,7 @@ from barbossad.model.schedules import (
 )
 from barbossad.recurrence import instants, jitter
 from barbossad.recurrence.instants import Instant
+from barbossad.scheduler.due import Held
 from barbossad.validation import proposal
 
 
@@ -169,14 +170,10 @@ class Book:
 
     def hold_of(self, record: ScheduleRecord, at_ms: int) -> Hold | None:
         """Return what holds a schedule at an instant, if anything does; of several the one that ends last."""
-        found = [
-            hold
-            for hold in self.holds.values()
-            if (hold.until_ms is None or hold.until_ms > at_ms) and hold.covers(record.labels)
-        ]
+        found = [hold for hold in self.holds.values() if not hold.is_over(at_ms) and hold.covers(record.labels)]
         return max(found, key=lambda hold: math.inf if hold.until_ms is None else hold.until_ms, default=None)
 
-    def held(self, entry: Entry) -> Callable[[int], str | None] | None:
+    def held(self, entry: Entry) -> Held | None:
         """Return what says of a nominal instant why it was held when it was due; None if no hold covers the schedule.
 
         That is asked of instants that have passed: the hold may have ended since, and no daemon been there.
