@@ -1,10 +1,12 @@
-# Barbossa: `make` alone lists what there is. Needs python3 (3.11 or newer) with venv, and make; nothing else to run it.
+# Barbossa: `make` alone lists what there is. Needs python3 (3.11 or newer) with venv, and make; nothing else to run it (and
+# cc, if there is one, to build it).
 
 PYTHON ?= python3
 MINUTES ?= 10
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+BUILT_FROM := pyproject.toml setup.cfg setup.py packaging/build_backend.py $(wildcard barbossad/process/native/*)
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --config-settings editable_mode=compat
 
 export PIP_ROOT_USER_ACTION := ignore
@@ -58,7 +60,7 @@ clean: ## remove what the targets above made in this folder
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp older than the metadata says that the environment has to be brought up to date; otherwise pip is not even asked.
+# A stamp older than the metadata, or than what is compiled, says that the environment has to be brought up to date; otherwise pip is not even asked.
 # They live in the environment, so that they go with it.
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || \
@@ -67,10 +69,10 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS)
 	@touch $@
 
-$(STAMPS)/run: $(STAMPS)/venv pyproject.toml setup.cfg
+$(STAMPS)/run: $(STAMPS)/venv $(BUILT_FROM)
 	$(PIP) --editable .
 	@touch $@
 
-$(STAMPS)/dev: $(STAMPS)/venv pyproject.toml setup.cfg
+$(STAMPS)/dev: $(STAMPS)/venv $(BUILT_FROM)
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(STAMPS)/run

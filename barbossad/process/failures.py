@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 
+from barbossad.process.protocol import Stage
+
 _PROGRAM = {
     errno.EACCES: "it is not executable (chmod +x), or lies where programs may not be executed",
     errno.ENOEXEC: "it is not a program: a script needs a first line such as #!/bin/sh",
+    errno.EINVAL: "an argument, or a variable of its environment, holds a NUL character",
     errno.E2BIG: "the argument list and the environment are too long together, or one argument is over 128 KiB",
     errno.EAGAIN: "the limit on the number of processes is reached",
     errno.ENOMEM: "there is not enough memory",
@@ -20,17 +23,15 @@ _WORKING_DIR = {
 }
 
 
-def start_failure(stage: str, number: int, path: str, message: str) -> str:
-    """Return the sentence for a fault that the reaper told of (``FAILED`` in its docstring)."""
-    if stage == "working_dir":
+def start_failure(stage: Stage, number: int, path: str) -> str:
+    """Return the sentence for what failed with an errno at a start, and the path that it concerns."""
+    if stage is Stage.WORKING_DIR:
         return f"cannot enter the working directory {path!r}: {_WORKING_DIR.get(number, os.strerror(number))}"
-    if stage == "interpreter":
+    if stage is Stage.INTERPRETER:
         return f"cannot start {path!r}: the interpreter named in its first line does not exist"
-    if stage == "program":
-        if number == errno.ENOENT:
-            where = "it does not exist" if "/" in path else "there is no such program on the task's PATH"
-            return f"cannot start {path!r}: {where}"
-        if number == errno.EINVAL:
-            return f"cannot start {path!r}: {message}"
-        return f"cannot start {path!r}: {_PROGRAM.get(number, os.strerror(number))}"
-    return f"cannot start the process: {message}"
+    if stage is Stage.DESCRIPTORS:
+        return f"cannot start the process: {os.strerror(number)}"
+    if number == errno.ENOENT:
+        where = "it does not exist" if "/" in path else "there is no such program on the task's PATH"
+        return f"cannot start {path!r}: {where}"
+    return f"cannot start {path!r}: {_PROGRAM.get(number, os.strerror(number))}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -18,7 +19,7 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.isolation import UNCONFINED
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import cgroups, failures, leftovers, procfs, reaper, taskfiles
+from barbossad.process import cgroups, failures, leftovers, procfs, protocol, taskfiles
 from barbossad.process.capture import Capture, Recorder
 from barbossad.process.confinement import Confinement
 from barbossad.process.launcher import (
@@ -35,7 +36,8 @@ from barbossad.process.launcher import (
 )
 from barbossad.process.logs import LogFolder
 from barbossad.process.programs import StartFailureError
-from barbossad.process.supervisor import Report, Supervisor
+from barbossad.process.protocol import Launch, Report, ReportKind, Stage
+from barbossad.process.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +212,7 @@ class LocalLauncher(Launcher):
 
     # -- to the reaper -------------------------------------------------------------------------------------
 
-    def _message(self, spec: LaunchSpec, process: LocalProcess) -> tuple[object, ...]:
+    def _message(self, spec: LaunchSpec, process: LocalProcess) -> Launch:
         """Return what the reaper is to do, having written the script."""
         argv, owner, plan = spec.argv, None, None
         if spec.isolation is not UNCONFINED:
@@ -233,7 +235,10 @@ class LocalLauncher(Launcher):
                 taskfiles.make_output(output, owner)
                 files.append(("--bind", output))
             argv, env = self._confinement.wrap(plan, argv, env, spec.working_dir, files)
-        return process.serial, marker, argv, env, spec.working_dir
+        try:
+            return protocol.launch(process.serial, marker, spec.working_dir, argv, env)
+        except ValueError:
+            raise StartFailureError(failures.start_failure(Stage.PROGRAM, errno.EINVAL, argv[0])) from None
 
     def _stop(self, serial: int, grace_seconds: float) -> None:
         if serial in self._live:
@@ -268,30 +273,29 @@ class LocalLauncher(Launcher):
     # -- from the reaper -----------------------------------------------------------------------------------
 
     def _take_report(self, report: Report) -> None:
-        process = self._live.get(report[1])
+        process = self._live.get(report.serial)
         if process is None:
             return
-        if report[0] == reaper.ENDED:
+        if report.kind == ReportKind.ENDED:
             self._take_end(process, report)
-        elif report[0] == reaper.STARTED:
-            _, _, process.pid, process.pid_started_ticks, started_at_ms = report
-            self._tell(process.watcher.started, process, started_at_ms)
+        elif report.kind == ReportKind.STARTED:
+            process.pid, process.pid_started_ticks = report.pid, report.start_ticks
+            self._tell(process.watcher.started, process, report.started_ms)
         else:
-            self._fail(process, failures.start_failure(*report[2:]))
+            self._fail(process, failures.start_failure(Stage(report.stage), report.error, report.text))
 
     def _take_end(self, process: LocalProcess, report: Report) -> None:
-        _, _, process.pid, started_ms, finished_ms, status, cpu_seconds, peak_kib, left = report
+        process.pid, status = report.pid, report.wait_status
         make = partial(
             ProcessEnd,
-            started_at_ms=started_ms,
-            finished_at_ms=finished_ms,
-            cpu_seconds=cpu_seconds,
-            peak_memory_bytes=peak_kib * 1024,
+            started_at_ms=report.started_ms,
+            finished_at_ms=report.finished_ms,
+            cpu_seconds=report.cpu_microseconds / 1e6,
+            peak_memory_bytes=report.peak_kib * 1024,
         )
         message = None
-        if left:
-            pids = ", ".join(map(str, left))
-            message = f"processes that cannot be killed hang in the kernel: pid {pids}"
+        if report.text:
+            message = f"processes that cannot be killed hang in the kernel: pid {report.text}"
         if status is None:
             make = partial(make, cause=EndCause.LOST, message=message)
         elif os.WIFSIGNALED(status):

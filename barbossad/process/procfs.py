@@ -1,4 +1,4 @@
-"""Ask /proc about processes, with nothing but the standard library's smallest parts: the reaper uses this too.
+"""Ask /proc about processes.
 
 Every attempt's processes carry a *tag*: a number of their own as RLIMIT_RTTIME. It limits nothing (it stands for
 146,000 years) but is inherited through fork, exec, ``setsid`` and a cleared environment, so that a process can
@@ -38,19 +38,6 @@ def become_subreaper(is_one: bool = True) -> bool:
     if libc.prctl(_GET_SUBREAPER, ctypes.byref(before), 0, 0, 0) or libc.prctl(_SUBREAPER, int(is_one), 0, 0, 0):
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
     return bool(before.value)
-
-
-def child_signals() -> int:
-    """Return a descriptor that becomes readable when a child has ended (signalfd(2)); block SIGCHLD."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
-    libc = ctypes.CDLL(None, use_errno=True)
-    signals = ctypes.create_string_buffer(128)  # a sigset_t
-    libc.sigemptyset(signals)
-    libc.sigaddset(signals, int(signal.SIGCHLD))
-    fd: int = libc.signalfd(-1, signals, os.O_NONBLOCK | os.O_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "cannot watch for the ends of children")
-    return fd
 
 
 def read(path: str) -> bytes:
@@ -112,29 +99,10 @@ def children(pid: int) -> list[int]:
     if not _HAS_CHILDREN_FILE:
         return [child for child in all_pids() if (found := stat(child)) and found.parent == pid]
     try:
-        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 (pathlib would cost the reaper 2 MB)
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 (names are all that is wanted)
     except OSError:
         return []
     return [int(child) for thread in threads for child in read(f"{pid}/task/{thread}/children").split()]
-
-
-class OwnChildren:
-    """The children of the calling process, which has one thread and asks often: the file stays open."""
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        self._fd = -1
-        if _HAS_CHILDREN_FILE:
-            self._fd = os.open(f"/proc/{self._pid}/task/{self._pid}/children", os.O_RDONLY | os.O_CLOEXEC)
-
-    def find(self) -> list[int]:
-        """Return them, dead ones that nobody has waited for too."""
-        if self._fd < 0:
-            return children(self._pid)
-        data = os.pread(self._fd, _PAGE_BYTES, 0)
-        if len(data) > _PAGE_BYTES // 2:  # there may be more than the kernel gives at once
-            return children(self._pid)
-        return [int(child) for child in data.split()]
 
 
 def all_pids() -> list[int]:
@@ -143,30 +111,7 @@ def all_pids() -> list[int]:
     return [int(name) for name in names if name.isdigit()]
 
 
-_PAGE_BYTES = 4096
 _HAS_CHILDREN_FILE = os.access("/proc/thread-self/children", os.R_OK)  # CONFIG_PROC_CHILDREN
-
-
-def kill_group(group: int) -> None:
-    """Kill a process group whose leader the caller has not waited for."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except OSError:
-        return  # nobody is left in it
-
-
-def kill_child(pid: int) -> None:
-    """Kill a child that the caller has not waited for, and the group if it leads one.
-
-    Neither number can have become another's, because the child still holds it.
-    """
-    found = stat(pid)
-    try:
-        if found is not None and found.group == pid:
-            os.killpg(pid, signal.SIGKILL)
-        os.kill(pid, signal.SIGKILL)
-    except OSError:
-        pass  # it is gone already, or has become another user's: the caller sees whether it stays
 
 
 def signal_checked(pid: int, start_ticks: int, numbers: tuple[signal.Signals, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from barbossad.errors import BarbossaError
 from barbossad.process import failures
+from barbossad.process.protocol import Stage
 
 TOOLS_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin"
 """Where the programs are that do the wrapping; never the task's own PATH."""
@@ -28,16 +29,16 @@ def tool(name: str) -> str | None:
 
 
 def find(argv: Sequence[str], env: Mapping[str, str], working_dir: str) -> str:
-    """Return the path of the program of ``argv``, found as ``spawn`` finds it: with the task's PATH and folder.
+    """Return the path of the program of ``argv``, found as the reaper finds it: with the task's PATH and folder.
 
-    Raise StartFailureError if it could not be started. A working directory that there is not is left to ``spawn``.
+    Raise StartFailureError if it could not be started. A working directory that there is not is left to it.
     """
     name = argv[0]
     if not Path(working_dir).is_dir():
         return name
     for argument in argv:
         if "\0" in argument:
-            raise _failure(errno.EINVAL, name, "an argument holds an embedded null character")
+            raise _failure(errno.EINVAL, name)
         if len(argument.encode(errors="surrogateescape")) >= _MAX_ARGUMENT_BYTES:
             raise _failure(errno.E2BIG, name)
     path = name if "/" in name else _on_path(name, env, working_dir)
@@ -72,10 +73,10 @@ def _check_form(path: str, full: Path) -> None:
     if head.startswith(b"#!"):
         interpreter = head[2:].split(b"\n", 1)[0].split()
         if not interpreter or not Path(os.fsdecode(interpreter[0])).exists():
-            raise _failure(errno.ENOENT, path, stage="interpreter")
+            raise _failure(errno.ENOENT, path, stage=Stage.INTERPRETER)
     elif not head.startswith(b"\x7fELF"):
         raise _failure(errno.ENOEXEC, path)
 
 
-def _failure(number: int, path: str, message: str = "", *, stage: str = "program") -> StartFailureError:
-    return StartFailureError(failures.start_failure(stage, number, path, message))
+def _failure(number: int, path: str, *, stage: Stage = Stage.PROGRAM) -> StartFailureError:
+    return StartFailureError(failures.start_failure(stage, number, path))

@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import marshal
 import os
 import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from barbossad.process import reaper
+from barbossad.process import protocol
+from barbossad.process.protocol import Launch, Report
 
 logger = logging.getLogger(__name__)
 
 PROGRAM_NAME: Final = "barbossa-reaper"
-
-_BOOTSTRAP: Final = """\
-import sys
-package = type(sys)("barbossad")
-package.__path__ = [sys.argv.pop()]
-sys.modules["barbossad"] = package
-from barbossad.process.reaper import main
-main()
-"""
-"""Imports the reaper without the package around it, which keeps it small."""
-
-_KEPT_ENVIRONMENT: Final = ("LD_LIBRARY_PATH",)
-"""What some interpreters cannot start without."""
+PROGRAM: Final = Path(__file__).with_name(PROGRAM_NAME)
+"""Built from ``native`` when Barbossa is installed."""
 
 _EXIT_SECONDS: Final = 15.0
-
-Report = tuple[Any, ...]
-"""One of the tuples that the reaper's docstring names; its first field says which."""
-
 
 REPORTS_A_TURN: Final = 4
 
@@ -55,26 +39,14 @@ class Supervisor:
         self._reports: deque[Report] = deque()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
-        folder = Path(__file__).resolve().parents[1]
         number = theirs.fileno()
-        environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
         try:
             self._program = subprocess.Popen(
-                (
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-c",
-                    _BOOTSTRAP,
-                    str(number),
-                    str(nofile_soft),
-                    str(tag),
-                    PROGRAM_NAME,
-                    str(folder),
-                ),
+                (PROGRAM_NAME, str(number), str(nofile_soft), str(tag)),
+                executable=PROGRAM,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=environment,
+                env={},
                 cwd="/",
                 pass_fds=(number,),
                 start_new_session=True,
@@ -91,24 +63,25 @@ class Supervisor:
         """Return the process id of the reaper."""
         return self._program.pid
 
-    def launch(self, message: tuple[Any, ...], stdout: int, stderr: int) -> None:
+    def launch(self, message: Launch, stdout: int, stderr: int) -> None:
         """Send a launch with the write ends of its pipes, which are closed here in any case."""
         fds = [stdout, stderr]
-        try:
-            data = marshal.dumps((reaper.LAUNCH, *message))
-            if len(data) > reaper.PACKET_BYTES:
+        data = message.header
+        if len(data) + len(message.text) <= protocol.PACKET_BYTES:
+            data += message.text
+        else:
+            try:
                 fds.append(os.memfd_create("launch", os.MFD_CLOEXEC))
                 with open(fds[2], "wb", closefd=False) as file:
-                    file.write(data)
-                data = marshal.dumps((reaper.LARGE,))
-        except (OSError, ValueError):
-            _close_all(fds)
-            raise
+                    file.write(message.text)
+            except OSError:
+                _close_all(fds)
+                raise
         self._send(data, fds)
 
     def stop(self, serial: int, grace_seconds: float) -> None:
         """Ask for the end of an attempt."""
-        self._send(marshal.dumps((reaper.STOP, serial, grace_seconds)), [])
+        self._send(protocol.stop(serial, grace_seconds), [])
 
     async def close(self) -> None:
         """Let the reaper kill all that is left and end; return when it has."""
@@ -153,7 +126,7 @@ class Supervisor:
 
     def _receive(self) -> None:
         try:
-            data = self._control.recv(reaper.PACKET_BYTES)
+            data = self._control.recv(protocol.PACKET_BYTES)
         except BlockingIOError:
             return
         except ConnectionError:
@@ -163,7 +136,7 @@ class Supervisor:
             self._on_lost()
             return
         is_idle = not self._reports
-        self._reports.extend(marshal.loads(data))  # noqa: S302 -- it comes from our own child alone
+        self._reports.extend(protocol.reports(data))
         if is_idle:
             self._tell()
 

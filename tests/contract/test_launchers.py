@@ -179,7 +179,7 @@ async def test_records_of_exact_form(bench: Bench) -> None:
         (("./broken",), "interpreter named in its first line does not exist"),
         (("./text",), "it is not a program"),
         (("/bin/echo", "x" * 200_000), "too long"),
-        (("/bin/echo", "a\0b"), "null"),
+        (("/bin/echo", "a\0b"), "NUL"),
         (("/bin",), "not executable"),
     ],
 )

@@ -1,0 +1,230 @@
+#include "ending.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "attempts.h"
+#include "clocks.h"
+#include "memory.h"
+#include "procfs.h"
+#include "protocol.h"
+#include "reaper.h"
+#include "reports.h"
+
+static const double RESCAN_SECONDS = 0.02;
+static const double KILL_SECONDS = 10.0; /* how long a killed process may take to go before its attempt ends without it */
+
+static struct stranger *stranger_at(const struct pids *children, size_t index)
+{
+    pid_t pid = children->items[index];
+    return attempt_by_main(pid) ? NULL : stranger_of(pid, reaper.tag);
+}
+
+struct target {
+    pid_t pid;
+    uint64_t start_ticks;
+};
+
+/* Asks every process of an attempt to end. */
+static void ask(const struct attempt *attempt)
+{
+    struct pids children = {0}, queue = {0};
+    add_children(reaper.pid, &children);
+    for (size_t i = 0; i < children.count; i++) {
+        const struct stranger *stranger = stranger_at(&children, i);
+        if (stranger && only_owner(stranger) == attempt)
+            pids_add(&queue, stranger->pid);
+    }
+    pids_add(&queue, attempt->pid);
+    struct target *outside = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < queue.count; i++) { /* it grows meanwhile */
+        struct process_stat found;
+        add_children(queue.items[i], &queue);
+        if (read_stat(queue.items[i], &found) && found.group != attempt->pid) {
+            outside = grown(outside, (count + 1) * sizeof *outside);
+            outside[count++] = (struct target){queue.items[i], found.start_ticks};
+        }
+    }
+    if (killpg(attempt->pid, SIGTERM) == 0)
+        killpg(attempt->pid, SIGCONT);
+    for (size_t i = 0; i < count; i++)
+        ask_to_end(outside[i].pid, outside[i].start_ticks);
+    free(children.items);
+    free(queue.items);
+    free(outside);
+}
+
+void stop(uint64_t serial, double grace_seconds)
+{
+    struct attempt *attempt = attempt_by_serial(serial);
+    if (!attempt)
+        return;
+    bool is_first = attempt->kill_at == NEVER;
+    double kill_at = now_seconds() + grace_seconds;
+    attempt->kill_at = kill_at < attempt->kill_at ? kill_at : attempt->kill_at;
+    if (attempt->is_ending)
+        return;
+    attempt->is_stopping = true;
+    if (is_first && grace_seconds > 0)
+        ask(attempt);
+}
+
+/* Goes over from the main process to what is left of the others. */
+static void main_ended(struct attempt *attempt, double now)
+{
+    attempt->finished_ms = now_ms();
+    attempt->kill_at = attempt->kill_at == NEVER ? now : attempt->kill_at;
+    attempt->is_announced = true;
+    attempt->is_stopping = false;
+    attempt->is_ending = true;
+}
+
+/* Waits for a dead stranger; what it used is its attempt's (that of a PID namespace is its first process's). */
+static void bury(pid_t pid)
+{
+    struct attempt *owner = only_owner(stranger_of(pid, reaper.tag));
+    struct rusage usage;
+    if (wait4(pid, NULL, 0, &usage) == pid && owner)
+        attempt_used(owner, &usage);
+    stranger_forget(pid);
+}
+
+bool reap(double now)
+{
+    for (;;) {
+        siginfo_t child = {0};
+        if (waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT))
+            return errno != ECHILD;
+        if (!child.si_pid)
+            return true;
+        struct attempt *attempt = attempt_by_main(child.si_pid);
+        if (!attempt) {
+            bury(child.si_pid);
+            continue;
+        }
+        if (attempt->kill_at == NEVER || attempt->kill_at <= now)
+            killpg(child.si_pid, SIGKILL); /* while the dead leader keeps the number from being reused */
+        struct rusage usage;
+        wait4(child.si_pid, &attempt->status, 0, &usage);
+        attempt_used(attempt, &usage);
+        main_ended(attempt, now);
+    }
+}
+
+static bool is_killing(const struct attempt *attempt, double now)
+{
+    return attempt->is_ending && attempt->kill_at <= now;
+}
+
+/* Kills a stranger whose owners have all ended; notes with which of them it is left. */
+static void sweep_one(const struct stranger *stranger, double now)
+{
+    bool has_others = false;
+    for (size_t i = 0; i < attempt_count; i++)
+        has_others |= owns(attempts[i], stranger) && !is_killing(attempts[i], now);
+    if (!has_others)
+        kill_child(stranger->pid);
+    for (size_t i = 0; i < attempt_count; i++)
+        if (attempts[i]->is_ending && owns(attempts[i], stranger))
+            attempts[i]->is_left |= !has_others || !is_killing(attempts[i], now);
+}
+
+/* Writes the pids of what an attempt left. */
+static void name_left(const struct attempt *attempt, const struct pids *children, char *text, size_t room)
+{
+    size_t length = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < children->count; i++) {
+        const struct stranger *stranger = stranger_at(children, i);
+        if (stranger && owns(attempt, stranger) && length + 16 < room)
+            length += (size_t)snprintf(text + length, room - length, "%s%d", length ? ", " : "", (int)stranger->pid);
+    }
+}
+
+/* Tells of an attempt of which nothing is left but, perhaps, processes that cannot be killed, and forgets it. */
+static void end(struct attempt *attempt, const char *left)
+{
+    tell_end(attempt, left);
+    attempt_remove(attempt);
+}
+
+/* Kills what ended attempts left behind; tells of the end of those that left nothing more. */
+static void sweep(double now)
+{
+    struct pids children = {0};
+    add_children(reaper.pid, &children);
+    for (size_t i = 0; i < attempt_count; i++)
+        attempts[i]->is_left = false;
+    for (size_t i = 0; i < children.count; i++) {
+        const struct stranger *stranger = stranger_at(&children, i);
+        if (stranger)
+            sweep_one(stranger, now);
+    }
+    for (size_t i = attempt_count; i-- > 0;) { /* backwards: the one that ends gives its place to the last */
+        struct attempt *attempt = attempts[i];
+        if (!attempt->is_ending)
+            continue;
+        if (is_killing(attempt, now) && attempt->killed_at == NEVER)
+            attempt->killed_at = now;
+        if (!attempt->is_left) {
+            end(attempt, "");
+        } else if (now - attempt->killed_at > KILL_SECONDS) {
+            char left[MOST_TEXT_BYTES];
+            name_left(attempt, &children, left, sizeof left);
+            end(attempt, left);
+        }
+    }
+    free(children.items);
+}
+
+void clear_up(bool has_children, double now)
+{
+    bool is_any = false;
+    for (size_t i = attempt_count; i-- > 0;) {
+        if (attempts[i]->is_ending && !has_children) /* so nothing is below them either */
+            end(attempts[i], "");
+        else
+            is_any |= attempts[i]->is_ending;
+    }
+    if (is_any)
+        sweep(now);
+}
+
+void keep_times(double now)
+{
+    for (size_t i = 0; i < attempt_count; i++) {
+        struct attempt *attempt = attempts[i];
+        if (!attempt->is_announced && attempt->announce_at <= now) {
+            attempt->is_announced = true;
+            tell_start(attempt);
+        }
+        if (!attempt->is_stopping || attempt->kill_at > now)
+            continue;
+        if (attempt->killed_at == NEVER) {
+            attempt->killed_at = now;
+            kill_child(attempt->pid);
+        } else if (now - attempt->killed_at > KILL_SECONDS) {
+            main_ended(attempt, now);
+        }
+    }
+}
+
+int timeout_ms(void)
+{
+    double due = NEVER, now = now_seconds();
+    for (size_t i = 0; i < attempt_count; i++) {
+        const struct attempt *attempt = attempts[i];
+        if (!attempt->is_announced && attempt->announce_at < due)
+            due = attempt->announce_at;
+        if (!attempt->is_stopping && !attempt->is_ending)
+            continue;
+        double next = attempt->kill_at > now ? attempt->kill_at : now + RESCAN_SECONDS;
+        due = next < due ? next : due;
+    }
+    double left = (due - now) * 1000;
+    return due == NEVER ? -1 : left < 0 ? 0 : left < 3600000 ? (int)left + 1 : 3600000;
+}

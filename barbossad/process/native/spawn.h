@@ -1,0 +1,28 @@
+/* Start one process, with a clean inheritance. */
+#ifndef SPAWN_H
+#define SPAWN_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct command {
+    char **arguments; /* ended by NULL, as are the variables */
+    char **variables;
+    const char *working_dir;
+    int out, err;
+    uint64_t tag; /* 0: none */
+};
+
+struct failure {
+    uint32_t stage;
+    int error;
+    char path[1024];
+};
+
+/* Makes the caller such that its children inherit what tasks are promised: umask, folder, limit of open files, signals. */
+void reset_process(unsigned long most_files);
+
+/* Starts a process in a session of its own and returns its pid, or -1 and what failed. */
+pid_t spawn(const struct command *command, struct failure *failure);
+
+#endif
