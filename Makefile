@@ -1,5 +1,4 @@
-# Barbossa: `make` alone lists what there is. Needs python3 (3.11 or newer) with venv, and make; nothing else to run it (and
-# cc, if there is one, to build it).
+# Barbossa: `make` alone lists what there is. Needs python3 (3.11 or newer) with venv, and make; compiles with cc, if there is one.
 
 PYTHON ?= python3
 MINUTES ?= 10

@@ -99,9 +99,14 @@ class Capture:
 
     # -- for the launcher ----------------------------------------------------------------------------------
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the attempt has ended: there is nothing to watch any more."""
+        return self._done is not None or self._final is not None
+
     def watch(self) -> None:
         """Begin to read while the attempt runs."""
-        if self._done is None and self._final is None:
+        if not self.is_over:
             for pipe in self._pipes:
                 self._recorder.pump.watch(pipe)
 
@@ -324,7 +329,7 @@ class Recorder:
 
     def _grow_up(self) -> None:
         now = self._loop.time()
-        while self._young and self._young[0][0] <= now:
+        while self._young and (self._young[0][0] <= now or self._young[0][1].is_over):
             self._young.popleft()[1].watch()
         if self._young:
             self._loop.call_at(self._young[0][0], self._grow_up)

@@ -19,7 +19,7 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.isolation import UNCONFINED
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import cgroups, failures, leftovers, procfs, protocol, taskfiles
+from barbossad.process import cgroups, failures, leftovers, procfs, protocol, supervisor, taskfiles
 from barbossad.process.capture import Capture, Recorder
 from barbossad.process.confinement import Confinement
 from barbossad.process.launcher import (
@@ -130,7 +130,12 @@ class LocalLauncher(Launcher):
         return self._supervisor.pid if self._supervisor else None
 
     async def start(self) -> None:
-        """Start the reaper. Raise OSError if that cannot be."""
+        """Start the reaper. Raise UnavailableError if it was not built, OSError if it cannot be started."""
+        if not supervisor.PROGRAM.exists():
+            raise UnavailableError(
+                f"{supervisor.PROGRAM} is missing, which is built when Barbossa is installed: "
+                "run make install, or pip install in its checkout, again"
+            )
         self._was_subreaper = procfs.become_subreaper()  # should the reaper die, what it had falls to this process
         taskfiles.clear(self._runtime_dir)
         if self._shared_dir.exists():
@@ -204,8 +209,8 @@ class LocalLauncher(Launcher):
                     "Attempts that did not end when the daemon stopped: %s", still, extra={"action": "close_timeout"}
                 )
         if self._supervisor is not None:
-            supervisor, self._supervisor = self._supervisor, None
-            await supervisor.close()
+            closing, self._supervisor = self._supervisor, None
+            await closing.close()
             with contextlib.suppress(OSError):
                 self._shared_dir.rmdir()
             procfs.become_subreaper(self._was_subreaper)  # a script that used an embedded Barbossa is as it was

@@ -546,7 +546,7 @@ async def test_a_user_is_never_waived(bench: Bench) -> None:
         (("./broken",), "interpreter named in its first line does not exist"),
         (("./text",), "it is not a program"),
         (("/bin/echo", "x" * 200_000), "too long"),
-        (("/bin/echo", "a\0b"), "null"),
+        (("/bin/echo", "a\0b"), "NUL"),
         (("/bin",), "not executable"),
     ],
 )

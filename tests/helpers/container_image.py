@@ -1,6 +1,6 @@
 """Make, once and for all sessions, the root file system from which the container of the systemd ring boots.
 
-A minimal Debian with what a fresh server has (systemd, python3, python3-venv, make), and beside it a folder of wheels
+A minimal Debian with what `docs/systemd.md` asks for (python3, python3-venv, make, a C compiler), and beside it a folder of wheels
 of Barbossa's dependencies, built in that Debian by its own Python, so that `make install` needs no network later. Both
 stay in a cache outside the checkout (`BARBOSSA_TEST_ROOT`, default `/var/cache/barbossa-tests`) and are made anew
 when what they were made from changes.
@@ -22,7 +22,7 @@ from tests.helpers import nspawn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUITE = "bookworm"
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "make", "ca-certificates")
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "make", "gcc", "libc6-dev", "ca-certificates")
 _CERTIFICATE_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PIP_FILES = ("/etc/pip.conf", "/etc/resolv.conf", "/etc/ssl/certs")
 
