@@ -30,9 +30,9 @@ find_python() {
 # The build works in its folder and would pack what an older build left there: it gets a clean copy.
 build_release() {
     release=$1 copy=$(mktemp -d) log=$(mktemp)
-    cp -R "$source_dir/pyproject.toml" "$source_dir/setup.cfg" "$source_dir/setup.py" "$source_dir/README.md" "$source_dir/LICENSE" \
-        "$source_dir/barbossad" "$source_dir/barbossactl" "$source_dir/workflow_templates" \
-        "$source_dir/packaging" "$copy/"
+    for part in pyproject.toml setup.cfg setup.py README.md LICENSE barbossad barbossactl workflow_templates packaging; do
+        cp -R "$source_dir/$part" "$copy/"
+    done
     if "$python" -m venv "$release" \
         && "$release/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 "$copy" >"$log" 2>&1 \
         && "$release/bin/barbossad" --version >>"$log" 2>&1; then

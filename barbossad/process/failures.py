@@ -7,10 +7,12 @@ import os
 
 from barbossad.process.protocol import Stage
 
+HOLDS_NUL = "an argument, or a variable of its environment, holds a NUL character"
+
 _PROGRAM = {
     errno.EACCES: "it is not executable (chmod +x), or lies where programs may not be executed",
     errno.ENOEXEC: "it is not a program: a script needs a first line such as #!/bin/sh",
-    errno.EINVAL: "an argument, or a variable of its environment, holds a NUL character",
+    errno.EINVAL: HOLDS_NUL,
     errno.E2BIG: "the argument list and the environment are too long together, or one argument is over 128 KiB",
     errno.EAGAIN: "the limit on the number of processes is reached",
     errno.ENOMEM: "there is not enough memory",

@@ -70,11 +70,11 @@ class Report(NamedTuple):
 
 
 def launch(serial: int, marker: str, working_dir: str, argv: Sequence[str], variables: Mapping[str, str]) -> Launch:
-    """Return the request to start a process. Raise ValueError if something of it holds a NUL, or is no text."""
+    """Return the request to start a process. Raise ValueError if a word of it holds a NUL, or is no text."""
     words = [marker, working_dir, *argv, *[f"{name}={value}" for name, value in variables.items()], ""]
     text = os.fsencode("\0".join(words))
     if text.count(b"\0") != len(words) - 1:
-        raise ValueError("an argument, or a variable of its environment, holds a NUL character")
+        raise ValueError("a word holds a NUL")
     return Launch(_REQUEST.pack(RequestKind.LAUNCH, len(argv), len(variables), len(text), serial, 0.0), text)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from barbossad.process import taskfiles, units
+from barbossad.process import failures, taskfiles, units
 from barbossad.process.launcher import SCRIPT, LaunchSpec
 from barbossad.process.units import Files
 
@@ -47,7 +47,7 @@ class UnitFiles:
     def write(self, spec: LaunchSpec, unit: str) -> tuple[list[str], Files]:
         """Write the files of an attempt; return its arguments and where the files are. Raise OSError, or ValueError."""
         if any("\0" in word for word in (*spec.argv, *spec.env.values()) if word != SCRIPT):
-            raise ValueError("an argument or a variable holds a null byte")
+            raise ValueError(failures.HOLDS_NUL)
         stem = _stem(unit)
         given = _Given(self._task_dir, unit, None if spec.isolation.run_as.is_dynamic else _ids(spec))
         script = None if spec.script is None else given.write("script", taskfiles.SCRIPT_SUFFIX, spec.script)

@@ -17,8 +17,8 @@ from tests.helpers.waiting import eventually
 
 _BOOT_SECONDS = 60.0
 _SOURCE_FILES = (
-    "Makefile", "pyproject.toml", "setup.cfg", "README.md", "LICENSE", "barbossad", "barbossactl", "workflow_templates",
-    "packaging", "docs", "tests",
+    "Makefile", "pyproject.toml", "setup.cfg", "setup.py", "README.md", "LICENSE", "barbossad", "barbossactl",
+    "workflow_templates", "packaging", "docs", "tests",
 )  # fmt: skip
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "LANG": "C.UTF-8"}

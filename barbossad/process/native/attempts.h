@@ -1,8 +1,8 @@
 /* The attempts between their launch and their end, and whose the processes are that lost their parents.
  *
- * Whose is a process that has no parent but the reaper? Its tag says it, or where that cannot be set or was changed, its
- * environment or its session. Failing these it belongs to all attempts that were alive when it was made, and dies with the
- * last of them.
+ * Whose is a process that has no parent but the reaper? Its tag says it, or where that cannot be set or was changed,
+ * its environment or its session. Failing these it belongs to all attempts that were alive when it was made, and dies
+ * with the last of them.
  */
 #ifndef ATTEMPTS_H
 #define ATTEMPTS_H
@@ -49,8 +49,8 @@ struct attempt *attempt_by_main(pid_t pid);
 
 void attempt_used(struct attempt *attempt, const struct rusage *usage);
 
-/* Returns what is known of a child that is no attempt's main process, from now until it is forgotten. `tag` is what the tags of
- * attempts count down from, 0 if there are none.
+/* Returns what is known of a child that is no attempt's main process, from now until it is forgotten. `tag` is what the
+ * tags of attempts count down from, 0 if there are none.
  */
 struct stranger *stranger_of(pid_t pid, uint64_t tag);
 void stranger_forget(pid_t pid);

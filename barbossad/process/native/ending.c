@@ -15,7 +15,7 @@
 #include "reports.h"
 
 static const double RESCAN_SECONDS = 0.02;
-static const double KILL_SECONDS = 10.0; /* how long a killed process may take to go before its attempt ends without it */
+static const double KILL_SECONDS = 10.0; /* how long a killed process may take to go; then its attempt ends anyway */
 
 static struct stranger *stranger_at(const struct pids *children, size_t index)
 {

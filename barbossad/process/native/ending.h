@@ -14,7 +14,7 @@ bool reap(double now);
 /* Tells of processes that stay, kills those whose grace is over, gives up on those that cannot be killed. */
 void keep_times(double now);
 
-/* Kills what attempts left behind whose main process has ended, and tells of the end of those that left nothing more. */
+/* Kills what attempts left behind whose main process is gone, and tells of the end of those that left nothing more. */
 void clear_up(bool has_children, double now);
 
 /* Returns the milliseconds until something is due, -1 for never. */

@@ -36,8 +36,8 @@ void add_children(pid_t pid, struct pids *found);
  */
 void kill_child(pid_t pid);
 
-/* Sends SIGTERM, and SIGCONT so that a stopped process can act on it, to the process that was made at `start_ticks` and to
- * no other that took its number.
+/* Sends SIGTERM, and SIGCONT so that a stopped process can act on it, to the process that was made at `start_ticks` and
+ * to no other that took its number.
  */
 void ask_to_end(pid_t pid, uint64_t start_ticks);
 

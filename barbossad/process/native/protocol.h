@@ -8,9 +8,9 @@
 
 enum { PACKET_BYTES = 65536 }; /* the longest packet, both ways */
 
-/* To the reaper. A launch comes with the write ends of stdout and stderr. `text_bytes` of text follow, or lie in a memory
- * file that comes as a third descriptor: the marker, the working directory, the arguments, the environment, each with a
- * NUL behind it.
+/* To the reaper. A launch comes with the write ends of stdout and stderr. `text_bytes` of text follow, or lie in a
+ * memory file that comes as a third descriptor: the marker, the working directory, the arguments, the environment, each
+ * with a NUL behind it.
  */
 enum request_kind { LAUNCH = 1, STOP = 2 };
 
@@ -23,8 +23,8 @@ struct request {
     double grace_seconds;
 };
 
-/* From the reaper, one or several in a packet. `text_bytes` of text follow each, padded to a multiple of eight: the path that
- * a failure concerns, or the pids of processes that could not be killed.
+/* From the reaper, one or several in a packet. `text_bytes` of text follow each, padded to a multiple of eight: the
+ * path that a failure concerns, or the pids of processes that could not be killed.
  */
 enum report_kind { STARTED = 1, FAILED = 2, ENDED = 3 };
 enum stage { DESCRIPTORS = 1, WORKING_DIR = 2, PROGRAM = 3, INTERPRETER = 4 };

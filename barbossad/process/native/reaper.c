@@ -2,10 +2,10 @@
  *
  *     barbossa-reaper FD NOFILE TAG
  *
- * The daemon starts it once and speaks to it over the socket FD (protocol.h). As a child subreaper (prctl(2)) it inherits
- * whatever its tasks leave behind, however they forked. When the socket closes, because the daemon ended in whatever way, it
- * kills everything below it and exits. Its tasks get the soft limit NOFILE of open files, and each a tag of its own, counted
- * down from TAG (procfs.py).
+ * The daemon starts it once and speaks to it over the socket FD (protocol.h). As a child subreaper (prctl(2)) it
+ * inherits whatever its tasks leave behind, however they forked. When the socket closes, because the daemon ended in
+ * whatever way, it kills everything below it and exits. Its tasks get the soft limit NOFILE of open files, and each a
+ * tag of its own, counted down from TAG (procfs.py).
  *
  * A program of its own so that it outlives a daemon that crashes, and in C so that a start costs what the kernel asks
  * for it and little more (docs/decisions/0092).

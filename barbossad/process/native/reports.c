@@ -39,12 +39,14 @@ void tell_start(const struct attempt *attempt)
 
 void tell_failure(uint64_t serial, const struct failure *failure)
 {
-    tell((struct report){.kind = FAILED, .serial = serial, .stage = failure->stage, .error = failure->error}, failure->path);
+    tell((struct report){.kind = FAILED, .serial = serial, .stage = failure->stage, .error = failure->error},
+         failure->path);
 }
 
 void tell_end(const struct attempt *attempt, const char *left)
 {
-    tell((struct report){.kind = ENDED, .serial = attempt->serial, .pid = attempt->pid, .started_ms = attempt->started_ms,
-                         .finished_ms = attempt->finished_ms, .wait_status = attempt->status,
-                         .cpu_microseconds = attempt->cpu_microseconds, .peak_kib = attempt->peak_kib}, left);
+    tell((struct report){.kind = ENDED, .serial = attempt->serial, .pid = attempt->pid,
+                         .started_ms = attempt->started_ms, .finished_ms = attempt->finished_ms,
+                         .wait_status = attempt->status, .cpu_microseconds = attempt->cpu_microseconds,
+                         .peak_kib = attempt->peak_kib}, left);
 }

@@ -50,7 +50,8 @@ static void launch_text(const struct request *request, char *text, const int *de
     memcpy(vectors + arguments + 1, strings + 2 + arguments, variables * sizeof *vectors);
     vectors[arguments + 1 + variables] = NULL;
     struct command command = {.arguments = vectors, .variables = vectors + arguments + 1, .working_dir = strings[1],
-                              .out = descriptors[0], .err = descriptors[1], .tag = reaper.tag ? reaper.tag - request->serial : 0};
+                              .out = descriptors[0], .err = descriptors[1],
+                              .tag = reaper.tag ? reaper.tag - request->serial : 0};
     uint64_t boot_ticks = now_ticks();
     pid_t pid = spawn(&command, &failure);
     if (pid < 0) {
@@ -90,7 +91,8 @@ bool receive(void)
     static _Alignas(struct request) char packet[PACKET_BYTES];
     _Alignas(struct cmsghdr) char ancillary[CMSG_SPACE(MOST_DESCRIPTORS * sizeof(int))];
     struct iovec into = {packet, sizeof packet};
-    struct msghdr message = {.msg_iov = &into, .msg_iovlen = 1, .msg_control = ancillary, .msg_controllen = sizeof ancillary};
+    struct msghdr message = {.msg_iov = &into, .msg_iovlen = 1,
+                             .msg_control = ancillary, .msg_controllen = sizeof ancillary};
     ssize_t got = recvmsg(reaper.control, &message, MSG_CMSG_CLOEXEC);
     if (got < 0)
         return errno == EINTR || errno == EAGAIN;

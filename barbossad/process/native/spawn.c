@@ -55,8 +55,8 @@ static bool is_file(const char *path)
     return stat(path, &found) == 0 && S_ISREG(found.st_mode);
 }
 
-/* Writes the path of the file to execute, as execvp(3) would find it with the task's PATH; returns 0 or an errno, with the
- * path that it concerns.
+/* Writes the path of the file to execute, as execvp(3) would find it with the task's PATH; returns 0 or an errno, with
+ * the path that it concerns.
  */
 static int find_program(const char *name, char **variables, char *path, size_t room)
 {

@@ -19,7 +19,7 @@ struct failure {
     char path[1024];
 };
 
-/* Makes the caller such that its children inherit what tasks are promised: umask, folder, limit of open files, signals. */
+/* Makes the caller such that its children inherit what tasks are promised: umask, limit of open files, signals. */
 void reset_process(unsigned long most_files);
 
 /* Starts a process in a session of its own and returns its pid, or -1 and what failed. */
