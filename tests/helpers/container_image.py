@@ -1,9 +1,9 @@
 """Make, once and for all sessions, the root file system from which the container of the systemd ring boots.
 
-A minimal Debian with what `docs/systemd.md` asks for (python3, python3-venv, make, a C compiler), and beside it a folder
-of wheels of Barbossa's dependencies, built in that Debian by its own Python, so that `make install` needs no network
-later. Both stay in a cache outside the checkout (`BARBOSSA_TEST_ROOT`, default `/var/cache/barbossa-tests`) and are made
-anew when what they were made from changes.
+A minimal Debian with what `docs/systemd.md` asks for (python3, python3-venv, make, a C compiler), and beside it a
+folder of wheels of Barbossa's dependencies, built in that Debian by its own Python, so that `make install` needs no
+network later. Both stay in a cache outside the checkout (`BARBOSSA_TEST_ROOT`, default `/var/cache/barbossa-tests`) and
+are made anew when what they were made from changes.
 """
 
 import fcntl
