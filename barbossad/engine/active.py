@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,8 +12,8 @@ from barbossad.engine import progress as progresses
 from barbossad.engine.locks import Lineage
 from barbossad.engine.progress import RunProgress
 from barbossad.model.flow import CallRequest
-from barbossad.model.names import RunId
-from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
+from barbossad.model.names import RunId, WorkflowName
+from barbossad.model.records import AttemptRecord, RunRecord
 from barbossad.model.states import OnInterrupt, StopCause
 from barbossad.process.launcher import LaunchSpec, Process
 from barbossad.store.changes import Change
@@ -56,8 +57,8 @@ class ActiveRun:
 
     changes: list[Change] = field(default_factory=list)
     launches: list[LiveAttempt] = field(default_factory=list)
-    ended_logs: list[LogRecord] = field(default_factory=list)
-    """The output of attempts whose end is about to be recorded."""
+    finished: list[AttemptRecord] = field(default_factory=list)
+    """The attempts whose end is about to be recorded."""
 
     ended: list[Process] = field(default_factory=list)
     """Their processes."""
@@ -130,8 +131,11 @@ class Batch:
 
     active: ActiveRun
     launches: list[LiveAttempt]
-    logs: list[LogRecord]
+    finished: list[AttemptRecord]
     ended: list[Process]
+    run: RunRecord
+    """The run as it is then."""
+
     announced: bool
     is_end: bool
 
@@ -200,9 +204,30 @@ def _wake(waiting: list[asyncio.Future[None]]) -> None:
         asyncio.get_running_loop().call_soon(_wake, waiting[WOKEN_A_TURN:])
 
 
-def log_end(run: RunRecord) -> None:
-    """Say how a run ended."""
-    seconds = ((run.finished_at_ms or 0) - run.created_at_ms) / 1000
+def log_ends(attempts: Iterable[AttemptRecord], run: RunRecord) -> None:
+    """Say how attempts ended, and then their run, if that has."""
+    for attempt in attempts:
+        _log_attempt(attempt, run.workflow)
+    if run.finished_at_ms is not None:
+        _log_run(run)
+
+
+def _log_attempt(attempt: AttemptRecord, workflow: WorkflowName) -> None:
+    started_at_ms, finished_at_ms = attempt.started_at_ms, attempt.finished_at_ms
+    seconds = (finished_at_ms - started_at_ms) / 1000 if started_at_ms and finished_at_ms else 0.0
+    log.info(
+        "task %s of run %s %s after %.3f s%s",
+        attempt.task_id, attempt.run_id, attempt.state, seconds, f": {attempt.reason}" if attempt.reason else "",
+        extra={
+            "action": "attempt_finished", "run_id": attempt.run_id, "workflow": workflow, "task": attempt.task_id,
+            "attempt": attempt.number, "state": attempt.state.value, "exit_code": attempt.exit_code, "seconds": seconds,
+        },
+    )  # fmt: skip
+
+
+def _log_run(run: RunRecord) -> None:
+    assert run.finished_at_ms is not None
+    seconds = (run.finished_at_ms - run.created_at_ms) / 1000
     log.info(
         "run %s of %s %s after %.3f s%s",
         run.id, run.workflow, run.state, seconds, f": {run.reason}" if run.reason else "",

@@ -9,7 +9,7 @@ from typing import Any
 from barbossad.engine.progress import RunProgress
 from barbossad.model.records import AttemptRecord, LogRecord, changed
 from barbossad.model.states import AttemptState, StopCause
-from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, ProcessEnd
+from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, Process, ProcessEnd
 from barbossad.tasks import _report
 from barbossad.tasks._report import Report
 from barbossad.units import format_duration
@@ -67,11 +67,12 @@ def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> Pr
 
 def outcome(
     attempt: AttemptRecord,
+    process: Process | None,
     end: ProcessEnd,
     stopped: tuple[StopCause, str] | None,
     parse_outputs: Callable[[ProcessEnd], Report],
 ) -> tuple[AttemptRecord, Mapping[str, Any] | None]:
-    """Return the attempt as it ended, and the task's outputs if it succeeded.
+    """Return the attempt as it ended, and the task's outputs if it succeeded; ``process`` is None if none was made.
 
     ``stopped`` says why it was being ended, if it was: then that is how it ended, whatever its exit code.
     """
@@ -89,6 +90,7 @@ def outcome(
             outputs = report.outputs
     ended = changed(
         attempt,
+        **(identity(process) if process is not None else {}),
         state=state,
         reason=reason,
         exit_code=end.exit_code,
@@ -102,6 +104,15 @@ def outcome(
         log=end.log,
     )
     return ended, outputs
+
+
+def identity(process: Process) -> dict[str, Any]:
+    """Return the facts of an attempt that name its process."""
+    return {
+        "pid": process.pid,
+        "pid_started_ticks": process.pid_started_ticks,
+        "invocation_id": process.invocation_id,
+    }
 
 
 def readable(stdout: str, log: LogRecord) -> tuple[str, str | None]:

@@ -17,7 +17,7 @@ from barbossad import crashpoints
 from barbossad.clock import Clock
 from barbossad.engine import attempt as attempts
 from barbossad.engine import timing, transitions
-from barbossad.engine.active import ActiveRun, Batch, LiveAttempt, Watching, log_end
+from barbossad.engine.active import ActiveRun, Batch, LiveAttempt, Watching, log_ends
 from barbossad.engine.admission import Admission, Claim
 from barbossad.engine.calls import LAUNCHER, Calls
 from barbossad.engine.decision import Decision
@@ -160,12 +160,13 @@ class Driver(Watching):
         batch = Batch(
             active,
             active.launches,
-            active.ended_logs,
+            active.finished,
             active.ended,
+            run=active.progress.run,
             announced=active.announced,
             is_end=active.progress.has_ended,
         )
-        active.launches, active.ended_logs, active.ended, active.announced = [], [], [], False
+        active.launches, active.finished, active.ended, active.announced = [], [], [], False
         then = partial(self._recorded, batch)
         active.recording = self._parts.database.record(steps, is_fact=active.is_created, then=then)
 
@@ -184,13 +185,15 @@ class Driver(Watching):
         if not (self.gate.is_leaving or self.is_closed):  # otherwise the next daemon finds that they never started
             for live in batch.launches:
                 self._live.launch(active, live)
-        for log_record in batch.logs:
-            if log_record.path is not None:
-                self._parts.discard_log(log_record)
+        for attempt in batch.finished:
+            if attempt.log is not None and attempt.log.path is not None:
+                self._parts.discard_log(attempt.log)
         if batch.is_end:
             self._finish(active)
         else:
             active.tell_change()
+        if batch.finished or batch.is_end:
+            asyncio.get_running_loop().call_soon(log_ends, batch.finished, batch.run)  # who waits is told first
         if active.changes:
             self._go_on()
 
@@ -222,7 +225,6 @@ class Driver(Watching):
         active.tell_end()
         if self.on_end is not None:
             self.on_end(run)
-        asyncio.get_running_loop().call_soon(log_end, run)  # who waits is told first
         self._go_on()
 
     # -- beginning a task ----------------------------------------------------------------------------------

@@ -265,8 +265,7 @@ class Engine(Driver):
             decision = transitions.attempt_ended(progress, index, end, self._evaluate)
             decision.ready.clear()  # all that is ready is found below
             self._apply(active, decision)
-            if record.log is not None:
-                active.ended_logs.append(record.log)
+            active.finished.append(record)
         for index, spec in (left.live | left.unstarted).items():
             live = active.live[index] = LiveAttempt(index, spec)
             self._live.count += 1
@@ -347,6 +346,7 @@ class Engine(Driver):
             before, now_ms = active.progress.cells[index].attempts[-1], self._clock.now_ms()
             record = transitions.attempt_interrupted(before, str(error), now_ms)
             self._apply(active, transitions.attempt_ended(active.progress, index, End(attempt=record), self._evaluate))
+            active.finished.append(record)
             return
         active.live[index] = live
         self._admission.keep_locks(active, index)

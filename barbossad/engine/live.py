@@ -146,14 +146,8 @@ class LiveAttempts:
         before = active.progress.cells[live.index].attempts[-1]
         if before.state is AttemptState.RUNNING:
             return  # an earlier daemon has recorded it
-        attempt = changed(
-            before,
-            state=AttemptState.RUNNING,
-            pid=process.pid,
-            pid_started_ticks=process.pid_started_ticks,
-            invocation_id=process.invocation_id,
-            started_at_ms=started_at_ms,
-        )
+        known = attempts.identity(process)
+        attempt = changed(before, **known, state=AttemptState.RUNNING, started_at_ms=started_at_ms)
         if not self._spawned:
             asyncio.get_running_loop().call_later(RECORD_RUNNING_SECONDS, self._record_running)
         self._spawned.append((active, live, attempt))
@@ -162,24 +156,16 @@ class LiveAttempts:
         """Record the end of an attempt and what follows from it; its slot is free."""
         assert live.spec is not None
         self.count -= 1
-        before = active.progress.cells[live.index].attempts[-1]
-        if live.process is not None:
-            process = live.process
-            before = changed(
-                before,
-                pid=process.pid,
-                pid_started_ticks=process.pid_started_ticks,
-                invocation_id=process.invocation_id,
-            )
+        before, process = active.progress.cells[live.index].attempts[-1], live.process
+        if process is not None:
             active.ended.append(process)
             live.process = None  # it holds the watcher, which holds this: they would wait for the garbage collector
         end = attempts.without_secrets(end, live.spec.make_mask)
         task = _task(active, live)
         read = partial(self._means.parse_outputs, task.type)
         stopped = None if attempts.ended_by_itself(end, live.stopped_at_ms) else self._stopped(active, live)
-        attempt, outputs = attempts.outcome(before, end, stopped, read)
+        attempt, outputs = attempts.outcome(before, process, end, stopped, read)
         attempt, outputs, stdout = self._with_stdout(task, attempt, outputs)
-        active.ended_logs.append(end.log)
         then = self._after_interruption(active, live, end)
         self._ended(active, live, End(attempt=attempt, outputs=outputs, stdout=stdout, then=then,
                                       is_stopped=live.stop_cause in _FOR_THE_RUN))  # fmt: skip
@@ -233,9 +219,9 @@ class LiveAttempts:
         if live.timeout is not None:
             live.timeout.cancel()
         del active.live[live.index]
-        tell_end(end.attempt, active.progress.run.workflow)
         self._released(active, live.index)
         self._decided(active, transitions.attempt_ended(active.progress, live.index, end, self._means.evaluate))
+        active.finished.append(active.progress.cells[live.index].attempts[-1])  # as its expectations left it
         self._go_on()
 
     def _after_interruption(self, active: ActiveRun, live: LiveAttempt, end: ProcessEnd) -> OnInterrupt:
@@ -305,20 +291,6 @@ class _Watcher:
         except Exception as error:
             self._attempts.crashed(error)
             raise
-
-
-def tell_end(attempt: AttemptRecord, workflow: str) -> None:
-    """Log that an attempt has ended, and how."""
-    started_at_ms, finished_at_ms = attempt.started_at_ms, attempt.finished_at_ms
-    seconds = (finished_at_ms - started_at_ms) / 1000 if started_at_ms and finished_at_ms else 0.0
-    log.info(
-        "task %s of run %s %s after %.3f s%s",
-        attempt.task_id, attempt.run_id, attempt.state, seconds, f": {attempt.reason}" if attempt.reason else "",
-        extra={
-            "action": "attempt_finished", "run_id": attempt.run_id, "workflow": workflow, "task": attempt.task_id,
-            "attempt": attempt.number, "state": attempt.state.value, "exit_code": attempt.exit_code, "seconds": seconds,
-        },
-    )  # fmt: skip
 
 
 def _never_started(now_ms: int) -> ProcessEnd:

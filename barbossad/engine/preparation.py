@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from barbossad.clock import rfc3339
@@ -71,8 +72,7 @@ class Preparation:
         """
         cell = progress.cells[index]
         task = cell.task
-        context = self._context(progress, index, number)
-        environment: dict[str, str] = context.scope["env"]
+        context, environment = self._context(progress, index, number)
         if number > 1 and (resumed := _resumed(cell.attempts[number - 2])):
             environment["BARBOSSA_RESUMED"] = resumed
         command = self._task_types[task.type].command(context, task.params)
@@ -98,7 +98,7 @@ class Preparation:
             return expressions.render(value, {**self._names(progress, None), "env": env})
         if not any(True for _ in expressions.leaves(value)):
             return value
-        return expressions.render(value, self._context(progress, index, 0).scope)
+        return expressions.render(value, self._context(progress, index, 0)[0].scope)
 
     def approval(self, progress: RunProgress, index: int) -> ApprovalRequest:
         """Return what a person is asked. Raise BarbossaError."""
@@ -112,13 +112,13 @@ class Preparation:
 
     def _resolved(self, progress: RunProgress, index: int) -> Any:
         cell = progress.cells[index]
-        context = self._context(progress, index, len(cell.attempts) + 1)
+        context, _ = self._context(progress, index, len(cell.attempts) + 1)
         return self._task_types[cell.task.type].resolve(context, cell.task.params)
 
-    def _context(self, progress: RunProgress, index: int, number: int) -> TaskContext:
-        """Return what a task is told, its environment with it, rendered."""
+    def _context(self, progress: RunProgress, index: int, number: int) -> tuple[TaskContext, dict[str, str]]:
+        """Return what a task is told, and its environment, rendered."""
         run, cell = progress.run, progress.cells[index]
-        names = self._names(progress, index)
+        names = scope.Scope(partial(self._names, progress, index))
         base = self._base
         run_as = self._confining.run_as(cell.task.isolation)
         if run_as is not SAME_USER:
@@ -133,13 +133,8 @@ class Preparation:
             except RefusalError as error:  # left out, a script would take it for empty
                 raise TaskError(f"its item cannot be handed to it (BARBOSSA_ITEM): it {error}") from None
             environment["BARBOSSA_ITEM_INDEX"] = str(cell.loop.index)
-        return TaskContext(
-            run_id=run.id,
-            task_id=cell.id,
-            attempt=number,
-            params=run.params,
-            scope={**names, "env": environment},
-        )
+        seen = names.over({"env": environment})
+        return TaskContext(run_id=run.id, task_id=cell.id, attempt=number, params=run.params, scope=seen), environment
 
     def _names(self, progress: RunProgress, index: int | None) -> dict[str, Any]:
         """Return what expressions see, but for ``env``."""

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 
 from barbossad.engine import growth, transitions
 from barbossad.engine import progress as progresses
-from barbossad.engine.active import Left
+from barbossad.engine.active import Left, log_ends
 from barbossad.engine.calls import LAUNCHER
 from barbossad.engine.driver import Parts
 from barbossad.engine.engine import Engine
-from barbossad.engine.live import tell_end
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import WorkflowDefinition
@@ -63,8 +62,7 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
     settle = _Settlement(parts, findings, recover_log)
     for run in left:
         if run.definition is None:
-            workflow = run.details.run.workflow
-            await _give_up(parts, run.details, [settle.interrupted(attempt, workflow) for attempt in run.unended])
+            await _give_up(parts, run.details, [settle.interrupted(attempt) for attempt in run.unended])
         else:
             progress = growth.restore(run.definition, run.details)
             left_of_it = settle.left(progress, run.live)
@@ -96,7 +94,7 @@ class _Settlement:
             verdict = self._finding(attempt).verdict
             if verdict is Verdict.GONE:
                 left.interrupted[index] = (
-                    self.interrupted(attempt, progress.definition.name),
+                    self.interrupted(attempt),
                     self._then(progress, index, attempt),
                 )
             elif verdict is Verdict.LIVE:
@@ -106,15 +104,13 @@ class _Settlement:
                 left.unstarted[index] = self._spec(progress, index, attempt)
         return left
 
-    def interrupted(self, attempt: AttemptRecord, workflow: WorkflowName) -> AttemptRecord:
-        """Return an attempt as interrupted, with the output that it left, and tell it."""
+    def interrupted(self, attempt: AttemptRecord) -> AttemptRecord:
+        """Return an attempt as interrupted, with the output that it left."""
         self.interruptions += 1
         output = self._recover_log(_key(attempt))
         now_ms = self._parts.clock.now_ms()
         reason = self._finding(attempt).reason or "its workflow is not understood any more, so it was ended"
-        ended = transitions.attempt_interrupted(replace(attempt, log=output), reason, now_ms)
-        tell_end(ended, workflow)
-        return ended
+        return transitions.attempt_interrupted(replace(attempt, log=output), reason, now_ms)
 
     def _finding(self, attempt: AttemptRecord) -> Finding:
         if attempt.launcher == LAUNCHER:
@@ -199,6 +195,7 @@ async def _give_up(parts: Parts, details: RunDetails, interrupted: list[AttemptR
     reason = "this version of Barbossa does not understand its workflow; apply the workflow again and start anew"
     ended = replace(details.run, state=RunState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
     await parts.database.record([*steps, changes.RunMoved(ended, "run_finished", now_ms)], is_fact=True)
+    log_ends(interrupted, ended)
     for attempt in interrupted:
         if attempt.log is not None:
             parts.discard_log(attempt.log)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,6 +81,36 @@ def loop_facts(item: Any, index: int, length: int) -> dict[str, Any]:
     """Return what only the items of a loop see."""
     loop = {"index": index, "first": index == 0, "last": index == length - 1, "length": length}
     return {"item": item, "loop": loop}
+
+
+class Scope(Mapping[str, Any]):
+    """What expressions see, made when the first of them asks: most tasks have none.
+
+    ``own`` is what one task sees beside, or instead of, what ``make`` gives.
+    """
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]], own: Mapping[str, Any] | None = None) -> None:
+        self._make = make
+        self._own = own or {}
+        self._made: Mapping[str, Any] | None = None
+
+    def over(self, own: Mapping[str, Any]) -> Scope:
+        """Return the same with ``own`` over it."""
+        return Scope(lambda: self, own)
+
+    def _names(self) -> Mapping[str, Any]:
+        if self._made is None:
+            self._made = {**self._make(), **self._own}
+        return self._made
+
+    def __getitem__(self, name: str) -> Any:
+        return self._names()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
 
 
 def make(
