@@ -67,13 +67,15 @@ def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> Pr
 
 def outcome(
     attempt: AttemptRecord,
-    process: Process | None,
     end: ProcessEnd,
     stopped: tuple[StopCause, str] | None,
     parse_outputs: Callable[[ProcessEnd], Report],
+    *,
+    process: Process | None = None,
 ) -> tuple[AttemptRecord, Mapping[str, Any] | None]:
-    """Return the attempt as it ended, and the task's outputs if it succeeded; ``process`` is None if none was made.
+    """Return the attempt as it ended, and the task's outputs if it succeeded.
 
+    ``process`` is what it was, if one was made.
     ``stopped`` says why it was being ended, if it was: then that is how it ended, whatever its exit code.
     """
     state, reason = _verdict(end)

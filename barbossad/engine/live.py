@@ -164,7 +164,7 @@ class LiveAttempts:
         task = _task(active, live)
         read = partial(self._means.parse_outputs, task.type)
         stopped = None if attempts.ended_by_itself(end, live.stopped_at_ms) else self._stopped(active, live)
-        attempt, outputs = attempts.outcome(before, process, end, stopped, read)
+        attempt, outputs = attempts.outcome(before, end, stopped, read, process=process)
         attempt, outputs, stdout = self._with_stdout(task, attempt, outputs)
         then = self._after_interruption(active, live, end)
         self._ended(active, live, End(attempt=attempt, outputs=outputs, stdout=stdout, then=then,

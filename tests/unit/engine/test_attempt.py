@@ -53,7 +53,7 @@ def read(end: ProcessEnd) -> Report:
 )
 def test_end_by_itself(end: ProcessEnd, state: AttemptState, reason: str | None) -> None:
     """An attempt ends as its process did; what nobody saw is never a success."""
-    over, outputs = outcome(attempt(), None, end, None, read)
+    over, outputs = outcome(attempt(), end, None, read)
     assert (over.state, over.reason, outputs) == (state, reason, None)
     assert (over.exit_code, over.signal, over.finished_at_ms, over.log) == (end.exit_code, end.signal, NOON_MS + 9, LOG)
 
@@ -74,34 +74,34 @@ def test_end_by_itself(end: ProcessEnd, state: AttemptState, reason: str | None)
 def test_end_by_a_stop(cause: StopCause, state: AttemptState, code: int) -> None:
     """An attempt that was being ended ended for that reason, also if it tidied up and exited with 0."""
     end = ended(EndCause.EXITED, exit_code=code, output=b"half")
-    over, outputs = outcome(attempt(), None, end, (cause, "somebody said so"), read)
+    over, outputs = outcome(attempt(), end, (cause, "somebody said so"), read)
     assert (over.state, over.reason, over.exit_code, outputs) == (state, "somebody said so", code, None)
 
 
 def test_what_never_started_failed_to_start() -> None:
     """A process that could not be made did not end because it was stopped."""
     end = ended(EndCause.START_FAILED, message="no such file")
-    over, _ = outcome(attempt(), None, end, (StopCause.CANCEL, "enough"), read)
+    over, _ = outcome(attempt(), end, (StopCause.CANCEL, "enough"), read)
     assert (over.state, over.reason) == (AttemptState.FAILED, "could not be started: no such file")
 
 
 def test_outputs_of_a_success() -> None:
     """Outputs are read of what succeeded, and of nothing else."""
-    assert outcome(attempt(), None, ended(EndCause.EXITED, exit_code=0, output=b"a"), None, read)[1] == {"written": "a"}
-    assert outcome(attempt(), None, ended(EndCause.EXITED, exit_code=1, output=b"a"), None, read)[1] is None
+    assert outcome(attempt(), ended(EndCause.EXITED, exit_code=0, output=b"a"), None, read)[1] == {"written": "a"}
+    assert outcome(attempt(), ended(EndCause.EXITED, exit_code=1, output=b"a"), None, read)[1] is None
 
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_what_a_task_says_of_its_failure(code: int) -> None:
     """A task that says why it failed has failed for that reason, whatever its exit code."""
-    over, outputs = outcome(attempt(), None, ended(EndCause.EXITED, exit_code=code, output=b"nonsense"), None, read)
+    over, outputs = outcome(attempt(), ended(EndCause.EXITED, exit_code=code, output=b"nonsense"), None, read)
     assert (over.state, over.exit_code, outputs) == (AttemptState.FAILED, code, None)
     assert over.reason == "its outputs cannot be read: line 1 is no output"
 
 
 def test_what_was_done_already_is_skipped() -> None:
     """A task that says that there was nothing to do is skipped, and has no outputs."""
-    over, outputs = outcome(attempt(), None, ended(EndCause.EXITED, exit_code=0, output=b"done"), None, read)
+    over, outputs = outcome(attempt(), ended(EndCause.EXITED, exit_code=0, output=b"done"), None, read)
     assert (over.state, over.reason, outputs) == (AttemptState.SKIPPED, "/srv/shop is there already", None)
 
 
