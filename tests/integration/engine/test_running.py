@@ -85,6 +85,34 @@ async def test_one_line_an_attempt_and_a_run(house: House, caplog: pytest.LogCap
     assert re.fullmatch(rf"task b of run {started} failed after \d\.\d{{3}} s: exit code 3", ends[1].getMessage())
 
 
+async def test_said_once_it_is_recorded(house: House, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who reads that an attempt or a run has ended, finds that in the store; an end that is not as expected says so."""
+    caplog.set_level(logging.INFO)
+    seen: list[tuple[str, str]] = []
+
+    def look(record: logging.LogRecord) -> bool:
+        table = "attempts" if record.__dict__["action"] == "attempt_finished" else "runs"
+        with closing(sqlite3.connect(path)) as other:
+            ((state,),) = other.execute(f"SELECT state FROM {table}").fetchall()
+        seen.append((state, record.getMessage()))
+        return True
+
+    logger = logging.getLogger("barbossad.engine.active")
+    logger.addFilter(look)
+    try:
+        expecting = load(
+            "name: expecting\ntasks: [{id: a, shell: 'true', expect: '{{ tasks.a.outputs.written == \"good\" }}'}]\n"
+        )
+        started = await house.start(expecting)
+        (await house.launcher.next()).exit(0, output=b"bad")
+        await house.ended(started)
+        await eventually_async(lambda: len(seen) == 2, LIMIT_SECONDS, "both lines")
+    finally:
+        logger.removeFilter(look)
+    assert [state for state, _ in seen] == ["failed", "failed"]
+    assert re.match(rf"task a of run {started} failed after .*: .*expect", seen[0][1])
+
+
 async def test_recorded_before_it_is_launched(house: House, path: Path) -> None:
     """Whenever something is launched, every reader can see its attempt as starting (I1)."""
     seen = []
