@@ -43,6 +43,7 @@ from barbossad.systemd import Manager
 from barbossad.tasks import _outputs as outputs
 from barbossad.tasks import _registry as task_registry
 from barbossad.tasks._types import TaskType
+from barbossad.trusted import UntrustedFileError, check_folder
 from barbossad.workflows.loader import Loader
 from barbossad.workflows.registry import Registry
 
@@ -67,10 +68,10 @@ async def open_services(
     ``nofile_soft`` is the limit on open files that tasks get (None: that of this process); ``manager`` is systemd,
     where this process is a service of it.
     Raise AlreadyRunningError if another daemon owns the state folder, StoreError if the state is damaged,
-    UnavailableError if a process of an earlier daemon will not die.
+    UnavailableError if a process of an earlier daemon will not die. Others may write into neither of its folders.
     """
     for folder in (config.state_dir, config.runtime_dir):
-        make_folder(folder)
+        _make_own_folder(folder)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
         database, high_water = await _open_store(config, clock, stack)
@@ -199,6 +200,15 @@ def make_folder(folder: Path) -> None:
         raise StoreError(f"cannot make the folder {folder}: {error.strerror}; is this the right user?") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"may not write into the folder {folder}; is this the right user?")
+
+
+def _make_own_folder(folder: Path) -> None:
+    """Make a folder whose content is believed: who may change that may do all that the daemon may."""
+    make_folder(folder)
+    try:
+        check_folder(folder)
+    except UntrustedFileError as error:
+        raise StoreError(f"{error} ({error.hint})") from error
 
 
 async def _nothing_to_reload() -> Reloaded:

@@ -54,6 +54,11 @@ def read_trusted(path: Path, *, is_private: bool = False) -> str:
         raise UntrustedFileError(f"it is not UTF-8 in line {line}", "save it as UTF-8") from None
 
 
+def check_folder(folder: Path) -> None:
+    """Raise UntrustedFileError if others than root and this process's user may put something into a folder."""
+    _check_owner_and_mode(folder.stat(), f"the folder {folder}", str(folder))
+
+
 def _check_file(status: os.stat_result, path: Path, *, is_private: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UntrustedFileError("it is not a regular file")

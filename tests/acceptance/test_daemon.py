@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -21,6 +22,27 @@ def fails(daemon: Daemon, code: int) -> str:
     assert daemon.wait() == code, daemon.log
     assert "Traceback" not in daemon.log
     return daemon.log
+
+
+@pytest.mark.parametrize("which", ["state", "runtime"])
+def test_folder_that_others_may_change(unstarted: Daemon, which: str) -> None:
+    """Who could put another state file or script in place could do all that the daemon may: it does not start."""
+    folder = unstarted.state_dir if which == "state" else unstarted.socket_path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o775)
+    said = fails(unstarted, 1)
+    assert f"the folder {folder} may be written by others (mode 0775) (chmod go-w {folder})" in said
+    assert list(folder.iterdir()) == []
+    folder.chmod(0o755)
+    unstarted.start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_folder_of_another_user(unstarted: Daemon) -> None:
+    """A state folder that is another user's is not believed either."""
+    unstarted.state_dir.mkdir(parents=True)
+    os.chown(unstarted.state_dir, 65534, 65534)
+    assert f"the folder {unstarted.state_dir} belongs to user 65534" in fails(unstarted, 1)
 
 
 # -- the config file -------------------------------------------------------------------------------------------
