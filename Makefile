@@ -5,14 +5,16 @@ MINUTES ?= 10
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-BUILT_FROM := pyproject.toml setup.cfg setup.py packaging/build_backend.py $(wildcard barbossad/process/native/*)
+REAPER := barbossad/process/barbossa-reaper
+BUILT_FROM := pyproject.toml setup.cfg setup.py $(wildcard packaging/*.py barbossad/process/native/*) \
+  $(if $(wildcard $(REAPER)),,missing)
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --config-settings editable_mode=compat
 
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop test hunt check static install uninstall bench docs pages clean
+.PHONY: missing help run stop test hunt check static install uninstall bench docs pages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -56,7 +58,7 @@ pages: $(STAMPS)/dev ## try the commands of the tutorial and the how-to pages, a
 	$(BIN)/python -m tests.helpers.pages --write docs/tutorial.md docs/howto/*.md
 
 clean: ## remove what the targets above made in this folder
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(REAPER) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp older than the metadata, or than what is compiled, says that the environment has to be brought up to date; otherwise pip is not even asked.

@@ -11,6 +11,7 @@ import os
 import resource
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -44,11 +45,19 @@ logger = logging.getLogger(__name__)
 OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"
 
 _CLOSE_SECONDS: Final = 15.0
-_RETRY_SECONDS: Final = 1.0
 _QUICK_DEATH_SECONDS: Final = 2.0
 _QUICK_DEATHS: Final = 3
 
-Command = Callable[[Supervisor], None]
+_INSTALL: Final = "it is built at installation, so install Barbossa again (make run, make install, pip install)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """What a reaper is to do for an attempt; a launch hands over the write ends of its pipes."""
+
+    process: LocalProcess
+    tell: Callable[[Supervisor], None]
+    fds: tuple[int, ...] = ()
 
 
 class LocalProcess:
@@ -114,7 +123,7 @@ class LocalLauncher(Launcher):
         self._logs = logs
         self._recorder: Recorder
         self._supervisor: Supervisor | None = None
-        self._commands: deque[Command] = deque()
+        self._commands: deque[_Command] = deque()
         self._serial = 0
         self._live: dict[int, LocalProcess] = {}
         self._cleaning: asyncio.Task[None] | None = None
@@ -123,6 +132,7 @@ class LocalLauncher(Launcher):
         self._idle: asyncio.Event
         self._is_closing = False
         self._was_subreaper = False
+        self._has_worked = False
 
     @property
     def supervisor_pid(self) -> int | None:
@@ -130,19 +140,19 @@ class LocalLauncher(Launcher):
         return self._supervisor.pid if self._supervisor else None
 
     async def start(self) -> None:
-        """Start the reaper. Raise UnavailableError if it was not built, OSError if it cannot be started."""
-        if not supervisor.PROGRAM.exists():
-            raise UnavailableError(
-                f"{supervisor.PROGRAM} is missing, which is built when Barbossa is installed: "
-                "run make install, or pip install in its checkout, again"
-            )
+        """Start the reaper. Raise UnavailableError if it cannot be started or does not work, OSError for the rest."""
         self._was_subreaper = procfs.become_subreaper()  # should the reaper die, what it had falls to this process
         taskfiles.clear(self._runtime_dir)
         if self._shared_dir.exists():
             taskfiles.clear(self._shared_dir, taskfiles.SHARED_MODE)
         self._recorder = Recorder(self._clock, self._logs)
         self._idle = asyncio.Event()
-        self._start_supervisor()
+        starting = self._start_supervisor()
+        if not await starting.is_ready():
+            raise UnavailableError(
+                f"{supervisor.PROGRAM} does not work here: it ended at once ({starting.reap()}); {_INSTALL}"
+            )
+        self._has_worked = True
 
     def enforce(self, spec: LaunchSpec) -> Mapping[str, Any] | None:
         """Return what will be in force for this attempt; raise CannotEnforceError naming what cannot be."""
@@ -170,7 +180,8 @@ class LocalLauncher(Launcher):
             reason = str(error) if isinstance(error, StartFailureError) else f"cannot prepare the start: {error}"
             asyncio.get_running_loop().call_soon(self._fail, process, reason)
             return process
-        self._command(partial(Supervisor.launch, message=message, stdout=fds[1], stderr=fds[3]))
+        tell = partial(Supervisor.launch, message=message, stdout=fds[1], stderr=fds[3])
+        self._command(_Command(process, tell, (fds[1], fds[3])))
         # What comes of it is told in a later turn: the process can begin meanwhile.
         process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]}, spec.make_mask)
         return process
@@ -246,34 +257,43 @@ class LocalLauncher(Launcher):
             raise StartFailureError(failures.start_failure(Stage.PROGRAM, errno.EINVAL, argv[0])) from None
 
     def _stop(self, serial: int, grace_seconds: float) -> None:
-        if serial in self._live:
-            self._command(partial(Supervisor.stop, serial=serial, grace_seconds=grace_seconds))
+        process = self._live.get(serial)
+        if process is not None:
+            self._command(_Command(process, partial(Supervisor.stop, serial=serial, grace_seconds=grace_seconds)))
 
-    def _command(self, command: Command) -> None:
+    def _command(self, command: _Command) -> None:
         """Carry out a command now, or when there is a reaper again."""
         self._commands.append(command)
-        if self._supervisor is not None:
-            self._commands.popleft()(self._supervisor)
-        elif self._cleaning is None:
+        if self._supervisor is None and self._cleaning is None:
             self._restart_supervisor()
+        self._carry_out()
+
+    def _carry_out(self) -> None:
+        while self._supervisor is not None and self._commands:
+            self._commands.popleft().tell(self._supervisor)
 
     def _restart_supervisor(self) -> None:
-        """Start a reaper in place of one that died, and give it the commands that waited."""
-        if self._supervisor is None:
-            try:
-                self._start_supervisor()
-            except OSError:
-                logger.exception("Cannot start the supervisor process", extra={"action": "supervisor_failed"})
-                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._restart_supervisor)
-                return
-        while self._supervisor is not None and self._commands:
-            self._commands.popleft()(self._supervisor)
+        """Start a reaper in place of one that died; where that cannot be, what waits for it cannot start either."""
+        try:
+            self._start_supervisor()
+        except UnavailableError as error:
+            logger.error("%s", error, extra={"action": "supervisor_failed"})  # noqa: TRY400 (it is a sentence)
+            waiting, self._commands = self._commands, deque()
+            for command in waiting:
+                for fd in command.fds:
+                    os.close(fd)
+                if command.fds:
+                    asyncio.get_running_loop().call_soon(self._fail, command.process, str(error))
 
-    def _start_supervisor(self) -> None:
+    def _start_supervisor(self) -> Supervisor:
         self._started_at = self._clock.monotonic()
-        self._supervisor = Supervisor(
-            nofile_soft=self._nofile_soft, tag=self._tag, on_report=self._take_report, on_lost=self._lose
-        )
+        try:
+            self._supervisor = Supervisor(
+                nofile_soft=self._nofile_soft, tag=self._tag, on_report=self._take_report, on_lost=self._lose
+            )
+        except OSError as error:
+            raise UnavailableError(f"{supervisor.PROGRAM} cannot be started: {error.strerror}; {_INSTALL}") from error
+        return self._supervisor
 
     # -- from the reaper -----------------------------------------------------------------------------------
 
@@ -333,10 +353,11 @@ class LocalLauncher(Launcher):
 
     def _lose(self) -> None:
         """End all that the reaper had, because it died, then start another."""
-        logger.error("The supervisor process of all tasks died", extra={"action": "supervisor_died"})
-        assert self._supervisor is not None
-        self._supervisor.reap()
-        self._supervisor = None
+        lost, self._supervisor = self._supervisor, None
+        assert lost is not None
+        if not self._has_worked:
+            return  # the start tells of it
+        logger.error("The supervisor process of all tasks died: %s", lost.reap(), extra={"action": "supervisor_died"})
         is_quick = self._clock.monotonic() - self._started_at < _QUICK_DEATH_SECONDS
         self._quick_deaths = self._quick_deaths + 1 if is_quick else 0
         self._cleaning = asyncio.get_running_loop().create_task(
@@ -359,6 +380,7 @@ class LocalLauncher(Launcher):
             process.capture.finish(partial(self._end, process, make))
         if self._commands or self._quick_deaths < _QUICK_DEATHS:
             self._restart_supervisor()
+            self._carry_out()
 
     async def _end_traces(self, markers: set[str], firsts: dict[int, int]) -> None:
         spared = {self._supervisor.pid} if self._supervisor else set()

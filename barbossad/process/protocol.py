@@ -29,6 +29,7 @@ class ReportKind(IntEnum):
     STARTED = 1
     FAILED = 2
     ENDED = 3
+    READY = 4
 
 
 class Stage(IntEnum):

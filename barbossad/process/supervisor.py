@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -22,17 +23,23 @@ PROGRAM: Final = Path(__file__).with_name(PROGRAM_NAME)
 """Built from ``native`` when Barbossa is installed."""
 
 _EXIT_SECONDS: Final = 15.0
+_READY_SECONDS: Final = 15.0
+_DEATH_SECONDS: Final = 0.2
 
 REPORTS_A_TURN: Final = 4
 
 
 class Supervisor:
-    """A running reaper. ``on_report`` gets what it tells, ``on_lost`` is called when it has died unasked."""
+    """A running reaper. ``on_report`` gets what it tells, ``on_lost`` is called when it has died unasked.
+
+    Raise OSError if the program cannot be started.
+    """
 
     def __init__(
         self, *, nofile_soft: int, tag: int, on_report: Callable[[Report], None], on_lost: Callable[[], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[bool] = self._loop.create_future()
         self._on_report = on_report
         self._on_lost = on_lost
         self._outbox: deque[tuple[bytes, list[int]]] = deque()
@@ -62,6 +69,14 @@ class Supervisor:
     def pid(self) -> int:
         """Return the process id of the reaper."""
         return self._program.pid
+
+    async def is_ready(self) -> bool:
+        """Return whether it works, once it has said so, or has ended instead, or has said nothing for long."""
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                return await self._ready
+        except TimeoutError:
+            return False
 
     def launch(self, message: Launch, stdout: int, stderr: int) -> None:
         """Send a launch with the write ends of its pipes, which are closed here in any case."""
@@ -131,6 +146,8 @@ class Supervisor:
             return
         except ConnectionError:
             data = b""
+        if not self._ready.done():
+            self._ready.set_result(bool(data))
         if not data:
             self._release()
             self._on_lost()
@@ -156,10 +173,13 @@ class Supervisor:
             _close_all(fds)
         self._outbox.clear()
 
-    def reap(self) -> None:
-        """Make sure that a reaper which was lost is dead, and wait for it."""
+    def reap(self) -> str:
+        """Make sure that a reaper which was lost is dead; return how it ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._program.wait(_DEATH_SECONDS)  # its socket is closed a moment before it can be waited for
         self._program.kill()
-        self._program.wait()
+        code = self._program.wait()
+        return f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
 
 
 def _close_all(fds: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from barbossad.errors import UnavailableError
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState
-from barbossad.process import leftovers, procfs
+from barbossad.process import leftovers, procfs, supervisor
 from barbossad.process.launcher import EndCause
 from barbossad.process.local import LocalLauncher
 from barbossad.process.logs import LogFolder
@@ -190,3 +191,54 @@ async def test_a_runtime_folder_that_was_removed(bench: Bench) -> None:
         end = await bench.run(**how)  # type: ignore[arg-type]
         assert (end.exit_code, bench.text(end.log)) == (0, "there\n")
         assert bench.runtime_dir.stat().st_mode & 0o777 == 0o700
+
+
+def _dying(how: str) -> str:
+    return f"#!/bin/sh\n{how}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "words"),
+    [
+        (None, 0, "cannot be started: No such file or directory"),
+        (_dying("exit 0"), 0o644, "cannot be started: Permission denied"),
+        ("\x7fELF of another machine", 0o755, "cannot be started: Exec format error"),
+        (_dying("exit 3"), 0o755, "does not work here: it ended at once (exit code 3)"),
+        (_dying("kill -ILL $$"), 0o755, "does not work here: it ended at once (killed by signal 4)"),
+    ],
+)
+async def test_reaper_that_cannot_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, mode: int, words: str
+) -> None:
+    """Without a reaper that works a launcher does not start, and says why and what to do."""
+    program = tmp_path / "reaper"
+    if text is not None:
+        program.write_text(text)
+        program.chmod(mode)
+    monkeypatch.setattr(supervisor, "PROGRAM", program)
+    bench = make_local(tmp_path)
+    with pytest.raises(UnavailableError, match=re.escape(words)) as caught:
+        await bench.launcher.start()
+    assert "make install" in str(caught.value)
+    await bench.launcher.close()
+
+
+async def test_reaper_that_is_gone_for_good(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When its program is gone too, tasks say that they could not be started, and begin again once it is there."""
+    assert isinstance(bench.launcher, LocalLauncher)
+    watched = bench.launch("exec sleep 600")
+    await watched.start()
+    assert bench.launcher.supervisor_pid is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(supervisor, "PROGRAM", tmp_path / "gone")
+        os.kill(bench.launcher.supervisor_pid, signal.SIGKILL)
+        assert (await watched.end()).cause is EndCause.LOST
+        for _ in range(3):
+            end = await bench.run("true")
+            assert end.cause is EndCause.START_FAILED
+            assert "No such file" in (end.message or "")
+        (first,) = [record for record in caplog.records if "killed by signal 9" in record.getMessage()]
+        assert first.exc_info is None
+    assert (await bench.run("exit 3")).exit_code == 3

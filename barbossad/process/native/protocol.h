@@ -23,10 +23,10 @@ struct request {
     double grace_seconds;
 };
 
-/* From the reaper, one or several in a packet. `text_bytes` of text follow each, padded to a multiple of eight: the
+/* From the reaper, READY first, then one or several in a packet. `text_bytes` of text follow each, padded to a multiple of eight: the
  * path that a failure concerns, or the pids of processes that could not be killed.
  */
-enum report_kind { STARTED = 1, FAILED = 2, ENDED = 3 };
+enum report_kind { STARTED = 1, FAILED = 2, ENDED = 3, READY = 4 };
 enum stage { DESCRIPTORS = 1, WORKING_DIR = 2, PROGRAM = 3, INTERPRETER = 4 };
 enum { NO_STATUS = -1, MOST_TEXT_BYTES = 1024 };
 

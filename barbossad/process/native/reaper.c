@@ -37,6 +37,8 @@ struct reaper reaper;
 /* Serves until the daemon is gone; `wake` becomes readable when a child has ended. */
 static void run(int wake)
 {
+    tell_ready();
+    send_reports();
     struct pollfd watched[] = {{.fd = reaper.control, .events = POLLIN}, {.fd = wake, .events = POLLIN}};
     for (;;) {
         bool has_children = true;

@@ -29,6 +29,11 @@ static void tell(struct report report, const char *text)
     outbox_bytes += sizeof report + padded;
 }
 
+void tell_ready(void)
+{
+    tell((struct report){.kind = READY}, "");
+}
+
 void tell_start(const struct attempt *attempt)
 {
     struct process_stat found = {0};

@@ -7,6 +7,9 @@
 #include "attempts.h"
 #include "spawn.h"
 
+/* That the reaper works. */
+void tell_ready(void);
+
 void tell_start(const struct attempt *attempt);
 void tell_failure(uint64_t serial, const struct failure *failure);
 
