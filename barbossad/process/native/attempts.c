@@ -7,7 +7,6 @@
 #include "protocol.h"
 
 static const char MARKER[] = "BARBOSSA_ATTEMPT";
-static const uint64_t TAG_SERIALS = 1ULL << 36; /* how many attempts a tag can tell apart */
 
 enum { BUCKETS = 1024 };
 
@@ -15,6 +14,7 @@ struct attempt **attempts;
 size_t attempt_count;
 
 static struct stranger *strangers[BUCKETS];
+static uint64_t last_serial;
 
 struct attempt *attempt_add(uint64_t serial, const char *marker)
 {
@@ -23,6 +23,7 @@ struct attempt *attempt_add(uint64_t serial, const char *marker)
         attempts = grown(attempts, (room = room ? 2 * room : 64) * sizeof *attempts);
     struct attempt *attempt = grown(NULL, sizeof *attempt);
     *attempt = (struct attempt){.serial = serial, .kill_at = NEVER, .killed_at = NEVER, .status = NO_STATUS};
+    last_serial = serial;
     attempt->marker = strcpy(grown(NULL, strlen(marker) + 1), marker);
     return attempts[attempt_count++] = attempt;
 }
@@ -65,7 +66,7 @@ void attempt_used(struct attempt *attempt, const struct rusage *usage)
 static void find_owner(struct stranger *stranger, uint64_t tag)
 {
     uint64_t serial = tag ? tag - read_tag(stranger->pid) : 0;
-    if (0 < serial && serial < TAG_SERIALS) {
+    if (0 < serial && serial <= last_serial) { /* anybody may lower a tag, to that of an attempt that there never was */
         stranger->owner = serial;
         return;
     }
@@ -73,9 +74,11 @@ static void find_owner(struct stranger *stranger, uint64_t tag)
     if (!read_stat(stranger->pid, &found))
         return;
     stranger->start_ticks = found.start_ticks;
+    char marker[MOST_TEXT_BYTES] = "";
+    bool is_marked = read_variable(stranger->pid, MARKER, marker, sizeof marker);
     for (size_t i = 0; i < attempt_count; i++) {
         const struct attempt *attempt = attempts[i];
-        if (attempt->pid == found.session || has_variable(stranger->pid, MARKER, attempt->marker)) {
+        if (attempt->pid == found.session || (is_marked && strcmp(marker, attempt->marker) == 0)) {
             stranger->owner = attempt->serial;
             return;
         }

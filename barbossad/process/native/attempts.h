@@ -32,7 +32,7 @@ struct attempt {
 struct stranger {
     struct stranger *next;
     pid_t pid;
-    uint64_t owner; /* the serial of an attempt that may have ended, 0 for none */
+    uint64_t owner; /* the serial of an attempt, which may have ended by now, 0 for none */
     bool is_shared; /* by those that were alive when it was made */
     uint64_t start_ticks;
 };

@@ -17,6 +17,12 @@
 static const double RESCAN_SECONDS = 0.02;
 static const double KILL_SECONDS = 10.0; /* how long a killed process may take to go; then its attempt ends anyway */
 
+/* Of what is dead so many are waited for in one turn: who makes them faster must not keep others from their ends. */
+enum { MOST_A_TURN = 64 };
+
+/* Whether something was found that belongs to no attempt any more, and may leave more of its kind when it dies. */
+static bool has_strays;
+
 static struct stranger *stranger_at(const struct pids *children, size_t index)
 {
     pid_t pid = children->items[index];
@@ -32,7 +38,7 @@ struct target {
 static void ask(const struct attempt *attempt)
 {
     struct pids children = {0}, queue = {0};
-    add_children(reaper.pid, &children);
+    add_own_children(&children);
     for (size_t i = 0; i < children.count; i++) {
         const struct stranger *stranger = stranger_at(&children, i);
         if (stranger && only_owner(stranger) == attempt)
@@ -93,14 +99,14 @@ static void bury(pid_t pid)
     stranger_forget(pid);
 }
 
-bool reap(double now)
+enum remaining reap(double now)
 {
-    for (;;) {
+    for (int count = 0; count < MOST_A_TURN; count++) {
         siginfo_t child = {0};
         if (waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT))
-            return errno != ECHILD;
+            return errno == ECHILD ? NO_CHILDREN : SOME_LIVE;
         if (!child.si_pid)
-            return true;
+            return SOME_LIVE;
         struct attempt *attempt = attempt_by_main(child.si_pid);
         if (!attempt) {
             bury(child.si_pid);
@@ -111,21 +117,27 @@ bool reap(double now)
         struct rusage usage;
         wait4(child.si_pid, &attempt->status, 0, &usage);
         attempt_used(attempt, &usage);
+        attempt->killed_at = NEVER; /* the others have their own time to go */
         main_ended(attempt, now);
     }
+    return MORE_DEAD;
 }
 
 static bool is_killing(const struct attempt *attempt, double now)
 {
-    return attempt->is_ending && attempt->kill_at <= now;
+    return (attempt->is_ending || attempt->is_stopping) && attempt->kill_at <= now;
 }
 
 /* Kills a stranger whose owners have all ended; notes with which of them it is left. */
 static void sweep_one(const struct stranger *stranger, double now)
 {
-    bool has_others = false;
+    bool has_others = false, is_stray = true;
     for (size_t i = 0; i < attempt_count; i++)
-        has_others |= owns(attempts[i], stranger) && !is_killing(attempts[i], now);
+        if (owns(attempts[i], stranger)) {
+            is_stray = false;
+            has_others |= !is_killing(attempts[i], now);
+        }
+    has_strays |= is_stray;
     if (!has_others)
         kill_child(stranger->pid);
     for (size_t i = 0; i < attempt_count; i++)
@@ -156,7 +168,8 @@ static void end(struct attempt *attempt, const char *left)
 static void sweep(double now)
 {
     struct pids children = {0};
-    add_children(reaper.pid, &children);
+    bool is_whole = add_own_children(&children);
+    has_strays = !is_whole; /* then nothing is known to be gone */
     for (size_t i = 0; i < attempt_count; i++)
         attempts[i]->is_left = false;
     for (size_t i = 0; i < children.count; i++) {
@@ -170,7 +183,7 @@ static void sweep(double now)
             continue;
         if (is_killing(attempt, now) && attempt->killed_at == NEVER)
             attempt->killed_at = now;
-        if (!attempt->is_left) {
+        if (!attempt->is_left && !has_strays) {
             end(attempt, "");
         } else if (now - attempt->killed_at > KILL_SECONDS) {
             char left[MOST_TEXT_BYTES];
@@ -181,17 +194,22 @@ static void sweep(double now)
     free(children.items);
 }
 
-void clear_up(bool has_children, double now)
+void clear_up(enum remaining remaining, double now)
 {
-    bool is_any = false;
+    bool is_any = has_strays;
     for (size_t i = attempt_count; i-- > 0;) {
-        if (attempts[i]->is_ending && !has_children) /* so nothing is below them either */
+        if (attempts[i]->is_ending && remaining == NO_CHILDREN) /* so nothing is below them either */
             end(attempts[i], "");
         else
-            is_any |= attempts[i]->is_ending;
+            is_any |= attempts[i]->is_ending || is_killing(attempts[i], now);
     }
-    if (is_any)
+    static double swept_at;
+    if (remaining == NO_CHILDREN) {
+        has_strays = false;
+    } else if (is_any && (remaining != MORE_DEAD || now - swept_at >= RESCAN_SECONDS)) {
         sweep(now);
+        swept_at = now;
+    }
 }
 
 void keep_times(double now)
@@ -215,7 +233,7 @@ void keep_times(double now)
 
 int timeout_ms(void)
 {
-    double due = NEVER, now = now_seconds();
+    double now = now_seconds(), due = has_strays ? now + RESCAN_SECONDS : NEVER;
     for (size_t i = 0; i < attempt_count; i++) {
         const struct attempt *attempt = attempts[i];
         if (!attempt->is_announced && attempt->announce_at < due)

@@ -25,11 +25,14 @@ bool read_stat(pid_t pid, struct process_stat *found);
 /* Returns the number that the process carries as its hard RLIMIT_RTTIME, 0 for none. */
 uint64_t read_tag(pid_t pid);
 
-/* Whether the process was started with `name`=`value` in its environment. */
-bool has_variable(pid_t pid, const char *name, const char *value);
+/* Writes the value of a variable that the process was started with; returns whether there is one that has room. */
+bool read_variable(pid_t pid, const char *name, char *value, size_t room);
 
-/* Appends the children of a process, dead ones that nobody has waited for too. */
-void add_children(pid_t pid, struct pids *found);
+/* Appends the children of a process, dead ones that nobody has waited for too; returns whether all could be seen. */
+bool add_children(pid_t pid, struct pids *found);
+
+/* The same for the caller itself, which has one thread and asks often. */
+bool add_own_children(struct pids *found);
 
 /* Kills a child that the caller has not waited for, and the group if it leads one: neither number can have become
  * another's, because the child still holds it.

@@ -23,8 +23,8 @@ struct request {
     double grace_seconds;
 };
 
-/* From the reaper, READY first, then one or several in a packet. `text_bytes` of text follow each, padded to a multiple of eight: the
- * path that a failure concerns, or the pids of processes that could not be killed.
+/* From the reaper, READY first, then one or several in a packet. `text_bytes` of text follow each, padded to a multiple
+ * of eight: the path that a failure concerns, or the pids of processes that could not be killed.
  */
 enum report_kind { STARTED = 1, FAILED = 2, ENDED = 3, READY = 4 };
 enum stage { DESCRIPTORS = 1, WORKING_DIR = 2, PROGRAM = 3, INTERPRETER = 4 };

@@ -37,24 +37,22 @@ struct reaper reaper;
 /* Serves until the daemon is gone; `wake` becomes readable when a child has ended. */
 static void run(int wake)
 {
+    enum remaining remaining = SOME_LIVE;
     tell_ready();
     send_reports();
     struct pollfd watched[] = {{.fd = reaper.control, .events = POLLIN}, {.fd = wake, .events = POLLIN}};
     for (;;) {
-        bool has_children = true;
-        if (poll(watched, 2, timeout_ms()) < 0 && errno != EINTR)
+        if (poll(watched, 2, remaining == MORE_DEAD ? 0 : timeout_ms()) < 0 && errno != EINTR)
             return;
         if (watched[0].revents && !receive())
             return;
         double now = now_seconds();
-        if (watched[1].revents) {
-            struct signalfd_siginfo ignored[16];
-            while (read(wake, ignored, sizeof ignored) > 0)
-                ;
-            has_children = reap(now);
-        }
+        struct signalfd_siginfo ignored[16];
+        while (watched[1].revents && read(wake, ignored, sizeof ignored) > 0)
+            ;
+        remaining = watched[1].revents || remaining == MORE_DEAD ? reap(now) : SOME_LIVE;
         keep_times(now);
-        clear_up(has_children, now);
+        clear_up(remaining, now);
         send_reports();
         watched[0].revents = watched[1].revents = 0;
     }
@@ -66,10 +64,11 @@ static void end_all(void)
     struct pids children = {0};
     do {
         children.count = 0;
-        add_children(reaper.pid, &children);
+        add_own_children(&children);
         for (size_t i = 0; i < children.count; i++)
             kill_child(children.items[i]);
     } while (waitpid(-1, NULL, 0) > 0 || errno != ECHILD);
+    free(children.items);
 }
 
 /* Returns the tag that attempts' tags count down from, 0 if a limit set by others leaves no room for it. */

@@ -1,6 +1,7 @@
 #include "reports.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -8,13 +9,18 @@
 #include "protocol.h"
 #include "reaper.h"
 
+enum { RETRY_MS = 10 };
+
 static _Alignas(struct report) char outbox[PACKET_BYTES / 2];
 static size_t outbox_bytes;
 
 void send_reports(void)
 {
-    while (outbox_bytes && send(reaper.control, outbox, outbox_bytes, MSG_NOSIGNAL) < 0 && errno == EINTR)
-        ;
+    while (outbox_bytes && send(reaper.control, outbox, outbox_bytes, MSG_NOSIGNAL) < 0)
+        if (errno == ENOBUFS || errno == ENOMEM || errno == EAGAIN)
+            poll(NULL, 0, RETRY_MS);
+        else if (errno != EINTR)
+            break; /* the daemon is gone */
     outbox_bytes = 0;
 }
 

@@ -39,7 +39,8 @@ static void launch_text(const struct request *request, char *text, const int *de
 {
     size_t arguments = request->argument_count, variables = request->variable_count;
     struct failure failure = {.stage = PROGRAM, .error = EINVAL};
-    char **strings = parted(text, request->text_bytes, 2 + arguments + variables);
+    size_t count = 2 + arguments + variables;
+    char **strings = count <= request->text_bytes ? parted(text, request->text_bytes, count) : NULL;
     if (!strings) {
         tell_failure(request->serial, &failure);
         return;
@@ -98,9 +99,10 @@ bool receive(void)
         return errno == EINTR || errno == EAGAIN;
     if ((size_t)got < sizeof(struct request))
         return false;
-    int descriptors[MOST_DESCRIPTORS];
+    int descriptors[sizeof ancillary / sizeof(int)];
     size_t count = 0;
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header) {
         count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         memcpy(descriptors, CMSG_DATA(header), count * sizeof(int));
     }

@@ -32,11 +32,16 @@ void reset_process(unsigned long most_files)
         if (sigaction(number, NULL, &found) == 0 && found.sa_handler == SIG_IGN)
             signal(number, SIG_DFL);
     }
-    /* Handlers, unlike SIG_IGN, do not pass to children; the reaper itself ends by its socket alone. */
-    static const int ours[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGQUIT, SIGUSR1, SIGUSR2};
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+    /* Handlers, unlike SIG_IGN, do not pass to children; the reaper itself ends by its socket alone, or by a fault. */
+    static const int faults[] = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS};
+    sigset_t of_fault;
+    sigemptyset(&of_fault);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigaddset(&of_fault, faults[i]);
+    for (int number = 1; number <= SIGRTMAX; number++) {
         struct sigaction ignore = {.sa_handler = nothing, .sa_flags = SA_RESTART};
-        sigaction(ours[i], &ignore, NULL);
+        if (number != SIGCHLD && sigismember(&of_fault, number) == 0)
+            sigaction(number, &ignore, NULL);
     }
 }
 
