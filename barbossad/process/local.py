@@ -9,9 +9,7 @@ import hashlib
 import logging
 import os
 import resource
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +18,7 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.isolation import UNCONFINED
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import cgroups, failures, leftovers, procfs, protocol, supervisor, taskfiles
+from barbossad.process import cgroups, failures, procfs, protocol, supervisor, taskfiles
 from barbossad.process.capture import Capture, Recorder
 from barbossad.process.confinement import Confinement
 from barbossad.process.launcher import (
@@ -38,6 +36,7 @@ from barbossad.process.launcher import (
 from barbossad.process.logs import LogFolder
 from barbossad.process.programs import StartFailureError
 from barbossad.process.protocol import Launch, Report, ReportKind, Stage
+from barbossad.process.reaping import Command, Lost, Reaping
 from barbossad.process.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -45,19 +44,6 @@ logger = logging.getLogger(__name__)
 OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"
 
 _CLOSE_SECONDS: Final = 15.0
-_QUICK_DEATH_SECONDS: Final = 2.0
-_QUICK_DEATHS: Final = 3
-
-_INSTALL: Final = "it is built at installation, so install Barbossa again (make run, make install, pip install)"
-
-
-@dataclass(frozen=True, slots=True)
-class _Command:
-    """What a reaper is to do for an attempt; a launch hands over the write ends of its pipes."""
-
-    process: LocalProcess
-    tell: Callable[[Supervisor], None]
-    fds: tuple[int, ...] = ()
 
 
 class LocalProcess:
@@ -116,28 +102,22 @@ class LocalLauncher(Launcher):
     ) -> None:
         self._clock = clock
         self._runtime_dir = runtime_dir.absolute()
-        self._nofile_soft = nofile_soft or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._tag = _tag_of(self._runtime_dir)
         self._shared_dir = taskfiles.shared_folder(self._runtime_dir)
         self._confinement = Confinement([self._runtime_dir, self._shared_dir, *hidden])
         self._logs = logs
         self._recorder: Recorder
-        self._supervisor: Supervisor | None = None
-        self._commands: deque[_Command] = deque()
+        nofile_soft = nofile_soft or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._reaping = Reaping(clock, self, nofile_soft=nofile_soft, tag=_tag_of(self._runtime_dir))
         self._serial = 0
         self._live: dict[int, LocalProcess] = {}
-        self._cleaning: asyncio.Task[None] | None = None
-        self._started_at = 0.0
-        self._quick_deaths = 0
         self._idle: asyncio.Event
         self._is_closing = False
         self._was_subreaper = False
-        self._has_worked = False
 
     @property
     def supervisor_pid(self) -> int | None:
         """Return the process id of the reaper that runs now."""
-        return self._supervisor.pid if self._supervisor else None
+        return self._reaping.pid
 
     async def start(self) -> None:
         """Start the reaper. Raise UnavailableError if it cannot be started or does not work, OSError for the rest."""
@@ -147,12 +127,11 @@ class LocalLauncher(Launcher):
             taskfiles.clear(self._shared_dir, taskfiles.SHARED_MODE)
         self._recorder = Recorder(self._clock, self._logs)
         self._idle = asyncio.Event()
-        starting = self._start_supervisor()
-        if not await starting.is_ready():
-            raise UnavailableError(
-                f"{supervisor.PROGRAM} does not work here: it ended at once ({starting.reap()}); {_INSTALL}"
-            )
-        self._has_worked = True
+        try:
+            await self._reaping.start()
+        except UnavailableError:
+            procfs.become_subreaper(self._was_subreaper)
+            raise
 
     def enforce(self, spec: LaunchSpec) -> Mapping[str, Any] | None:
         """Return what will be in force for this attempt; raise CannotEnforceError naming what cannot be."""
@@ -173,15 +152,16 @@ class LocalLauncher(Launcher):
             message = self._message(spec, process)
             fds += os.pipe2(os.O_CLOEXEC)
             fds += os.pipe2(os.O_CLOEXEC)
+            packet, memory = supervisor.packet_of(message)
         except (OSError, BarbossaError) as error:
-            for fd in fds:
-                os.close(fd)
+            supervisor.close_all(fds)
             process.capture = self._recorder.capture(spec.key, {})
             reason = str(error) if isinstance(error, StartFailureError) else f"cannot prepare the start: {error}"
             asyncio.get_running_loop().call_soon(self._fail, process, reason)
             return process
-        tell = partial(Supervisor.launch, message=message, stdout=fds[1], stderr=fds[3])
-        self._command(_Command(process, tell, (fds[1], fds[3])))
+        theirs = (fds[1], fds[3], *memory)
+        tell = partial(Supervisor.launch, packet=packet, fds=theirs)
+        self._reaping.command(Command(tell, theirs, partial(self._fail, process)))
         # What comes of it is told in a later turn: the process can begin meanwhile.
         process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]}, spec.make_mask)
         return process
@@ -201,13 +181,12 @@ class LocalLauncher(Launcher):
             if attempt.pid and attempt.pid_started_ticks and attempt.boot_id == procfs.boot_id()
         }
         markers = {_marker(AttemptKey(a.run_id, a.task_id, a.number)) for a in attempts}
-        await self._end_traces(markers, firsts)
+        await self._reaping.end_traces(markers, firsts)
 
     async def close(self, *, leave: bool = False) -> None:  # noqa: ARG002 (nothing here outlives the daemon)
         """End what still runs, without grace, and release everything."""
         self._is_closing = True
-        if self._cleaning is not None:
-            await self._cleaning
+        await self._reaping.cleaned()
         for process in tuple(self._live.values()):
             process.stop(0)
         if self._live:
@@ -219,9 +198,8 @@ class LocalLauncher(Launcher):
                 logger.error(  # noqa: TRY400 (the names say it all)
                     "Attempts that did not end when the daemon stopped: %s", still, extra={"action": "close_timeout"}
                 )
-        if self._supervisor is not None:
-            closing, self._supervisor = self._supervisor, None
-            await closing.close()
+        if self._reaping.pid is not None:
+            await self._reaping.close()
             with contextlib.suppress(OSError):
                 self._shared_dir.rmdir()
             procfs.become_subreaper(self._was_subreaper)  # a script that used an embedded Barbossa is as it was
@@ -257,47 +235,13 @@ class LocalLauncher(Launcher):
             raise StartFailureError(failures.start_failure(Stage.PROGRAM, errno.EINVAL, argv[0])) from None
 
     def _stop(self, serial: int, grace_seconds: float) -> None:
-        process = self._live.get(serial)
-        if process is not None:
-            self._command(_Command(process, partial(Supervisor.stop, serial=serial, grace_seconds=grace_seconds)))
-
-    def _command(self, command: _Command) -> None:
-        """Carry out a command now, or when there is a reaper again."""
-        self._commands.append(command)
-        if self._supervisor is None and self._cleaning is None:
-            self._restart_supervisor()
-        self._carry_out()
-
-    def _carry_out(self) -> None:
-        while self._supervisor is not None and self._commands:
-            self._commands.popleft().tell(self._supervisor)
-
-    def _restart_supervisor(self) -> None:
-        """Start a reaper in place of one that died; where that cannot be, what waits for it cannot start either."""
-        try:
-            self._start_supervisor()
-        except UnavailableError as error:
-            logger.error("%s", error, extra={"action": "supervisor_failed"})  # noqa: TRY400 (it is a sentence)
-            waiting, self._commands = self._commands, deque()
-            for command in waiting:
-                for fd in command.fds:
-                    os.close(fd)
-                if command.fds:
-                    asyncio.get_running_loop().call_soon(self._fail, command.process, str(error))
-
-    def _start_supervisor(self) -> Supervisor:
-        self._started_at = self._clock.monotonic()
-        try:
-            self._supervisor = Supervisor(
-                nofile_soft=self._nofile_soft, tag=self._tag, on_report=self._take_report, on_lost=self._lose
-            )
-        except OSError as error:
-            raise UnavailableError(f"{supervisor.PROGRAM} cannot be started: {error.strerror}; {_INSTALL}") from error
-        return self._supervisor
+        if serial in self._live:
+            self._reaping.command(Command(partial(Supervisor.stop, serial=serial, grace_seconds=grace_seconds)))
 
     # -- from the reaper -----------------------------------------------------------------------------------
 
-    def _take_report(self, report: Report) -> None:
+    def take_report(self, report: Report) -> None:
+        """See ``reaping.News``."""
         process = self._live.get(report.serial)
         if process is None:
             return
@@ -349,43 +293,16 @@ class LocalLauncher(Launcher):
         except Exception:  # one watcher's fault must not keep others from being told
             logger.exception("A watcher failed", extra={"action": "watcher_failed"})
 
-    # -- when the reaper is lost -----------------------------------------------------------------------------
+    def lose(self) -> Lost:
+        """See ``reaping.News``; those whose end was told and whose output is still being read are not among them."""
+        lost = [process for process in self._live.values() if not process.capture.is_over]
+        firsts = {p.pid: p.pid_started_ticks for p in lost if p.pid and p.pid_started_ticks}
+        return Lost({_marker(process.key) for process in lost}, firsts, partial(self._lost, lost))
 
-    def _lose(self) -> None:
-        """End all that the reaper had, because it died, then start another."""
-        lost, self._supervisor = self._supervisor, None
-        assert lost is not None
-        if not self._has_worked:
-            return  # the start tells of it
-        logger.error("The supervisor process of all tasks died: %s", lost.reap(), extra={"action": "supervisor_died"})
-        is_quick = self._clock.monotonic() - self._started_at < _QUICK_DEATH_SECONDS
-        self._quick_deaths = self._quick_deaths + 1 if is_quick else 0
-        self._cleaning = asyncio.get_running_loop().create_task(
-            self._clean(list(self._live.values())), name="local-launcher-clean"
-        )
-
-    async def _clean(self, lost: list[LocalProcess]) -> None:
-        message = "its supervisor process died"
-        try:
-            await self._end_traces(
-                {_marker(process.key) for process in lost},
-                {p.pid: p.pid_started_ticks for p in lost if p.pid and p.pid_started_ticks},
-            )
-        except UnavailableError as error:
-            message = f"{message}; {error}"
-            logger.error("%s", error, extra={"action": "leftovers_stay"})  # noqa: TRY400 (it is a sentence)
-        self._cleaning = None
-        for process in lost:
-            make = partial(ProcessEnd, cause=EndCause.LOST, message=message, finished_at_ms=self._clock.now_ms())
+    def _lost(self, processes: Sequence[LocalProcess], reason: str) -> None:
+        for process in processes:
+            make = partial(ProcessEnd, cause=EndCause.LOST, message=reason, finished_at_ms=self._clock.now_ms())
             process.capture.finish(partial(self._end, process, make))
-        if self._commands or self._quick_deaths < _QUICK_DEATHS:
-            self._restart_supervisor()
-            self._carry_out()
-
-    async def _end_traces(self, markers: set[str], firsts: dict[int, int]) -> None:
-        spared = {self._supervisor.pid} if self._supervisor else set()
-        traces = leftovers.Traces(tag=self._tag, markers=markers, firsts=firsts, spared=spared)
-        await asyncio.get_running_loop().run_in_executor(None, leftovers.end, traces)
 
 
 def _marker(key: AttemptKey) -> str:

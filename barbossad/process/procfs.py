@@ -9,6 +9,7 @@ number, counted down, because an unprivileged process may only ever lower the li
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 
@@ -41,20 +42,30 @@ def become_subreaper(is_one: bool = True) -> bool:
 
 
 def read(path: str) -> bytes:
-    """Return a file under /proc, empty when the process is gone or not ours to read."""
+    """Return a file under /proc, empty when the process is gone or not ours to read.
+
+    Raise OSError if that cannot be told, for want of descriptors, say.
+    """
     try:
         fd = os.open("/proc/" + path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if error.errno in _SHORTAGES:
+            raise
         return b""
     try:
-        parts = []
-        while part := os.read(fd, 65536):
+        parts: list[bytes] = []
+        while (part := os.read(fd, 65536)) and len(parts) < _MOST_PARTS:
             parts.append(part)
         return b"".join(parts)
     except OSError:
         return b""
     finally:
         os.close(fd)
+
+
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_MOST_PARTS = 128
+"""8 MiB: longer than an environment can be (execve(2)), unless a process has moved its own."""
 
 
 class Stat:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -25,6 +26,10 @@ PROGRAM: Final = Path(__file__).with_name(PROGRAM_NAME)
 _EXIT_SECONDS: Final = 15.0
 _READY_SECONDS: Final = 15.0
 _DEATH_SECONDS: Final = 0.2
+_RETRY_SECONDS: Final = 0.1
+
+_SHORTAGES: Final = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""Why a message may not get through now, and may later: others hold too much."""
 
 REPORTS_A_TURN: Final = 4
 
@@ -42,7 +47,7 @@ class Supervisor:
         self._ready: asyncio.Future[bool] = self._loop.create_future()
         self._on_report = on_report
         self._on_lost = on_lost
-        self._outbox: deque[tuple[bytes, list[int]]] = deque()
+        self._outbox: deque[tuple[bytes, Sequence[int]]] = deque()
         self._reports: deque[Report] = deque()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
@@ -78,21 +83,9 @@ class Supervisor:
         except TimeoutError:
             return False
 
-    def launch(self, message: Launch, stdout: int, stderr: int) -> None:
-        """Send a launch with the write ends of its pipes, which are closed here in any case."""
-        fds = [stdout, stderr]
-        data = message.header
-        if len(data) + len(message.text) <= protocol.PACKET_BYTES:
-            data += message.text
-        else:
-            try:
-                fds.append(os.memfd_create("launch", os.MFD_CLOEXEC))
-                with open(fds[2], "wb", closefd=False) as file:
-                    file.write(message.text)
-            except OSError:
-                _close_all(fds)
-                raise
-        self._send(data, fds)
+    def launch(self, packet: bytes, fds: Sequence[int]) -> None:
+        """Send a launch with the write ends of its pipes, and its memory file, which are closed here in any case."""
+        self._send(packet, fds)
 
     def stop(self, serial: int, grace_seconds: float) -> None:
         """Ask for the end of an attempt."""
@@ -111,51 +104,62 @@ class Supervisor:
                 extra={"action": "reaper_stuck"},
             )
 
-    def _send(self, data: bytes, fds: list[int]) -> None:
-        if self._outbox or not self._try_send(data, fds):
-            if not self._outbox and self._control.fileno() >= 0:
-                self._loop.add_writer(self._control, self._flush)
-            self._outbox.append((data, fds))
+    def _send(self, data: bytes, fds: Sequence[int]) -> None:
+        self._outbox.append((data, fds))
+        if len(self._outbox) == 1:
+            self._flush()
 
-    def _try_send(self, data: bytes, fds: list[int]) -> bool:
-        """Send one message and close its descriptors; return False when the socket is full."""
+    def _try_send(self, data: bytes, fds: Sequence[int]) -> bool:
+        """Send one message and close its descriptors; return False when it has to be tried again."""
         try:
             if fds:
                 socket.send_fds(self._control, (data,), fds, socket.MSG_NOSIGNAL)
             else:
                 self._control.send(data, socket.MSG_NOSIGNAL)
         except BlockingIOError:
+            self._loop.add_writer(self._control, self._flush)
             return False
-        except OSError:
-            pass  # it is dead, which is noticed on reading; what was to be launched is lost with the rest
-        _close_all(fds)
+        except OSError as error:
+            if error.errno in _SHORTAGES:
+                self._loop.call_later(_RETRY_SECONDS, self._flush)
+                return False
+            # it is dead, which is noticed on reading; what was to be launched is lost with the rest
+        close_all(fds)
         return True
 
     def _flush(self) -> None:
+        if self._control.fileno() < 0:
+            return
+        self._loop.remove_writer(self._control)
         while self._outbox:
-            data, fds = self._outbox[0]
-            if not self._try_send(data, fds):
+            if not self._try_send(*self._outbox[0]):
                 return
             self._outbox.popleft()
-        self._loop.remove_writer(self._control)
 
     def _receive(self) -> None:
         try:
-            data = self._control.recv(protocol.PACKET_BYTES)
+            data = self._read()
         except BlockingIOError:
             return
-        except ConnectionError:
-            data = b""
         if not self._ready.done():
             self._ready.set_result(bool(data))
         if not data:
             self._release()
+            while self._reports:  # what it still told, before it is said to have told nothing
+                self._on_report(self._reports.popleft())
             self._on_lost()
             return
         is_idle = not self._reports
         self._reports.extend(protocol.reports(data))
         if is_idle:
             self._tell()
+
+    def _read(self) -> bytes:
+        """Return a packet, nothing if there will be none. Raise BlockingIOError."""
+        try:
+            return self._control.recv(protocol.PACKET_BYTES)
+        except ConnectionError:  # said once, where it died with requests unread; what it told before comes after that
+            return self._control.recv(protocol.PACKET_BYTES)
 
     def _tell(self) -> None:
         """Pass some reports on in this turn of the loop and the rest in later ones: each has much to do."""
@@ -170,7 +174,7 @@ class Supervisor:
             self._loop.remove_writer(self._control)
             self._control.close()
         for _, fds in self._outbox:
-            _close_all(fds)
+            close_all(fds)
         self._outbox.clear()
 
     def reap(self) -> str:
@@ -182,6 +186,21 @@ class Supervisor:
         return f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
 
 
-def _close_all(fds: Sequence[int]) -> None:
+def packet_of(message: Launch) -> tuple[bytes, tuple[int, ...]]:
+    """Return a launch as it is sent, and the memory file that holds its text if that is long. Raise OSError."""
+    if len(message.header) + len(message.text) <= protocol.PACKET_BYTES:
+        return message.header + message.text, ()
+    fd = os.memfd_create("launch", os.MFD_CLOEXEC)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(message.text)
+    except OSError:
+        os.close(fd)
+        raise
+    return message.header, (fd,)
+
+
+def close_all(fds: Sequence[int]) -> None:
+    """Close descriptors."""
     for fd in fds:
         os.close(fd)

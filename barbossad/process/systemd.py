@@ -8,6 +8,7 @@ killed, the next one finds either nothing or everything (``survey``, ``adopt``).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -209,8 +210,9 @@ class SystemdLauncher(Launcher):
         pid, started_us = facts["MainPID"], facts["ExecMainStartTimestamp"]
         process.invocation_id = bytes(invocation).hex() if invocation else None
         process.pid = pid or None
-        found = procfs.stat(pid) if pid else None
-        process.pid_started_ticks = found.start_ticks if found else None
+        with contextlib.suppress(OSError):  # there are no descriptors left: it is a hint to people, and nothing else
+            found = procfs.stat(pid) if pid else None
+            process.pid_started_ticks = found.start_ticks if found else None
         process.started_at_ms = started_us // 1000 if started_us else self._clock.now_ms()
         self._files.forget_environment(process.unit)
         self._sample(process)

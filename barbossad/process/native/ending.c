@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -18,15 +19,47 @@ static const double RESCAN_SECONDS = 0.02;
 static const double KILL_SECONDS = 10.0; /* how long a killed process may take to go; then its attempt ends anyway */
 
 /* Of what is dead so many are waited for in one turn: who makes them faster must not keep others from their ends. */
-enum { MOST_A_TURN = 64 };
+enum { MOST_A_TURN = 256 };
 
 /* Whether something was found that belongs to no attempt any more, and may leave more of its kind when it dies. */
 static bool has_strays;
 
-static struct stranger *stranger_at(const struct pids *children, size_t index)
+static bool is_dead(pid_t child)
 {
-    pid_t pid = children->items[index];
-    return attempt_by_main(pid) ? NULL : stranger_of(pid, reaper.tag);
+    siginfo_t found = {0};
+    return waitid(P_PID, (id_t)child, &found, WEXITED | WNOHANG | WNOWAIT) == 0 && found.si_pid == child;
+}
+
+static int in_order(const void *one, const void *other)
+{
+    pid_t a = *(const pid_t *)one, b = *(const pid_t *)other;
+    return (a > b) - (a < b);
+}
+
+/* Finds the strangers that may live; returns whether all could be seen. To look at thousands of dead ones would take
+ * long, and what they made fell to the reaper before they were dead: it is among those that are listed after that.
+ */
+static bool find_strangers(struct pids *found)
+{
+    struct pids children = {0}, dead = {0};
+    bool is_whole = add_own_children(&children);
+    for (size_t i = 0; i < children.count; i++)
+        if (!attempt_by_main(children.items[i]) && is_dead(children.items[i]))
+            pids_add(&dead, children.items[i]);
+    if (dead.count) {
+        qsort(dead.items, dead.count, sizeof *dead.items, in_order);
+        children.count = 0;
+        is_whole &= add_own_children(&children);
+    }
+    for (size_t i = 0; i < children.count; i++) {
+        pid_t *pid = &children.items[i];
+        bool was_dead = dead.count && bsearch(pid, dead.items, dead.count, sizeof *pid, in_order);
+        if (!was_dead && !attempt_by_main(*pid))
+            pids_add(found, *pid);
+    }
+    free(children.items);
+    free(dead.items);
+    return is_whole;
 }
 
 struct target {
@@ -37,13 +70,11 @@ struct target {
 /* Asks every process of an attempt to end. */
 static void ask(const struct attempt *attempt)
 {
-    struct pids children = {0}, queue = {0};
-    add_own_children(&children);
-    for (size_t i = 0; i < children.count; i++) {
-        const struct stranger *stranger = stranger_at(&children, i);
-        if (stranger && only_owner(stranger) == attempt)
-            pids_add(&queue, stranger->pid);
-    }
+    struct pids strangers = {0}, queue = {0};
+    find_strangers(&strangers);
+    for (size_t i = 0; i < strangers.count; i++)
+        if (only_owner(stranger_of(strangers.items[i], reaper.tag)) == attempt)
+            pids_add(&queue, strangers.items[i]);
     pids_add(&queue, attempt->pid);
     struct target *outside = NULL;
     size_t count = 0;
@@ -59,7 +90,7 @@ static void ask(const struct attempt *attempt)
         killpg(attempt->pid, SIGCONT);
     for (size_t i = 0; i < count; i++)
         ask_to_end(outside[i].pid, outside[i].start_ticks);
-    free(children.items);
+    free(strangers.items);
     free(queue.items);
     free(outside);
 }
@@ -89,10 +120,12 @@ static void main_ended(struct attempt *attempt, double now)
     attempt->is_ending = true;
 }
 
-/* Waits for a dead stranger; what it used is its attempt's (that of a PID namespace is its first process's). */
-static void bury(pid_t pid)
+/* Waits for a dead stranger; what it used is its attempt's (that of a PID namespace is its first process's). Where they
+ * die faster than that can be found out, it is nobody's.
+ */
+static void bury(pid_t pid, bool is_hasty)
 {
-    struct attempt *owner = only_owner(stranger_of(pid, reaper.tag));
+    struct attempt *owner = is_hasty ? NULL : only_owner(stranger_of(pid, reaper.tag));
     struct rusage usage;
     if (wait4(pid, NULL, 0, &usage) == pid && owner)
         attempt_used(owner, &usage);
@@ -101,6 +134,9 @@ static void bury(pid_t pid)
 
 enum remaining reap(double now)
 {
+    static bool is_hasty;
+    bool was_hasty = is_hasty;
+    is_hasty = false;
     for (int count = 0; count < MOST_A_TURN; count++) {
         siginfo_t child = {0};
         if (waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT))
@@ -109,7 +145,7 @@ enum remaining reap(double now)
             return SOME_LIVE;
         struct attempt *attempt = attempt_by_main(child.si_pid);
         if (!attempt) {
-            bury(child.si_pid);
+            bury(child.si_pid, was_hasty);
             continue;
         }
         if (attempt->kill_at == NEVER || attempt->kill_at <= now)
@@ -120,6 +156,7 @@ enum remaining reap(double now)
         attempt->killed_at = NEVER; /* the others have their own time to go */
         main_ended(attempt, now);
     }
+    is_hasty = true;
     return MORE_DEAD;
 }
 
@@ -146,13 +183,13 @@ static void sweep_one(const struct stranger *stranger, double now)
 }
 
 /* Writes the pids of what an attempt left. */
-static void name_left(const struct attempt *attempt, const struct pids *children, char *text, size_t room)
+static void name_left(const struct attempt *attempt, const struct pids *strangers, char *text, size_t room)
 {
     size_t length = 0;
     text[0] = '\0';
-    for (size_t i = 0; i < children->count; i++) {
-        const struct stranger *stranger = stranger_at(children, i);
-        if (stranger && owns(attempt, stranger) && length + 16 < room)
+    for (size_t i = 0; i < strangers->count; i++) {
+        const struct stranger *stranger = stranger_of(strangers->items[i], reaper.tag);
+        if (owns(attempt, stranger) && length + 16 < room)
             length += (size_t)snprintf(text + length, room - length, "%s%d", length ? ", " : "", (int)stranger->pid);
     }
 }
@@ -167,16 +204,13 @@ static void end(struct attempt *attempt, const char *left)
 /* Kills what ended attempts left behind; tells of the end of those that left nothing more. */
 static void sweep(double now)
 {
-    struct pids children = {0};
-    bool is_whole = add_own_children(&children);
+    struct pids strangers = {0};
+    bool is_whole = find_strangers(&strangers);
     has_strays = !is_whole; /* then nothing is known to be gone */
     for (size_t i = 0; i < attempt_count; i++)
         attempts[i]->is_left = false;
-    for (size_t i = 0; i < children.count; i++) {
-        const struct stranger *stranger = stranger_at(&children, i);
-        if (stranger)
-            sweep_one(stranger, now);
-    }
+    for (size_t i = 0; i < strangers.count; i++)
+        sweep_one(stranger_of(strangers.items[i], reaper.tag), now);
     for (size_t i = attempt_count; i-- > 0;) { /* backwards: the one that ends gives its place to the last */
         struct attempt *attempt = attempts[i];
         if (!attempt->is_ending)
@@ -187,11 +221,11 @@ static void sweep(double now)
             end(attempt, "");
         } else if (now - attempt->killed_at > KILL_SECONDS) {
             char left[MOST_TEXT_BYTES];
-            name_left(attempt, &children, left, sizeof left);
+            name_left(attempt, &strangers, left, sizeof left);
             end(attempt, left);
         }
     }
-    free(children.items);
+    free(strangers.items);
 }
 
 void clear_up(enum remaining remaining, double now)

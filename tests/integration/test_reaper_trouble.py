@@ -1,0 +1,204 @@
+"""A reaper, and a daemon, in trouble: killed while it tells, without descriptors, beside tasks that do their worst."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barbossad.process import procfs
+from barbossad.process.launcher import EndCause
+from barbossad.process.local import LocalLauncher
+from tests.helpers.launching import ENV, Bench, Needle, is_gone, make_local
+from tests.helpers.waiting import eventually, eventually_async
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = make_local(tmp_path)
+    await bench.launcher.start()
+    yield bench
+    await bench.launcher.close()
+
+
+def reaper_of(bench: Bench) -> int:
+    """Return the process id of the reaper that runs."""
+    assert isinstance(bench.launcher, LocalLauncher)
+    assert bench.launcher.supervisor_pid is not None
+    return bench.launcher.supervisor_pid
+
+
+# -- killed ----------------------------------------------------------------------------------------------------
+
+
+async def test_killed_while_it_tells(bench: Bench) -> None:
+    """What it had told before it died counts, and those that it had not told of are told as lost, each once."""
+    short = [bench.launch("sleep 0.3; exit 5") for _ in range(40)]
+    long = [bench.launch("exec sleep 600") for _ in range(5)]
+    for watched in (*short, *long):
+        await watched.start()
+    reaper = reaper_of(bench)
+    os.kill(reaper, signal.SIGSTOP)
+    await eventually_async(lambda: all(is_gone(one.process.pid or 0) for one in short), 10, "all have ended")
+    os.kill(reaper, signal.SIGCONT)
+    eventually(lambda: len(procfs.children(reaper)) == len(long), 10, "it has buried them, and nobody has heard")
+    os.kill(reaper, signal.SIGKILL)
+    assert {(await one.end()).cause for one in long} == {EndCause.LOST}
+    ends = [await one.end() for one in short]
+    assert {(end.cause, end.exit_code) for end in ends} <= {(EndCause.EXITED, 5), (EndCause.LOST, None)}
+    assert (await bench.run("exit 3")).exit_code == 3
+
+
+async def test_told_before_the_connection_broke(bench: Bench) -> None:
+    """A reaper that dies with a request unread breaks the connection: what it told before is heard all the same."""
+    reaper = reaper_of(bench)
+    watched = bench.launch("exit 5")
+    eventually(lambda: _is_asleep_alone(reaper), 10, "it has told")
+    os.kill(reaper, signal.SIGSTOP)
+    late = bench.launch("exit 6")
+    os.kill(reaper, signal.SIGKILL)
+    assert (await watched.end()).exit_code == 5
+    assert (await late.end()).cause is EndCause.LOST
+
+
+def _is_asleep_alone(pid: int) -> bool:
+    state = procfs.read(f"{pid}/stat").rpartition(b")")[2].split()[0]
+    return state == b"S" and not procfs.children(pid)
+
+
+# -- for want of descriptors ------------------------------------------------------------------------------------
+
+
+async def test_message_that_does_not_get_through(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others hold too much (ETOOMANYREFS, unix(7)), launches and stops wait and keep their order."""
+    real, refused = socket.send_fds, iter([errno.ETOOMANYREFS, errno.ENOBUFS, errno.ETOOMANYREFS])
+
+    def send(*what: Any) -> int:
+        number = next(refused, None)
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+        return real(*what)
+
+    monkeypatch.setattr(socket, "send_fds", send)
+    first, second = bench.launch("exec sleep 600"), bench.launch("exit 4")
+    first.process.stop(0)
+    assert (await first.end()).cause is EndCause.SIGNALLED
+    assert (await second.end()).exit_code == 4
+    assert next(refused, None) is None
+
+
+async def test_daemon_without_descriptors(bench: Bench) -> None:
+    """Without descriptors a task fails with the reason, whether its pipes or its long environment want them."""
+    many = {**ENV, **{f"V{number}": "v" * 100 for number in range(2000)}}
+    before, kept = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                kept.append(os.open("/dev/null", os.O_RDONLY))
+        without = bench.launch(argv=("/bin/true",))
+        for fd in (kept.pop() for _ in range(4)):
+            os.close(fd)
+        long = bench.launch(argv=("/bin/true",), env=many)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for fd in kept:
+            os.close(fd)
+    for watched in (without, long):
+        end = await watched.end()
+        assert end.cause is EndCause.START_FAILED
+        assert "Too many open files" in (end.message or "")
+    assert (await bench.run(argv=("/bin/true",), env=many)).exit_code == 0
+
+
+async def test_reaper_killed_while_the_daemon_has_no_descriptors(bench: Bench) -> None:
+    """What cannot be looked at is not taken for gone: it is told as lost once that could be done."""
+    needle = Needle()
+    watched = bench.launch(f"exec {needle.command}")
+    await watched.start()
+    before, kept = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                kept.append(os.open("/dev/null", os.O_RDONLY))
+        os.kill(reaper_of(bench), signal.SIGKILL)
+        with pytest.raises(TimeoutError):
+            await watched.end(0.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for fd in kept:
+            os.close(fd)
+    assert (await watched.end()).cause is EndCause.LOST
+    assert needle.pids == []
+    assert (await bench.run("exit 3")).exit_code == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may take its parent's descriptors away")
+async def test_reaper_without_descriptors(bench: Bench) -> None:
+    """A reaper that can open nothing does not take that for a sign that nothing is left."""
+    needle = Needle()
+    script = (
+        f"(setsid {needle.command} </dev/null >/dev/null 2>&1 &); sleep 0.3; prlimit --pid $PPID --nofile=5; exit 7"
+    )
+    assert (await bench.run(script)).exit_code == 7
+    assert needle.pids == []
+
+
+# -- what tasks do -----------------------------------------------------------------------------------------------
+
+TAGGED = """
+import os, resource, sys, time
+tag = resource.getrlimit(15)[1] - 1000  # RLIMIT_RTTIME, as no attempt has it
+if os.fork() == 0:
+    os.setsid()
+    resource.setrlimit(15, (tag, tag))
+    if os.fork() == 0:
+        os.setsid()
+        os.closerange(0, 3)
+        os.execvp("sleep", sys.argv[1:])
+    os.closerange(0, 3)
+    time.sleep(1000)
+time.sleep(0.3)
+"""
+
+
+async def test_tag_that_no_attempt_has(bench: Bench, tmp_path: Path) -> None:
+    """A task that gives its processes the tag of an attempt that there never was keeps none of them."""
+    program, needle = tmp_path / "tagged.py", Needle()
+    program.write_text(TAGGED)
+    assert (await bench.run(argv=(sys.executable, str(program), *needle.command.split()))).exit_code == 0
+    assert needle.pids == []
+
+
+CHAINS = """
+import os, time
+end = time.time() + 6
+for _ in range(8):
+    if os.fork() == 0:
+        while time.time() < end:
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+        os._exit(0)
+time.sleep(600)
+"""
+
+
+async def test_task_that_dies_in_thousands(bench: Bench) -> None:
+    """Chains of processes that each make the next one and end keep no other task from its start and its end."""
+    chains = bench.launch(argv=(sys.executable, "-c", CHAINS))
+    await chains.start()
+    for _ in range(3):
+        assert (await bench.launch("exit 3").end(10)).exit_code == 3
+    chains.process.stop(0)
+    assert (await chains.end(40)).cause is EndCause.SIGNALLED
