@@ -105,9 +105,8 @@ class Supervisor:
             )
 
     def _send(self, data: bytes, fds: Sequence[int]) -> None:
-        self._outbox.append((data, fds))
-        if len(self._outbox) == 1:
-            self._flush()
+        if self._outbox or not self._try_send(data, fds):
+            self._outbox.append((data, fds))
 
     def _try_send(self, data: bytes, fds: Sequence[int]) -> bool:
         """Send one message and close its descriptors; return False when it has to be tried again."""
@@ -117,7 +116,7 @@ class Supervisor:
             else:
                 self._control.send(data, socket.MSG_NOSIGNAL)
         except BlockingIOError:
-            self._loop.add_writer(self._control, self._flush)
+            self._loop.add_writer(self._control, self._flush_writable)
             return False
         except OSError as error:
             if error.errno in _SHORTAGES:
@@ -127,10 +126,11 @@ class Supervisor:
         close_all(fds)
         return True
 
-    def _flush(self) -> None:
-        if self._control.fileno() < 0:
-            return
+    def _flush_writable(self) -> None:
         self._loop.remove_writer(self._control)
+        self._flush()
+
+    def _flush(self) -> None:
         while self._outbox:
             if not self._try_send(*self._outbox[0]):
                 return
