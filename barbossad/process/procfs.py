@@ -82,9 +82,18 @@ class Stat:
 
 
 def stat(pid: int) -> Stat | None:
-    """Return the facts about a process, None when it is gone."""
+    """Return the facts about a process, None when it is gone. Raise OSError as ``read`` does."""
     fields = read(f"{pid}/stat").rpartition(b")")[2].split()
     return Stat(fields) if len(fields) >= 20 else None
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a process was made, None where that cannot be told."""
+    try:
+        found = stat(pid)
+    except OSError:
+        return None
+    return found.start_ticks if found else None
 
 
 def tag(pid: int) -> int:

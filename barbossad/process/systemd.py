@@ -8,7 +8,6 @@ killed, the next one finds either nothing or everything (``survey``, ``adopt``).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -210,9 +209,7 @@ class SystemdLauncher(Launcher):
         pid, started_us = facts["MainPID"], facts["ExecMainStartTimestamp"]
         process.invocation_id = bytes(invocation).hex() if invocation else None
         process.pid = pid or None
-        with contextlib.suppress(OSError):  # there are no descriptors left: it is a hint to people, and nothing else
-            found = procfs.stat(pid) if pid else None
-            process.pid_started_ticks = found.start_ticks if found else None
+        process.pid_started_ticks = procfs.start_ticks(pid)
         process.started_at_ms = started_us // 1000 if started_us else self._clock.now_ms()
         self._files.forget_environment(process.unit)
         self._sample(process)
