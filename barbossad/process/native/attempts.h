@@ -35,6 +35,7 @@ struct stranger {
     uint64_t owner; /* the serial of an attempt, which may have ended by now, 0 for none */
     bool is_shared; /* by those that were alive when it was made */
     uint64_t start_ticks;
+    double killed_at; /* 0: not yet */
 };
 
 extern struct attempt **attempts;

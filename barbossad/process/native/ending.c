@@ -21,7 +21,9 @@ static const double KILL_SECONDS = 10.0; /* how long a killed process may take t
 /* Of what is dead so many are waited for in one turn: who makes them faster must not keep others from their ends. */
 enum { MOST_A_TURN = 256 };
 
-/* Whether something was found that belongs to no attempt any more, and may leave more of its kind when it dies. */
+/* Whether something was found that belongs to no attempt any more, and may leave more of its kind when it dies: so
+ * nothing is known to be gone. What cannot be killed does not count for ever.
+ */
 static bool has_strays;
 
 static bool is_dead(pid_t child)
@@ -166,7 +168,7 @@ static bool is_killing(const struct attempt *attempt, double now)
 }
 
 /* Kills a stranger whose owners have all ended; notes with which of them it is left. */
-static void sweep_one(const struct stranger *stranger, double now)
+static void sweep_one(struct stranger *stranger, double now)
 {
     bool has_others = false, is_stray = true;
     for (size_t i = 0; i < attempt_count; i++)
@@ -174,9 +176,11 @@ static void sweep_one(const struct stranger *stranger, double now)
             is_stray = false;
             has_others |= !is_killing(attempts[i], now);
         }
-    has_strays |= is_stray;
-    if (!has_others)
+    if (!has_others) {
+        stranger->killed_at = stranger->killed_at > 0 ? stranger->killed_at : now;
         kill_child(stranger->pid);
+    }
+    has_strays |= is_stray && now - stranger->killed_at <= KILL_SECONDS;
     for (size_t i = 0; i < attempt_count; i++)
         if (attempts[i]->is_ending && owns(attempts[i], stranger))
             attempts[i]->is_left |= !has_others || !is_killing(attempts[i], now);
