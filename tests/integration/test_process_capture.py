@@ -35,7 +35,7 @@ async def untagged(tmp_path: Path) -> AsyncIterator[Bench]:
     """A launcher on a host where limits leave no room for tags."""
     bench = make_local(tmp_path / "untagged")
     assert isinstance(bench.launcher, LocalLauncher)
-    bench.launcher._tag = 0
+    bench.launcher._reaping._tag = 0
     await bench.launcher.start()
     yield bench
     await bench.launcher.close()

@@ -38,14 +38,16 @@ static int in_order(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-/* Finds the strangers that may live; returns whether all could be seen. To look at thousands of dead ones would take
- * long, and what they made fell to the reaper before they were dead: it is among those that are listed after that.
+/* Finds the strangers; returns whether all could be seen. Dead ones are among them, so that what they used is known
+ * when their attempt's end is told, unless there are many: to look at thousands would take long. What those made fell
+ * to the reaper before they were dead: it is among those that are listed after that.
  */
 static bool find_strangers(struct pids *found)
 {
     struct pids children = {0}, dead = {0};
     bool is_whole = add_own_children(&children);
-    for (size_t i = 0; i < children.count; i++)
+    bool is_many = children.count > MOST_A_TURN;
+    for (size_t i = 0; is_many && i < children.count; i++)
         if (!attempt_by_main(children.items[i]) && is_dead(children.items[i]))
             pids_add(&dead, children.items[i]);
     if (dead.count) {
