@@ -190,7 +190,7 @@ CHAINS = """
 int main(void)
 {
     time_t end = time(NULL) + 40;
-    for (int chain = 0; chain < 8; chain++)
+    for (int chain = 0; chain < 16; chain++)
         if (fork() == 0) {
             close(1);
             close(2);
