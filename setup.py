@@ -41,8 +41,13 @@ class BuildPrograms(build_ext):
             )
         if made.returncode:
             raise RuntimeError(f"{made.stderr}\n{ext.name} cannot be compiled (see above): {compilers.REMEDY}")
-        said = subprocess.run([target], stderr=subprocess.PIPE, text=True, check=False)
-        if "is started by barbossad" not in said.stderr:
+        try:
+            said = subprocess.run([target], stderr=subprocess.PIPE, text=True, check=False).stderr
+        except PermissionError:  # a folder from which nothing may be executed: it is tried when a daemon starts
+            return
+        except OSError as error:
+            said = str(error)
+        if "is started by barbossad" not in said:
             raise RuntimeError(f"what {' '.join(command)} made of {ext.name} does not work: {compilers.REMEDY}")
 
     def get_ext_filename(self, fullname: str) -> str:

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,7 @@ def works(command: tuple[str, ...]) -> bool:
         try:
             return subprocess.run([str(program)], capture_output=True, check=False).stdout == b"works\n"
         except PermissionError:  # a folder from which nothing may be executed says nothing of the compiler
-            return program.exists()
+            return bool(program.stat().st_mode & stat.S_IXUSR)
         except OSError:
             return False
 

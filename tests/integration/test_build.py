@@ -38,7 +38,10 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("text", ["exit 1", "exit 0", "echo no stdio.h >&2; exit 1", 'printf "#!/bin/sh\\n" >"$3"'])
+@pytest.mark.parametrize(
+    "text",
+    ["exit 1", "exit 0", "echo no stdio.h >&2; exit 1", 'echo text >"$3"', 'echo text >"$3"; chmod 755 "$3"'],
+)
 def test_compiler_that_does_not_work(compilers: ModuleType, tmp_path: Path, text: str) -> None:
     """A compiler that fails, or makes nothing that runs, is none."""
     assert not compilers.works((str(script(tmp_path / "cc", text)),))
