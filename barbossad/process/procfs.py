@@ -20,6 +20,9 @@ TAG_FLOOR = 1 << 62
 TAG_SERIALS = 1 << 36
 """How many attempts a reaper can tell apart; the part of a tag above that is the daemon's."""
 
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Why a file may not be opened, whatever there is in it."""
+
 _SUBREAPER = 36
 _GET_SUBREAPER = 37
 
@@ -49,7 +52,7 @@ def read(path: str) -> bytes:
     try:
         fd = os.open("/proc/" + path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in _SHORTAGES:
+        if error.errno in SHORTAGES:
             raise
         return b""
     try:
@@ -63,7 +66,6 @@ def read(path: str) -> bytes:
         os.close(fd)
 
 
-_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _MOST_PARTS = 128
 """8 MiB: longer than an environment can be (execve(2)), unless a process has moved its own."""
 

@@ -77,10 +77,9 @@ class Reaping:
 
     async def start(self) -> None:
         """Start the first one. Raise UnavailableError if it cannot be started, or does not work."""
-        starting = self._start()
-        if not await starting.is_ready():
-            how = starting.reap()
-            raise UnavailableError(f"{supervisor.PROGRAM} does not work here: it ended at once ({how}); {_INSTALL}")
+        trouble = await self._start().trouble()
+        if trouble is not None:
+            raise UnavailableError(f"{supervisor.PROGRAM} does not work here: {trouble}; {_INSTALL}")
         self._has_worked = True
 
     def command(self, command: Command) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from barbossad.process import protocol
+from barbossad.process import procfs, protocol
 from barbossad.process.protocol import Launch, Report
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _READY_SECONDS: Final = 15.0
 _DEATH_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 0.1
 
-_SHORTAGES: Final = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_SHORTAGES: Final = procfs.SHORTAGES | {errno.ETOOMANYREFS, errno.ENOBUFS}
 """Why a message may not get through now, and may later: others hold too much."""
 
 REPORTS_A_TURN: Final = 4
@@ -75,13 +75,16 @@ class Supervisor:
         """Return the process id of the reaper."""
         return self._program.pid
 
-    async def is_ready(self) -> bool:
-        """Return whether it works, once it has said so, or has ended instead, or has said nothing for long."""
+    async def trouble(self) -> str | None:
+        """Return None once it has said that it works, or what it did instead: end, or say nothing for long."""
         try:
             async with asyncio.timeout(_READY_SECONDS):
-                return await self._ready
+                if await self._ready:
+                    return None
         except TimeoutError:
-            return False
+            self.reap()
+            return f"it said nothing for {_READY_SECONDS:.0f} s"
+        return f"it ended at once ({self.reap()})"
 
     def launch(self, packet: bytes, fds: Sequence[int]) -> None:
         """Send a launch with the write ends of its pipes, and its memory file, which are closed here in any case."""

@@ -77,12 +77,9 @@ static ssize_t read_of(pid_t pid, const char *name, char **content)
     return read_file(path, content);
 }
 
-bool read_stat(pid_t pid, struct process_stat *found)
+static bool parse_stat(const char *text, struct process_stat *found)
 {
-    char *text;
-    if (read_of(pid, "stat", &text) <= 0)
-        return false;
-    char *behind_name = strrchr(text, ')'); /* the name may hold anything, so what follows it is read from its end */
+    const char *behind_name = strrchr(text, ')'); /* the name may hold anything, even that */
     int parent, group, session;
     unsigned long long ticks;
     static const char fields[] = " %*c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu";
@@ -90,6 +87,12 @@ bool read_stat(pid_t pid, struct process_stat *found)
         return false;
     *found = (struct process_stat){.parent = parent, .group = group, .session = session, .start_ticks = ticks};
     return true;
+}
+
+bool read_stat(pid_t pid, struct process_stat *found)
+{
+    char *text;
+    return read_of(pid, "stat", &text) > 0 && parse_stat(text, found);
 }
 
 uint64_t read_tag(pid_t pid)
@@ -147,11 +150,10 @@ static bool add_if_child(pid_t parent, pid_t pid, struct pids *found)
 {
     char *text;
     struct process_stat stat;
-    if (read_of(pid, "stat", &text) < 0)
-        return false;
-    if (read_stat(pid, &stat) && stat.parent == parent)
+    ssize_t length = read_of(pid, "stat", &text);
+    if (length > 0 && parse_stat(text, &stat) && stat.parent == parent)
         pids_add(found, pid);
-    return true;
+    return length >= 0;
 }
 
 static bool has_children_file(void)

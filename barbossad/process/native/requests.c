@@ -19,38 +19,37 @@ static const double ANNOUNCE_SECONDS = 0.05; /* a process that ends sooner is to
 
 enum { MOST_DESCRIPTORS = 3 };
 
-/* Parts a text into the strings that end with a NUL each. Returns them, or NULL if they are not so many. */
-static char **parted(char *text, size_t bytes, size_t count)
+/* Parts a text into strings that end with a NUL each: two lists, each ended by NULL, one behind the other. Returns
+ * them, or NULL if there are not so many.
+ */
+static char **parted(char *text, size_t bytes, size_t first, size_t second)
 {
-    char **strings = grown(NULL, count * sizeof *strings), *at = text;
-    for (size_t i = 0; i < count; i++) {
+    if (first + second > bytes)
+        return NULL;
+    char **strings = grown(NULL, (first + second + 2) * sizeof *strings), *at = text;
+    for (size_t i = 0; i < first + second; i++) {
         char *nul = memchr(at, '\0', (size_t)(text + bytes - at));
         if (!nul) {
             free(strings);
             return NULL;
         }
-        strings[i] = at;
+        strings[i < first ? i : i + 1] = at;
         at = nul + 1;
     }
+    strings[first] = strings[first + second + 1] = NULL;
     return strings;
 }
 
 static void launch_text(const struct request *request, char *text, const int *descriptors)
 {
-    size_t arguments = request->argument_count, variables = request->variable_count;
+    size_t first = 2 + (size_t)request->argument_count; /* the marker and the working directory come before */
     struct failure failure = {.stage = PROGRAM, .error = EINVAL};
-    size_t count = 2 + arguments + variables;
-    char **strings = count <= request->text_bytes ? parted(text, request->text_bytes, count) : NULL;
+    char **strings = parted(text, request->text_bytes, first, request->variable_count);
     if (!strings) {
         tell_failure(request->serial, &failure);
         return;
     }
-    char **vectors = grown(NULL, (arguments + variables + 2) * sizeof *vectors);
-    memcpy(vectors, strings + 2, arguments * sizeof *vectors);
-    vectors[arguments] = NULL;
-    memcpy(vectors + arguments + 1, strings + 2 + arguments, variables * sizeof *vectors);
-    vectors[arguments + 1 + variables] = NULL;
-    struct command command = {.arguments = vectors, .variables = vectors + arguments + 1, .working_dir = strings[1],
+    struct command command = {.arguments = strings + 2, .variables = strings + first + 1, .working_dir = strings[1],
                               .out = descriptors[0], .err = descriptors[1],
                               .tag = reaper.tag ? reaper.tag - request->serial : 0};
     uint64_t boot_ticks = now_ticks();
@@ -64,7 +63,6 @@ static void launch_text(const struct request *request, char *text, const int *de
         attempt->started_ms = now_ms();
         attempt->announce_at = now_seconds() + ANNOUNCE_SECONDS;
     }
-    free(vectors);
     free(strings);
 }
 

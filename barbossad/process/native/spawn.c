@@ -27,21 +27,14 @@ void reset_process(unsigned long most_files)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max == RLIM_INFINITY || most_files < files.rlim_max ? most_files : files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    for (int number = 1; number < NSIG; number++) {
-        struct sigaction found;
-        if (sigaction(number, NULL, &found) == 0 && found.sa_handler == SIG_IGN)
-            signal(number, SIG_DFL);
-    }
     /* Handlers, unlike SIG_IGN, do not pass to children; the reaper itself ends by its socket alone, or by a fault. */
-    static const int faults[] = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS};
-    sigset_t of_fault;
-    sigemptyset(&of_fault);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sigaddset(&of_fault, faults[i]);
+    static const int plain[] = {SIGCHLD, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS};
     for (int number = 1; number <= SIGRTMAX; number++) {
-        struct sigaction ignore = {.sa_handler = nothing, .sa_flags = SA_RESTART};
-        if (number != SIGCHLD && sigismember(&of_fault, number) == 0)
-            sigaction(number, &ignore, NULL);
+        struct sigaction heard = {.sa_handler = nothing, .sa_flags = SA_RESTART};
+        for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+            if (number == plain[i])
+                heard.sa_handler = SIG_DFL;
+        sigaction(number, &heard, NULL);
     }
 }
 
