@@ -23,14 +23,6 @@ from tests.helpers.waiting import eventually_async
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = make_local(tmp_path)
-    await bench.launcher.start()
-    yield bench
-    await bench.launcher.close()
-
-
-@pytest.fixture
 async def untagged(tmp_path: Path) -> AsyncIterator[Bench]:
     """A launcher on a host where limits leave no room for tags."""
     bench = make_local(tmp_path / "untagged")

@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,18 +36,10 @@ HIDING = [
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
+    """A launcher that may be killed, on the same folders as that of ``bench``, which is its successor."""
     host = Host(tmp_path)
     yield host
     host.close()
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    """A launcher on the same folders as the host's: its successor."""
-    bench = make_local(tmp_path)
-    await bench.launcher.start()
-    yield bench
-    await bench.launcher.close()
 
 
 @pytest.mark.parametrize("hiding", HIDING)
@@ -220,6 +212,19 @@ async def test_reaper_that_cannot_work(
     with pytest.raises(UnavailableError, match=re.escape(words)) as caught:
         await bench.launcher.start()
     assert "make install" in str(caught.value)
+    await bench.launcher.close()
+
+
+async def test_reaper_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that neither works nor ends is ended, and told as what it is."""
+    program = tmp_path / "reaper"
+    program.write_text(_dying("exec sleep 600"))
+    program.chmod(0o755)
+    monkeypatch.setattr(supervisor, "PROGRAM", program)
+    monkeypatch.setattr(supervisor, "_READY_SECONDS", 0.3)
+    bench = make_local(tmp_path)
+    with pytest.raises(UnavailableError, match="does not work here: it said nothing for"):
+        await bench.launcher.start()
     await bench.launcher.close()
 
 

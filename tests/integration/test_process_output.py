@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from barbossad.model.records import LogRecord
 from barbossad.process import logs
 from barbossad.process.launcher import Process
 from barbossad.process.logs import LogEntry
-from tests.helpers.launching import Bench, make_local
+from tests.helpers.launching import Bench
 
 RECORD = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) [FP] [^\n]*\n")
 MEBIBYTE = 1024 * 1024
@@ -22,14 +22,6 @@ FLOODS = {
     "binary": "head -c 32M /dev/urandom",
     "both streams": "yes out | head -c 24M & yes err | head -c 24M >&2; wait",
 }
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = make_local(tmp_path)
-    await bench.launcher.start()
-    yield bench
-    await bench.launcher.close()
 
 
 def peak_kib() -> int:

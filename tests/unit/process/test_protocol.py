@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.process import protocol
+from barbossad.process import procfs, protocol
 from barbossad.process.protocol import ReportKind, RequestKind, Stage
 
 HEADER = (Path(protocol.__file__).parent / "native" / "protocol.h").read_text()
@@ -45,6 +45,12 @@ def test_numbers(name: str, numbers: type[IntEnum]) -> None:
     assert {word: int(number) for word, number in re.findall(r"(\w+) = (\d+)", found[1])} == {
         member.name: member.value for member in numbers
     }
+
+
+def test_marker() -> None:
+    """Both ends call the variable the same that names an attempt to its processes."""
+    source = (Path(protocol.__file__).parent / "native" / "attempts.c").read_text()
+    assert f'MARKER[] = "{procfs.MARKER}"' in source
 
 
 def test_limits() -> None:
