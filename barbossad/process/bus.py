@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -56,12 +57,27 @@ class SystemdError(Exception):
 
 
 class _Connection(MessageBus):
-    """A connection whose loss is told once, by ``wait_for_disconnect``, not by each message that found it lost."""
+    """A connection whose loss is told once, by ``wait_for_disconnect``, and to each call that waits for a reply.
+
+    The library's own, when it is lost under a message, hands the closed descriptor to the event loop, which either
+    raises past whoever would have looked at the futures, or, if the number is another's by then, watches that.
+    """
+
+    async def call(self, message: Message) -> Message | None:  # type: ignore[override] # as in the library
+        """Call a method and return the reply. Raise OSError or EOFError if the connection is lost, now or before."""
+        if not self.connected:
+            raise ConnectionResetError("the connection was closed")
+        return await super().call(message)
 
     def send(self, message: Message) -> asyncio.Future[None]:  # type: ignore[override] # as in the library
         """Send a message; who waits for its reply does not wait for its being sent."""
-        sent: asyncio.Future[None] = super().send(message)
+        message.serial = message.serial or self.next_serial()
+        sent: asyncio.Future[None] = self._loop.create_future()
         sent.add_done_callback(_heed)
+        if self.connected:
+            assert self._writer is not None  # made by connect()
+            with suppress(OSError):  # of the event loop, about a connection that was closed under this message
+                self._writer.schedule_write(message, sent)
         return sent
 
 
