@@ -22,12 +22,15 @@ from io import TextIOWrapper
 from types import FrameType, ModuleType
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from barbossad.unplugged import unplugged
 
-from barbossad.errors import BarbossaError
-from barbossad.tasks import _report as report
-from barbossad.tasks._api import TaskError
-from barbossad.tasks._job import Job
+with unplugged():
+    from pydantic import BaseModel, ValidationError
+
+    from barbossad.errors import BarbossaError
+    from barbossad.tasks import _report as report
+    from barbossad.tasks._api import TaskError
+    from barbossad.tasks._job import Job
 
 OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"
 FAILED: Final = 1
@@ -51,7 +54,8 @@ class Worker:
         for folder in self._job.search_path:
             if folder not in sys.path:
                 sys.path.append(folder)
-        module = importlib.import_module(self._job.module)
+        with unplugged():
+            module = importlib.import_module(self._job.module)
         try:
             params = module.Params.model_validate(self._job.params)
         except ValidationError as error:

@@ -19,7 +19,7 @@ LADDER: tuple[frozenset[str], ...] = tuple(
     frozenset(step.split())
     for step in (
         # L0: the vocabulary, and what reads and checks words
-        "errors clock wire aside crashpoints journal streams",
+        "errors clock wire aside crashpoints journal streams unplugged",
         "model trusted",
         "document",
         "validation",
