@@ -127,8 +127,5 @@ def _unforeseen(error: Exception) -> str:
 
 
 def _abandon_stdout() -> int:
-    """Let what is not written yet go nowhere, so that the interpreter's last flush does not fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    streams.abandon(sys.stdout)
     return Exit.FAILED

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from barbossactl import text
+from barbossactl import streams, text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,10 +82,16 @@ def document(words: str) -> None:
 
 
 def talk(words: str) -> None:
-    """Print one line for people, which is no data: on stderr, after what is on stdout already."""
+    """Print one line for people, which is no data: on stderr, after what is on stdout already.
+
+    Where stderr takes nothing, on a full disk say, nobody reads it: what was asked for is done all the same.
+    """
     sys.stdout.flush()
-    sys.stderr.write(words + "\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(words + "\n")
+        sys.stderr.flush()
+    except OSError:
+        streams.abandon(sys.stderr)
 
 
 def error(message: str, hint: str = "") -> None:

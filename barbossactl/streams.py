@@ -1,9 +1,10 @@
-"""Standard streams that were closed before the program began (``>&-``, or a parent that has none)."""
+"""Standard streams that were closed before the program began (``>&-``, or a parent that has none), or take no more."""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import TextIO
 
 
 def open_closed() -> None:
@@ -20,3 +21,10 @@ def open_closed() -> None:
             os.close(nowhere)
         os.set_inheritable(number, True)
         setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 (a number; for good)
+
+
+def abandon(stream: TextIO) -> None:
+    """Let what is not written yet, and what follows, go nowhere; or else the interpreter's last flush would fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

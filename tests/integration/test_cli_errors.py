@@ -372,14 +372,18 @@ def test_a_full_disk_is_told(stub_daemon: StubDaemon) -> None:
         (">&-", ["--help"], 0, ""),
         ("2>&-", ["ls"], 0, "backup\n"),
         ("2>&-", ["run", "get", "no-id"], 2, ""),
+        ("2>/dev/full", ["ls"], 0, "backup\n"),
+        ("2>/dev/full", ["run", "get", "no-id"], 2, ""),
+        ("2>/dev/full", ["no-command"], 2, ""),
+        (">/dev/full 2>/dev/full", ["ls"], 1, ""),
         ("<&- >&- 2>&-", ["ls"], 0, ""),
         ("<&-", ["apply", "-"], 0, "backup\tv1\tapplied\n"),
     ],
 )
-def test_closed_standard_streams_are_as_dev_null(
+def test_standard_streams_that_take_nothing_are_as_dev_null(
     stub_daemon: StubDaemon, closed: str, arguments: list[str], code: int, said: str
 ) -> None:
-    """A command line without stdin, stdout or stderr does its work: what it says there goes nowhere."""
+    """A command line does its work without stdin, stdout or stderr, and where nobody can be told what went wrong."""
     item = {"name": "backup", "enabled": True, "tasks": 2, "last_run": None, "description": None}
     stub_daemon.handlers["workflow.list"] = lambda _: {"items": [item], "next_cursor": None}
     stub_daemon.handlers["workflow.apply"] = lambda _: {"name": "backup", "version": "v1", "changed": True}
