@@ -19,6 +19,8 @@ is_up() { "$bin/barbossactl" daemon ping >/dev/null 2>&1; }
 # Whoever holds the lock of the state folder is the daemon, also when nobody can reach its socket any more.
 is_owned() { [ -e "$state/barbossad.lock" ] && ! flock --nonblock "$state/barbossad.lock" true; }
 process_id() { cat "$state/barbossad.lock"; }
+# The lock is written when its daemon starts; what Python reads later is mostly what was there then.
+is_outdated() { [ -n "$(find barbossad -newer "$state/barbossad.lock" \( -name '*.py' -o -name barbossa-reaper \) -print -quit)" ]; }
 
 # In a session of its own, so that it outlives this terminal and is not hit by a Ctrl-C meant for the sample.
 start_daemon() {
@@ -41,6 +43,9 @@ start_daemon() {
 start_sample() {
     if is_up; then
         say "Your daemon is running already (pid $(process_id))."
+        if is_outdated; then
+            say 'It was started before its code last changed: `make stop`, then `make run`, goes over to the new one.'
+        fi
     elif is_owned; then
         die "Your daemon (pid $(process_id)) runs and cannot be reached at $BARBOSSA_SOCKET: was that folder removed? \`make stop\` ends it."
     else

@@ -9,6 +9,7 @@ from tests.helpers.container import Container
 USER = "newcomer"
 STATE = ".local/state/barbossa"
 RESULTS = f"{STATE}/samples/host-report"
+OUTDATED = "It was started before its code last changed"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,17 @@ def test_make_run_sets_up_runs_the_sample_and_can_be_repeated(clone: Container) 
     assert "running already" in second
     assert "task verify succeeded" in second
     assert "pip" not in second
+    assert OUTDATED not in second
     assert clone.run(f"cat {RESULTS}/report.md", user=USER).stdout.startswith("# ")
+
+
+def test_a_daemon_that_is_older_than_its_code_is_told(clone: Container) -> None:
+    """After a `git pull` the daemon that runs is still the one before it."""
+    make(clone, "run")
+    clone.run("sleep 0.1; touch barbossa/barbossad/worker.py", user=USER)
+    assert OUTDATED in make(clone, "run")
+    make(clone, "stop")
+    assert OUTDATED not in make(clone, "run")
 
 
 def test_what_to_try_next_works(clone: Container) -> None:
