@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import stat
 import time
@@ -16,6 +17,12 @@ import sdnotify
 
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 _FIRST_DESCRIPTOR = 3
+_BOOTED = "/run/systemd/system"
+
+
+def is_booted() -> bool:
+    """Say whether systemd is this system's manager (sd_booted(3))."""
+    return os.path.isdir(_BOOTED)  # noqa: PTH112 (a Path would say no more)
 
 
 class Manager:
@@ -29,6 +36,9 @@ class Manager:
 
         self.sockets, self.kept = _take_descriptors()
         """Listening sockets that were handed over; and descriptors that an earlier process had kept, by their names."""
+
+        self.names_kept = frozenset(self.kept)
+        """Under which names it had kept them, whatever has become of them since."""
 
         self.watchdog_seconds = _watchdog_seconds()
         """How long it waits for a sign of life, None if it does not."""
@@ -71,6 +81,12 @@ class Manager:
         """Have systemd close what it keeps under these names."""
         for name in names:
             self._notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+    def turn_away(self) -> None:
+        """Close the connections that wait at the sockets: each would have a daemon that cannot start started again."""
+        for listening in self.sockets:
+            while select.select([listening], [], [], 0)[0]:
+                listening.accept()[0].close()
 
     def drop_kept(self) -> None:
         """Close what an earlier process had kept, here and at systemd."""

@@ -109,8 +109,11 @@ class Bus:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 await self._connect()
-        except (OSError, DBusError, EOFError, TimeoutError, SystemdError) as error:
-            raise UnavailableError(f"systemd cannot be reached over D-Bus: {error}") from error
+        except (OSError, DBusError, EOFError, TimeoutError, SystemdError, UnavailableError) as error:
+            self._disconnect()
+            raise UnavailableError(
+                f"systemd cannot be reached over D-Bus: {str(error) or 'it does not answer'}"
+            ) from error
         self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="systemd-bus")
 
     async def close(self) -> None:
@@ -157,7 +160,7 @@ class Bus:
                     return [await self._bus.call(messages[0])]
                 return list(await asyncio.gather(*map(self._bus.call, messages)))
         except (OSError, EOFError, TimeoutError) as error:
-            raise UnavailableError(f"systemd does not answer: {error or 'no reply'}") from error
+            raise UnavailableError(f"systemd does not answer: {str(error) or 'no reply'}") from error
 
     async def get(self, path: str, interface: str, name: str) -> Any:
         """Return one property of an object, as it is now."""

@@ -172,6 +172,10 @@ class Watcher(Protocol):
         """Take note that it is over; called exactly once."""
 
 
+STOP_KIND_SECONDS: Final = 5.0
+"""How long a launcher may take to find out why the daemon was told to end."""
+
+
 class StopKind(StrEnum):
     """Why the daemon was told to stop."""
 

@@ -22,8 +22,8 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import AttemptState
-from barbossad.process import cgroups, procfs, taskfiles, unit_files, units
-from barbossad.process.bus import JOB, MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError, object_path
+from barbossad.process import cgroups, own_unit, procfs, taskfiles, unit_files, units
+from barbossad.process.bus import MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError, object_path
 from barbossad.process.capture import Recorder
 from barbossad.process.kept import Keeper, KeptPipes
 from barbossad.process.launcher import (
@@ -95,9 +95,13 @@ class SystemdLauncher(Launcher):
     # -- start and stop ------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Connect to systemd. Raise UnavailableError if it does not answer."""
+        """Connect to systemd. Raise UnavailableError if it does not answer; it may be asked again then."""
         await self._bus.connect()
-        environment = await self._bus.get(PATH, MANAGER, "Environment")
+        try:
+            environment = await self._bus.get(PATH, MANAGER, "Environment")
+        except UnavailableError:
+            await self._bus.close()
+            raise
         self._foreign = [entry.partition("=")[0] for entry in environment]
         self._files.prepare()
         await self._keeper.start()
@@ -163,15 +167,15 @@ class SystemdLauncher(Launcher):
             if process.is_asked_to_stop:
                 self._fail(process, "it was stopped before it started", cause=EndCause.LOST)
                 return
-            await self._bus.call(
-                "StartTransientUnit", "ssa(sv)a(sa(sv))", process.unit, "fail", properties, [], fds=write_ends
+            is_made = await self._control.make(
+                process.unit, properties, write_ends, is_wanted=lambda: not process.is_asked_to_stop
             )
             crashpoints.reach("unit-started")
         except SystemdError as error:
             self._fail(process, f"systemd refuses its unit: {error}")
             return
         except (OSError, BarbossaError) as error:
-            await self._fail_unknown(process, str(error))
+            self._fail(process, str(error))
             return
         except ValueError as error:
             self._fail(process, f"cannot start {spec.argv[0]!r}: {error}")
@@ -179,6 +183,9 @@ class SystemdLauncher(Launcher):
         finally:
             for end in write_ends:
                 os.close(end)
+        if not is_made:
+            self._fail(process, "it was stopped before it started", cause=EndCause.LOST)
+            return
         process.is_started = True
         if process.is_asked_to_stop:
             process.ask()
@@ -257,15 +264,6 @@ class SystemdLauncher(Launcher):
         make = partial(ProcessEnd, cause=cause, message=message, finished_at_ms=self._clock.now_ms())
         process.capture.finish(partial(self._end, process, make))
 
-    async def _fail_unknown(self, process: UnitProcess, message: str) -> None:
-        """End an attempt of which it is not known whether systemd made its unit: it is sought when systemd answers."""
-        load_state = await self._bus.surely(partial(self._bus.get, process.path, UNIT, "LoadState"))
-        if load_state != "not-found":
-            process.is_started = True
-            await self._resync(process)
-        else:
-            self._fail(process, message)
-
     def _end(self, process: UnitProcess, make: Callable[..., ProcessEnd], log: LogRecord) -> None:
         """Tell of an end; the unit and the pipes stay until that is recorded."""
         crashpoints.reach("output-drained")
@@ -317,7 +315,9 @@ class SystemdLauncher(Launcher):
         if attempt.invocation_id not in {None, invocation}:
             return Finding(Verdict.GONE, "its unit was removed by hand, and another of its name started")
         if not self._keeper.has_all(unit):
-            return Finding(Verdict.GONE, "the daemon's unit was stopped while it ran, and nobody read its output")
+            return Finding(
+                Verdict.GONE, "the daemon's unit was stopped or failed while it ran, and nobody read its output"
+            )
         return Finding(Verdict.LIVE)
 
     def adopt(self, spec: LaunchSpec, watcher: Watcher) -> Process:
@@ -346,17 +346,7 @@ class SystemdLauncher(Launcher):
 
     async def stop_kind(self) -> StopKind:
         """Ask systemd what it wants with our own unit, and with the host."""
-        try:
-            state = await self._bus.get(PATH, MANAGER, "SystemState")
-            if state == "stopping":
-                return StopKind.HOST_DOWN
-            (unit,) = await self._bus.call("GetUnitByPID", "u", os.getpid())
-            number, job = await self._bus.get(unit, UNIT, "Job")
-            kind = await self._bus.get(job, JOB, "JobType") if number else "none"
-        except (SystemdError, UnavailableError) as error:
-            logger.warning("cannot tell a restart from a stop: %s", error, extra={"action": "stop_kind_unknown"})
-            return StopKind.STOP
-        return StopKind.RESTART if kind == "restart" else StopKind.STOP
+        return await own_unit.stop_kind(self._bus)
 
     async def _end_unit(self, unit: str) -> None:
         await self._control.end(unit)

@@ -1,15 +1,17 @@
-"""Act on units of tasks from the outside: signal them, end them, have systemd forget them, list them."""
+"""Act on units of tasks from the outside: have them made, signal them, end them, have them forgotten, list them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from barbossad.errors import UnavailableError
 from barbossad.process import cgroups, units
-from barbossad.process.bus import Bus, SystemdError
+from barbossad.process.bus import UNIT, Bus, SystemdError, object_path
+from barbossad.process.units import Property
 
 SIGKILL: Final = 9
 RESCAN_SECONDS: Final = 0.02
@@ -23,6 +25,32 @@ class UnitControl:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+
+    async def make(
+        self, unit: str, properties: Sequence[Property], fds: Sequence[int], *, is_wanted: Callable[[], bool]
+    ) -> bool:
+        """Have systemd make a unit, once, as soon as it answers; return False if it is not wanted any more before that.
+
+        Where it did not answer, it is asked whether the unit is there. Raise SystemdError if it refuses.
+        """
+        was_unanswered = False
+        while True:
+            try:
+                await self._bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", properties, [], fds=fds)
+            except UnavailableError as error:
+                logger.debug("whether systemd makes %s is not known: %s", unit, error)
+                was_unanswered = True
+            except SystemdError as error:
+                if was_unanswered and error.name.endswith(".UnitExists"):
+                    return True
+                raise
+            else:
+                return True
+            load_state = await self._bus.surely(partial(self._bus.get, object_path(unit), UNIT, "LoadState"))
+            if load_state != "not-found":
+                return True
+            if not is_wanted():
+                return False
 
     async def kill(self, unit: str, number: int) -> None:
         """Send a signal to every process of a unit."""

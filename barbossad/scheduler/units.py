@@ -10,12 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from barbossad.clock import Clock
 from barbossad.errors import UnavailableError
 from barbossad.model.schedules import UnitTrigger
+from barbossad.systemd import is_booted
 
 if TYPE_CHECKING:
     from dbus_fast import Variant
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 RETRY_SECONDS: Final = 10.0
 MOST_RULES: Final = 200
 """For more units all of the host are listened to: a bus takes no more than 512 rules of one client."""
-
-_BOOTED: Final = Path("/run/systemd/system")
-"""There if systemd is the host's init, see sd_booted(3)."""
 
 _ENTERED: Final = {
     "active": "ActiveEnterTimestamp",
@@ -126,7 +123,7 @@ class UnitWatcher:
 
     async def _keep(self) -> None:
         """Follow the units that are wanted, as soon and as long as systemd answers."""
-        if not _BOOTED.is_dir():
+        if not is_booted():
             self._say("there is no systemd here, so no unit of it can be watched")
             return
         # 5 MB, which a daemon without unit triggers need not have.

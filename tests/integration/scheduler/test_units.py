@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from barbossad import systemd
 from barbossad.clock import SystemClock
 from barbossad.model.schedules import UnitTrigger
-from barbossad.scheduler import units
 from barbossad.scheduler.units import UnitWatcher
 from tests.helpers.waiting import eventually_async
 
 
 @pytest.fixture(autouse=True)
 def no_systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(units, "_BOOTED", tmp_path / "none")
+    monkeypatch.setattr(systemd, "_BOOTED", str(tmp_path / "none"))
 
 
 async def test_without_systemd(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,33 @@
+"""What systemd wants with the unit of the daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from functools import partial
+
+from barbossad.process.bus import JOB, MANAGER, PATH, UNIT, Bus, SystemdError
+from barbossad.process.launcher import STOP_KIND_SECONDS, StopKind
+
+logger = logging.getLogger(__name__)
+
+
+async def stop_kind(bus: Bus) -> StopKind:
+    """Return why the daemon was told to end; a stop if systemd does not say so for a while."""
+    try:
+        async with asyncio.timeout(STOP_KIND_SECONDS):
+            return await bus.surely(partial(_asked, bus))
+    except (SystemdError, TimeoutError) as error:
+        reason = str(error) or "systemd does not answer"
+        logger.warning("cannot tell a restart from a stop: %s", reason, extra={"action": "stop_kind_unknown"})
+        return StopKind.STOP
+
+
+async def _asked(bus: Bus) -> StopKind:
+    if await bus.get(PATH, MANAGER, "SystemState") == "stopping":
+        return StopKind.HOST_DOWN
+    (unit,) = await bus.call("GetUnitByPID", "u", os.getpid())
+    number, job = await bus.get(unit, UNIT, "Job")
+    kind = await bus.get(job, JOB, "JobType") if number else "none"
+    return StopKind.RESTART if kind == "restart" else StopKind.STOP
