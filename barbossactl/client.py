@@ -202,6 +202,10 @@ def _connect(path: Path) -> socket.socket:
 def _why_unreachable(path: Path, error: OSError) -> UnreachableError:
     start = "start it: systemctl start barbossad (or your own: barbossad --user)"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        if (
+            path == wire.SYSTEM_SOCKET_PATH and not path.parent.exists()
+        ):  # also while the daemon runs, which cannot know
+            start = f"{path.parent} is gone, and is made again by: systemctl restart barbossad.socket barbossad"
         return UnreachableError(f"barbossad is not running: there is no socket {path}", hint=start)
     if error.errno in {errno.EACCES, errno.EPERM}:
         return UnreachableError(

@@ -26,7 +26,8 @@ from barbossad.errors import BarbossaError, InvalidConfigError
 from barbossad.model.states import StopCause
 from barbossad.operations import registry
 from barbossad.operations.services import Reloaded, Services
-from barbossad.process.launcher import StopKind
+from barbossad.process.kept import are_of_tasks
+from barbossad.process.launcher import STOP_KIND_SECONDS, StopKind
 from barbossad.retention.loop import RetentionLoop
 from barbossad.rpc.dispatch import Dispatcher
 from barbossad.rpc.server import Server, own_socket
@@ -41,6 +42,9 @@ ANSWER_SECONDS: Final = 2.0
 
 RELEASE_SECONDS: Final = 10.0
 """How long the launcher and the store may take to be closed."""
+
+LINGER_SECONDS: Final = 6.0
+"""How long a daemon stays that could not start and has tasks to take over: six starts then take over half a minute."""
 
 COLLECTIONS: Final = (2_000, 500, 10)
 """When the garbage collector looks for cycles (``gc.set_threshold``): at what is young often and in small pieces, at
@@ -59,7 +63,8 @@ log = logging.getLogger(__name__)
 
 def longest_stop_seconds() -> float:
     """Return how long a stop may take at most; the unit's ``TimeoutStopSec`` is above it."""
-    return configs.MAX_SHUTDOWN_GRACE_SECONDS + DRAIN_SECONDS + ANSWER_SECONDS + RELEASE_SECONDS
+    tasks_seconds = configs.MAX_SHUTDOWN_GRACE_SECONDS + DRAIN_SECONDS
+    return STOP_KIND_SECONDS + tasks_seconds + ANSWER_SECONDS + RELEASE_SECONDS
 
 
 class Daemon:
@@ -73,6 +78,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._reload = asyncio.Event()
+        self._is_ready = False
         self._reloading = asyncio.Lock()
         self._services: Services | None = None
         self._server: Server | None = None
@@ -110,6 +116,7 @@ class Daemon:
             gc.set_threshold(*COLLECTIONS)
             sys.setswitchinterval(SWITCH_SECONDS)
             self._manager.ready(self._status())
+            self._is_ready = True
             log.info(
                 "barbossad %s is ready: %d workflows, listening at %s", __version__, len(services.workflows),
                 self._config.socket, extra={"action": "ready", "pid": os.getpid()},
@@ -117,6 +124,17 @@ class Daemon:
             await self._serve(services)
             await self._end(services, server)
         log.info("barbossad has stopped", extra={"action": "stopped"})
+
+    async def linger(self) -> None:
+        """Wait a while if the start failed and there are tasks to take over.
+
+        Started again as soon and as often as systemd does it, the unit would soon be given up, and the tasks with it.
+        """
+        if not self._is_ready and are_of_tasks(self._manager.names_kept):
+            log.critical("tasks of the daemon before this one go on; the next start tries to take them over",
+                         extra={"action": "start_awaited"})  # fmt: skip
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), LINGER_SECONDS)
 
     async def _serve(self, services: Services) -> None:
         """Run the loops until a signal says stop, or one of them cannot go on."""
@@ -303,5 +321,11 @@ def _raise_descriptor_limit() -> int:
 
 
 async def serve(config: Config, config_path: Path | None, *, is_user: bool) -> None:
-    """Run a daemon until it is told to stop."""
-    await Daemon(config, config_path, is_user=is_user).run()
+    """Run a daemon until it is told to stop. Raise BarbossaError, when it is told, if it cannot start or must end."""
+    daemon = Daemon(config, config_path, is_user=is_user)
+    try:
+        await daemon.run()
+    except BarbossaError as error:
+        log.critical("%s", error, extra={"action": "ended"})
+        await daemon.linger()
+        raise

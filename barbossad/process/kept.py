@@ -17,6 +17,11 @@ STREAMS: Final = ("stdout", "stderr")
 _NAME: Final = re.compile(r"(?P<unit>barbossa-.+\.service)\.(?P<stream>stdout|stderr)\.(?P<slot>[0-9]{1,5})")
 
 
+def are_of_tasks(names: Collection[str]) -> bool:
+    """Say whether something of a task is among the descriptors that systemd keeps."""
+    return any(map(_NAME.fullmatch, names))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptPipes:
     """The read ends of one attempt and their slots in the memory that outlives the daemon, by stream."""

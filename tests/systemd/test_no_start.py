@@ -1,0 +1,90 @@
+"""A daemon that cannot start, because its config is refused or its state is not to be had: what it leaves alone."""
+
+import time
+
+from tests.helpers.service import CONFIG, STATE, WAIT_SECONDS, Service
+from tests.helpers.waiting import eventually
+
+TALK = """\
+name: talk
+tasks:
+  - id: talk
+    shell: for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 1; done
+"""
+
+
+def break_config(service: Service) -> str:
+    """Add a key that there is not; return what the file was."""
+    text = service.container.run(f"cat {CONFIG}").stdout
+    service.container.write(CONFIG, f"{text}\ntsks: 1\n")
+    return text
+
+
+def test_tasks_outlive_a_restart_with_a_faulty_config(service: Service) -> None:
+    """They go on, and when the file is mended the daemon takes them over, by itself and with all they said."""
+    service.start()
+    service.apply(TALK)
+    run_id = service.start_run("talk")
+    eventually(lambda: service.get_run(run_id)["tasks"][0]["state"] == "running", WAIT_SECONDS, "it runs")
+    text = break_config(service)
+    service.systemctl("restart --no-block barbossad")
+    eventually(lambda: "the config is refused" in service.property("StatusText"), WAIT_SECONDS, "it waits")
+    assert "tsks" in service.log()
+    service.container.write(CONFIG, text)
+    eventually(lambda: service.property("ActiveState") == "active", WAIT_SECONDS, "the daemon is up by itself")
+    eventually(lambda: service.get_run(run_id)["finished_at"], WAIT_SECONDS, "the run has ended")
+    assert service.get_run(run_id)["state"] == "succeeded"
+    assert service.ctl(f"logs {run_id} talk").stdout.split() == [*"12345678"]
+
+
+def test_a_faulty_config_is_never_started_so_often_that_tasks_are_lost(service: Service) -> None:
+    """The unit does not become failed for good while it has tasks to take over."""
+    service.start()
+    service.apply(TALK.replace("7 8", " ".join(map(str, range(7, 61)))))
+    service.start_run("talk")
+    break_config(service)
+    service.systemctl("restart barbossad", check=False)
+    time.sleep(25)
+    assert service.property("ActiveState") == "activating"
+    assert int(service.property("NRestarts")) <= 3
+
+
+def test_tasks_outlive_starts_that_fail(service: Service) -> None:
+    """For longer than six starts without a pause would take, after which systemd gives the unit up."""
+    service.start()
+    service.apply(TALK.replace("7 8", " ".join(map(str, range(7, 31)))))
+    run_id = service.start_run("talk")
+    eventually(lambda: service.get_run(run_id)["tasks"][0]["state"] == "running", WAIT_SECONDS, "it runs")
+    with service.container.start(f"flock {STATE}/barbossad.lock sleep 15"):
+        service.systemctl("kill --kill-whom=main --signal=KILL barbossad")
+    assert service.log().count("another barbossad") in range(1, 5)
+    eventually(lambda: service.property("ActiveState") == "active", WAIT_SECONDS, "the daemon is up by itself")
+    eventually(lambda: service.get_run(run_id)["finished_at"], 2 * WAIT_SECONDS, "the run has ended")
+    assert service.get_run(run_id)["state"] == "succeeded"
+
+
+def test_a_call_starts_a_daemon_with_a_faulty_config_once(service: Service) -> None:
+    """Who mends the file can start it at once, and is not refused for starts that a waiting call asked for."""
+    service.start()
+    service.systemctl("stop barbossad")
+    text = break_config(service)
+    done = service.ctl("ps", check=False)
+    assert done.returncode != 0
+    assert "closed the connection" in done.stderr
+    time.sleep(2)
+    assert service.log().count("tsks") == 1
+    service.container.write(CONFIG, text)
+    service.start()
+
+
+def test_folders_that_were_removed_are_made_again(service: Service) -> None:
+    """A restart does not fail for want of them, and what the client advises helps."""
+    service.start()
+    service.container.run("rm -rf /run/barbossa /run/barbossa-tasks")
+    done = service.ctl("ps", check=False)
+    advice = done.stderr.rpartition(": ")[2].strip()
+    assert advice == "systemctl restart barbossad.socket barbossad"
+    service.container.run(advice)
+    service.ping()
+    service.apply(TALK.replace("sleep 1", "sleep 0"))
+    assert service.ctl("start talk --wait").returncode == 0
