@@ -39,7 +39,7 @@ from barbossad.store.holds import HoldStore
 from barbossad.store.runs import RunStore
 from barbossad.store.schedules import ScheduleStore
 from barbossad.store.workflows import WorkflowStore
-from barbossad.systemd import Manager
+from barbossad.systemd import Manager, folder_hint
 from barbossad.tasks import _outputs as outputs
 from barbossad.tasks import _registry as task_registry
 from barbossad.tasks._types import TaskType
@@ -199,7 +199,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
-        raise StoreError(f"cannot make the folder {folder}: {error.strerror}; is this the right user?") from error
+        raise StoreError(f"cannot make the folder {folder}: {error.strerror}; {folder_hint(error)}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"may not write into the folder {folder}; is this the right user?")
 

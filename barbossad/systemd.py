@@ -6,6 +6,7 @@ Sources: sd_notify(3), sd_listen_fds(3), sd_pid_notify_with_fds(3), sd_notify_ba
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import socket
@@ -23,6 +24,13 @@ _BOOTED = "/run/systemd/system"
 def is_booted() -> bool:
     """Say whether systemd is this system's manager (sd_booted(3))."""
     return os.path.isdir(_BOOTED)  # noqa: PTH112 (a Path would say no more)
+
+
+def folder_hint(error: OSError) -> str:
+    """Return what to do about a folder that could not be made."""
+    if error.errno == errno.EROFS and is_booted():
+        return "where it is one of those that systemd makes: systemctl restart barbossad.socket barbossad"
+    return "is this the right user?"
 
 
 class Manager:

@@ -9,9 +9,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from barbossad.errors import StoreError
 from barbossad.process import failures, taskfiles, units
 from barbossad.process.launcher import SCRIPT, LaunchSpec
 from barbossad.process.units import Files
+from barbossad.systemd import folder_hint
 
 OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"
 RUN: Final = Path("/run")
@@ -34,11 +36,13 @@ class UnitFiles:
         self._task_dir = task_dir
 
     def prepare(self) -> None:
-        """Make the folders. Raise OSError."""
-        self._runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._runtime_dir.chmod(0o700)
-        self._task_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self._task_dir.chmod(0o711)
+        """Make the folders. Raise StoreError."""
+        for folder, mode in ((self._runtime_dir, 0o700), (self._task_dir, 0o711)):
+            try:
+                folder.mkdir(mode=mode, parents=True, exist_ok=True)
+                folder.chmod(mode)
+            except OSError as error:
+                raise StoreError(f"cannot make the folder {folder}: {error.strerror}; {folder_hint(error)}") from error
 
     def output_of(self, unit: str) -> str:
         """Return where a task writes its outputs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from barbossad import systemd
 from barbossad.systemd import Manager
 
 NAMES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
@@ -107,6 +109,7 @@ _TAKE = """
 import os, socket, sys
 os.environ["LISTEN_PID"] = sys.argv[1] if sys.argv[1] != "ours" else str(os.getpid())
 os.environ["LISTEN_FDS"] = sys.argv[2]
+from barbossad import systemd
 from barbossad.systemd import Manager
 manager = Manager()
 for taken in manager.sockets:
@@ -155,3 +158,15 @@ def test_handed_over_sockets(listening: socket.socket) -> None:
 def test_sockets_for_somebody_else(listening: socket.socket, pid: str, count: str) -> None:
     """Descriptors that are meant for another process are left alone."""
     assert take([listening.fileno()], pid, count)[:-1] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "is_booted", "said"),
+    [(errno.EROFS, True, "barbossad.socket barbossad"), (errno.EROFS, False, "user"), (errno.EACCES, True, "user")],
+)
+def test_what_to_do_about_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, is_booted: bool, said: str
+) -> None:
+    """The daemon's own may not be made by it where systemd protects what is around them, but by systemd."""
+    monkeypatch.setattr(systemd, "_BOOTED", str(tmp_path if is_booted else tmp_path / "none"))
+    assert said in systemd.folder_hint(OSError(code, "no"))
