@@ -107,8 +107,8 @@ class Daemon:
             sockets = list(self._manager.sockets)
             for path in (str(given.getsockname()) for given in sockets):
                 if not Path(path).exists():
-                    log.error("%s is gone, nobody reaches this daemon: systemctl restart barbossad.socket barbossad", path,
-                              extra={"action": "socket_gone"})  # fmt: skip
+                    log.error("%s is gone; nobody reaches this daemon: systemctl restart barbossad.socket barbossad",
+                              path, extra={"action": "socket_gone"})  # fmt: skip
             if not sockets:
                 sockets = [await stack.enter_async_context(self._own_socket())]
             applied, _ = await services.workflows.apply_folder(self._config.workflows_dir)

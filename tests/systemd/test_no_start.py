@@ -88,6 +88,6 @@ def test_folders_that_were_removed_are_made_again(service: Service) -> None:
     service.ping()
     service.container.run("rm -rf /run/barbossa /run/barbossa-tasks")
     service.systemctl("restart barbossad", check=False)
-    assert f"reaches this daemon: {advice}" in service.log()
+    assert f"nobody reaches this daemon: {advice}" in service.log()
     service.container.run(advice)
     assert service.ctl("start talk --wait").returncode == 0
