@@ -10,12 +10,13 @@ from typing import Final
 
 from barbossad.model.isolation import Sandbox, SandboxProfile
 from barbossad.process.in_force import has_network
+from barbossad.process.profiles import SHOWN, SYSTEMD_FOLDER
 
-SOCKETS: Final = (
-    *("run/dbus/system_bus_socket", "run/systemd/private", "run/systemd/notify", "run/systemd/io.systemd.Manager"),
-    *("run/user/*/bus", "run/user/*/systemd/private", "run/user/*/systemd/notify"),
-)
-"""Through which a process could have another do what it may not do itself; below / ."""
+SOCKETS: Final = ("run/dbus", "run/systemd", "run/user/*/bus", "run/user/*/systemd")
+"""Through which a process could have another do what it may not do itself; below / .
+
+Folders where that is possible: what is mounted over a socket is gone when the socket is made anew.
+"""
 
 KERNEL_READ_ONLY: Final = (
     *("/sys", "/proc/sys", "/proc/sysrq-trigger", "/proc/acpi", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/mtrr"),
@@ -108,6 +109,9 @@ def _hidden(view: View) -> list[str]:
             options += ("--perms", "0755", "--tmpfs", path)
         elif Path(path).exists():
             options += ("--ro-bind", "/dev/null", path)
+    if SYSTEMD_FOLDER in covered:
+        for name in SHOWN:
+            options += ("--bind-try", f"{SYSTEMD_FOLDER}/{name}", f"{SYSTEMD_FOLDER}/{name}")
     for how, path in view.files:
         options += (*_way_to(path, view), how, path, path)
     return options

@@ -64,9 +64,8 @@ async def _units(config: Config, clock: Clock, logs: LogFolder, manager: Manager
     # The bus costs 5 MB, which a daemon without units need not have.
     from barbossad.process.systemd import SystemdLauncher  # noqa: PLC0415
 
-    units = SystemdLauncher(
-        clock, logs, manager, config.runtime_dir / ENVIRONMENT_FOLDER, UNIT_FOLDER, hidden=(config.secrets_dir,)
-    )
+    hidden = config.runtime_dir, config.secrets_dir
+    units = SystemdLauncher(clock, logs, manager, config.runtime_dir / ENVIRONMENT_FOLDER, UNIT_FOLDER, hidden=hidden)
     deadline = time.monotonic() + BUS_SECONDS
     waited_for = ""
     while True:

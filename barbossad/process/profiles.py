@@ -3,47 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
-
-from dbus_fast import Variant
+from typing import Any, Final
 
 from barbossad.model.isolation import Isolation, SandboxProfile
 
-Properties = Mapping[str, Variant]
+Value = tuple[str, Any]
+"""A D-Bus signature and the value."""
 
-HIDDEN: Final = ("-/run/barbossa", "-/run/dbus/system_bus_socket", "-/run/systemd/private")
-"""The ways to the daemon and to systemd: who reaches them as root is not confined at all."""
+Properties = Mapping[str, Value]
+
+HIDDEN: Final = ("-/run/barbossa", "-/run/dbus")
+"""The ways to the daemon and to systemd: who reaches them as root is not confined at all.
+
+Folders: what is mounted over a socket is gone when the socket is made anew, as systemd's are by daemon-reexec.
+"""
+
+SYSTEMD_FOLDER: Final = "/run/systemd"
+"""Here lies systemd's private socket, among what tasks need; so a folder of their own has what they need alone."""
+
+SHOWN: Final = (
+    *("system", "container"),  # whether systemd runs here, and in which container: sd_booted(3), systemd-detect-virt(1)
+    *("journal", "resolve", "userdb"),  # the log, host names, names of dynamic users and of machines'
+    *("sessions", "seats", "users", "machines", "netif", "timesync"),  # sd-login(3), sd-network, time-sync
+)
+"""What tasks need of it. Each of these folders outlives a restart of the service that it is of."""
+
+_RECURSIVE: Final = 1 << 14  # MS_REC of mount(2)
+
+
+def _shown() -> Value:
+    folders = [f"{SYSTEMD_FOLDER}/{name}" for name in SHOWN]
+    return "a(ssbt)", [[folder, folder, True, _RECURSIVE] for folder in folders]
+
+
+_BASE: Final[Properties] = {
+    "NoNewPrivileges": ("b", True),
+    "PrivateTmp": ("b", True),
+    "ProtectKernelModules": ("b", True),
+    "ProtectKernelTunables": ("b", True),
+    "ProtectKernelLogs": ("b", True),
+    "ProtectClock": ("b", True),
+    "ProtectControlGroups": ("b", True),
+    "InaccessiblePaths": ("as", list(HIDDEN)),
+}
 
 STANDARD: Final[Properties] = {
-    "NoNewPrivileges": Variant("b", True),
-    "PrivateTmp": Variant("b", True),
-    "ProtectKernelModules": Variant("b", True),
-    "ProtectKernelTunables": Variant("b", True),
-    "ProtectKernelLogs": Variant("b", True),
-    "ProtectClock": Variant("b", True),
-    "ProtectControlGroups": Variant("b", True),
-    "InaccessiblePaths": Variant("as", list(HIDDEN)),
+    **_BASE,
+    "TemporaryFileSystem": ("a(ss)", [[SYSTEMD_FOLDER, "mode=0755"]]),
+    "BindPaths": _shown(),  # not read-only, which would cost a tenth of the start
 }
 
 STRICT: Final[Properties] = {
-    **STANDARD,
-    "ProtectSystem": Variant("s", "strict"),
-    "ProtectHome": Variant("s", "read-only"),
-    "ProtectHostname": Variant("b", True),
-    "ProtectProc": Variant("s", "invisible"),
-    "PrivateDevices": Variant("b", True),
-    "PrivateNetwork": Variant("b", True),
-    "RestrictNamespaces": Variant("t", 0),  # the set of those allowed
-    "RestrictRealtime": Variant("b", True),
-    "RestrictSUIDSGID": Variant("b", True),
-    "LockPersonality": Variant("b", True),
-    "SystemCallArchitectures": Variant("as", ["native"]),
-    "SystemCallFilter": Variant("(bas)", [True, ["@system-service"]]),
-    "SystemCallErrorNumber": Variant("i", 1),  # EPERM
-    "CapabilityBoundingSet": Variant("t", 0),
+    **_BASE,
+    "TemporaryFileSystem": ("a(ss)", [[SYSTEMD_FOLDER, "ro,mode=0755"]]),
+    "BindReadOnlyPaths": _shown(),
+    "ProtectSystem": ("s", "strict"),
+    "ProtectHome": ("s", "read-only"),
+    "ProtectHostname": ("b", True),
+    "ProtectProc": ("s", "invisible"),
+    "PrivateDevices": ("b", True),
+    "PrivateNetwork": ("b", True),
+    "RestrictNamespaces": ("t", 0),  # the set of those allowed
+    "RestrictRealtime": ("b", True),
+    "RestrictSUIDSGID": ("b", True),
+    "LockPersonality": ("b", True),
+    "SystemCallArchitectures": ("as", ["native"]),
+    "SystemCallFilter": ("(bas)", [True, ["@system-service"]]),
+    "SystemCallErrorNumber": ("i", 1),  # EPERM
+    "CapabilityBoundingSet": ("t", 0),
 }
 
-OFFLINE: Final[Properties] = {**STANDARD, "PrivateNetwork": Variant("b", True)}
+OFFLINE: Final[Properties] = {**STANDARD, "PrivateNetwork": ("b", True)}
 
 BY_PROFILE: Final[Mapping[SandboxProfile, Properties]] = {
     SandboxProfile.NONE: {},
@@ -58,16 +88,16 @@ def profile_of(isolation: Isolation) -> SandboxProfile:
     return isolation.sandbox.profile or SandboxProfile.NONE
 
 
-def properties(isolation: Isolation, hidden: Sequence[str] = ()) -> list[tuple[str, Variant]]:
+def properties(isolation: Isolation, hidden: Sequence[str] = ()) -> dict[str, Value]:
     """Return the properties of the profile, with what the task says otherwise; all but none cover ``hidden``."""
     found = dict(BY_PROFILE[profile_of(isolation)])
     if "InaccessiblePaths" in found:
-        found["InaccessiblePaths"] = Variant("as", [*HIDDEN, *(f"-{path}" for path in hidden)])
+        found["InaccessiblePaths"] = ("as", list(dict.fromkeys([*HIDDEN, *(f"-{path}" for path in hidden)])))
     sandbox = isolation.sandbox
     if sandbox.network is not None:
-        found["PrivateNetwork"] = Variant("b", not sandbox.network)
+        found["PrivateNetwork"] = ("b", not sandbox.network)
     if sandbox.writable:
-        found["ReadWritePaths"] = Variant("as", list(sandbox.writable))
+        found["ReadWritePaths"] = ("as", list(sandbox.writable))
     for name in sandbox.properties:
         found.pop(name, None)
-    return list(found.items())
+    return found

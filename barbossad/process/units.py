@@ -123,7 +123,7 @@ def properties(
         found.append(("LoadCredential", Variant("a(ss)", [list(item) for item in files.credentials.items()])))
     found += _user(spec)
     found += _limits(spec.isolation.limits)
-    found += profiles.properties(spec.isolation, hidden)
+    found += [(name, Variant(*value)) for name, value in profiles.properties(spec.isolation, hidden).items()]
     found += [(name, _raw(name, value)) for name, value in spec.isolation.sandbox.properties.items()]
     return found
 

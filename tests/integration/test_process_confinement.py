@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from barbossad.process import bubblewrap, confinement, procfs
 from barbossad.process.confinement import Confinement
 from barbossad.process.launcher import CannotEnforceError
 from tests.helpers.launching import ENV, make_local
+from tests.helpers.waiting import eventually_async
 
 NOBODY = 65534
 
@@ -136,6 +138,29 @@ async def test_sockets_that_lead_out_are_covered(tmp_path: Path, monkeypatch: py
             for name, sandbox in shown.items()
         }
     assert codes == {"none": 0, "standard": 1, "offline": 1}
+    await bench.launcher.close()
+
+
+async def test_a_socket_made_anew_stays_covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of systemd's folder a running task sees what it needs alone, whatever becomes of the sockets beside it."""
+    folder = tmp_path / "systemd"
+    (folder / "journal").mkdir(parents=True)
+    monkeypatch.setattr(bubblewrap, "SYSTEMD_FOLDER", str(folder))
+    monkeypatch.setattr(bubblewrap, "SOCKETS", (str(folder).lstrip("/"),))
+    bench = make_local(tmp_path / "bench")
+    await bench.launcher.start()
+    (folder / "private").touch()
+    script = (
+        f"echo ready >{folder}/journal/ready; until test -e {folder}/journal/go; do sleep 0.02; done; ls -A {folder}"
+    )
+    sandbox = Sandbox(profile=SandboxProfile.STANDARD, writable=(str(tmp_path),))
+    running = asyncio.create_task(bench.run(argv=("/bin/sh", "-c", script), isolation=Isolation(sandbox=sandbox)))
+    await eventually_async((folder / "journal/ready").exists, 10.0, "it runs")
+    (folder / "private").unlink()
+    (folder / "private").touch()
+    (folder / "journal/go").touch()
+    end = await running
+    assert bench.text(end.log) == "journal\n"
     await bench.launcher.close()
 
 

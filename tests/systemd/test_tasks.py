@@ -167,6 +167,33 @@ shell: |
     assert found["attempts"][0]["in_force"] == {"sandbox": "standard"}
 
 
+@pytest.mark.parametrize("profile", ["standard", "strict"])
+def test_the_walls_stand_when_systemd_is_made_anew(running: Service, profile: str) -> None:
+    """What a running task cannot reach it cannot reach later either, and what it needs of /run/systemd is there."""
+    script = f"""\
+sandbox: {profile}
+run_as: root
+shell: |
+  until test -e /var/go; do sleep 0.05; done
+  stat /run/systemd/private /run/systemd/notify /run/dbus/system_bus_socket /run/barbossa/barbossad.sock && echo open
+  systemctl is-active barbossad && echo active
+  cd /run/systemd && ls -d system container journal/socket journal/dev-log userdb/io.systemd.DynamicUser sessions
+"""
+    running.container.run("rm -f /var/go")
+    lines = "".join(f"    {line}\n" for line in script.splitlines())
+    running.apply(f"name: look\ntasks:\n  - id: task\n{lines}")
+    run_id = running.start_run("look")
+    eventually(lambda: running.get_run(run_id)["tasks"][0]["state"] == "running", WAIT_SECONDS, "it runs")
+    running.systemctl("daemon-reexec")
+    running.systemctl("restart dbus.socket dbus.service")
+    running.container.run("touch /var/go")
+    eventually(lambda: running.get_run(run_id)["finished_at"] is not None, WAIT_SECONDS, "it ends")
+    seen = printed(running)
+    assert running.get_run(run_id)["state"] == "succeeded", seen
+    assert "open" not in seen
+    assert "active" not in seen
+
+
 def test_none_profile(running: Service) -> None:
     """Without a profile a task may do what root may."""
     run(running, "sandbox: none\nshell: systemctl is-active barbossad; grep NoNewPrivs /proc/self/status")

@@ -97,7 +97,7 @@ def test_limits() -> None:
 def test_profiles(profile: SandboxProfile) -> None:
     """A profile's properties are those of its table; each but none keeps from the ways to the daemon and to systemd."""
     found = made(replace(SPEC, isolation=Isolation(sandbox=Sandbox(profile=profile))))
-    wanted = {name: variant.value for name, variant in profiles.BY_PROFILE[profile].items()}
+    wanted = {name: value for name, (_, value) in profiles.BY_PROFILE[profile].items()}
     assert {name: found[name] for name in wanted} == wanted
     assert ("InaccessiblePaths" in found) is (profile is not SandboxProfile.NONE)
     spec = replace(SPEC, isolation=Isolation(sandbox=Sandbox(profile=profile)))
