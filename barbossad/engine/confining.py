@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from barbossad.config import Tasks
-from barbossad.model.isolation import UNCONFINED, Isolation, RunAs, Sandbox, SandboxProfile
+from barbossad.model.isolation import UNCONFINED, Isolation, PropertyValue, RunAs, Sandbox, SandboxProfile
+from barbossad.process import raw_properties
 from barbossad.tasks._api import TaskError
 from barbossad.validation import RefusalError, shown
 from barbossad.workflows import expressions
@@ -70,15 +71,25 @@ class Confining:
         if asked is UNCONFINED and self.run_as(asked) is asked.run_as:
             return self.unasked
         sandbox = asked.sandbox
-        for name in sandbox.properties:
+        for name, given in sandbox.properties.items():
             if name not in self.properties:
                 raise TaskError(
                     f"its sandbox sets {name!r} of systemd, which tasks.systemd_properties in the config does not allow"
                 )
+            _check_value(name, given)
         writable = tuple(_path(text, scope) for text in sandbox.writable)
         profile = sandbox.profile or self.unasked.sandbox.profile
         sandbox = dataclasses.replace(sandbox, profile=profile, writable=writable)
         return dataclasses.replace(asked, run_as=self.run_as(asked), sandbox=sandbox)
+
+
+def _check_value(name: str, given: PropertyValue) -> None:
+    """Raise TaskError for a raw property that systemd would not take, in words that name it."""
+    try:
+        raw_properties.value_of(name, given)
+    except RefusalError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        raise TaskError(f"its sandbox sets {name!r} of systemd, which {error}{hint}") from error
 
 
 def _path(text: str, scope: Mapping[str, Any]) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from barbossad.model.isolation import Isolation, SandboxProfile
-
-Value = tuple[str, Any]
-"""A D-Bus signature and the value."""
+from barbossad.process.raw_properties import Value
 
 Properties = Mapping[str, Value]
 

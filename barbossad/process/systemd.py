@@ -172,7 +172,7 @@ class SystemdLauncher(Launcher):
             )
             crashpoints.reach("unit-started")
         except SystemdError as error:
-            self._fail(process, f"systemd refuses its unit: {error}")
+            self._fail(process, units.refusal(spec, error))
             return
         except (OSError, BarbossaError) as error:
             self._fail(process, str(error))

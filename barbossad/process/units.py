@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from dbus_fast import Variant
 
-from barbossad.model.isolation import Limits, PropertyValue
+from barbossad.model.isolation import Limits
 from barbossad.model.names import RUN_ID, TASK_PATH, RunId, plain_task_id, task_id_of
-from barbossad.process import profiles
+from barbossad.process import profiles, raw_properties
 from barbossad.process.cgroups import SLICE
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 
@@ -42,12 +42,6 @@ _NOT_FOR_FILES: Final = re.compile(f"[\x01-\x08\x0b-\x1f\x7f{_NO_CHARACTERS}]")
 """What systemd leaves out of an environment file without a word: controls too."""
 
 _NOT_FOR_ARGUMENTS: Final = re.compile(f"[{_NO_CHARACTERS}]")
-
-_SIGNATURES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("Nice", "OOMScoreAdjust", "CPUSchedulingPriority", "IOSchedulingPriority"), "i"),
-    **dict.fromkeys(("UMask",), "u"),
-}
-"""Of raw properties whose D-Bus type does not follow from their value."""
 
 Property = tuple[str, Variant]
 
@@ -124,8 +118,8 @@ def properties(
     found += _user(spec)
     found += _limits(spec.isolation.limits)
     found += [(name, Variant(*value)) for name, value in profiles.properties(spec.isolation, hidden).items()]
-    found += [(name, _raw(name, value)) for name, value in spec.isolation.sandbox.properties.items()]
-    return found
+    raw = spec.isolation.sandbox.properties
+    return found + [(name, Variant(*raw_properties.value_of(name, given))) for name, given in raw.items()]
 
 
 def _user(spec: LaunchSpec) -> list[Property]:
@@ -151,14 +145,10 @@ def _limits(limits: Limits) -> list[Property]:
     return [(name, Variant("t", value)) for name, value in values.items() if value is not None]
 
 
-def _raw(name: str, value: PropertyValue) -> Variant:
-    if isinstance(value, bool):
-        return Variant("b", value)
-    if isinstance(value, int):
-        return Variant(_SIGNATURES.get(name, "t"), value)
-    if isinstance(value, str):
-        return Variant("s", value)
-    return Variant("as", list(value))
+def refusal(spec: LaunchSpec, error: Exception) -> str:
+    """Say that systemd does not take an attempt's unit; its own words do not always name the property."""
+    raw = ", ".join(spec.isolation.sandbox.properties)
+    return f"systemd refuses its unit: {error}" + (f"; 'systemd' under 'sandbox' sets {raw}" if raw else "")
 
 
 def _microseconds(seconds: float) -> Variant:

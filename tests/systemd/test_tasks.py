@@ -69,9 +69,9 @@ ENDS = {
         "does each path under 'writable' exist?",
     ),
     "a property that systemd does not take": (
-        "sandbox: {systemd: {CPUWeight: 99999999}}\nshell: 'true'",
+        "sandbox: {systemd: {CPUWeight: 99999999, LogLevelMax: 64M}}\nshell: 'true'",
         "failed",
-        "systemd refuses its unit",
+        "; 'systemd' under 'sandbox' sets CPUWeight, LogLevelMax",
     ),
     "file size": (
         "limits: {file_size: 64K}\nshell: exec head -c 100K /dev/zero >/root/big",
@@ -85,7 +85,7 @@ ENDS = {
 def test_every_end_is_told_in_words(running: Service, case: str) -> None:
     """How a task ended, or why it could not start, is a sentence of its own."""
     running.container.run("printf '#!/no/interpreter\\n' >/opt/strange; chmod +x /opt/strange")
-    running.container.write(CONFIG, "tasks: {systemd_properties: [CPUWeight]}\n")
+    running.container.write(CONFIG, "tasks: {systemd_properties: [CPUWeight, LogLevelMax]}\n")
     running.systemctl("reload barbossad")
     task, state, words = ENDS[case]
     found = run(running, task)
@@ -238,6 +238,14 @@ def test_raw_properties_need_to_be_allowed(running: Service) -> None:
     running.systemctl("reload barbossad")
     _, found = unit_of(running, task)
     assert found["OOMScoreAdjust"] == "77"
+
+
+def test_raw_properties_are_written_as_in_unit_files(running: Service) -> None:
+    """Booleans of YAML, sizes with a unit and lists of one are what they mean."""
+    task = "sandbox: {systemd: {ProtectHome: true, PrivateDevices: 'yes', MemoryHigh: 64M, ReadOnlyPaths: /srv}}"
+    _, found = unit_of(running, task)
+    wanted = {"ProtectHome": "yes", "PrivateDevices": "yes", "MemoryHigh": str(64 * 1024**2), "ReadOnlyPaths": "/srv"}
+    assert {name: found[name] for name in wanted} == wanted
 
 
 def test_arguments_and_values_arrive_byte_for_byte(running: Service) -> None:

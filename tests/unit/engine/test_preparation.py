@@ -100,6 +100,14 @@ def test_a_raw_property_must_be_allowed() -> None:
     assert spec.isolation.sandbox.properties == {"Nice": 5, "RootDirectory": "/x"}
 
 
+def test_a_raw_property_must_be_worth_something() -> None:
+    """What systemd would refuse in words of its own is refused by the property's name, before anything starts."""
+    with pytest.raises(BarbossaError, match=r"'MemoryHigh' of systemd, which is not a size: '64X'; write bytes"):
+        prepared(", sandbox: {systemd: {MemoryHigh: 64X}}")
+    with pytest.raises(BarbossaError, match=r"'Nice' of systemd, which is a whole number from -\d+ on, not True"):
+        prepared(", sandbox: {systemd: {Nice: true}}")
+
+
 def test_the_environment_is_that_of_the_user() -> None:
     """HOME, USER, LOGNAME, SHELL and the folder to start in are those of the account that the task runs as."""
     spec = prepared(", run_as: nobody")
