@@ -39,7 +39,7 @@ HARMLESS_PROPERTIES: Final = (
     *("CPUWeight", "InaccessiblePaths", "MemoryHigh", "MemorySwapMax"),
     *("Nice", "PrivateDevices", "ProtectHome", "ReadOnlyPaths"),
 )
-"""Raw properties of a unit that only take something from the task."""
+"""Raw properties of a unit that only take something from the task; what a profile has they cannot loosen."""
 
 _DAY_SECONDS: Final = 86_400.0
 _MAX_ID: Final = 2**32 - 2

@@ -11,7 +11,7 @@ from typing import Any
 
 from barbossad.config import Tasks
 from barbossad.model.isolation import UNCONFINED, Isolation, PropertyValue, RunAs, Sandbox, SandboxProfile
-from barbossad.process import raw_properties
+from barbossad.process import profiles
 from barbossad.tasks._api import TaskError
 from barbossad.validation import RefusalError, shown
 from barbossad.workflows import expressions
@@ -48,13 +48,21 @@ class Confining:
     properties: frozenset[str]
     """The raw properties of a systemd unit that tasks may set."""
 
+    may_loosen: bool
+    """Whether they may undo what a profile has: not those that are allowed because the config says nothing."""
+
     @classmethod
     def of(cls, settings: Tasks, *, has_default_profile: bool) -> Confining:
         """Return what these settings say, with a launcher that gives their profile unasked, or does not."""
         unasked = UNCONFINED
         if has_default_profile:
             unasked = Isolation(sandbox=Sandbox(profile=SandboxProfile(settings.sandbox)))
-        return cls(unasked=unasked, makes_users=has_default_profile, properties=frozenset(settings.systemd_properties))
+        return cls(
+            unasked=unasked,
+            makes_users=has_default_profile,
+            properties=frozenset(settings.systemd_properties),
+            may_loosen="systemd_properties" in settings.model_fields_set,
+        )
 
     def run_as(self, asked: Isolation) -> RunAs:
         """Return as whom a task runs: strict without a user means one that is made for it, where that can be."""
@@ -71,25 +79,28 @@ class Confining:
         if asked is UNCONFINED and self.run_as(asked) is asked.run_as:
             return self.unasked
         sandbox = asked.sandbox
-        for name, given in sandbox.properties.items():
-            if name not in self.properties:
-                raise TaskError(
-                    f"its sandbox sets {name!r} of systemd, which tasks.systemd_properties in the config does not allow"
-                )
-            _check_value(name, given)
         writable = tuple(_path(text, scope) for text in sandbox.writable)
         profile = sandbox.profile or self.unasked.sandbox.profile
         sandbox = dataclasses.replace(sandbox, profile=profile, writable=writable)
+        for name, given in sandbox.properties.items():
+            self._check_property(sandbox.profile or SandboxProfile.NONE, name, given)
         return dataclasses.replace(asked, run_as=self.run_as(asked), sandbox=sandbox)
 
-
-def _check_value(name: str, given: PropertyValue) -> None:
-    """Raise TaskError for a raw property that systemd would not take, in words that name it."""
-    try:
-        raw_properties.value_of(name, given)
-    except RefusalError as error:
-        hint = f"; {error.hint}" if error.hint else ""
-        raise TaskError(f"its sandbox sets {name!r} of systemd, which {error}{hint}") from error
+    def _check_property(self, profile: SandboxProfile, name: str, given: PropertyValue) -> None:
+        """Raise TaskError for a raw property that is not allowed, has no value, or undoes what the profile has."""
+        task = f"its sandbox sets {name!r} of systemd"
+        if name not in self.properties:
+            raise TaskError(f"{task}, which tasks.systemd_properties in the config does not allow")
+        try:
+            own = profiles.loosened(profile, name, given)
+        except RefusalError as error:
+            hint = f"; {error.hint}" if error.hint else ""
+            raise TaskError(f"{task}, which {error}{hint}") from error
+        if own is not None and not self.may_loosen:
+            raise TaskError(
+                f"{task} to {shown(given)}, which loosens what the profile {profile} has ({shown(own[1])}); choose"
+                f" another profile, or have an administrator name {name} in tasks.systemd_properties of the config"
+            )
 
 
 def _path(text: str, scope: Mapping[str, Any]) -> str:

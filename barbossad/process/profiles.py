@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from barbossad.model.isolation import Isolation, SandboxProfile
-from barbossad.process.raw_properties import Value
+from barbossad.model.isolation import Isolation, PropertyValue, SandboxProfile
+from barbossad.process.raw_properties import LIST, Value, value_of
 
 Properties = Mapping[str, Value]
 
@@ -80,6 +80,12 @@ BY_PROFILE: Final[Mapping[SandboxProfile, Properties]] = {
     SandboxProfile.OFFLINE: OFFLINE,
 }
 
+_RISING: Final[Mapping[str, Sequence[object]]] = {
+    "PrivateDevices": (False, True),
+    "ProtectHome": ("no", "read-only", "tmpfs", "yes"),
+}
+"""From the least strict on: of properties that every author may set. Another value of the others is another wall."""
+
 
 def profile_of(isolation: Isolation) -> SandboxProfile:
     """Return the profile in force; a task that has come here without one is confined by nothing."""
@@ -87,7 +93,10 @@ def profile_of(isolation: Isolation) -> SandboxProfile:
 
 
 def properties(isolation: Isolation, hidden: Sequence[str] = ()) -> dict[str, Value]:
-    """Return the properties of the profile, with what the task says otherwise; all but none cover ``hidden``."""
+    """Return the properties of the profile, and what the task says otherwise; all but none cover ``hidden``.
+
+    Raw lists are added to the profile's, which so stay covered; what else is raw takes the place of the profile's.
+    """
     found = dict(BY_PROFILE[profile_of(isolation)])
     if "InaccessiblePaths" in found:
         found["InaccessiblePaths"] = ("as", list(dict.fromkeys([*HIDDEN, *(f"-{path}" for path in hidden)])))
@@ -96,6 +105,20 @@ def properties(isolation: Isolation, hidden: Sequence[str] = ()) -> dict[str, Va
         found["PrivateNetwork"] = ("b", not sandbox.network)
     if sandbox.writable:
         found["ReadWritePaths"] = ("as", list(sandbox.writable))
-    for name in sandbox.properties:
-        found.pop(name, None)
+    for name, given in sandbox.properties.items():
+        signature, value = value_of(name, given)
+        is_added = signature == LIST and name in found
+        found[name] = signature, [*found[name][1], *value] if is_added else value
     return found
+
+
+def loosened(profile: SandboxProfile, name: str, given: PropertyValue) -> Value | None:
+    """Return what a profile has for a property, if the raw value would be less strict; else None."""
+    own = BY_PROFILE[profile].get(name)
+    asked = value_of(name, given)
+    if own is None or asked[0] == LIST:
+        return None
+    order = _RISING.get(name, ())
+    if asked[1] in order and own[1] in order:
+        return own if order.index(asked[1]) < order.index(own[1]) else None
+    return own if asked != own else None

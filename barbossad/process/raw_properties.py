@@ -16,6 +16,7 @@ from barbossad.validation import RefusalError, shown
 Value = tuple[str, Any]
 """A D-Bus signature and the value."""
 
+LIST: Final = "as"
 INFINITY: Final = 2**64 - 1
 
 _SWITCHES: Final = {
@@ -36,13 +37,17 @@ def value_of(name: str, given: PropertyValue) -> Value:
         return "b", given
     if isinstance(given, int):
         return "t", _whole(given, 0, INFINITY)
-    return ("s", given) if isinstance(given, str) else ("as", list(given))
+    return ("s", given) if isinstance(given, str) else (LIST, list(given))
 
 
 def _texts(given: PropertyValue) -> Value:
     if isinstance(given, bool | int):
         raise RefusalError(f"is a list of texts, not {shown(given)}")
-    return "as", [given] if isinstance(given, str) else list(given)
+    return LIST, [given] if isinstance(given, str) else list(given)
+
+
+def _made(given: PropertyValue) -> Value:
+    raise RefusalError(f"is not for raw values, and so not for {shown(given)}", "name a profile, and its 'writable'")
 
 
 def _switch(given: PropertyValue) -> Value:
@@ -102,5 +107,6 @@ _KINDS: Final[Mapping[str, Callable[[PropertyValue], Value]]] = {
     **dict.fromkeys(("CPUWeight", "StartupCPUWeight"), _weight),
     **dict.fromkeys(("Nice", "OOMScoreAdjust", "CPUSchedulingPriority", "IOSchedulingPriority"), _number),
     "UMask": _mask,
+    **dict.fromkeys(("BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem"), _made),
 }
 """The properties of which it is known what they take; all that the config allows unasked are among them."""

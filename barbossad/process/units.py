@@ -16,9 +16,10 @@ from dbus_fast import Variant
 
 from barbossad.model.isolation import Limits
 from barbossad.model.names import RUN_ID, TASK_PATH, RunId, plain_task_id, task_id_of
-from barbossad.process import profiles, raw_properties
+from barbossad.process import profiles
 from barbossad.process.cgroups import SLICE
 from barbossad.process.launcher import AttemptKey, LaunchSpec
+from barbossad.process.raw_properties import LIST
 
 PREFIX: Final = "barbossa-"
 SUFFIX: Final = ".service"
@@ -117,9 +118,10 @@ def properties(
         found.append(("LoadCredential", Variant("a(ss)", [list(item) for item in files.credentials.items()])))
     found += _user(spec)
     found += _limits(spec.isolation.limits)
-    found += [(name, Variant(*value)) for name, value in profiles.properties(spec.isolation, hidden).items()]
-    raw = spec.isolation.sandbox.properties
-    return found + [(name, Variant(*raw_properties.value_of(name, given))) for name, given in raw.items()]
+    sandbox = profiles.properties(spec.isolation, hidden)
+    replaced = {name for name in spec.isolation.sandbox.properties if sandbox[name][0] != LIST}
+    found = [one for one in found if one[0] not in replaced]
+    return found + [(name, Variant(*value)) for name, value in sandbox.items()]
 
 
 def _user(spec: LaunchSpec) -> list[Property]:

@@ -248,6 +248,33 @@ def test_raw_properties_are_written_as_in_unit_files(running: Service) -> None:
     assert {name: found[name] for name in wanted} == wanted
 
 
+LOOK = """
+shell: |
+  for path in /run/barbossa/barbossad.sock /etc/barbossa/secrets/word /run/dbus/system_bus_socket; do
+    test -e $path && echo open
+  done
+  systemctl is-active barbossad 2>/dev/null && echo open
+  test -e /srv/kept && echo kept
+  touch /root/mine && echo home
+  true
+"""
+
+
+def test_raw_properties_take_no_wall_down(running: Service) -> None:
+    """What the config allows unasked adds to the profile, and whatever it allows shows nothing of the daemon."""
+    running.container.run("touch /srv/kept /etc/barbossa/secrets/word; chmod 0600 /etc/barbossa/secrets/word")
+    run(running, f"sandbox: {{systemd: {{InaccessiblePaths: [/srv], ReadOnlyPaths: []}}}}{LOOK}")
+    assert printed(running) == "home\n"
+
+    task = f"run_as: root\nsandbox: {{profile: strict, systemd: {{ProtectHome: false, InaccessiblePaths: []}}}}{LOOK}"
+    reason = run(running, task)["reason"]
+    assert "loosens what the profile strict has ('read-only')" in reason
+    running.container.write(CONFIG, "tasks: {systemd_properties: [ProtectHome, InaccessiblePaths, ReadWritePaths]}\n")
+    running.systemctl("reload barbossad")
+    run(running, task.replace("[]", "[], ReadWritePaths: [/run/barbossa, /etc/barbossa/secrets]"))
+    assert printed(running) == "kept\nhome\n"
+
+
 def test_arguments_and_values_arrive_byte_for_byte(running: Service) -> None:
     """Nothing that systemd might expand, split or leave out is."""
     odd = "a $HOME ${HOME} $$ %n %% \\ ' \" ` tab\t bell\a line\n escape\x1b é \ufffe end "

@@ -108,6 +108,35 @@ def test_a_raw_property_must_be_worth_something() -> None:
         prepared(", sandbox: {systemd: {Nice: true}}")
 
 
+@pytest.mark.parametrize(
+    ("sandbox", "words"),
+    [
+        (
+            "profile: strict, systemd: {ProtectHome: no}",
+            r"'ProtectHome' .* to False, .* profile strict has .*'read-only'",
+        ),
+        ("profile: strict, systemd: {ProtectHome: 'no'}", r"name ProtectHome in tasks\.systemd_properties"),
+        ("profile: strict, systemd: {PrivateDevices: false}", r"'PrivateDevices' .* profile strict has \(True\)"),
+        ("profile: strict, systemd: {PrivateDevices: false, ReadOnlyPaths: /srv}", "'PrivateDevices'"),
+    ],
+)
+def test_what_is_allowed_unasked_loosens_no_profile(sandbox: str, words: str) -> None:
+    """A property that only takes takes nothing from the profile; who runs the host may say otherwise."""
+    keys = f", sandbox: {{{sandbox}}}"
+    with pytest.raises(BarbossaError, match=words):
+        prepared(keys)
+    allowed = ["PrivateDevices", "ProtectHome", "ReadOnlyPaths"]
+    assert prepared(keys, systemd_properties=allowed).isolation.sandbox.properties
+
+
+def test_what_is_allowed_unasked_may_take_more() -> None:
+    """What is at least as strict as the profile passes, and where there is no such wall, anything does."""
+    prepared(", sandbox: {profile: strict, systemd: {ProtectHome: yes, PrivateDevices: yes, InaccessiblePaths: /srv}}")
+    prepared(", sandbox: {profile: strict, systemd: {ProtectHome: read-only}}")
+    prepared(", sandbox: {profile: standard, systemd: {ProtectHome: no, PrivateDevices: no}}")
+    prepared(", sandbox: {profile: none, systemd: {ProtectHome: no}}")
+
+
 def test_the_environment_is_that_of_the_user() -> None:
     """HOME, USER, LOGNAME, SHELL and the folder to start in are those of the account that the task runs as."""
     spec = prepared(", run_as: nobody")

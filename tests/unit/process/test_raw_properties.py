@@ -47,6 +47,7 @@ def test_what_is_written_as_in_unit_files(name: str, given: PropertyValue, signa
         ("PrivateDevices", "maybe", "is true or false, not 'maybe'"),
         ("ProtectHome", ("a",), "is one word, not ['a']"),
         ("ReadOnlyPaths", True, "is a list of texts, not True"),
+        ("BindPaths", "/a:/b", "is not for raw values, and so not for '/a:/b'"),
         ("Nice", "low", "is a whole number from -2147483648 on, not 'low'"),
         ("CPUWeight", ("1",), "is a whole number from 0 on, not ('1',)"),
         ("CPUWeight", -1, "is a whole number from 0 on, not -1"),

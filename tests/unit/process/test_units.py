@@ -123,6 +123,22 @@ def test_what_a_task_says_otherwise() -> None:
     assert typed["PrivateUsers"] == ("b", True)
 
 
+def test_raw_lists_are_added_to_the_profiles() -> None:
+    """No raw property shows what a profile hides, nor is one given twice."""
+    sandbox = Sandbox(
+        profile=SandboxProfile.STANDARD,
+        writable=("/srv",),
+        properties={"InaccessiblePaths": ("/opt",), "ReadWritePaths": "/var", "MemoryMax": 9, "User": "shop"},
+    )
+    isolation = Isolation(limits=Limits(memory_bytes=1 << 20), sandbox=sandbox)
+    found = units.properties(replace(SPEC, isolation=isolation), SPEC.argv, FILES, (), ["/etc/x"])
+    values = {name: variant.value for name, variant in found}
+    assert len(values) == len(found)
+    assert values["InaccessiblePaths"] == [*profiles.HIDDEN, "-/etc/x", "/opt"]
+    assert values["ReadWritePaths"] == ["/srv", "/var"]
+    assert (values["MemoryMax"], values["MemorySwapMax"], values["User"]) == (9, 0, "shop")
+
+
 def test_environment_file() -> None:
     """Whatever systemd's reader would understand is escaped; what it drops goes by the shell, with the arguments."""
     plain, odd = units.environment_file({"A": 'a "b" \\ $x `y`\nz', "B": ""}, ["x"])
