@@ -275,6 +275,22 @@ def test_raw_properties_take_no_wall_down(running: Service) -> None:
     assert printed(running) == "kept\nhome\n"
 
 
+def test_what_raw_properties_replace_is_not_in_force(running: Service) -> None:
+    """The record of an attempt says what its unit has."""
+    running.container.write(CONFIG, "tasks: {systemd_properties: [PrivateNetwork, MemoryMax, User]}\n")
+    running.systemctl("reload barbossad")
+    raw = "PrivateNetwork: false, MemoryMax: 1073741824, User: root"
+    _, found = unit_of(
+        running, f"run_as: deckhand\nlimits: {{memory: 512M}}\nsandbox: {{profile: offline, systemd: {{{raw}}}}}"
+    )
+    assert (found["PrivateNetwork"], found["MemoryMax"], found["User"]) == ("no", str(1024**3), "root")
+    (attempt,) = running.get_run(newest(running))["tasks"][0]["attempts"]
+    assert attempt["in_force"].keys() == {"sandbox", "network", "systemd", "not_enforced"}
+    assert attempt["in_force"]["network"] is True
+    wanted = ["run_as.user", "limits.memory", "PrivateNetwork of the profile offline"]
+    assert attempt["in_force"]["not_enforced"] == wanted
+
+
 def test_arguments_and_values_arrive_byte_for_byte(running: Service) -> None:
     """Nothing that systemd might expand, split or leave out is."""
     odd = "a $HOME ${HOME} $$ %n %% \\ ' \" ` tab\t bell\a line\n escape\x1b é \ufffe end "

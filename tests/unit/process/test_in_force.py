@@ -64,6 +64,42 @@ def test_the_network_is_as_the_profile_has_it(sandbox: Sandbox, expected: dict[s
     assert in_force.words(Isolation(sandbox=sandbox)) == expected
 
 
+def test_what_raw_properties_replace_is_not_told_as_in_force() -> None:
+    """Their own values are; what they leave alone stays, and what they undo is listed."""
+    isolation = Isolation(
+        run_as=RunAs(user="deckhand", group="data"),
+        limits=Limits(memory_bytes=512 * 1024**2, processes=9),
+        sandbox=Sandbox(
+            profile=SandboxProfile.OFFLINE,
+            properties={"PrivateNetwork": False, "MemoryMax": 1 << 30, "User": "root", "InaccessiblePaths": ("/srv",)},
+        ),
+    )
+    assert in_force.words(isolation, not_enforced=["this"]) == {
+        "group": "data",
+        "limits": {"processes": 9},
+        "sandbox": "offline",
+        "network": True,
+        "systemd": {"PrivateNetwork": False, "MemoryMax": 1 << 30, "User": "root", "InaccessiblePaths": ["/srv"]},
+        "not_enforced": ["this", "run_as.user", "limits.memory", "PrivateNetwork of the profile offline"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "network", "missing"),
+    [
+        (Sandbox(properties={"PrivateNetwork": "yes"}), False, None),
+        (Sandbox(network=True, properties={"PrivateNetwork": True}), False, ["sandbox.network"]),
+        (Sandbox(network=False, properties={"PrivateNetwork": True}), False, None),
+        (Sandbox(profile=SandboxProfile.STRICT, properties={"ProtectHome": True}), False, None),
+        (Sandbox(network=False, properties={"PrivateNetwork": "maybe"}), False, None),
+    ],
+)
+def test_raw_properties_that_undo_nothing(sandbox: Sandbox, network: bool, missing: list[str] | None) -> None:
+    """What is stricter than the profile, or has no value, leaves it in force; the network is as it is."""
+    words = in_force.words(Isolation(sandbox=sandbox)) or {}
+    assert (words["network"], words.get("not_enforced")) == (network, missing)
+
+
 def test_a_dynamic_user() -> None:
     """It has no name yet."""
     assert in_force.words(Isolation(run_as=RunAs(is_dynamic=True))) == {"user": "dynamic"}
