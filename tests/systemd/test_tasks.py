@@ -194,6 +194,25 @@ shell: |
     assert "active" not in seen
 
 
+@pytest.mark.parametrize(
+    "keys", ["run_as: deckhand", "run_as: {dynamic: true}", "run_as: root\nsandbox: strict", "sandbox: strict"]
+)
+def test_who_is_not_root_takes_no_wall_down(running: Service, keys: str) -> None:
+    """Neither as another user nor under strict does a task undo a mount, or walk around it through other processes."""
+    script = """
+shell: |
+  exec 2>/dev/null
+  umount /run/dbus && echo unmounted
+  unshare --user --map-root-user --mount umount /run/dbus && echo unmounted
+  test -e /proc/1/root/run/dbus/system_bus_socket && echo around
+  nsenter --target 1 --mount systemctl is-active barbossad && echo around
+  systemctl is-active barbossad && echo reached
+  echo held
+"""
+    run(running, keys + script)
+    assert printed(running) == "held\n"
+
+
 def test_none_profile(running: Service) -> None:
     """Without a profile a task may do what root may."""
     run(running, "sandbox: none\nshell: systemctl is-active barbossad; grep NoNewPrivs /proc/self/status")
