@@ -125,7 +125,8 @@ class Tasks(_Settings):
         description="Sandbox profile of tasks that name none, under systemd; the local launcher gives them none",
     )
     systemd_properties: list[Annotated[str, AfterValidator(_property)]] = Field(
-        list(HARMLESS_PROPERTIES), description="Raw properties that tasks may set under sandbox.systemd"
+        list(HARMLESS_PROPERTIES),
+        description="Raw properties that tasks may set under sandbox.systemd; unless set here, they loosen no profile",
     )
 
 
