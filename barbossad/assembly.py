@@ -30,7 +30,7 @@ from barbossad.retention.pruner import Pruner
 from barbossad.scheduler import parts as scheduling
 from barbossad.scheduler.scheduler import Scheduler
 from barbossad.security.secrets import SecretSource
-from barbossad.store import lock
+from barbossad.store import lock, mark
 from barbossad.store.database import Database
 from barbossad.store.events import EventStore
 from barbossad.store.fires import FireStore
@@ -48,7 +48,6 @@ from barbossad.workflows.loader import Loader
 from barbossad.workflows.registry import Registry
 
 DATABASE_FILE: Final = "barbossa.db"
-MARK_FILE: Final = "barbossa.mark"
 LOG_FOLDER: Final = "logs"
 
 log = logging.getLogger(__name__)
@@ -178,7 +177,7 @@ def parts_of(  # noqa: PLR0917 (the one place where they come together)
 async def _open_store(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> tuple[Database, HighWater]:
     """Open the state file and see whether it is the one that was closed last."""
     database = await stack.enter_async_context(Database.open(config.state_dir / DATABASE_FILE))
-    high_water = HighWater(database, clock, config.state_dir / MARK_FILE)
+    high_water = HighWater(database, clock, mark.beside(database.path))
     await high_water.check()
     stack.push_async_callback(high_water.keep)
     return database, high_water

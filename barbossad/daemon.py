@@ -266,11 +266,10 @@ class Daemon:
     # -- signs of life -------------------------------------------------------------------------------------
 
     async def _feed_watchdog(self, services: Services) -> None:
-        """Tell systemd that every loop lives: this one, and the store's writer, which answers an empty change."""
+        """Tell systemd that every loop lives: this one, and the store's writer, whose answer may be a refusal."""
         assert self._manager.watchdog_seconds
         while True:
-            if services.database.fault is None:
-                await services.database.write(lambda _tx: None, is_fact=True)
+            await services.database.answer()
             self._manager.alive()
             await asyncio.sleep(self._manager.watchdog_seconds / 2)
 

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar, cast
 import aiosqlite
 
 from barbossad.errors import StoreError
-from barbossad.store import rows, schema
+from barbossad.store import mark, rows, schema
 from barbossad.store.changes import Change
 from barbossad.store.reserve import RESERVE_BYTES, Reserve
 from barbossad.store.writer import Waiting, Writer
@@ -94,11 +94,13 @@ class Database:
 
         ``reserve_bytes`` of disk are kept beside it, as ``path`` with the suffix ``.reserve``.
 
-        Raise StoreError if it is damaged, locked, foreign or newer than this program; then it is left as it is.
+        Raise StoreError if it is damaged, locked, foreign or newer than this program, or missing though it had a
+        history; then it is left as it is.
         """
         read_only = f"{path.absolute().as_uri()}?mode=ro"
         async with contextlib.AsyncExitStack() as stack:
             try:
+                mark.refuse_lost(path)
                 if not path.exists():
                     path.touch(mode=0o600)
                 await _inspect(path, read_only, busy_seconds)
@@ -157,6 +159,16 @@ class Database:
         effects.
         """
         return self._enqueue(Waiting(_future(), is_fact, function=change))
+
+    async def answer(self) -> None:
+        """Return when the writer's thread has answered: it lives, also while the disk refuses what it writes.
+
+        Raise StoreError when closed.
+        """
+        self._writer.answered.clear()
+        if self.fault is None:  # otherwise it tries again by itself, and a change of nothing would look like its end
+            self.write(lambda _tx: None).cancel()
+        await self._writer.answered.wait()
 
     def make_room(
         self, change: Callable[[sqlite3.Connection], Result], *, is_alone: bool = False

@@ -7,19 +7,17 @@ numbers of what it forgot are never given again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
-import os
 import sqlite3
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from barbossad.clock import Clock
 from barbossad.errors import StoreError
-from barbossad.store import rows
+from barbossad.store import mark, rows
 from barbossad.store.database import Database
+from barbossad.store.mark import Mark
 from barbossad.store.runs import RunStore
 
 EVERY_SECONDS: Final = 60.0
@@ -28,52 +26,6 @@ LEAP: Final = 1_000_000
 """Events, and milliseconds of runs, that may have been numbered since the mark was written last."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """The numbers of the newest run and the newest event, 0 if there was none.
-
-    Runs behind ``lost_after`` and up to ``lost_up_to`` were forgotten when an older file was put back; their logs may
-    be all that is left of them.
-    """
-
-    run: int
-    event: int
-    lost_after: int = 0
-    lost_up_to: int = 0
-
-
-def read(path: Path) -> Mark | None:
-    """Return the mark that was written, None if there is none that can be read."""
-    try:
-        found = json.loads(path.read_bytes())
-        return Mark(**{name: int(found[name]) for name in ("run", "event", "lost_after", "lost_up_to")})
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning(
-            "the high-water mark %s cannot be read, so an older state file would not be noticed: %s", path, error,
-            extra={"action": "store_mark_unreadable"},
-        )  # fmt: skip
-        return None
-
-
-def write(path: Path, mark: Mark) -> None:
-    """Replace the mark in one step; blocking. Raise OSError."""
-    fresh = path.with_name(path.name + ".new")
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(descriptor, json.dumps(asdict(mark)).encode() + b"\n")
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
-        fresh.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
 
 
 class HighWater:
@@ -98,7 +50,7 @@ class HighWater:
 
     async def check(self) -> None:
         """Tell if the state file is older than its mark; after that the mark is as the file is."""
-        self._written = await asyncio.to_thread(read, self._path)
+        self._written = await asyncio.to_thread(mark.read, self._path)
         now = await self._now()
         if self._written is not None and now.event < self._written.event:
             self.rolled_back = (
@@ -124,7 +76,7 @@ class HighWater:
                 self._missing = None
             now = await self._now()
             if self._is_failing or now != self._written or not self._path.exists():
-                await asyncio.to_thread(write, self._path, now)
+                await asyncio.to_thread(mark.write, self._path, now)
                 self._written = now
             self._is_failing = False
         except (StoreError, OSError) as error:

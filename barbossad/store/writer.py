@@ -108,6 +108,9 @@ class Writer:
         self.fault: str | None = None
         """Why changes are not being recorded at the moment, or None."""
 
+        self.answered = asyncio.Event()
+        """Set whenever the writer's thread has dealt with something, be it that the disk refused it."""
+
         self.on_fault: Callable[[str | None], None] = lambda _fault: None
         self._path = path
         self._connection = connection
@@ -215,6 +218,7 @@ class Writer:
 
     def _done(self, outcomes: list[Outcome], refused: list[Refusal], seconds: float) -> None:
         """Answer the callers, then go on with what has come meanwhile."""
+        self.answered.set()
         self._lately_seconds = max(seconds, self._lately_seconds * _FORGETTING)
         self._answer(outcomes)
         if refused:
@@ -290,6 +294,7 @@ class Writer:
 
     def _made_reserve(self, is_kept: bool) -> None:
         self._refill = None
+        self.answered.set()
         if not is_kept:
             self._wait_for_room()
             return

@@ -204,6 +204,37 @@ def test_fault_under_a_running_daemon(host: Host, fault: Fault) -> None:
         assert invariants.broken(host.database) == []
 
 
+@pytest.mark.parametrize("kind", ["locked", "moved away"])
+def test_the_watchdog_is_fed_during_a_fault(host: Host, kind: str) -> None:
+    """A daemon whose state file is refused is healthy: it finds that out, and goes on telling that it lives."""
+    host.daemon.environment["WATCHDOG_USEC"] = "400000"
+    with FAULTS[kind].mounted(host) as break_down, host.daemon as daemon:
+        mend = break_down()
+        try:
+            host.hear_of_status("DEGRADED")
+            for _ in range(3):
+                host.manager.hear_of("WATCHDOG")
+            assert daemon.call("daemon.status")["state"] == "degraded"
+        finally:
+            mend()
+        host.hear_of_status("running")
+        host.manager.hear_of("WATCHDOG")
+
+
+def test_missing_state_file_is_asked_back_for(host: Host) -> None:
+    """A daemon whose state file was taken does not begin anew: it says what to do, and goes on when that is done."""
+    with host.daemon as daemon:
+        daemon.apply(WORKFLOW)
+    away = host.database.rename(host.folder / "away.db")
+    said = fails(host.daemon)
+    assert "barbossa.db is missing, but barbossa.mark beside it tells of a history" in said
+    assert "put barbossa.db back" in said
+    assert not host.database.exists()
+    away.rename(host.database)
+    with host.daemon as daemon:
+        assert daemon.call("workflow.get", name="hold")["name"] == "hold"
+
+
 def fails(daemon: Daemon) -> str:
     """Start a daemon that must refuse; return what it said."""
     daemon.spawn()

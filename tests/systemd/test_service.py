@@ -202,6 +202,26 @@ def test_idle_daemon_feeds_the_watchdog(service: Service) -> None:
     assert service.property("NRestarts") == "0"
 
 
+def test_moved_state_file_costs_nothing(service: Service) -> None:
+    """Without its state file a daemon lives on and a new one does not begin; put back, history and tasks go on."""
+    service.set_up_unit("[Unit]\nStartLimitIntervalSec=0\n[Service]\nWatchdogSec=2s\n")
+    service.start()
+    run_id, before = start_long_run(service), service.ping()["pid"]
+    service.container.run(f"mv {STATE}/barbossa.db {STATE}/away")
+    fed = int(service.property("WatchdogTimestampMonotonic"))
+    eventually(lambda: service.property("StatusText").startswith("DEGRADED"), WAIT_SECONDS, "the fault is shown")
+    eventually(lambda: int(service.property("WatchdogTimestampMonotonic")) > fed + 5_000_000, WAIT_SECONDS, "it is fed")
+    assert service.ping()["pid"] == before
+    service.systemctl("restart barbossad", check=False)
+    eventually(lambda: "put barbossa.db back" in service.log(), WAIT_SECONDS, "the start is refused")
+    service.container.run(f"mv {STATE}/away {STATE}/barbossa.db")
+    eventually(lambda: service.property("ActiveState") == "active", WAIT_SECONDS, "it has started")
+    run = service.get_run(run_id)
+    assert (run["state"], len(run["tasks"][0]["attempts"])) == ("running", 1)
+    assert "belonged to no run" not in service.log()
+    assert service.processes("sleep 4711")
+
+
 def test_killed_daemon_comes_back_and_its_tasks_go_on(service: Service) -> None:
     """After kill -9 systemd starts the daemon again, which goes on with its tasks and can still end them."""
     service.start()

@@ -9,6 +9,7 @@ import itertools
 import os
 import resource
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from barbossad.errors import StoreError
 from barbossad.store.database import Database
 from barbossad.store.reserve import Reserve
+from barbossad.store.writer import MOST_TOGETHER
 from tests.helpers import invariants, mounts
 from tests.helpers.waiting import eventually_async
 
@@ -127,6 +129,46 @@ async def test_replaced_under_its_daemon(path: Path, name: str) -> None:
             await fact
         await healthy(database)
     assert invariants.broken(path) == []
+
+
+async def test_a_refusal_is_an_answer(path: Path) -> None:
+    """The writer answers while the disk refuses what it writes, however many facts wait, and finds that out itself."""
+    async with opened(path) as database, asyncio.timeout(LIMIT_SECONDS):
+        away = path.rename(path.with_name("away"))
+        await database.answer()
+        assert database.fault is not None
+        facts = [database.write(put, is_fact=True) for _ in range(3 * MOST_TOGETHER)]
+        for _ in range(5):
+            await database.answer()
+        assert database.fault is not None
+        away.replace(path)
+        await asyncio.gather(*facts)
+        await healthy(database)
+        await database.answer()
+
+
+@pytest.mark.parametrize("has_fault", [False, True])
+async def test_a_writer_that_hangs_does_not_answer(path: Path, has_fault: bool) -> None:
+    """While the writer's thread does not come back there is no answer, whether or not there was a fault before."""
+    go_on, is_inside = threading.Event(), threading.Event()
+
+    def hang(_tx: sqlite3.Connection) -> None:
+        is_inside.set()
+        assert go_on.wait(LIMIT_SECONDS)
+
+    async with opened(path) as database, asyncio.timeout(LIMIT_SECONDS):
+        if has_fault:
+            away = path.rename(path.with_name("away"))
+            await database.answer()
+            away.replace(path)
+        hanging = database.write(hang, is_fact=True)
+        await asyncio.to_thread(is_inside.wait, LIMIT_SECONDS)
+        answer = asyncio.ensure_future(database.answer())
+        await asyncio.wait([answer], timeout=0.2)
+        assert not answer.done()
+        go_on.set()
+        await answer
+        await hanging
 
 
 # -- the reserve -------------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.store import highwater
+from barbossad.errors import StoreError
+from barbossad.store import mark as marks
 from barbossad.store.database import Database
-from barbossad.store.highwater import LEAP, HighWater, Mark
+from barbossad.store.highwater import LEAP, HighWater
+from barbossad.store.mark import Mark
 from barbossad.store.runs import RunStore
 from tests.helpers import invariants
 from tests.helpers.clock import StillClock
@@ -41,7 +43,7 @@ async def test_an_ordinary_life(path: Path, mark_path: Path, caplog: pytest.LogC
     async with Database.open(path) as database:
         await record(database, [past(3)])
     assert (await session(path, mark_path)).rolled_back is None
-    assert highwater.read(mark_path) == Mark(run=NOON_MS + 3, event=15)
+    assert marks.read(mark_path) == Mark(run=NOON_MS + 3, event=15)
     assert stat.S_IMODE(mark_path.stat().st_mode) == 0o600
     assert caplog.records == []
 
@@ -50,13 +52,17 @@ async def test_an_ordinary_life(path: Path, mark_path: Path, caplog: pytest.LogC
 async def test_rolled_back(
     path: Path, mark_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    """An older file, or a new one in its place, is told once, and goes on above all numbers that were given."""
+    """An older file, or a new one put in its place, is told once; it goes on above all numbers that were given."""
+    copy = tmp_path / kind / "barbossa.db"
+    copy.parent.mkdir()
+    if kind == "new":
+        async with Database.open(copy):
+            pass
     await session(path, mark_path, 1)
-    shutil.copy(path, tmp_path / "copy")
-    await session(path, mark_path, 2, 3)
-    path.unlink()
     if kind == "older":
-        shutil.copy(tmp_path / "copy", path)
+        shutil.copy(path, copy)
+    await session(path, mark_path, 2, 3)
+    copy.replace(path)
     mark = await session(path, mark_path)
     assert mark.rolled_back is not None
     assert f"ends at event {5 if kind == 'older' else 0}, but history had reached event 15" in mark.rolled_back
@@ -74,14 +80,52 @@ async def test_rolled_back(
     assert invariants.broken(path, has_texts=False) == []
 
 
+@pytest.mark.parametrize("kind", ["missing", "empty"])
+async def test_no_new_file_where_there_was_a_history(path: Path, mark_path: Path, kind: str) -> None:
+    """A file that is missing, or empty, though its mark tells of a history is asked back for, not made anew."""
+    await session(path, mark_path, 1)
+    away = path.rename(path.with_name("away"))
+    if kind == "empty":
+        path.touch()
+    before = sorted(entry.name for entry in path.parent.iterdir())
+    for _ in range(2):
+        with pytest.raises(StoreError, match=rf"db is {kind}, but barbossa.mark .* up to event 5: put .* back"):
+            await session(path, mark_path)
+    assert sorted(entry.name for entry in path.parent.iterdir()) == before
+    away.replace(path)
+    assert (await session(path, mark_path)).rolled_back is None
+    path.unlink()
+    mark_path.unlink()
+    assert (await session(path, mark_path)).rolled_back is None
+
+
+async def test_no_new_file_beside_a_log(path: Path, mark_path: Path) -> None:
+    """A log without its file is not deleted, as SQLite would: what was committed last may be in it alone."""
+    log = path.with_name("barbossa.db-wal")
+    log.write_bytes(b"changes")
+    with pytest.raises(StoreError, match=r"missing, but barbossa\.db-wal .* to begin anew.* remove barbossa.db-wal$"):
+        await session(path, mark_path)
+    assert log.read_bytes() == b"changes"
+    log.write_bytes(b"")
+    await session(path, mark_path, 1)
+
+
+async def test_a_history_of_nothing(path: Path, mark_path: Path) -> None:
+    """Where nothing had happened yet, nothing is lost with the file."""
+    await session(path, mark_path)
+    path.unlink()
+    assert (await session(path, mark_path)).rolled_back is None
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"run": 1}', '{"run": "x", "event": 1, "lost_after": 0, "lost_up_to": 0}']
 )
 async def test_a_broken_mark(path: Path, mark_path: Path, caplog: pytest.LogCaptureFixture, text: str) -> None:
     """A mark that cannot be read is a warning, and is written anew."""
+    await session(path, mark_path)
     mark_path.write_text(text)
     assert (await session(path, mark_path, 1)).rolled_back is None
-    assert highwater.read(mark_path) == Mark(run=NOON_MS + 1, event=5)
+    assert marks.read(mark_path) == Mark(run=NOON_MS + 1, event=5)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -96,7 +140,7 @@ async def test_a_mark_that_cannot_be_written(path: Path, mark_path: Path, caplog
         assert said == ["store_mark_unreadable", "store_mark_not_kept"]
         mark_path.rmdir()
         await mark.keep()
-    assert highwater.read(mark_path) == Mark(run=0, event=0)
+    assert marks.read(mark_path) == Mark(run=0, event=0)
     assert sorted(entry.name for entry in mark_path.parent.iterdir() if "mark" in entry.name) == ["barbossa.mark"]
 
 
