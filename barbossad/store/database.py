@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar, cast
 import aiosqlite
 
 from barbossad.errors import StoreError
-from barbossad.store import mark, rows, schema
+from barbossad.store import mark, place, rows, schema
 from barbossad.store.changes import Change
 from barbossad.store.reserve import RESERVE_BYTES, Reserve
 from barbossad.store.writer import Waiting, Writer
@@ -30,6 +30,9 @@ RETRY_SECONDS: Final = 1.0
 
 BUSY_SECONDS: Final = 5.0
 """How long a lock that another process holds on the file is waited for."""
+
+START_BUSY_SECONDS: Final = 30.0
+"""As above, before the file is used: a start that fails costs more than one that takes a while."""
 
 _WRITER_PRAGMAS: Final = (
     "PRAGMA auto_vacuum = INCREMENTAL",  # of a new file, before anything is in it
@@ -87,6 +90,7 @@ class Database:
         *,
         readers: int = 2,
         busy_seconds: float = BUSY_SECONDS,
+        start_busy_seconds: float = START_BUSY_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
         reserve_bytes: int = RESERVE_BYTES,
     ) -> AsyncIterator[Database]:
@@ -103,15 +107,17 @@ class Database:
                 mark.refuse_lost(path)
                 if not path.exists():
                     path.touch(mode=0o600)
-                await _inspect(path, read_only, busy_seconds)
-                writing = await stack.enter_async_context(_connect(str(path), _prepare_writer, busy_seconds))
+                await _inspect(path, read_only, start_busy_seconds)
+                writing = await stack.enter_async_context(_connect(str(path), _prepare_writer, start_busy_seconds))
+                async with writing.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}"):
+                    pass
                 reading = [
                     await stack.enter_async_context(_connect(read_only, _prepare_reader, busy_seconds))
                     for _ in range(readers)
                 ]
                 near = stack.enter_context(contextlib.closing(_connect_near(read_only)))
             except (sqlite3.Error, OSError) as error:
-                raise StoreError(f"cannot open the state file {path}: {error}") from error
+                raise StoreError(f"cannot open the state file {path}: {error}{place.remedy(path, error)}") from error
             # Readers are closed before the writer (the stack is last in, first out): the last connection
             # to leave checkpoints the WAL, and only the writer may.
             reserve = Reserve(path.with_suffix(".reserve"), reserve_bytes)
@@ -271,6 +277,7 @@ async def _inspect(path: Path, read_only: str, busy_seconds: float) -> None:
 def _prepare_writer(connection: sqlite3.Connection) -> None:
     for pragma in _WRITER_PRAGMAS:
         connection.execute(pragma)
+    connection.executescript("BEGIN IMMEDIATE; COMMIT")  # nobody else writes, and the file lets us
     schema.migrate(connection)
     _make_shrinkable(connection)
 

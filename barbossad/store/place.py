@@ -1,4 +1,4 @@
-"""See that an open state file is still where it was opened.
+"""See that an open state file is still where it was opened, and what is wrong with a place where none can be.
 
 A file that was moved away, deleted or replaced under its daemon still takes changes, which nobody would ever find
 again. Source: https://www.sqlite.org/howtocorrupt.html, "Unlinking or renaming a database file while in use".
@@ -6,6 +6,7 @@ again. Source: https://www.sqlite.org/howtocorrupt.html, "Unlinking or renaming 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -29,6 +30,21 @@ class Place:
                 error.sqlite_errorname = "SQLITE_READONLY_DBMOVED"
                 return error
         return None
+
+
+def remedy(path: Path, error: Exception) -> str:
+    """Return what to do about a state file that could not be opened, as the end of a sentence; empty if unknown."""
+    for place in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        with contextlib.suppress(OSError):
+            if place.is_dir():
+                return f"; {place} is a folder: move it away, and put the state file or a backup of it there"
+            if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+                return (
+                    f"; {place} may not be read and written by uid {os.getuid()}: chown it to that user, chmod it 600"
+                )
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+        return f"; another program has locked it: end that (`fuser -v {path}` names it)"
+    return ""
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -222,6 +222,15 @@ def test_moved_state_file_costs_nothing(service: Service) -> None:
     assert service.processes("sleep 4711")
 
 
+def test_state_file_that_may_not_be_written(service: Service) -> None:
+    """Root has few capabilities there: a mode that shuts it out is told, with what to do about it."""
+    service.start()
+    service.systemctl(f"stop {UNITS}")
+    service.container.run(f"chmod 000 {STATE}/barbossa.db")
+    assert service.systemctl("start barbossad", check=False).returncode != 0
+    assert "may not be read and written by uid 0: chown it to that user, chmod it 600" in service.log()
+
+
 def test_killed_daemon_comes_back_and_its_tasks_go_on(service: Service) -> None:
     """After kill -9 systemd starts the daemon again, which goes on with its tasks and can still end them."""
     service.start()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -484,6 +486,55 @@ async def test_file_that_may_not_be_opened(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot open the state file .*nowhere"):
         async with Database.open(tmp_path / "nowhere" / "barbossa.db"):
             pass
+
+
+async def test_folder_where_the_file_should_be(path: Path) -> None:
+    """What SQLite calls an I/O error is a folder; the message says so, and what to do."""
+    path.mkdir()
+    with pytest.raises(StoreError, match=r"cannot open the state file .*barbossa.db is a folder: move it away"):
+        async with Database.open(path):
+            pass
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
+def test_file_of_another_user() -> None:
+    """A file that the daemon's user may not change is told with that user and the way to mend it."""
+    script = (
+        "import asyncio, os, sys, pathlib\n"
+        "from barbossad.store.database import Database\n"
+        "async def main():\n"
+        "    path = pathlib.Path(sys.argv[1])\n"
+        "    async with Database.open(path): pass\n"
+        "    path.chmod(int(sys.argv[2], 8))\n"
+        "    os.setresuid(65534, 65534, 65534)\n"
+        "    async with Database.open(path): pass\n"
+        "asyncio.run(main())\n"
+    )
+    for mode in ("000", "444"):
+        with tempfile.TemporaryDirectory() as folder:  # below one that everybody may enter
+            Path(folder).chmod(0o777)
+            command = [sys.executable, "-c", script, f"{folder}/barbossa.db", mode]
+            tried = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "may not be read and written by uid 65534: chown it" in tried.stderr
+
+
+async def test_start_waits_for_a_lock(database: Database, path: Path) -> None:
+    """A lock on the file delays a start, which has it to itself then; one that stays is told with the way out."""
+    await database.write(put(1))
+    with locked(path):
+        with pytest.raises(StoreError, match=r"database is locked; another program has locked it: end that"):
+            async with Database.open(path, start_busy_seconds=0.05):
+                pass
+        opening = asyncio.ensure_future(_opened_and_closed(path))
+        await asyncio.wait([opening], timeout=0.2)
+        assert not opening.done()
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await opening
+
+
+async def _opened_and_closed(path: Path) -> None:
+    async with Database.open(path, busy_seconds=0.05):
+        pass
 
 
 def test_every_refusal_is_named() -> None:
