@@ -63,12 +63,15 @@ def parse_instant(text: str) -> datetime | None:
 
 
 def seconds_between(start: str | None, end: str | None, now: datetime | None = None) -> float | None:
-    """Return how long something took, or has taken until ``now`` while it has no end; None before its start."""
+    """Return how long something took, or has taken until ``now`` while it has no end; None before its start.
+
+    0 where the clock was set back meanwhile.
+    """
     began = parse_instant(start) if start else None
     if began is None:
         return None
     ended = parse_instant(end) if end else None
-    return ((ended or now or datetime.now(UTC)) - began).total_seconds()
+    return max(((ended or now or datetime.now(UTC)) - began).total_seconds(), 0.0)
 
 
 def moment(text: str, now: datetime | None = None, *, is_aged: bool = True) -> str:

@@ -38,6 +38,11 @@ def booted_at_ms() -> int:
     return (time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // 1_000_000
 
 
+def seconds_between(start_ms: int | None, end_ms: int | None) -> float | None:
+    """Return how long something took, 0 where the clock was set back meanwhile; None if it has no start or no end."""
+    return None if start_ms is None or end_ms is None else max(end_ms - start_ms, 0) / 1000
+
+
 def rfc3339(at_ms: int | None) -> str | None:
     """Return an instant as RFC 3339 UTC with milliseconds (``2026-01-31T02:00:00.123Z``), None as None."""
     if at_ms is None:

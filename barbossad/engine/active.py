@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from barbossad.clock import seconds_between
 from barbossad.engine import progress as progresses
 from barbossad.engine.locks import Lineage
 from barbossad.engine.progress import RunProgress
@@ -213,8 +214,7 @@ def log_ends(attempts: Iterable[AttemptRecord], run: RunRecord) -> None:
 
 
 def _log_attempt(attempt: AttemptRecord, workflow: WorkflowName) -> None:
-    started_at_ms, finished_at_ms = attempt.started_at_ms, attempt.finished_at_ms
-    seconds = (finished_at_ms - started_at_ms) / 1000 if started_at_ms and finished_at_ms else 0.0
+    seconds = seconds_between(attempt.started_at_ms, attempt.finished_at_ms) or 0.0
     log.info(
         "task %s of run %s %s after %.3f s%s",
         attempt.task_id, attempt.run_id, attempt.state, seconds, f": {attempt.reason}" if attempt.reason else "",
@@ -226,8 +226,7 @@ def _log_attempt(attempt: AttemptRecord, workflow: WorkflowName) -> None:
 
 
 def _log_run(run: RunRecord) -> None:
-    assert run.finished_at_ms is not None
-    seconds = (run.finished_at_ms - run.created_at_ms) / 1000
+    seconds = seconds_between(run.created_at_ms, run.finished_at_ms) or 0.0
     log.info(
         "run %s of %s %s after %.3f s%s",
         run.id, run.workflow, run.state, seconds, f": {run.reason}" if run.reason else "",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
+from barbossad.clock import Clock, seconds_between
 from barbossad.engine.progress import RunProgress
 from barbossad.model.records import AttemptRecord, LogRecord, changed
 from barbossad.model.states import AttemptState, StopCause
@@ -22,6 +24,9 @@ InForce = Mapping[str, Any] | None
 
 ParseOutputs = Callable[[str, ProcessEnd], Report]
 """From a task's type and the end of its process, which exited, to what it said in ``BARBOSSA_OUTPUT``."""
+
+TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
+"""In which the kernel counts since the boot."""
 
 _CUT = "\n[barbossad: more was printed, and is not here]"
 
@@ -47,6 +52,18 @@ def ended_by_itself(end: ProcessEnd, stopped_at_ms: int | None) -> bool:
         return False
     is_by_others = end.cause is EndCause.SIGNALLED and end.signal in (signal.SIGTERM, signal.SIGKILL)
     return end.cause in (EndCause.EXITED, EndCause.SIGNALLED, EndCause.OUT_OF_MEMORY) and not is_by_others
+
+
+def age_seconds(attempt: AttemptRecord, clock: Clock) -> float:
+    """Return how long an attempt of this boot has had, no more than that.
+
+    The wall clock may have been set since its start, so the kernel's note of that is asked, which counts from the boot
+    on, with sleep (proc(5), field 22). The clock that timeouts go by stands still in a sleep: what was slept, systemd
+    leaves out when it ends the unit.
+    """
+    if attempt.pid_started_ticks is not None:
+        return max(clock.monotonic() - attempt.pid_started_ticks / TICKS_A_SECOND, 0.0)
+    return seconds_between(attempt.started_at_ms, clock.now_ms()) or 0.0
 
 
 def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> ProcessEnd:

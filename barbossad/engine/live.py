@@ -94,8 +94,8 @@ class LiveAttempts:
             self._means.calls.start(active, live)
         else:
             live.process = self._launcher.adopt(live.spec, _Watcher(self, active, live))
-        started_at_ms = active.progress.cells[live.index].attempts[-1].started_at_ms or self._clock.now_ms()
-        self._arm_timeout(active, live, passed_seconds=(self._clock.now_ms() - started_at_ms) / 1000)
+        passed_seconds = attempts.age_seconds(active.progress.cells[live.index].attempts[-1], self._clock)
+        self._arm_timeout(active, live, passed_seconds=passed_seconds)
 
     def _arm_timeout(self, active: ActiveRun, live: LiveAttempt, *, passed_seconds: float) -> None:
         seconds = _task(active, live).timeout_seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from barbossad.clock import seconds_between
 from barbossad.engine.progress import Cell, RunProgress
 from barbossad.model.flow import Section
 from barbossad.workflows import scope
@@ -90,15 +91,12 @@ def facts(progress: RunProgress, cell: Cell) -> Mapping[str, Any]:
 def _own_facts(cell: Cell) -> dict[str, Any]:
     record = cell.record
     last = cell.attempts[-1] if cell.attempts else None
-    seconds = None
-    if record.started_at_ms is not None and record.finished_at_ms is not None:
-        seconds = (record.finished_at_ms - record.started_at_ms) / 1000
     return scope.task_facts(
         status=record.state.value,
         exit_code=last.exit_code if last else None,
         stdout=record.stdout,
         outputs=record.outputs,
         attempts=len(cell.attempts),
-        duration_seconds=seconds,
+        duration_seconds=seconds_between(record.started_at_ms, record.finished_at_ms),
         error=record.reason,
     )

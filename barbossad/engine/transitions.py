@@ -372,7 +372,7 @@ def unpause(progress: RunProgress, words: str, now_ms: int) -> Decision:
 def _unpause(progress: RunProgress, decision: Decision, now_ms: int, words: str | None = None) -> None:
     run = progress.run
     state = RunState.RUNNING if run.started_at_ms is not None else RunState.QUEUED
-    passed = now_ms - (run.paused_at_ms or now_ms)
+    passed = max(now_ms - (run.paused_at_ms or now_ms), 0)
     counted = run.paused_ms + passed if run.started_at_ms is not None else run.paused_ms
     progress.run = changed(run, state=state, paused_at_ms=None, paused_ms=counted)
     decision.changes.append(changes.RunMoved(progress.run, "run_resumed", now_ms, words))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from barbossad.clock import seconds_between
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.records import RunRecord, TaskRecord
 from barbossad.store.runs import RunDetails
@@ -149,6 +150,4 @@ def _outputs(record: TaskRecord | None) -> Any:
 
 
 def _seconds(record: RunRecord | TaskRecord | None) -> float | None:
-    if record is None or record.started_at_ms is None or record.finished_at_ms is None:
-        return None
-    return (record.finished_at_ms - record.started_at_ms) / 1000
+    return None if record is None else seconds_between(record.started_at_ms, record.finished_at_ms)

@@ -42,7 +42,7 @@ _LATENESS: Final = """
 SELECT max(decided_at_ms - due_ms, 0) FROM fires
 WHERE schedule = ? AND decided_at_ms >= ? AND run IS NOT NULL ORDER BY seq DESC LIMIT ?"""
 _DURATIONS: Final = """
-SELECT runs.finished_at_ms - runs.started_at_ms FROM fires CROSS JOIN runs ON runs.id = fires.run
+SELECT max(runs.finished_at_ms - runs.started_at_ms, 0) FROM fires CROSS JOIN runs ON runs.id = fires.run
 WHERE fires.schedule = ? AND fires.decided_at_ms >= ? AND fires.state = 'succeeded' AND runs.started_at_ms IS NOT NULL
 ORDER BY fires.seq DESC LIMIT ?"""
 

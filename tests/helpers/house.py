@@ -47,6 +47,7 @@ class House:
         self.database = database
         self.runs = RunStore(database)
         self.launcher = ScriptedLauncher()
+        self.launcher.monotonic = clock.monotonic
         self.workflows = dict(workflows)
         self.discarded: list[LogRecord] = []
         self.logs: dict[AttemptKey, LogRecord] = {}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from barbossad.engine.attempt import TICKS_A_SECOND
 from barbossad.errors import UnavailableError
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.process.launcher import (
@@ -81,7 +83,8 @@ class ScriptedProcess:
 
     def begin(self) -> None:
         """Tell that the process exists."""
-        self.pid, self.pid_started_ticks = 40_000 + self._number, 77
+        self.pid = 40_000 + self._number
+        self.pid_started_ticks = int(self._launcher.monotonic() * TICKS_A_SECOND)
         self._watcher.started(self, self._launcher.now_ms() if self._launcher.now_ms else NOON_MS)
 
     def exit(self, code: int = 0, **more: Any) -> None:
@@ -116,6 +119,9 @@ class ScriptedLauncher(Launcher):
         self.findings: dict[AttemptKey, Finding] = {}
         self.otherwise = Finding(Verdict.GONE, "the daemon ended while it ran")
         """What ``survey`` says of an attempt that ``findings`` does not name."""
+
+        self.monotonic: Callable[[], float] = time.monotonic
+        """The clock by which the kernel notes when a process starts."""
 
         self.immortal: str | None = None
         """Why leftovers cannot be ended, if they cannot."""

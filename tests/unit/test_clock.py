@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from barbossad.clock import SystemClock, rfc3339
+from barbossad.clock import SystemClock, rfc3339, seconds_between
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,15 @@ from barbossad.clock import SystemClock, rfc3339
 def test_rfc3339(at_ms: int | None, text: str | None) -> None:
     """An instant is told in UTC to the millisecond; no instant is none."""
     assert rfc3339(at_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "end_ms", "seconds"),
+    [(None, None, None), (None, 5, None), (5, None, None), (0, 1500, 1.5), (1500, 1500, 0), (3_600_000, 1000, 0)],
+)
+def test_seconds_between(start_ms: int | None, end_ms: int | None, seconds: float | None) -> None:
+    """Nothing takes less than no time, whatever the clock was set to meanwhile."""
+    assert seconds_between(start_ms, end_ms) == seconds
 
 
 def test_system_clock() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,31 @@ async def test_an_adopted_timeout_counts_from_the_start(path: Path) -> None:
         after.launcher.findings[key(run_id)] = LIVE
         await after.recover()
         assert (await after.ended(run_id)).tasks["a"].state is TaskState.TIMED_OUT
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_an_adopted_timeout_is_not_the_wall_clocks(
+    path: Path, hours: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A clock that is set while no daemon is there takes no time from a task, gives it none, and is no duration."""
+    caplog.set_level(logging.INFO)
+    definition, clock = load("name: t\ntasks: [{id: a, shell: make, timeout: 10m}]"), StillClock()
+    async with House.open(path, definition, clock=clock) as before:
+        run_id = await running(before, definition)
+    clock.at_ms += 60_000
+    clock.set_to(clock.at_ms + hours * 3_600_000)
+    async with House.open(path, definition, clock=clock) as after:
+        after.launcher.otherwise = LIVE
+        await after.recover()
+        (process,) = after.launcher.adopted
+        (live,) = after.engine._active[run_id].live.values()
+        assert live.timeout is not None
+        assert live.timeout.when() - asyncio.get_running_loop().time() == pytest.approx(540, abs=5)
+        process.exit(0)
+        assert (await after.ended(run_id)).tasks["a"].state is TaskState.SUCCEEDED
+        assert after.launcher.adopted[0].stops == []
+    told = [record.getMessage() for record in caplog.records if " after " in record.getMessage()]
+    assert [" after -" in words for words in told] == [False, False]
 
 
 TIMED = {

@@ -382,6 +382,17 @@ async def test_expectations_of_a_run(path: Path, expect: str, kinds: set[str]) -
         assert all(len(house.told(kind)) == 1 for kind in kinds)
 
 
+async def test_a_clock_set_back_makes_no_run_short(path: Path) -> None:
+    """How long a run took in which the clock was set back is not known, so nothing is told of it."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1d, expect: {min_duration: 2h}}"))
+        await house.pass_time(12 * HOUR)
+        process = await house.process()
+        house.clock.set_to(house.clock.at_ms - HOUR)
+        await house.end(process)
+        assert house.told("schedule_too_short") == []
+
+
 ALARMS = ("schedule_late", "schedule_too_long", "schedule_too_short", "schedule_never_started")
 
 

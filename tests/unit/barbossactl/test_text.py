@@ -98,6 +98,7 @@ def test_what_has_no_end_lasts_until_now() -> None:
     assert text.seconds_between("2026-03-01T11:59:00Z", None, NOW) == 60
     assert text.seconds_between("2026-03-01T11:59:00Z", "2026-03-01T11:59:30Z", NOW) == 30
     assert text.seconds_between(None, None, NOW) is None
+    assert text.seconds_between("2026-03-01T11:59:30Z", "2026-03-01T10:59:30Z", NOW) == 0
 
 
 def test_sizes_and_counts() -> None:
