@@ -79,6 +79,7 @@ class Daemon:
         self._hurry = asyncio.Event()
         self._reload = asyncio.Event()
         self._is_ready = False
+        self._reload_fault = ""
         self._reloading = asyncio.Lock()
         self._services: Services | None = None
         self._server: Server | None = None
@@ -114,6 +115,7 @@ class Daemon:
             applied, _ = await services.workflows.apply_folder(self._config.workflows_dir)
             await _schedules_changed(services, applied)
             services.database.on_fault(self._store_fault)
+            services.workflows.counted = services.engine.gate.drained = self._show_status
             server.listen(sockets)
             gc.collect()
             gc.freeze()  # what stands now stands until the end: later collections need not walk it
@@ -215,22 +217,23 @@ class Daemon:
         assert self._services is not None
         async with self._reloading:
             self._manager.reloading()
-            status = "the reload failed; the log says why"
+            fault = "the reload failed; the log says why"
             try:
                 config = configs.load(self._config_path, user=self._is_user)
                 done = await self._take_over(self._services, config)
-                status = self._status()
+                fault = ""
             except InvalidConfigError as error:
-                for fault in error.faults:
-                    log.error("config not reloaded: %s: %s", error.subject, fault, extra=_REFUSED)  # noqa: TRY400
-                status = f"config not reloaded, the one before is in force: {error}"
+                for each in error.faults:
+                    log.error("config not reloaded: %s: %s", error.subject, each, extra=_REFUSED)  # noqa: TRY400
+                fault = f"config not reloaded, the one before is in force: {error}"
                 raise
             except BarbossaError as error:
                 log.error("reloaded in part: %s", error, extra=_REFUSED)  # noqa: TRY400 (the sentence says it all)
-                status = f"reloaded in part: {error}"
+                fault = f"reloaded in part: {error}"
                 raise
             finally:
-                self._manager.ready(status)  # systemd waits for it, whatever came of the reload
+                self._reload_fault = fault
+                self._manager.ready(self._status())  # systemd waits for it, whatever came of the reload
             return done
 
     async def _take_over(self, services: Services, config: Config) -> Reloaded:
@@ -278,13 +281,23 @@ class Daemon:
         self._services.engine.gate.store_fault(fault)
         if self._retention is not None and self._services.database.is_out_of_room:
             self._retention.wake()
-        self._manager.status(self._status())
+        self._show_status()
+
+    def _show_status(self) -> None:
+        assert self._services is not None
+        if not self._services.is_stopping:  # which is what is shown then
+            self._manager.status(self._status())
 
     def _status(self) -> str:
-        assert self._services is not None
-        if self._services.database.fault:
-            return f"DEGRADED: the state file refuses changes: {self._services.database.fault}"
-        return f"running, {len(self._services.workflows)} workflows, launcher {self._services.launcher.name}"
+        """Return what the daemon does, in a line for ``systemctl status``: of what is not as usual the worst."""
+        services = self._services
+        assert services is not None
+        if services.database.fault:
+            return f"DEGRADED: the state file refuses changes: {services.database.fault}"
+        counts = f"{len(services.workflows)} workflows, launcher {services.launcher.name}"
+        if services.engine.gate.is_draining:
+            return f"draining, nothing new is started until `barbossactl daemon drain --end`, {counts}"
+        return self._reload_fault or f"running, {counts}"
 
     def _config_file(self) -> Path | None:
         """Return the file that the settings come from, None where there is none."""

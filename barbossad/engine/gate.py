@@ -13,6 +13,9 @@ class Gate:
         self.opened: Callable[[], None] = lambda: None
         """Is called when it has opened."""
 
+        self.drained: Callable[[], None] = lambda: None
+        """Is called when draining has begun or is undone."""
+
         self._store_fault: str | None = None
         self.is_stopping = False
         self.is_leaving = False
@@ -44,6 +47,7 @@ class Gate:
         """Close, or open again, because somebody wants it so."""
         self.is_draining = is_on
         self._tell()
+        self.drained()
 
     def store_fault(self, fault: str | None) -> None:
         """Close while the store refuses changes."""

@@ -34,6 +34,9 @@ class Registry:
     """Which version of each workflow is in force. All of it is in memory; the store has the same."""
 
     def __init__(self, store: WorkflowStore, loader: Loader, clock: Clock) -> None:
+        self.counted: Callable[[], None] = lambda: None
+        """Is called when there is one workflow more, or one less."""
+
         self._store = store
         self._loader = loader
         self._clock = clock
@@ -128,6 +131,8 @@ class Registry:
                 applied_at_ms=now_ms,
                 applied_by=by,
             )
+            if before is None:
+                self.counted()
         return definition, has_changed
 
     async def apply_folder(self, folder: Path) -> tuple[list[str], list[Fault]]:
@@ -158,6 +163,7 @@ class Registry:
         self.record(name)
         await self._store.delete(name, at_ms=self._clock.now_ms(), by=by)
         self._records.pop(name, None)
+        self.counted()
 
     async def enable(self, name: WorkflowName, *, is_enabled: bool, by: str) -> WorkflowRecord:
         """Allow or forbid new runs. Raise NotFoundError."""

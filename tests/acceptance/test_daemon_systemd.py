@@ -45,6 +45,29 @@ def test_what_systemd_hears(tmp_path: Path, manager: Manager) -> None:
         assert daemon.wait() == 0
 
 
+def test_the_status_is_kept_up_to_date(tmp_path: Path, manager: Manager) -> None:
+    """It counts the workflows, knows of a drain, and goes back to a reload that failed when that is over."""
+    with Daemon(tmp_path, environment={"NOTIFY_SOCKET": str(manager.path)}) as daemon:
+        assert manager.hear()["STATUS"].startswith("running, 0 workflows")
+        daemon.apply("name: one\ntasks: [{shell: 'true'}]\n")
+        assert manager.hear()["STATUS"].startswith("running, 1 workflows")
+        daemon.apply("name: one\ntasks: [{shell: 'false'}]\n")
+        daemon.apply("name: two\ntasks: [{shell: 'true'}]\n")
+        assert manager.hear()["STATUS"].startswith("running, 2 workflows")
+        daemon.write_config("tasks: {limit: x\n")
+        daemon.signal(signal.SIGHUP)
+        assert manager.hear_of("READY")["STATUS"].startswith("config not reloaded")
+        daemon.call("daemon.drain")
+        assert manager.hear()["STATUS"].startswith("draining")
+        daemon.call("workflow.delete", name="one")
+        assert "1 workflows" in manager.hear()["STATUS"]
+        daemon.call("daemon.drain", end=True)
+        assert manager.hear()["STATUS"].startswith("config not reloaded")
+        daemon.write_config("")
+        daemon.signal(signal.SIGHUP)
+        assert manager.hear_of("READY")["STATUS"].startswith("running, 1 workflows")
+
+
 def test_the_watchdog_is_fed(tmp_path: Path, manager: Manager) -> None:
     """With WATCHDOG_USEC set the daemon says that it lives, twice in that time and more."""
     told = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "200000"}

@@ -204,7 +204,7 @@ def test_idle_daemon_feeds_the_watchdog(service: Service) -> None:
 
 def test_moved_state_file_costs_nothing(service: Service) -> None:
     """Without its state file a daemon lives on and a new one does not begin; put back, history and tasks go on."""
-    service.set_up_unit("[Unit]\nStartLimitIntervalSec=0\n[Service]\nWatchdogSec=2s\n")
+    service.set_up("WatchdogSec=2s")
     service.start()
     run_id, before = start_long_run(service), service.ping()["pid"]
     service.container.run(f"mv {STATE}/barbossa.db {STATE}/away")
