@@ -92,6 +92,12 @@ def profile_of(isolation: Isolation) -> SandboxProfile:
     return isolation.sandbox.profile or SandboxProfile.NONE
 
 
+def has_own_tmp(isolation: Isolation) -> bool:
+    """Say whether the task has a /tmp and a /var/tmp of its own, with nothing of the host's in them."""
+    found = properties(isolation)
+    return isolation.run_as.is_dynamic or ("b", True) in (found.get("PrivateTmp"), found.get("DynamicUser"))
+
+
 def properties(isolation: Isolation, hidden: Sequence[str] = ()) -> dict[str, Value]:
     """Return the properties of the profile, and what the task says otherwise; all but none cover ``hidden``.
 

@@ -32,7 +32,7 @@ _SETUP: Final[Mapping[int, str]] = {
     222: "its standard error cannot be opened",
     224: "its session cannot be opened by PAM",
     225: "it cannot be given a network of its own",
-    226: "its view of the file system cannot be made: does each path under 'writable' exist?",
+    226: "its view of the file system cannot be made: {detail}",
     227: "it cannot be kept from gaining privileges",
     228: "the filter of system calls cannot be set up",
     230: "its personality cannot be set",

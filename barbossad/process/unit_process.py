@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Protocol
 
-from barbossad.process import bus, cgroups, unit_ends, units
+from barbossad.process import bus, cgroups, unit_ends, unit_reasons, units
 from barbossad.process.capture import Capture
 from barbossad.process.kept import KeptPipes
 from barbossad.process.launcher import LaunchSpec, ProcessEnd, Watcher
@@ -26,10 +24,6 @@ FACTS: Final = (
     "ExecMainExitTimestamp",
 )  # fmt: skip
 """Properties of the service that tell how its first process stands; systemd tells of each change of them."""
-
-_LONGEST_ARGUMENT: Final = 128 * 1024
-_LONGEST_ALL: Final = 2 * 1024 * 1024
-"""What execve(2) takes, with the usual limit of the stack."""
 
 Name = tuple[str, str]
 Answers = Mapping[Name, Any]
@@ -209,55 +203,6 @@ class UnitProcess:
             working_dir=spec.working_dir,
             user=run_as.user or "root",
             group=run_as.group or "",
-            detail=_detail(facts.status, program, spec),
+            detail=unit_reasons.detail(facts.status, spec),
         )
         return unit_ends.verdict(facts, context)
-
-
-def _detail(status: int, program: str, spec: LaunchSpec) -> str:
-    """Find out why a program or folder could not be used; systemd tells only that."""
-    if status == 200:
-        return _folder_detail(Path(spec.working_dir))
-    if any(len(word.encode()) >= _LONGEST_ARGUMENT for word in (*spec.argv, *spec.env.values())):
-        return "one argument or variable is too long (128 KiB at most)"
-    if sum(len(word.encode()) + 9 for word in (*spec.argv, *spec.env, *spec.env.values())) > _LONGEST_ALL:
-        return "the argument list and the environment are too long together"
-    if "/" not in program:
-        found = shutil.which(program, path=spec.env.get("PATH", ""))
-        return "it is not executable" if found else "there is no such program on the task's PATH"
-    return _program_detail(Path(spec.working_dir, program))
-
-
-def _folder_detail(folder: Path) -> str:
-    return _first_true(
-        (lambda: not folder.exists(), "it does not exist"),
-        (lambda: not folder.is_dir(), "it is not a directory"),
-        otherwise="it may not be entered by this user",
-    )
-
-
-def _program_detail(path: Path) -> str:
-    return _first_true(
-        (lambda: not path.exists(), "it does not exist"),
-        (path.is_dir, "it is a directory, and so not executable"),
-        (lambda: not path.stat().st_mode & 0o111, "it is not executable (chmod +x)"),
-        (lambda: _interpreter_is_missing(path), "the interpreter named in its first line does not exist"),
-        otherwise="it is not a program that this user may execute: a script needs a first line such as #!/bin/sh",
-    )
-
-
-def _interpreter_is_missing(path: Path) -> bool:
-    with path.open("rb") as file:
-        first = file.readline(256)
-    words = first[2:].split()
-    return first.startswith(b"#!") and bool(words) and not Path(words[0].decode(errors="replace")).exists()
-
-
-def _first_true(*reasons: tuple[Callable[[], bool], str], otherwise: str) -> str:
-    for holds, reason in reasons:
-        try:
-            if holds():
-                return reason
-        except OSError:
-            return otherwise
-    return otherwise

@@ -66,7 +66,27 @@ ENDS = {
     "no such path": (
         "sandbox: {profile: strict, writable: [/no/such]}\nshell: 'true'",
         "failed",
-        "does each path under 'writable' exist?",
+        "cannot be made: '/no/such', which is under 'writable', does not exist",
+    ),
+    "a program in the host's /tmp": (
+        "shell: [/tmp/task/program]",
+        "failed",
+        "cannot start '/tmp/task/program': the profile standard hides it: the task is given a /tmp of its own",
+    ),
+    "a working directory in the host's /var/tmp": (
+        "working_dir: /var/tmp/task\nshell: 'true'",
+        "failed",
+        "directory '/var/tmp/task': the profile standard hides it: the task is given a /var/tmp of its own",
+    ),
+    "a writable path in the host's /tmp": (
+        "sandbox: {profile: strict, writable: [/tmp/task]}\nshell: 'true'",
+        "failed",
+        "'/tmp/task' is under 'writable', and the profile strict hides it: the task is given a /tmp of its own",
+    ),
+    "a program in the host's /tmp, which the daemon does not see": (
+        "sandbox: none\nshell: [/tmp/task/program]",
+        "succeeded",
+        "",
     ),
     "a property that systemd does not take": (
         "sandbox: {systemd: {CPUWeight: 99999999, LogLevelMax: 64M}}\nshell: 'true'",
@@ -85,11 +105,14 @@ ENDS = {
 def test_every_end_is_told_in_words(running: Service, case: str) -> None:
     """How a task ended, or why it could not start, is a sentence of its own."""
     running.container.run("printf '#!/no/interpreter\\n' >/opt/strange; chmod +x /opt/strange")
+    running.container.run(
+        "mkdir -p /tmp/task /var/tmp/task; printf '#!/bin/sh\\n' >/tmp/task/program; chmod +x /tmp/task/program"
+    )
     running.container.write(CONFIG, "tasks: {systemd_properties: [CPUWeight, LogLevelMax]}\n")
     running.systemctl("reload barbossad")
     task, state, words = ENDS[case]
     found = run(running, task)
-    assert (found["state"], words in found["reason"]) == (state, True), found["reason"]
+    assert (found["state"], words in (found["reason"] or "")) == (state, True), found["reason"]
 
 
 def test_the_cost_is_recorded(running: Service) -> None:
