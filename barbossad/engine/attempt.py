@@ -167,7 +167,7 @@ def _verdict(end: ProcessEnd) -> tuple[AttemptState, str | None]:
     if end.cause is EndCause.EXITED:
         if end.exit_code == 0:
             return AttemptState.SUCCEEDED, None
-        return AttemptState.FAILED, f"exit code {end.exit_code}"
+        return AttemptState.FAILED, f"exit code {end.exit_code}" + (f" ({end.message})" if end.message else "")
     if end.cause is EndCause.SIGNALLED:
         return AttemptState.FAILED, f"killed by signal {end.signal}{_signal_name(end.signal)}"
     if end.cause is EndCause.START_FAILED:

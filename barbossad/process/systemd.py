@@ -41,7 +41,8 @@ from barbossad.process.launcher import (
 from barbossad.process.logs import LogFolder
 from barbossad.process.unit_control import UnitControl
 from barbossad.process.unit_ends import UnitFacts
-from barbossad.process.unit_process import FACTS, STATE, WHY, UnitProcess
+from barbossad.process.unit_journal import Journal
+from barbossad.process.unit_process import FACTS, UnitProcess
 from barbossad.systemd import Manager
 
 SAMPLE_SECONDS: Final = 5.0
@@ -84,6 +85,7 @@ class SystemdLauncher(Launcher):
         self._files = unit_files.UnitFiles(runtime_dir, task_dir)
         self._bus = Bus(self._hear, self._resync_all)
         self._control = UnitControl(self._bus)
+        self._journal = Journal()
         self._recorder: Recorder
         self._live: dict[str, UnitProcess] = {}
         self._survivors: set[str] = set()
@@ -252,9 +254,7 @@ class SystemdLauncher(Launcher):
         if not process.spec.detach and not await process.leftovers_gone():
             message = "processes that cannot be killed hang in the kernel"
         crashpoints.reach("leftovers-ended")
-        answers = await self._bus.answers(process.path, process.wanted())
-        if answers[STATE] != "active" and not answers.keys() >= set(WHY):
-            answers |= await self._bus.answers(process.path, WHY)
+        answers = await process.ask_why(self._bus, self._journal)
         make = process.end(answers, message, self._clock.now_ms())
         process.capture.finish(partial(self._end, process, make))
 

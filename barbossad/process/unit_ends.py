@@ -6,7 +6,7 @@ Sources: systemd.exec(5), "Process Exit Codes"; org.freedesktop.systemd1(5), ``R
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from barbossad.process.launcher import EndCause
@@ -108,9 +108,24 @@ def verdict(facts: UnitFacts, context: Context) -> Verdict:
         return Verdict(cause=EndCause.TIMED_OUT, signal=facts.status if facts.code == _KILLED else None)
     if facts.code in {_KILLED, _DUMPED}:
         return Verdict(cause=EndCause.SIGNALLED, signal=facts.status)
-    if facts.code == _EXITED and (facts.was_active or facts.status not in _SETUP):
+    if facts.code == _EXITED and not is_ambiguous(facts):
         return Verdict(cause=EndCause.EXITED, exit_code=facts.status)
     return Verdict(cause=EndCause.START_FAILED, message=_start_failure(facts, context))
+
+
+def is_ambiguous(facts: UnitFacts) -> bool:
+    """Say whether an exit status may be the program's as well as systemd's, for all that systemd tells.
+
+    It hears of an exit before it hears that the program was executed, if both come at once.
+    """
+    return facts.code == _EXITED and facts.status in _SETUP and not facts.was_active
+
+
+def in_doubt(facts: UnitFacts, context: Context) -> Verdict:
+    """Return how an attempt ended of which nothing tells whether its program was executed: as if it was."""
+    words = setup_failure(facts.status, replace(context, detail="")).rstrip(": ")
+    message = f"or, as systemd uses this code where a start fails: {words}"
+    return Verdict(cause=EndCause.EXITED, exit_code=facts.status, message=message)
 
 
 def _start_failure(facts: UnitFacts, context: Context) -> str:

@@ -14,6 +14,7 @@ from barbossad.process.kept import KeptPipes
 from barbossad.process.launcher import LaunchSpec, ProcessEnd, Watcher
 from barbossad.process.unit_control import RESCAN_SECONDS
 from barbossad.process.unit_ends import UnitFacts, figure
+from barbossad.process.unit_journal import Journal, Start
 
 SIGTERM, SIGKILL, SIGCONT = 15, 9, 18
 KILL_SECONDS: Final = 10.0
@@ -79,6 +80,9 @@ class UnitProcess:
         self.facts: UnitFacts | None = None
         """How it ended, once that is known."""
 
+        self._start: Start | None = None
+        """What the journal says of its start, if that was in doubt."""
+
         self._controls = controls
         self._kill_at = _NEVER
         self._killing: asyncio.TimerHandle | None = None
@@ -137,23 +141,38 @@ class UnitProcess:
         likely_why = () if self.facts.is_plain_success else WHY
         return (*ACCOUNTS, *(() if known else (_INVOCATION,)), *likely_why)
 
-    def end(self, answers: Answers, message: str | None, now_ms: int) -> Callable[..., ProcessEnd]:
-        """Return what makes the end, given log and output.
+    async def ask_why(self, systemd: bus.Bus, journal: Journal) -> Answers:
+        """Ask systemd what ``end`` needs, and the journal whether its program was executed if that is in doubt."""
+        answers = await systemd.answers(self.path, self.wanted())
+        if answers[STATE] != "active" and not answers.keys() >= set(WHY):
+            answers |= await systemd.answers(self.path, WHY)
+        invocation_id = self.invocation_id or bytes(answers[_INVOCATION] or ()).hex()
+        if unit_ends.is_ambiguous(self._known(answers)) and invocation_id:
+            self._start = await journal.start_of(self.unit, invocation_id)
+        return answers
 
-        ``answers`` are to ``wanted``, and to ``WHY`` unless the unit is active.
-        """
+    def _known(self, answers: Answers) -> UnitFacts:
+        """Return what systemd knows of the end."""
         assert self.facts is not None
-        state, invocation = answers[STATE], answers.get(_INVOCATION)
-        if invocation and self.invocation_id is None:
-            self.invocation_id = bytes(invocation).hex()
+        state = answers[STATE]
         is_there = state in {"active", "failed"} or self.is_asked_to_stop
         was_active = state == "active" or bool(answers[_ACTIVE_SINCE])
-        facts = replace(
+        return replace(
             self.facts,
             result=answers[_RESULT] if state == "failed" else self.facts.result,
             was_active=was_active or not is_there or self.started_at_ms is not None,
             is_stopped=self.facts.is_stopped or (not is_there and self.facts.result == "success"),
         )
+
+    def end(self, answers: Answers, message: str | None, now_ms: int) -> Callable[..., ProcessEnd]:
+        """Return what makes the end, given log and output.
+
+        ``answers`` are to ``wanted``, and to ``WHY`` unless the unit is active.
+        """
+        invocation = answers.get(_INVOCATION)
+        if invocation and self.invocation_id is None:
+            self.invocation_id = bytes(invocation).hex()
+        facts = self._known(answers)
         self.pid = self.pid or facts.pid or None
         found = self.explained(facts)
         cpu_ns = figure(answers[_CPU])
@@ -195,14 +214,19 @@ class UnitProcess:
 
     def explained(self, facts: UnitFacts) -> unit_ends.Verdict:
         """Return in words how it ended."""
-        spec = self.spec
+        spec, start = self.spec, self._start
         run_as = spec.isolation.run_as
-        program = spec.argv[0] if spec.argv else ""
         context = unit_ends.Context(
-            program=program,
+            program=spec.argv[0] if spec.argv else "",
             working_dir=spec.working_dir,
             user=run_as.user or "root",
             group=run_as.group or "",
-            detail=unit_reasons.detail(facts.status, spec),
+            detail=unit_reasons.detail(facts.status, spec, start.error_number if start else 0),
         )
-        return unit_ends.verdict(facts, context)
+        if not unit_ends.is_ambiguous(facts):
+            return unit_ends.verdict(facts, context)
+        if start is not None:
+            return unit_ends.verdict(replace(facts, was_active=start.was_executed), context)
+        if unit_reasons.established(facts.status, spec) is not None:
+            return unit_ends.verdict(facts, context)
+        return unit_ends.in_doubt(facts, context)

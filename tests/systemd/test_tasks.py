@@ -115,6 +115,18 @@ def test_every_end_is_told_in_words(running: Service, case: str) -> None:
     assert (found["state"], words in (found["reason"] or "")) == (state, True), found["reason"]
 
 
+def test_quick_exit_codes_like_those_of_systemd(running: Service) -> None:
+    """An exit with a code that systemd has for failed starts is the task's own, however soon it comes."""
+    task: dict[str, Any] = {"id": "task", "for_each": [*range(60)], "max_parallel": 8, "continue_on_error": True}
+    task["shell"] = ["/bin/sh", "-c", "exit {{ item % 4 + 214 }}"]
+    running.apply(json.dumps({"name": "quick", "tasks": [task]}))
+    running.ctl("start quick --wait", check=False)
+    tasks = [task for task in running.get_run(newest(running))["tasks"] if task["attempts"]]
+    found = {task["id"]: (task["reason"], task["attempts"][0]["exit_code"]) for task in tasks}
+    codes = {f"task[{item}]": item % 4 + 214 for item in range(60)}
+    assert found == {task: (f"exit code {code}", code) for task, code in codes.items()}
+
+
 def test_the_cost_is_recorded(running: Service) -> None:
     """An attempt has its processor time, its unit, and who started it."""
     found = run(running, "shell: i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")

@@ -34,6 +34,7 @@ def read(end: ProcessEnd) -> Report:
     [
         (ended(EndCause.EXITED, exit_code=0), AttemptState.SUCCEEDED, None),
         (ended(EndCause.EXITED, exit_code=3), AttemptState.FAILED, "exit code 3"),
+        (ended(EndCause.EXITED, exit_code=3, message="or so"), AttemptState.FAILED, "exit code 3 (or so)"),
         (ended(EndCause.EXITED), AttemptState.FAILED, "exit code None"),
         (ended(EndCause.SIGNALLED, signal=9), AttemptState.FAILED, "killed by signal 9 (SIGKILL)"),
         (ended(EndCause.SIGNALLED, signal=63), AttemptState.FAILED, "killed by signal 63"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import LogRecord
 from barbossad.process import bus
 from barbossad.process.launcher import AttemptKey, EndCause, LaunchSpec, Process, ProcessEnd
+from barbossad.process.unit_journal import Journal, Start
 from barbossad.process.unit_process import ACCOUNTS, STATE, WHY, UnitProcess
 
 INVOCATION = (bus.UNIT, "InvocationID")
@@ -33,10 +35,10 @@ class Nobody:
         """Let nothing go."""
 
 
-def ended(**changed: Any) -> UnitProcess:
+def ended(*, program: str = "/bin/true", **changed: Any) -> UnitProcess:
     """Return a process of which systemd told that it ended."""
     key = AttemptKey(RunId("01m89c39k4"), TaskId("task"), 1)
-    process = UnitProcess(LaunchSpec(key=key, argv=("/bin/true",), env={}, working_dir="/"), Nobody(), Nobody())
+    process = UnitProcess(LaunchSpec(key=key, argv=(program,), env={}, working_dir="/"), Nobody(), Nobody())
     assert process.hear({**GOOD, **changed})
     return process
 
@@ -87,3 +89,64 @@ def test_the_state_is_always_asked() -> None:
     assert STATE in ended().wanted()
     assert RESULT not in ended().wanted()
     assert ACTIVE_SINCE not in ended().wanted()
+
+
+class Told(bus.Bus, Journal):
+    """A systemd, and a journal, that say what a test has them say; the journal counts how often it is asked."""
+
+    def __init__(self, start: Start | None, **answers: Any) -> None:
+        self.start = start
+        self.given = {"InvocationID": [0xAB], **answers}
+        self.times_asked = 0
+
+    async def answers(self, path: str, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+        """Answer as told."""
+        return {name: self.given.get(name[1]) for name in names}
+
+    async def start_of(self, unit: str, invocation_id: str) -> Start | None:
+        """Answer as told."""
+        assert (unit, invocation_id) == ("barbossa-01m89c39k4-task-1.service", "ab")
+        self.times_asked += 1
+        return self.start
+
+
+FAILED = {"ActiveState": "failed", "Result": "exit-code", "ActiveEnterTimestampMonotonic": 0}
+
+
+async def told(process: UnitProcess, said: Told) -> ProcessEnd:
+    """Return the end of a process, as systemd and the journal tell it."""
+    return process.end(await process.ask_why(said, said), None, 5)(log=LogRecord(), output=None)
+
+
+@pytest.mark.parametrize("status", [200, 203, 217, 226, 243])
+async def test_an_exit_status_of_systemds_is_the_programs_if_that_was_executed(status: int) -> None:
+    """An exit that came before systemd saw the start is the program's where the journal tells of no failed start."""
+    end = await told(ended(ExecMainStatus=status), Told(Start(was_executed=True), **FAILED))
+    assert (end.cause, end.exit_code, end.message) == (EndCause.EXITED, status, None)
+
+
+async def test_a_start_that_failed_is_told_with_the_reason_of_the_kernel() -> None:
+    """What systemd could not set up never ran, and the journal says why."""
+    said = Told(Start(was_executed=False, error_number=13), **FAILED)
+    end = await told(ended(ExecMainStatus=218), said)
+    assert (end.cause, end.exit_code, end.message) == (EndCause.START_FAILED, None, "its capabilities cannot be set")
+    end = await told(ended(ExecMainStatus=205), said)
+    assert end.message == "a limit cannot be set: Permission denied"
+
+
+async def test_without_a_journal_what_can_be_seen_decides() -> None:
+    """A program that is not there was not executed; otherwise the code is the program's, and the doubt is told."""
+    end = await told(ended(program="/no/such", ExecMainStatus=203), Told(None, **FAILED))
+    assert (end.cause, end.message) == (EndCause.START_FAILED, "cannot start '/no/such': it does not exist")
+    end = await told(ended(ExecMainStatus=203), Told(None, **FAILED))
+    assert (end.cause, end.exit_code) == (EndCause.EXITED, 203)
+    assert end.message == "or, as systemd uses this code where a start fails: cannot start '/bin/true'"
+
+
+async def test_the_journal_is_asked_only_in_doubt() -> None:
+    """Neither a program that systemd saw executed nor an exit status that is nobody else's costs a look at it."""
+    said = Told(None, **FAILED)
+    await told(ended(ExecMainStatus=1), said)
+    said.given["ActiveEnterTimestampMonotonic"] = 1
+    end = await told(ended(ExecMainStatus=203), said)
+    assert (end.cause, end.exit_code, end.message, said.times_asked) == (EndCause.EXITED, 203, None, 0)
