@@ -282,7 +282,7 @@ class SystemdLauncher(Launcher):
     async def _release(self, process: UnitProcess) -> None:
         if process.is_started:
             await asyncio.sleep(RELEASE_SECONDS)
-            await self._control.unload(process.unit, is_failed=not process.has_exited_well)
+            await self._control.unload(process.unit, is_failed=not process.was_left_active)
         crashpoints.reach("unit-released")
         if process.pipes is not None:
             self._keeper.let_go(process.pipes)

@@ -53,6 +53,10 @@ _RESULTS: Final[Mapping[str, str]] = {
 }
 
 
+_STOPPED: Final = "its unit was stopped by hand (systemctl stop or restart, or the host shutting down)"
+_RESTARTED: Final = "its unit was restarted by hand (systemctl restart), which ends a task and starts none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFacts:
     """What systemd knows of a unit's first process when it has ended. Instants are in microseconds, 0 for never."""
@@ -68,6 +72,9 @@ class UnitFacts:
 
     is_stopped: bool = False
     """Whether the unit itself was stopped, which only somebody else does."""
+
+    is_restarted: bool = False
+    """Whether the unit was started once more, which only somebody else does, and which stops it first."""
 
     @property
     def is_plain_success(self) -> bool:
@@ -98,8 +105,8 @@ class Verdict:
 
 def verdict(facts: UnitFacts, context: Context) -> Verdict:
     """Return how an attempt ended; a success is only an exit code of 0 that systemd saw."""
-    if facts.is_stopped and facts.code in {0, _EXITED, _KILLED}:
-        how = "its unit was stopped by hand (systemctl stop, or the host shutting down)"
+    if (facts.is_stopped or facts.is_restarted) and facts.code in {0, _EXITED, _KILLED}:
+        how = _RESTARTED if facts.is_restarted else _STOPPED
         signal = facts.status if facts.code == _KILLED else None
         return Verdict(cause=EndCause.REMOVED, signal=signal, message=how)
     if facts.result == "oom-kill":

@@ -40,7 +40,7 @@ _WRITTEN: Final[Name] = (bus.SERVICE, "IOWriteBytes")
 ACCOUNTS: Final = (STATE, _CPU, _PEAK, _READ, _WRITTEN)
 """What is asked of every unit that has ended; no change of these is told."""
 
-WHY: Final = (_RESULT, _ACTIVE_SINCE)
+WHY: Final = (_RESULT, _ACTIVE_SINCE, _INVOCATION)
 """What is asked besides unless the unit stays active, as one does whose program was executed and exited with 0."""
 
 _NEVER: Final = float("inf")
@@ -80,6 +80,9 @@ class UnitProcess:
         self.facts: UnitFacts | None = None
         """How it ended, once that is known."""
 
+        self.was_left_active = False
+        """Whether its unit was active at its end, and so is none that systemd calls failed."""
+
         self._start: Start | None = None
         """What the journal says of its start, if that was in doubt."""
 
@@ -114,11 +117,6 @@ class UnitProcess:
         """Its end is recorded: the unit may go, and with it what systemd kept for us."""
         self._controls.let_go(self)
 
-    @property
-    def has_exited_well(self) -> bool:
-        """Whether its unit is not one that systemd calls failed."""
-        return self.facts is not None and self.facts.result == "success"
-
     def hear(self, changed: Mapping[str, Any]) -> bool:
         """Take in what systemd says of the unit; return whether it says, for the first time, that it ended."""
         code, result = changed.get("ExecMainCode", 0), changed.get("Result", "success")
@@ -137,15 +135,16 @@ class UnitProcess:
     def wanted(self) -> tuple[Name, ...]:
         """Return what to ask of the unit now that it has ended: what is not known yet, and may still matter."""
         assert self.facts is not None
-        known = self.invocation_id is not None
-        likely_why = () if self.facts.is_plain_success else WHY
-        return (*ACCOUNTS, *(() if known else (_INVOCATION,)), *likely_why)
+        if not self.facts.is_plain_success:
+            return (*ACCOUNTS, *WHY)
+        return ACCOUNTS if self.invocation_id is not None else (*ACCOUNTS, _INVOCATION)
 
     async def ask_why(self, systemd: bus.Bus, journal: Journal) -> Answers:
         """Ask systemd what ``end`` needs, and the journal whether its program was executed if that is in doubt."""
         answers = await systemd.answers(self.path, self.wanted())
         if answers[STATE] != "active" and not answers.keys() >= set(WHY):
             answers |= await systemd.answers(self.path, WHY)
+        self.was_left_active = answers[STATE] == "active"
         invocation_id = self.invocation_id or bytes(answers[_INVOCATION] or ()).hex()
         if unit_ends.is_ambiguous(self._known(answers)) and invocation_id:
             self._start = await journal.start_of(self.unit, invocation_id)
@@ -157,12 +156,21 @@ class UnitProcess:
         state = answers[STATE]
         is_there = state in {"active", "failed"} or self.is_asked_to_stop
         was_active = state == "active" or bool(answers[_ACTIVE_SINCE])
+        result = answers[_RESULT] if state == "failed" else self.facts.result
         return replace(
             self.facts,
-            result=answers[_RESULT] if state == "failed" else self.facts.result,
+            result=result,
             was_active=was_active or not is_there or self.started_at_ms is not None,
             is_stopped=self.facts.is_stopped or (not is_there and self.facts.result == "success"),
+            is_restarted=not self.is_asked_to_stop and self._has_another_start(answers, result),
         )
+
+    def _has_another_start(self, answers: Answers, result: str) -> bool:
+        """Say whether the unit was started once more: as another invocation, or in vain, which the process was not."""
+        assert self.facts is not None
+        invocation = bytes(answers.get(_INVOCATION) or ()).hex()
+        is_other = bool(invocation) and self.invocation_id not in {None, invocation}
+        return self.facts.code != 0 and (is_other or result == "resources")
 
     def end(self, answers: Answers, message: str | None, now_ms: int) -> Callable[..., ProcessEnd]:
         """Return what makes the end, given log and output.

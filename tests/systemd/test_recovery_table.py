@@ -219,6 +219,17 @@ def test_removed_by_hand_under_the_daemon_is_interrupted(service: Service) -> No
     assert_tidy(service)
 
 
+@pytest.mark.parametrize("command", ["exec sleep 4711", "trap 'exit 0' TERM; sleep 4711 & wait"])
+def test_restarted_by_hand_under_the_daemon_is_interrupted(service: Service, command: str) -> None:
+    """systemd cannot start a task again: that is no end of the task's own, and leaves no failed unit."""
+    run_id, unit = sleeping(service, f'name: sleeper\ntasks: [{{id: task, shell: "{command}"}}]\n')
+    service.systemctl(f"restart {unit}", check=False)
+    found = task_of(ended(service, run_id))
+    assert found["state"] == "interrupted"
+    assert "by hand" in found["reason"]
+    assert_tidy(service)
+
+
 def test_no_pipes_in_the_store_is_stopped(service: Service) -> None:
     """A full stop of the daemon's unit loses the pipes: what still runs has no reader, is stopped, and interrupted."""
     run_id, unit = sleeping(service)

@@ -15,7 +15,7 @@ from barbossad.process.unit_journal import Journal, Start
 from barbossad.process.unit_process import ACCOUNTS, STATE, WHY, UnitProcess
 
 INVOCATION = (bus.UNIT, "InvocationID")
-RESULT, ACTIVE_SINCE = WHY
+RESULT, ACTIVE_SINCE, _ = WHY
 GOOD: dict[str, Any] = {"ExecMainCode": 1, "ExecMainStatus": 0, "Result": "success", "MainPID": 0}
 
 
@@ -150,3 +150,31 @@ async def test_the_journal_is_asked_only_in_doubt() -> None:
     said.given["ActiveEnterTimestampMonotonic"] = 1
     end = await told(ended(ExecMainStatus=203), said)
     assert (end.cause, end.exit_code, end.message, said.times_asked) == (EndCause.EXITED, 203, None, 0)
+
+
+RESTARTED = {"ActiveState": "failed", "Result": "resources", "ActiveEnterTimestampMonotonic": 1}
+
+
+@pytest.mark.parametrize("changed", [{"ExecMainCode": 2, "ExecMainStatus": 15}, {"ExecMainStatus": 3}, {}])
+def test_restarted_by_hand_is_told_and_never_a_success(changed: dict[str, Any]) -> None:
+    """A unit that was started again in vain, after its process had ended, was restarted, whatever that made of it."""
+    end_of_it = end(ended(**changed), **RESTARTED)
+    assert end_of_it.cause is EndCause.REMOVED
+    assert "restarted by hand" in (end_of_it.message or "")
+
+
+def test_another_invocation_is_a_restart() -> None:
+    """It is told by its invocation while it has not failed yet."""
+    process = ended(ExecMainStatus=3, Result="exit-code")
+    process.invocation_id = "abcd"
+    assert end(process, **{**FAILED, "InvocationID": [0xAB, 0xCD]}).cause is not EndCause.REMOVED
+    assert end(process, **{**FAILED, "ActiveState": "activating", "InvocationID": [0xEF]}).cause is EndCause.REMOVED
+
+
+@pytest.mark.parametrize(("state", "is_active"), [("active", True), ("failed", False), ("activating", False)])
+async def test_a_unit_is_forgotten_as_it_was_left(state: str, is_active: bool) -> None:
+    """Only a unit that was found active needs no more than to be stopped."""
+    process = ended()
+    said = Told(None, **{**RESTARTED, "ActiveState": state})
+    await process.ask_why(said, said)
+    assert process.was_left_active is is_active
