@@ -1,11 +1,12 @@
-"""What a task's unit is called and made of: from a ``LaunchSpec`` to properties of a transient service. No I/O.
+"""What a task's unit is called and made of: from a ``LaunchSpec`` to properties of a transient service.
+
+No I/O but that ``..`` in a path, which systemd does not take, is followed.
 
 Sources: systemd.service(5), systemd.exec(5), systemd.resource-control(5), org.freedesktop.systemd1(5).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from dbus_fast import Variant
 
 from barbossad.model.isolation import Limits
 from barbossad.model.names import RUN_ID, TASK_PATH, RunId, plain_task_id, task_id_of
-from barbossad.process import profiles
+from barbossad.process import profiles, unit_paths
 from barbossad.process.cgroups import SLICE
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.process.raw_properties import LIST
@@ -82,25 +83,24 @@ def properties(
     """Return the properties of an attempt's unit; its two pipes are descriptors 0 and 1 of the message.
 
     ``foreign`` are the variables of the manager's own environment, ``hidden`` folders that no profile shows.
+    Raise StartFailureError if a path leads nowhere.
     """
     if files.exports is not None:
         argv = ["/bin/sh", "-c", '. "$0" && exec "$@"', files.exports]
-    path = [folder for folder in spec.env.get("PATH", "").split(":") if folder.startswith("/")]
+    command = [unit_paths.program(spec, argv[0]), [word.replace("$", "$$") for word in argv], False]
+    path = unit_paths.search_path(spec.env.get("PATH", ""))
     unset = [name for name in (*_UNSET, *foreign) if name not in spec.env]
-    program = argv[0]
-    if "/" in program:  # found from the working directory, as a shell would
-        program = os.path.normpath(os.path.join(spec.working_dir, program))  # noqa: PTH118 (of the task's file system)
     found: list[Property] = [
         ("Description", Variant("s", f"Barbossa: task {spec.key.task_id} of run {spec.key.run_id}")),
         ("Type", Variant("s", "exec")),
         ("RemainAfterExit", Variant("b", True)),
         ("Slice", Variant("s", SLICE)),
-        ("ExecStart", Variant("a(sasb)", [[program, [word.replace("$", "$$") for word in argv], False]])),
+        ("ExecStart", Variant("a(sasb)", [command])),
         ("StandardOutputFileDescriptor", Variant("h", 0)),
         ("StandardErrorFileDescriptor", Variant("h", 1)),
         ("EnvironmentFiles", Variant("a(sb)", [[files.environment, False]])),
         ("UnsetEnvironment", Variant("as", unset)),
-        ("WorkingDirectory", Variant("s", spec.working_dir)),
+        ("WorkingDirectory", Variant("s", unit_paths.folder(spec))),
         ("RuntimeDirectory", Variant("as", [files.runtime_folder])),
         ("RuntimeDirectoryMode", Variant("u", 0o700)),
         ("UMask", Variant("u", 0o022)),

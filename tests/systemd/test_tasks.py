@@ -68,6 +68,23 @@ ENDS = {
         "failed",
         "cannot be made: '/no/such', which is under 'writable', does not exist",
     ),
+    "dots in the working directory": ("working_dir: /root/../root/\nshell: 'true'", "succeeded", ""),
+    "dots behind a link": (
+        "working_dir: /opt/link/../lib\nshell: [/bin/sh, -c, 'test $(pwd -P) = /usr/lib']",
+        "succeeded",
+        "",
+    ),
+    "dots on the PATH": (
+        "env: {PATH: '/opt/a/../bin:/usr/local/../bin'}\nshell: 'test $PATH = /opt/a/../bin:/usr/local/../bin'",
+        "succeeded",
+        "",
+    ),
+    "dots behind what there is not": (
+        "working_dir: /no/such/../../root\nshell: 'true'",
+        "failed",
+        "cannot enter the working directory '/no/such/../../root': it does not exist",
+    ),
+    "dots in the path of a program": ("working_dir: /opt/link\nshell: [../bin/true]", "succeeded", ""),
     "a program in the host's /tmp": (
         "shell: [/tmp/task/program]",
         "failed",
@@ -101,13 +118,18 @@ ENDS = {
 }
 
 
+PREPARED = r"""
+printf '#!/no/interpreter\n' >/opt/strange; chmod +x /opt/strange
+mkdir -p /tmp/task /var/tmp/task; printf '#!/bin/sh\n' >/tmp/task/program; chmod +x /tmp/task/program
+ln -sfn /usr/share /opt/link
+"""
+"""What the tasks need of the host."""
+
+
 @pytest.mark.parametrize("case", ENDS)
 def test_every_end_is_told_in_words(running: Service, case: str) -> None:
     """How a task ended, or why it could not start, is a sentence of its own."""
-    running.container.run("printf '#!/no/interpreter\\n' >/opt/strange; chmod +x /opt/strange")
-    running.container.run(
-        "mkdir -p /tmp/task /var/tmp/task; printf '#!/bin/sh\\n' >/tmp/task/program; chmod +x /tmp/task/program"
-    )
+    running.container.run(PREPARED)
     running.container.write(CONFIG, "tasks: {systemd_properties: [CPUWeight, LogLevelMax]}\n")
     running.systemctl("reload barbossad")
     task, state, words = ENDS[case]
