@@ -130,8 +130,9 @@ class _Settlement:
         except BarbossaError as error:
             log.warning("run %s task %s goes on, though it could not be started again: %s", *_key(attempt)[:2], error,
                         extra={"action": "unprepared", "run_id": attempt.run_id, "task": attempt.task_id})  # fmt: skip
-            mask = _Blackout if progress.cells[index].task.secrets else None
-            return LaunchSpec(key=_key(attempt), argv=(), env={}, working_dir="/", make_mask=mask)
+            task = progress.cells[index].task
+            mask = _Blackout if task.secrets else None
+            return LaunchSpec(key=_key(attempt), argv=(), env={}, working_dir="/", make_mask=mask, detach=task.detach)
 
 
 class _Blackout:

@@ -268,7 +268,8 @@ class Launcher(ABC):
     ) -> Sequence[str]:
         """End what carries our names and was not found live by ``survey``, or is forsaken, before anything is launched.
 
-        Return the names of those that not even the history knows.
+        What detached tasks that have ended left behind goes on. Return the names of those that not even the history
+        knows.
         """
         return ()
 

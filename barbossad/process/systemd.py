@@ -21,9 +21,8 @@ from barbossad import crashpoints
 from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.model.states import AttemptState
 from barbossad.process import cgroups, own_unit, procfs, taskfiles, unit_files, units
-from barbossad.process.bus import MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError, object_path
+from barbossad.process.bus import MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError
 from barbossad.process.capture import Recorder
 from barbossad.process.kept import Keeper, KeptPipes
 from barbossad.process.launcher import (
@@ -35,10 +34,10 @@ from barbossad.process.launcher import (
     Process,
     ProcessEnd,
     StopKind,
-    Verdict,
     Watcher,
 )
 from barbossad.process.logs import LogFolder
+from barbossad.process.survivors import Survivors
 from barbossad.process.unit_control import UnitControl
 from barbossad.process.unit_ends import UnitFacts
 from barbossad.process.unit_journal import Journal
@@ -88,7 +87,7 @@ class SystemdLauncher(Launcher):
         self._journal = Journal()
         self._recorder: Recorder
         self._live: dict[str, UnitProcess] = {}
-        self._survivors: set[str] = set()
+        self._survivors = Survivors(self.name, self._bus, self._control, self._keeper, self._files)
         self._jobs: set[asyncio.Task[None]] = set()
         self._foreign: list[str] = []
         self._idle = asyncio.Event()
@@ -293,32 +292,13 @@ class SystemdLauncher(Launcher):
 
     async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
         """Find out what became of attempts that an earlier daemon started since the host booted."""
-        loaded = await self._control.loaded()
-        found: dict[AttemptKey, Finding] = {}
-        for attempt in attempts:
-            key = AttemptKey(attempt.run_id, attempt.task_id, attempt.number)
-            finding = await self._find(attempt, units.unit_name(key), loaded)
-            if finding.verdict is Verdict.GONE and attempt.unit is not None:
-                await self._end_unit(attempt.unit)
-            found[key] = finding
-        self._survivors = {units.unit_name(key) for key, finding in found.items() if finding.verdict is Verdict.LIVE}
-        return found
+        return await self._survivors.survey(attempts)
 
-    async def _find(self, attempt: AttemptRecord, unit: str, loaded: set[str]) -> Finding:
-        if attempt.launcher != self.name:
-            return Finding(Verdict.GONE, "the daemon ended while it ran")
-        if unit not in loaded:
-            if attempt.state is AttemptState.STARTING and attempt.invocation_id is None:
-                return Finding(Verdict.NEVER_STARTED)
-            return Finding(Verdict.GONE, "its unit was removed by hand while the daemon was away")
-        invocation = bytes(await self._bus.get(object_path(unit), UNIT, "InvocationID")).hex()
-        if attempt.invocation_id not in {None, invocation}:
-            return Finding(Verdict.GONE, "its unit was removed by hand, and another of its name started")
-        if not self._keeper.has_all(unit):
-            return Finding(
-                Verdict.GONE, "the daemon's unit was stopped or failed while it ran, and nobody read its output"
-            )
-        return Finding(Verdict.LIVE)
+    async def end_strays(
+        self, known: Callable[[AttemptKey], bool], forsaken: Collection[AttemptKey] = ()
+    ) -> Sequence[str]:
+        """End units that carry our names and belong to no live attempt; return those of attempts nobody knows."""
+        return await self._survivors.end_strays(known, forsaken)
 
     def adopt(self, spec: LaunchSpec, watcher: Watcher) -> Process:
         """Go on with an attempt that ``survey`` found live."""
@@ -347,25 +327,6 @@ class SystemdLauncher(Launcher):
     async def stop_kind(self) -> StopKind:
         """Ask systemd what it wants with our own unit, and with the host."""
         return await own_unit.stop_kind(self._bus)
-
-    async def _end_unit(self, unit: str) -> None:
-        await self._control.end(unit)
-        self._files.forget(unit)
-
-    async def end_strays(
-        self, known: Callable[[AttemptKey], bool], forsaken: Collection[AttemptKey] = ()
-    ) -> Sequence[str]:
-        """End units that carry our names and belong to no live attempt; return those of attempts nobody knows."""
-        strays = []
-        self._survivors -= set(map(units.unit_name, forsaken))
-        self._keeper.drop_all_but(self._survivors)
-        for unit in sorted(await self._control.loaded() - self._survivors):
-            key = units.key_of(unit)
-            if key is None or not known(key):
-                strays.append(unit)
-            await self._end_unit(unit)
-        self._files.forget_all_but(self._survivors)
-        return strays
 
     # -- jobs ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from barbossad.errors import UnavailableError
 from barbossad.process import cgroups, units
-from barbossad.process.bus import UNIT, Bus, SystemdError, object_path
+from barbossad.process.bus import SERVICE, UNIT, Bus, SystemdError, object_path
 from barbossad.process.units import Property
 
 SIGKILL: Final = 9
@@ -71,6 +71,13 @@ class UnitControl:
                 raise UnavailableError(f"processes of {unit}, which an earlier daemon left, cannot be killed")
             await asyncio.sleep(RESCAN_SECONDS)
         await self.unload(unit, is_failed=True)
+
+    async def is_left_alone(self, unit: str) -> bool:
+        """Say whether what lives in a unit is what the first process of a detached task has left behind."""
+        if not cgroups.is_populated(unit):
+            return False
+        kill_mode, pid = await self._bus.get_many(object_path(unit), (SERVICE, "KillMode"), (SERVICE, "MainPID"))
+        return kill_mode == units.DETACHED and not pid
 
     async def loaded(self) -> set[str]:
         """Return the units of tasks that systemd knows."""

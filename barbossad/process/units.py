@@ -28,6 +28,9 @@ PATTERN: Final = f"{PREFIX}*{SUFFIX}"
 TIMEOUT_MARGIN_SECONDS: Final = 2.0
 """How much longer than the daemon itself systemd waits before it ends a task whose time is over."""
 
+DETACHED: Final = "process"
+"""The ``KillMode`` of tasks that may leave processes behind."""
+
 _NAME: Final = re.compile(rf"{PREFIX}({RUN_ID.pattern})-([A-Za-z0-9][A-Za-z0-9_.-]*)-([1-9][0-9]*){re.escape(SUFFIX)}")
 _UNSET: Final = (
     "HOME", "USER", "LOGNAME", "SHELL",
@@ -105,7 +108,7 @@ def properties(
         ("RuntimeDirectoryMode", Variant("u", 0o700)),
         ("UMask", Variant("u", 0o022)),
         ("IgnoreSIGPIPE", Variant("b", False)),
-        ("KillMode", Variant("s", "process" if spec.detach else "control-group")),
+        ("KillMode", Variant("s", DETACHED if spec.detach else "control-group")),
         ("OOMPolicy", Variant("s", "kill")),
         ("TimeoutStopUSec", _microseconds(spec.grace_seconds)),
         *((name, Variant("b", True)) for name in ("CPUAccounting", "IOAccounting", "MemoryAccounting")),

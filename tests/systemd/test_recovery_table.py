@@ -116,6 +116,22 @@ def newest(service: Service) -> str:
     return service.ctl("ps --all --json").stdout.partition('"id": "')[2].partition('"')[0]
 
 
+@pytest.mark.parametrize("point", ["end-seen", "end-recorded"])
+def test_killed_at_the_end_of_a_detached_task(service: Service, point: str) -> None:
+    """What it left behind goes on, though the unit is there yet when the next daemon comes; nothing else stays."""
+    crash_at(service, point)
+    service.apply("name: traced\ntasks: [{id: task, detach: true, shell: 'setsid sleep 4711 >/dev/null 2>&1 &'}]\n")
+    service.ctl("start traced --detach --idempotency-key once", check=False)
+    eventually(lambda: restarts(service) >= 1, WAIT_SECONDS, f"the daemon is killed at {point}")
+    run = ended(service, newest(service))
+    assert [attempt["state"] for attempt in task_of(run)["attempts"]] == ["succeeded"]
+    unit = task_of(run)["attempts"][0]["unit"]
+    eventually(lambda: service.property("ActiveState", unit) == "inactive", WAIT_SECONDS, "the unit is let go")
+    assert len(service.processes("sleep 4711")) == 1
+    service.systemctl(f"kill --signal=KILL {unit}")
+    assert_tidy(service)
+
+
 def test_killed_while_it_stops_a_task(service: Service) -> None:
     """A task that was asked to end when the daemon was killed is killed by the next one, and the run is cancelled."""
     crash_at(service, "stop-asked")

@@ -411,7 +411,30 @@ def test_a_detached_process_stays(running: Service) -> None:
     found = run(running, "detach: true\nshell: setsid sleep 4711 >/dev/null 2>&1 & echo left")
     assert found["state"] == "succeeded"
     eventually(lambda: len(running.processes("sleep 4711")) == 1, WAIT_SECONDS, "it goes on")
-    running.container.run(f"kill -KILL {running.processes('sleep 4711')[0]}")
+    running.systemctl(f"kill {found['attempts'][0]['unit']}")
+    eventually(lambda: not running.processes("sleep 4711"), WAIT_SECONDS, "systemctl kill ends it")
+
+
+@pytest.mark.parametrize(
+    "away",
+    [
+        "systemctl restart barbossad",
+        "systemctl kill --kill-whom=main --signal=KILL barbossad; systemctl restart barbossad",
+        f"systemctl stop {UNITS}; systemctl daemon-reload; systemctl start barbossad",
+    ],
+)
+def test_a_detached_process_outlives_the_daemon(running: Service, away: str) -> None:
+    """A restart, a crash and a stop of the daemon leave what a detached task left behind alone, and the log says so."""
+    found = run(running, "detach: true\nshell: setsid sleep 4711 >/dev/null 2>&1 & echo left")
+    unit = found["attempts"][0]["unit"]
+    (pid,) = running.processes("sleep 4711")
+    for _ in range(2):
+        running.container.run(away)
+        assert running.ping()["version"]
+        assert running.processes("sleep 4711") == [pid]
+    assert f"{unit}: what its task left behind goes on" in running.log()
+    running.systemctl(f"kill {unit}")
+    eventually(lambda: not running.systemctl(f"list-units --all -q {unit}").stdout, WAIT_SECONDS, "nothing is left")
 
 
 def test_secrets_are_nowhere_to_be_read(running: Service) -> None:
