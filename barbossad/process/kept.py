@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from barbossad.process import inflight
+from barbossad.process.asking import SharedQuestion
 from barbossad.process.inflight import Inflight
 from barbossad.systemd import Manager
 
@@ -49,8 +50,7 @@ class Keeper:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._found: dict[str, int] = {}
-        self._barrier: asyncio.Task[None] | None = None
-        self._asking: set[asyncio.Task[None]] = set()
+        self._barrier = SharedQuestion(manager.barrier, "pipes-barrier")
         self.inflight: Inflight
 
     async def start(self) -> None:
@@ -66,9 +66,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Close what nobody adopted; what systemd keeps stays."""
-        for task in self._asking:  # of attempts that could not be started, and nobody waits for
-            task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        await self._barrier.close()
         for fd in self._found.values():
             os.close(fd)
         self.inflight.close()
@@ -85,24 +83,13 @@ class Keeper:
                 ends += os.pipe2(os.O_CLOEXEC)
             slots = {stream: self.inflight.take_slot() for stream in STREAMS}
             read_ends = dict(zip(STREAMS, ends[::2], strict=True))
-            pipes = KeptPipes(unit=unit, read_ends=read_ends, slots=slots, arrived=self._ask_next_turn())
+            pipes = KeptPipes(unit=unit, read_ends=read_ends, slots=slots, arrived=self._barrier.ask())
             self._manager.keep({pipes.names[stream]: fd for stream, fd in pipes.read_ends.items()})
         except OSError:
             for end in ends:
                 os.close(end)
             raise
         return pipes, ends[1::2]
-
-    def _ask_next_turn(self) -> asyncio.Task[None]:
-        if self._barrier is None:
-            self._barrier = asyncio.get_running_loop().create_task(self._ask(), name="pipes-barrier")
-            self._asking.add(self._barrier)
-            self._barrier.add_done_callback(self._asking.discard)
-        return self._barrier
-
-    async def _ask(self) -> None:
-        self._barrier = None
-        await self._manager.barrier()
 
     def let_go(self, pipes: KeptPipes) -> None:
         """Have systemd close the pipes of an attempt, and forget them."""

@@ -22,6 +22,7 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.process import cgroups, own_unit, procfs, taskfiles, unit_files, units
+from barbossad.process.asking import SharedQuestion
 from barbossad.process.bus import MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError
 from barbossad.process.capture import Recorder
 from barbossad.process.kept import Keeper, KeptPipes
@@ -89,7 +90,7 @@ class SystemdLauncher(Launcher):
         self._live: dict[str, UnitProcess] = {}
         self._survivors = Survivors(self.name, self._bus, self._control, self._keeper, self._files)
         self._jobs: set[asyncio.Task[None]] = set()
-        self._foreign: list[str] = []
+        self._foreign = SharedQuestion(self._ask_foreign, "manager-environment")
         self._idle = asyncio.Event()
         self._is_closing = False
 
@@ -98,12 +99,6 @@ class SystemdLauncher(Launcher):
     async def start(self) -> None:
         """Connect to systemd. Raise UnavailableError if it does not answer; it may be asked again then."""
         await self._bus.connect()
-        try:
-            environment = await self._bus.get(PATH, MANAGER, "Environment")
-        except UnavailableError:
-            await self._bus.close()
-            raise
-        self._foreign = [entry.partition("=")[0] for entry in environment]
         self._files.prepare()
         await self._keeper.start()
         self._recorder = Recorder(self._clock, self._logs, self._keeper.inflight)
@@ -130,6 +125,7 @@ class SystemdLauncher(Launcher):
         for process in self._live.values():
             process.disarm()
             process.capture.leave()
+        await self._foreign.close()
         await self._keeper.close()
         await self._bus.close()
 
@@ -153,16 +149,27 @@ class SystemdLauncher(Launcher):
         pipes = process.pipes
         process.capture = self._recorder.capture(spec.key, pipes.read_ends, spec.make_mask, pipes.slots)
         crashpoints.reach("pipes-made")
-        self._run(self._start(process, write_ends, pipes), f"start {process.unit}")
+        self._run(self._start(process, write_ends, pipes, self._foreign.ask()), f"start {process.unit}")
         return process
 
-    async def _start(self, process: UnitProcess, write_ends: list[int], pipes: KeptPipes) -> None:
+    async def _ask_foreign(self) -> list[str]:
+        """Return the variables of the manager's own environment, which every service gets; it tells of no change.
+
+        What somebody sets between this answer and the start of a unit, a few milliseconds at most, gets through.
+        """
+        environment = await self._bus.surely(partial(self._bus.get, PATH, MANAGER, "Environment"))
+        return [entry.partition("=")[0] for entry in environment]
+
+    async def _start(
+        self, process: UnitProcess, write_ends: list[int], pipes: KeptPipes, foreign: asyncio.Task[list[str]]
+    ) -> None:
         """Have systemd make the unit, once it is known to keep the pipes; what that needs is made meanwhile."""
         spec = process.spec
         try:
             argv, files = self._files.write(spec, process.unit)
             crashpoints.reach("files-written")
-            properties = units.properties(spec, argv, files, self._foreign, self._hidden)
+            properties = units.properties(spec, argv, files, self._hidden)
+            properties.append(units.without(spec.env, await asyncio.shield(foreign)))
             await pipes.known()
             crashpoints.reach("pipes-kept")
             if process.is_asked_to_stop:

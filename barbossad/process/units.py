@@ -80,19 +80,16 @@ class Files:
     """Made by systemd for the attempt's user and removed with the unit; relative to /run."""
 
 
-def properties(
-    spec: LaunchSpec, argv: Sequence[str], files: Files, foreign: Sequence[str], hidden: Sequence[str] = ()
-) -> list[Property]:
+def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, hidden: Sequence[str] = ()) -> list[Property]:
     """Return the properties of an attempt's unit; its two pipes are descriptors 0 and 1 of the message.
 
-    ``foreign`` are the variables of the manager's own environment, ``hidden`` folders that no profile shows.
+    ``hidden`` are folders that no profile shows. What its environment must not have, ``without``, comes on top.
     Raise StartFailureError if a path leads nowhere.
     """
     if files.exports is not None:
         argv = ["/bin/sh", "-c", '. "$0" && exec "$@"', files.exports]
     command = [unit_paths.program(spec, argv[0]), [word.replace("$", "$$") for word in argv], False]
     path = unit_paths.search_path(spec.env.get("PATH", ""))
-    unset = [name for name in (*_UNSET, *foreign) if name not in spec.env]
     found: list[Property] = [
         ("Description", Variant("s", f"Barbossa: task {spec.key.task_id} of run {spec.key.run_id}")),
         ("Type", Variant("s", "exec")),
@@ -102,7 +99,6 @@ def properties(
         ("StandardOutputFileDescriptor", Variant("h", 0)),
         ("StandardErrorFileDescriptor", Variant("h", 1)),
         ("EnvironmentFiles", Variant("a(sb)", [[files.environment, False]])),
-        ("UnsetEnvironment", Variant("as", unset)),
         ("WorkingDirectory", Variant("s", unit_paths.folder(spec))),
         ("RuntimeDirectory", Variant("as", [files.runtime_folder])),
         ("RuntimeDirectoryMode", Variant("u", 0o700)),
@@ -125,6 +121,14 @@ def properties(
     replaced = {name for name in spec.isolation.sandbox.properties if sandbox[name][0] != LIST}
     found = [one for one in found if one[0] not in replaced]
     return found + [(name, Variant(*value)) for name, value in sandbox.items()]
+
+
+def without(env: Mapping[str, str], foreign: Sequence[str]) -> Property:
+    """Return the property that keeps from a task's environment what systemd adds, its own variables too (``foreign``).
+
+    What the task sets itself it has all the same.
+    """
+    return "UnsetEnvironment", Variant("as", [name for name in (*_UNSET, *foreign) if name not in env])
 
 
 def _user(spec: LaunchSpec) -> list[Property]:

@@ -205,6 +205,20 @@ def test_user_group_and_dynamic(running: Service) -> None:
     assert found["outputs"] == {"who": "new"}
 
 
+def test_nothing_of_the_environment_of_systemd(running: Service) -> None:
+    """What is in the manager's environment, set before the daemon started or since, no task has unless it says so."""
+    running.systemctl("set-environment LEAKED=yes LD_PRELOAD=/no/such.so OURS=theirs")
+    try:
+        for sandbox in ("standard", "strict"):
+            run(running, f"sandbox: {sandbox}\nenv: {{OURS: ours}}\nshell: [/usr/bin/env]")
+            seen = printed(running)
+            assert "OURS=ours\n" in seen
+            assert "LEAKED" not in seen
+            assert "LD_PRELOAD" not in seen
+    finally:
+        running.systemctl("unset-environment LEAKED LD_PRELOAD OURS")
+
+
 def test_standard_profile(running: Service) -> None:
     """Unasked, a task gains no privileges and reaches neither the daemon's socket nor systemd."""
     script = """\

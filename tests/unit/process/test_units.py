@@ -20,7 +20,7 @@ FILES = Files(environment="/run/e", credentials={}, runtime_folder="barbossa-tas
 
 def made(spec: LaunchSpec = SPEC, files: Files = FILES, foreign: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the properties as plain values."""
-    found = units.properties(spec, spec.argv, files, foreign)
+    found = [*units.properties(spec, spec.argv, files), units.without(spec.env, foreign)]
     assert len(dict(found)) == len(found), "a property is given twice"
     return {name: variant.value for name, variant in found}
 
@@ -101,7 +101,7 @@ def test_profiles(profile: SandboxProfile) -> None:
     assert {name: found[name] for name in wanted} == wanted
     assert ("InaccessiblePaths" in found) is (profile is not SandboxProfile.NONE)
     spec = replace(SPEC, isolation=Isolation(sandbox=Sandbox(profile=profile)))
-    more = dict(units.properties(spec, spec.argv, FILES, (), ["/etc/x"]))
+    more = dict(units.properties(spec, spec.argv, FILES, ["/etc/x"]))
     assert "InaccessiblePaths" not in found or more["InaccessiblePaths"].value[-1] == "-/etc/x"
 
 
@@ -113,7 +113,7 @@ def test_what_a_task_says_otherwise() -> None:
         writable=("/srv",),
         properties={"ProtectSystem": "full", "Nice": 3, "ReadOnlyPaths": ("/etc",), "PrivateUsers": True},
     )
-    found = units.properties(replace(SPEC, isolation=Isolation(sandbox=sandbox)), SPEC.argv, FILES, ())
+    found = units.properties(replace(SPEC, isolation=Isolation(sandbox=sandbox)), SPEC.argv, FILES)
     typed = {name: (variant.signature, variant.value) for name, variant in found}
     assert typed["PrivateNetwork"] == ("b", False)
     assert typed["ReadWritePaths"] == ("as", ["/srv"])
@@ -131,7 +131,7 @@ def test_raw_lists_are_added_to_the_profiles() -> None:
         properties={"InaccessiblePaths": ("/opt",), "ReadWritePaths": "/var", "MemoryMax": 9, "User": "shop"},
     )
     isolation = Isolation(limits=Limits(memory_bytes=1 << 20), sandbox=sandbox)
-    found = units.properties(replace(SPEC, isolation=isolation), SPEC.argv, FILES, (), ["/etc/x"])
+    found = units.properties(replace(SPEC, isolation=isolation), SPEC.argv, FILES, ["/etc/x"])
     values = {name: variant.value for name, variant in found}
     assert len(values) == len(found)
     assert values["InaccessiblePaths"] == [*profiles.HIDDEN, "-/etc/x", "/opt"]
