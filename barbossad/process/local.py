@@ -18,7 +18,7 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.isolation import UNCONFINED
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import cgroups, failures, procfs, protocol, supervisor, taskfiles
+from barbossad.process import cgroups, failures, pipes, procfs, protocol, supervisor, taskfiles
 from barbossad.process.capture import Capture, Recorder
 from barbossad.process.confinement import Confinement
 from barbossad.process.launcher import (
@@ -53,6 +53,9 @@ class LocalProcess:
         self.key = spec.key
         self.has_script = spec.script is not None
         self.folder: Path
+        self.owner: taskfiles.Owner | None = None
+        """As whom it runs, if not as the daemon does."""
+
         self.serial = serial
         self.watcher = watcher
         self.pid: int | None = None
@@ -152,6 +155,8 @@ class LocalLauncher(Launcher):
             message = self._message(spec, process)
             fds += os.pipe2(os.O_CLOEXEC)
             fds += os.pipe2(os.O_CLOEXEC)
+            if process.owner is not None:
+                pipes.give((fds[1], fds[3]), process.owner)
             packet, memory = supervisor.packet_of(message)
         except (OSError, BarbossaError) as error:
             supervisor.close_all(fds)
@@ -214,7 +219,7 @@ class LocalLauncher(Launcher):
             owner = plan.account.owner if plan.account else None
             if owner is not None:
                 self._shared_dir.mkdir(mode=taskfiles.SHARED_MODE, exist_ok=True)
-                process.folder = self._shared_dir
+                process.folder, process.owner = self._shared_dir, owner
         script = None
         if spec.script is not None:
             script = taskfiles.path_of(process.folder, spec.key, taskfiles.SCRIPT_SUFFIX)

@@ -1,4 +1,4 @@
-"""What the kernel tells of a pipe that is not being read: how much is in it, whether that is all, and its content."""
+"""Whose a pipe is; and what the kernel tells of one that is not being read: what is in it, and whether that is all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,26 @@ import fcntl
 import os
 import select
 import termios
+from collections.abc import Iterable
 from typing import Final
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _NONBLOCK: Final = 2  # SPLICE_F_NONBLOCK
+
+_FOR_ANYBODY: Final = 0o622
+"""Who writes is not known yet; nobody else gets at a pipe, for it has no name but in /proc of who holds it."""
+
+
+def give(fds: Iterable[int], owner: tuple[int, int] | None) -> None:
+    """Let a task's user open its pipes by name (/dev/stderr): ``owner``, None for one who does not exist yet.
+
+    Raise OSError.
+    """
+    for fd in fds:
+        if owner is None:
+            os.fchmod(fd, _FOR_ANYBODY)
+        else:
+            os.fchown(fd, *owner)
 
 
 def waiting_bytes(fd: int) -> int:

@@ -21,7 +21,7 @@ from barbossad import crashpoints
 from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import cgroups, own_unit, procfs, taskfiles, unit_files, units
+from barbossad.process import cgroups, own_unit, pipes, procfs, taskfiles, unit_files, units
 from barbossad.process.asking import SharedQuestion
 from barbossad.process.bus import MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError
 from barbossad.process.capture import Recorder
@@ -146,10 +146,10 @@ class SystemdLauncher(Launcher):
             process.capture = self._recorder.capture(spec.key, {})
             asyncio.get_running_loop().call_soon(self._fail, process, f"cannot prepare the start: {error}")
             return process
-        pipes = process.pipes
-        process.capture = self._recorder.capture(spec.key, pipes.read_ends, spec.make_mask, pipes.slots)
+        kept = process.pipes
+        process.capture = self._recorder.capture(spec.key, kept.read_ends, spec.make_mask, kept.slots)
         crashpoints.reach("pipes-made")
-        self._run(self._start(process, write_ends, pipes, self._foreign.ask()), f"start {process.unit}")
+        self._run(self._start(process, write_ends, kept, self._foreign.ask()), f"start {process.unit}")
         return process
 
     async def _ask_foreign(self) -> list[str]:
@@ -161,16 +161,18 @@ class SystemdLauncher(Launcher):
         return [entry.partition("=")[0] for entry in environment]
 
     async def _start(
-        self, process: UnitProcess, write_ends: list[int], pipes: KeptPipes, foreign: asyncio.Task[list[str]]
+        self, process: UnitProcess, write_ends: list[int], kept: KeptPipes, foreign: asyncio.Task[list[str]]
     ) -> None:
         """Have systemd make the unit, once it is known to keep the pipes; what that needs is made meanwhile."""
         spec = process.spec
         try:
-            argv, files = self._files.write(spec, process.unit)
+            owner = unit_files.owner_of(spec)
+            pipes.give(write_ends, owner)
+            argv, files = self._files.write(spec, process.unit, owner)
             crashpoints.reach("files-written")
             properties = units.properties(spec, argv, files, self._hidden)
             properties.append(units.without(spec.env, await asyncio.shield(foreign)))
-            await pipes.known()
+            await kept.known()
             crashpoints.reach("pipes-kept")
             if process.is_asked_to_stop:
                 self._fail(process, "it was stopped before it started", cause=EndCause.LOST)
@@ -310,8 +312,8 @@ class SystemdLauncher(Launcher):
     def adopt(self, spec: LaunchSpec, watcher: Watcher) -> Process:
         """Go on with an attempt that ``survey`` found live."""
         process = UnitProcess(spec, watcher, self)
-        pipes = process.pipes = self._keeper.adopt(process.unit)
-        process.capture = self._recorder.adopt(spec.key, pipes.read_ends, spec.make_mask, pipes.slots)
+        kept = process.pipes = self._keeper.adopt(process.unit)
+        process.capture = self._recorder.adopt(spec.key, kept.read_ends, spec.make_mask, kept.slots)
         process.is_started = True
         self._live[process.path] = process
         self._run(self._resync(process), f"adopt {process.unit}")

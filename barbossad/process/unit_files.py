@@ -48,12 +48,15 @@ class UnitFiles:
         """Return where a task writes its outputs."""
         return f"{self._task_dir}/{_stem(unit)}/output"
 
-    def write(self, spec: LaunchSpec, unit: str) -> tuple[list[str], Files]:
-        """Write the files of an attempt; return its arguments and where the files are. Raise OSError, or ValueError."""
+    def write(self, spec: LaunchSpec, unit: str, owner: taskfiles.Owner | None) -> tuple[list[str], Files]:
+        """Write the files of an attempt; return its arguments and where the files are. Raise OSError, or ValueError.
+
+        ``owner`` is the ``owner_of`` it.
+        """
         if any("\0" in word for word in (*spec.argv, *spec.env.values()) if word != SCRIPT):
             raise ValueError(failures.HOLDS_NUL)
         stem = _stem(unit)
-        given = _Given(self._task_dir, unit, None if spec.isolation.run_as.is_dynamic else _ids(spec))
+        given = _Given(self._task_dir, unit, owner)
         script = None if spec.script is None else given.write("script", taskfiles.SCRIPT_SUFFIX, spec.script)
         argv = [script if argument == SCRIPT and script else argument for argument in spec.argv]
         plain, exports = units.environment_file({**spec.env, OUTPUT_VARIABLE: self.output_of(unit)}, argv)
@@ -90,7 +93,7 @@ class UnitFiles:
 class _Given:
     """Files for the user of one attempt: his own, or handed to him by systemd where he does not exist yet."""
 
-    def __init__(self, folder: Path, unit: str, owner: tuple[int, int] | None) -> None:
+    def __init__(self, folder: Path, unit: str, owner: taskfiles.Owner | None) -> None:
         self._folder = folder
         self._unit = unit
         self._owner = owner
@@ -110,9 +113,11 @@ def _stem(unit: str) -> str:
     return unit.removesuffix(units.SUFFIX)
 
 
-def _ids(spec: LaunchSpec) -> tuple[int, int]:
-    """Return the user and group to whom a task's files belong."""
+def owner_of(spec: LaunchSpec) -> taskfiles.Owner | None:
+    """Return the user and group to whom a task's files belong, None if the user does not exist yet. Raise OSError."""
     run_as = spec.isolation.run_as
+    if run_as.is_dynamic:
+        return None
     try:
         user = pwd.getpwnam(run_as.user) if run_as.user and not run_as.user.isdecimal() else None
         uid = user.pw_uid if user else int(run_as.user or os.geteuid())

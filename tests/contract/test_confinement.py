@@ -476,6 +476,22 @@ async def test_the_way_to_a_writable_path_is_open_to_its_user(bench: Bench, name
 
 
 @as_root
+@pytest.mark.parametrize(
+    "isolation",
+    [
+        Isolation(run_as=NOBODY),
+        Isolation(run_as=RunAs(group="daemon")),
+        profile(SandboxProfile.STANDARD, run_as=NOBODY),
+    ],
+    ids=["no profile", "another group", "standard"],
+)
+async def test_another_user_opens_its_streams_by_name(bench: Bench, isolation: Isolation) -> None:
+    """A task that writes to /dev/stdout and /dev/stderr may, though the daemon made its pipes."""
+    end = await bench.run("echo one >/dev/stdout; echo two >>/dev/stderr", isolation=isolation)
+    assert (bench.text(end.log, "stdout"), bench.text(end.log, "stderr")) == ("one\n", "two\n")
+
+
+@as_root
 async def test_another_group(bench: Bench) -> None:
     """The group may be another than the user's own."""
     assert (

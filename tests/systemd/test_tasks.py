@@ -205,6 +205,16 @@ def test_user_group_and_dynamic(running: Service) -> None:
     assert found["outputs"] == {"who": "new"}
 
 
+@pytest.mark.parametrize(
+    "who", ["run_as: deckhand", "run_as: {dynamic: true}", "sandbox: strict", "run_as: {group: barbossa}"]
+)
+def test_streams_are_opened_by_name(running: Service, who: str) -> None:
+    """Whoever a task is may open /dev/stdout and /dev/stderr."""
+    found = run(running, f"{who}\nshell: echo one >/dev/stderr; echo two >/dev/stdout")
+    assert found["state"] == "succeeded", printed(running)
+    assert sorted(printed(running).split()) == ["one", "two"]
+
+
 def test_nothing_of_the_environment_of_systemd(running: Service) -> None:
     """What is in the manager's environment, set before the daemon started or since, no task has unless it says so."""
     running.systemctl("set-environment LEAKED=yes LD_PRELOAD=/no/such.so OURS=theirs")
