@@ -148,11 +148,7 @@ class _Blackout:
 
 async def _end_strays(parts: Parts, forsaken: Sequence[AttemptKey]) -> None:
     """End what carries our names but no run; say so where not even the history knows it."""
-
-    def is_known(key: AttemptKey) -> bool:
-        return parts.runs.log(key.run_id, key.task_id, key.number) is not None
-
-    strays = await parts.launcher.end_strays(is_known, forsaken)
+    strays = await parts.launcher.end_strays(parts.runs.had_unit, forsaken)
     for name in strays:
         log.warning("%s belonged to no run that is known; it was stopped", name, extra={"action": "stray_ended"})
     if strays:

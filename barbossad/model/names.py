@@ -37,7 +37,6 @@ ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?")
 RUN_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{10}")
 VERSION_ID: Final = re.compile(r"[0-9a-f]{16}")
 
-_PLAIN_ITEM: Final = re.compile(r"\.\.(\d{1,9})(?=\.|\Z)")
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
@@ -46,11 +45,6 @@ _DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
 def plain_task_id(task_id: str) -> str:
     """Return a task's id as names of files and units have it: ``id..3`` for ``id[3]``."""
     return task_id.replace("[", "..").replace("]", "") if "[" in task_id else task_id
-
-
-def task_id_of(plain: str) -> TaskId:
-    """Return the id that ``plain_task_id`` was made of."""
-    return TaskId(_PLAIN_ITEM.sub(r"[\1]", plain))
 
 
 def run_id_from_number(number: int) -> RunId:

@@ -263,13 +263,13 @@ class Launcher(ABC):
 
     async def end_strays(
         self,
-        known: Callable[[AttemptKey], bool],  # noqa: ARG002 (for launchers that leave something)
+        known: Callable[[RunId, str], bool],  # noqa: ARG002 (for launchers that leave something)
         forsaken: Collection[AttemptKey] = (),  # noqa: ARG002 (as above)
     ) -> Sequence[str]:
         """End what carries our names and was not found live by ``survey``, or is forsaken, before anything is launched.
 
         What detached tasks that have ended left behind goes on. Return the names of those that not even the history
-        knows.
+        knows: ``known`` says of a run whether one of its attempts had a unit of that name.
         """
         return ()
 

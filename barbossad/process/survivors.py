@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState
 from barbossad.process import units
@@ -57,7 +58,7 @@ class Survivors:
             )
         return Finding(Verdict.LIVE)
 
-    async def end_strays(self, known: Callable[[AttemptKey], bool], forsaken: Collection[AttemptKey]) -> Sequence[str]:
+    async def end_strays(self, known: Callable[[RunId, str], bool], forsaken: Collection[AttemptKey]) -> Sequence[str]:
         """See ``Launcher.end_strays``."""
         strays = []
         unwanted = set(map(units.unit_name, forsaken))
@@ -68,8 +69,8 @@ class Survivors:
                 logger.info("%s: what its task left behind goes on", unit, extra={"action": "left_alone"})
                 await self._control.unload(unit, is_failed=True)
                 continue
-            key = units.key_of(unit)
-            if key is None or not known(key):
+            run_id = units.run_of(unit)
+            if run_id is None or not known(run_id, unit):
                 strays.append(unit)
             await self._end(unit)
         self._files.forget_all_but(self._alive)

@@ -20,6 +20,7 @@ from dbus_fast import Variant
 from barbossad import crashpoints
 from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
+from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.process import cgroups, own_unit, pipes, procfs, taskfiles, unit_files, units
 from barbossad.process.asking import SharedQuestion
@@ -304,7 +305,7 @@ class SystemdLauncher(Launcher):
         return await self._survivors.survey(attempts)
 
     async def end_strays(
-        self, known: Callable[[AttemptKey], bool], forsaken: Collection[AttemptKey] = ()
+        self, known: Callable[[RunId, str], bool], forsaken: Collection[AttemptKey] = ()
     ) -> Sequence[str]:
         """End units that carry our names and belong to no live attempt; return those of attempts nobody knows."""
         return await self._survivors.end_strays(known, forsaken)

@@ -7,6 +7,7 @@ Sources: systemd.service(5), systemd.exec(5), systemd.resource-control(5), org.f
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any, Final
 from dbus_fast import Variant
 
 from barbossad.model.isolation import Limits
-from barbossad.model.names import RUN_ID, TASK_PATH, RunId, plain_task_id, task_id_of
+from barbossad.model.names import RUN_ID, RunId, plain_task_id
 from barbossad.process import profiles, unit_paths
 from barbossad.process.cgroups import SLICE
 from barbossad.process.launcher import AttemptKey, LaunchSpec
@@ -31,7 +32,11 @@ TIMEOUT_MARGIN_SECONDS: Final = 2.0
 DETACHED: Final = "process"
 """The ``KillMode`` of tasks that may leave processes behind."""
 
-_NAME: Final = re.compile(rf"{PREFIX}({RUN_ID.pattern})-([A-Za-z0-9][A-Za-z0-9_.-]*)-([1-9][0-9]*){re.escape(SUFFIX)}")
+LONGEST_NAME: Final = 255 - len(f"systemd-private-{'0' * 32}--XXXXXX")
+"""What leaves room for the name of the folder that systemd makes in /tmp for a unit with a /tmp of its own."""
+
+_HASH_CHARACTERS: Final = 16
+_NAME: Final = re.compile(rf"{PREFIX}({RUN_ID.pattern})-[A-Za-z0-9][A-Za-z0-9_.-]*-[1-9][0-9]*{re.escape(SUFFIX)}")
 _UNSET: Final = (
     "HOME", "USER", "LOGNAME", "SHELL",
     "INVOCATION_ID", "SYSTEMD_EXEC_PID", "RUNTIME_DIRECTORY", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY",
@@ -52,17 +57,20 @@ Property = tuple[str, Variant]
 
 
 def unit_name(key: AttemptKey) -> str:
-    """Return the name of an attempt's unit."""
-    return f"{PREFIX}{key.run_id}-{plain_task_id(key.task_id)}-{key.number}{SUFFIX}"
+    """Return the name of an attempt's unit; of an id that is too long for it a hash has the place of the end."""
+    task = plain_task_id(key.task_id)
+    head, tail = f"{PREFIX}{key.run_id}-", f"-{key.number}{SUFFIX}"
+    room = LONGEST_NAME - len(head) - len(tail)
+    if len(task) > room:  # no part of an id begins with a dash, so no id is like this
+        digest = hashlib.sha256(task.encode()).hexdigest()[:_HASH_CHARACTERS]
+        task = f"{task[: room - len(digest) - 2]}.-{digest}"
+    return head + task + tail
 
 
-def key_of(unit: str) -> AttemptKey | None:
-    """Return the attempt that a unit is named for, None if it is no name of ours."""
+def run_of(unit: str) -> RunId | None:
+    """Return the run that a unit is named for, None if it is no name of ours."""
     match = _NAME.fullmatch(unit)
-    if match is None:
-        return None
-    key = AttemptKey(RunId(match[1]), task_id_of(match[2]), int(match[3]))
-    return key if TASK_PATH.fullmatch(key.task_id) else None
+    return None if match is None else RunId(match[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,13 @@ WHERE runs.id = (SELECT max(id) FROM runs WHERE workflow = wanted.value)"""
             record = LogRecord(text=text[0][0] if text else b"", size_bytes=record.size_bytes)
         return record
 
+    WITH_UNIT: Final = "SELECT 1 FROM attempts WHERE run = ? AND unit = ? LIMIT 1"
+
+    def had_unit(self, run_id: RunId, unit: str) -> bool:
+        """Say whether a unit of this name was that of an attempt of a run."""
+        (found,) = self._database.look_up((self.WITH_UNIT, (rows.number(run_id), unit)))
+        return bool(found)
+
 
 _RUN_STATES: Final = {state.value: state for state in RunState}
 _TRIGGERS: Final = {trigger.value: trigger for trigger in TriggerType}

@@ -111,6 +111,24 @@ def test_killed_between_two_effects(service: Service, point: str) -> None:
     assert_tidy(service)
 
 
+def test_an_id_of_the_greatest_length(service: Service) -> None:
+    """A task with the longest id runs in a /tmp of its own, and its unit is known for what it is after a crash."""
+    crash_at(service, "end-recorded")
+    groups, last = ["a" * 63, "b" * 63, "c" * 63], "d" * 8
+    full = ".".join([*groups, last])
+    tasks = f"[{{id: {last}, sandbox: standard, shell: echo ran}}]"
+    for group in reversed(groups):
+        tasks = f"[{{id: {group}, parallel: {tasks}}}]"
+    service.apply(f"name: traced\ntasks: {tasks}\n")
+    service.ctl("start traced --detach --idempotency-key once", check=False)
+    eventually(lambda: restarts(service) >= 1, WAIT_SECONDS, "the daemon is killed")
+    run = ended(service, newest(service))
+    assert task_of(run, full)["state"] == "succeeded", task_of(run, full)["reason"]
+    assert service.ctl(f"logs {run['id']} {full}").stdout == "ran\n"
+    assert "belonged to no run" not in service.log()
+    assert_tidy(service)
+
+
 def newest(service: Service) -> str:
     """Return the newest run: its client was cut off before the answer."""
     return service.ctl("ps --all --json").stdout.partition('"id": "')[2].partition('"')[0]

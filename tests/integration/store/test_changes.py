@@ -388,6 +388,16 @@ async def test_large_logs_are_in_their_file(database: Database) -> None:
     assert store.log(run_id(9), "one", 1) is None
 
 
+async def test_units_are_known_by_their_run(database: Database) -> None:
+    """Whether a unit was that of an attempt is known as long as its run is."""
+    made = changes.AttemptStarting(task(started_at_ms=NOON_MS), attempt(unit="barbossa-x.service"))
+    await database.record([*started()[:-1], made], is_fact=True)
+    store = RunStore(database)
+    assert store.had_unit(run_id(), "barbossa-x.service")
+    assert not store.had_unit(run_id(), "barbossa-y.service")
+    assert not store.had_unit(run_id(9), "barbossa-x.service")
+
+
 def test_rows_go_with_their_run(connection: sqlite3.Connection) -> None:
     """Deleting a run takes its tasks, attempts and logs with it; what happened stays told."""
     do(connection, *started(), ended(AttemptState.FAILED, LogRecord(text=b"x", size_bytes=1)))

@@ -26,9 +26,25 @@ def made(spec: LaunchSpec = SPEC, files: Files = FILES, foreign: tuple[str, ...]
 
 
 def test_names_lead_back() -> None:
-    """A unit's name tells the attempt that it is of, whatever dashes its task has."""
+    """A unit's name tells the run that it is of, whatever dashes its task has."""
     assert units.unit_name(KEY) == "barbossa-01m89539n0-a-b_C-3-12.service"
-    assert units.key_of(units.unit_name(KEY)) == KEY
+    assert units.run_of(units.unit_name(KEY)) == KEY.run_id
+
+
+def test_names_are_never_too_long() -> None:
+    """However long the id and the number, a folder in /tmp may be named for the unit, and no other task's is alike."""
+    whole = units.unit_name(KEY._replace(task_id=TaskId("a" * 168)))
+    assert (len(whole), "a" * 168 in whole) == (units.LONGEST_NAME, True)
+    found = set()
+    for last in ("b", "c", "d[3]", "d[30]"):
+        for number in (1, 1000):
+            task = f"{'a' * 63}.{'b' * 63}[12].{'c' * 60}{last}"
+            name = units.unit_name(KEY._replace(task_id=TaskId(task), number=number))
+            assert len(f"/tmp/systemd-private-{'0' * 32}-{name}-XXXXXX".rpartition("/")[2]) <= 255
+            assert name.endswith(f"-{number}.service")
+            assert units.run_of(name) == KEY.run_id
+            found.add(name)
+    assert len(found) == 8
 
 
 @pytest.mark.parametrize(
@@ -38,7 +54,7 @@ def test_names_lead_back() -> None:
 )  # fmt: skip
 def test_other_names(name: str) -> None:
     """What is not named as we name units is nobody's."""
-    assert units.key_of(name) is None
+    assert units.run_of(name) is None
 
 
 def test_what_every_unit_has() -> None:
