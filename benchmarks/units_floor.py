@@ -41,7 +41,7 @@ def properties(profile: str) -> list[Any]:
         ["StandardOutputFileDescriptor", Variant("h", 0)],
         ["StandardErrorFileDescriptor", Variant("h", 1)],
         *([name, value] for name, value in accounting),
-        *([name, value] for name, value in profiles.BY_PROFILE[SandboxProfile(profile)].items()),
+        *([name, Variant(*value)] for name, value in profiles.BY_PROFILE[SandboxProfile(profile)].items()),
     ]
 
 
