@@ -341,7 +341,8 @@ async def serve(config: Config, config_path: Path | None, *, is_user: bool) -> N
     daemon = Daemon(config, config_path, is_user=is_user)
     try:
         await daemon.run()
-    except BarbossaError as error:
-        log.critical("%s", error, extra={"action": "ended"})
+    except Exception as error:
+        if isinstance(error, BarbossaError):  # what nobody foresaw is told with its traceback
+            log.critical("%s", error, extra={"action": "ended"})
         await daemon.linger()
         raise
