@@ -5,8 +5,8 @@ MINUTES ?= 10
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-REAPER := barbossad/process/barbossa-reaper
-BUILT_FROM := pyproject.toml setup.cfg setup.py $(wildcard packaging/*.py barbossad/process/native/*) \
+REAPER := barbossad/process/local/barbossa-reaper
+BUILT_FROM := pyproject.toml setup.cfg setup.py $(wildcard packaging/*.py barbossad/process/local/native/*) \
   $(if $(wildcard $(REAPER)),,missing)
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --config-settings editable_mode=compat
 

@@ -15,7 +15,7 @@ from setuptools.command.build_ext import build_ext
 sys.path.insert(0, str(Path(__file__).parent / "packaging"))
 import compilers
 
-NATIVE = Path("barbossad/process/native")
+NATIVE = Path("barbossad/process/local/native")
 OPTIONS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-D_GNU_SOURCE", "-fstack-protector-strong"]
 
 
@@ -68,7 +68,7 @@ setup(
     cmdclass={"build_ext": BuildPrograms, "bdist_wheel": AnyPython},
     ext_modules=[
         Program(
-            "barbossad.process.barbossa_reaper",
+            "barbossad.process.local.barbossa_reaper",
             sources=sorted(map(str, NATIVE.glob("*.c"))),
             depends=sorted(map(str, NATIVE.glob("*.h"))),
         )

@@ -25,7 +25,7 @@ from barbossad.model.names import WorkflowName
 from barbossad.operations.services import Reloaded, Services
 from barbossad.process import choice, procfs
 from barbossad.process.launcher import Launcher
-from barbossad.process.logs import LogFolder, stdout_of
+from barbossad.process.output.logs import LogFolder, stdout_of
 from barbossad.retention.pruner import Pruner
 from barbossad.scheduler import parts as scheduling
 from barbossad.scheduler.scheduler import Scheduler

@@ -89,7 +89,7 @@ def _refused(config_path: Path | None, *, is_user: bool) -> int:
     A service for which systemd keeps the pipes of tasks would lose them by that, and with them the tasks. It waits a
     while for the config to be mended and ends with 1; it is started again then, so seldom that no limit is reached.
     """
-    from barbossad.process import kept  # noqa: PLC0415 (not needed where all is well)
+    from barbossad.process.systemd import kept  # noqa: PLC0415 (not needed where all is well)
     from barbossad.systemd import Manager  # noqa: PLC0415
 
     manager = Manager()

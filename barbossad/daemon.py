@@ -26,8 +26,8 @@ from barbossad.errors import BarbossaError, InvalidConfigError
 from barbossad.model.states import StopCause
 from barbossad.operations import registry
 from barbossad.operations.services import Reloaded, Services
-from barbossad.process.kept import are_of_tasks
 from barbossad.process.launcher import STOP_KIND_SECONDS, StopKind
+from barbossad.process.systemd.kept import are_of_tasks
 from barbossad.retention.loop import RetentionLoop
 from barbossad.rpc.dispatch import Dispatcher
 from barbossad.rpc.server import Server, own_socket

@@ -32,8 +32,8 @@ from barbossad.operations import planning, run_control, runs, schedules, showing
 from barbossad.operations.registry import Asked, checked
 from barbossad.operations.services import Call, Services
 from barbossad.planning.plan import Plan
-from barbossad.process import logs
-from barbossad.process.logs import LogEntry
+from barbossad.process.output import logs
+from barbossad.process.output.logs import LogEntry
 from barbossad.recurrence import zones
 from barbossad.security.access import Caller, Role
 from barbossad.store.runs import RunDetails

@@ -35,7 +35,7 @@ from barbossad.process.launcher import (
     ProcessEnd,
     Watcher,
 )
-from barbossad.process.logs import LogFolder
+from barbossad.process.output.logs import LogFolder
 from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
 from barbossad.tasks import _registry as task_registry

@@ -113,7 +113,7 @@ async def import_timers(call: Call, params: TimersParams) -> Imported:
     Each starts the unit that the timer starts. Nothing is applied, and the timers are left as they are. Fails where
     there is no systemd.
     """
-    from barbossad.process import timers as process_timers  # noqa: PLC0415 (the bus costs 5 MB, and is asked seldom)
+    from barbossad.process.systemd import timers as process_timers  # noqa: PLC0415 (the bus costs 5 MB, and is asked seldom)
 
     try:
         facts, missing = await process_timers.read(params.names)

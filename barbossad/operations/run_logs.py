@@ -17,8 +17,8 @@ from barbossad.operations import showing
 from barbossad.operations.fields import Limit, Position, RunParams, TaskIdText
 from barbossad.operations.registry import define
 from barbossad.operations.services import Call
-from barbossad.process import logs
 from barbossad.process.launcher import LiveLog
+from barbossad.process.output import logs
 from barbossad.security.access import Role
 
 

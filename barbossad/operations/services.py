@@ -14,7 +14,7 @@ from barbossad.engine.engine import Engine
 from barbossad.engine.preparation import Preparation
 from barbossad.errors import Fault
 from barbossad.process.launcher import Launcher
-from barbossad.process.logs import LogFolder
+from barbossad.process.output.logs import LogFolder
 from barbossad.retention.pruner import Pruner
 from barbossad.scheduler.scheduler import Scheduler
 from barbossad.security.access import Caller

@@ -13,8 +13,8 @@ from barbossad.clock import Clock
 from barbossad.config import Config
 from barbossad.errors import UnavailableError
 from barbossad.process.launcher import Launcher
-from barbossad.process.local import LocalLauncher
-from barbossad.process.logs import LogFolder
+from barbossad.process.local.launcher import LocalLauncher
+from barbossad.process.output.logs import LogFolder
 from barbossad.systemd import Manager, is_booted
 
 TASK_FOLDER: Final = "tasks"
@@ -62,7 +62,7 @@ async def started_launcher(
 async def _units(config: Config, clock: Clock, logs: LogFolder, manager: Manager) -> Launcher:
     """Return a launcher that makes units, as soon as systemd answers."""
     # The bus costs 5 MB, which a daemon without units need not have.
-    from barbossad.process.systemd import SystemdLauncher  # noqa: PLC0415
+    from barbossad.process.systemd.launcher import SystemdLauncher  # noqa: PLC0415
 
     hidden = config.runtime_dir, config.secrets_dir
     units = SystemdLauncher(clock, logs, manager, config.runtime_dir / ENVIRONMENT_FOLDER, UNIT_FOLDER, hidden=hidden)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-
-from barbossad.process.protocol import Stage
+from enum import IntEnum
 
 HOLDS_NUL = "an argument, or a variable of its environment, holds a NUL character"
 
@@ -23,6 +22,15 @@ _WORKING_DIR = {
     errno.ENOTDIR: "it is not a directory",
     errno.EACCES: "it may not be entered",
 }
+
+
+class Stage(IntEnum):
+    """What failed at a start; the reaper tells it by these numbers (`local/native/protocol.h`)."""
+
+    DESCRIPTORS = 1
+    WORKING_DIR = 2
+    PROGRAM = 3
+    INTERPRETER = 4
 
 
 def start_failure(stage: Stage, number: int, path: str) -> str:

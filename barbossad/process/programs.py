@@ -11,7 +11,7 @@ from typing import Final
 
 from barbossad.errors import BarbossaError
 from barbossad.process import failures
-from barbossad.process.protocol import Stage
+from barbossad.process.failures import Stage
 
 TOOLS_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin"
 """Where the programs are that do the wrapping; never the task's own PATH."""

@@ -17,9 +17,9 @@ from barbossad.clock import Clock
 from barbossad.config import Retention
 from barbossad.errors import StoreError
 from barbossad.model.names import TaskId, run_id_from_number
-from barbossad.process import logspace
 from barbossad.process.launcher import AttemptKey
-from barbossad.process.logs import LogFolder
+from barbossad.process.output import logspace
+from barbossad.process.output.logs import LogFolder
 from barbossad.retention import rules
 from barbossad.store.database import Database
 from barbossad.store.fire_retention import YOUNG_MS, FireHistory

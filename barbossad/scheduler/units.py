@@ -20,7 +20,7 @@ from barbossad.systemd import is_booted
 if TYPE_CHECKING:
     from dbus_fast import Variant
 
-    from barbossad.process.bus import Bus
+    from barbossad.process.systemd.bus import Bus
 
 RETRY_SECONDS: Final = 10.0
 MOST_RULES: Final = 200
@@ -127,7 +127,7 @@ class UnitWatcher:
             self._say("there is no systemd here, so no unit of it can be watched")
             return
         # 5 MB, which a daemon without unit triggers need not have.
-        from barbossad.process.bus import Bus, SystemdError  # noqa: PLC0415
+        from barbossad.process.systemd.bus import Bus, SystemdError  # noqa: PLC0415
 
         bus = Bus(self._hear, self._reconnected, rules=())
         try:
@@ -154,7 +154,7 @@ class UnitWatcher:
 
     async def _follow(self, bus: Bus) -> None:
         """Hear of the units that are wanted and of no others, and learn what state new ones are in."""
-        from barbossad.process.bus import SystemdError  # noqa: PLC0415 (as above)
+        from barbossad.process.systemd.bus import SystemdError  # noqa: PLC0415 (as above)
 
         wanted = {_full(trigger.name) for trigger in self._triggers.values()}
         self._units = {name: unit for name, unit in self._units.items() if name in wanted}
@@ -174,7 +174,7 @@ class UnitWatcher:
 
     async def _set_rules(self, bus: Bus) -> None:
         """Have the bus tell of the units that are followed."""
-        from barbossad.process.bus import UNITS, rule_of  # noqa: PLC0415 (as above)
+        from barbossad.process.systemd.bus import UNITS, rule_of  # noqa: PLC0415 (as above)
 
         wanted = {rule_of(unit.path) for unit in self._units.values() if unit.path}
         if len(wanted) > MOST_RULES:
@@ -188,7 +188,7 @@ class UnitWatcher:
 
     async def _ask(self, bus: Bus, unit: _Unit) -> None:
         """Learn the state of a unit; what changed since it was known last is told."""
-        from barbossad.process.bus import UNIT  # noqa: PLC0415 (as above)
+        from barbossad.process.systemd.bus import UNIT  # noqa: PLC0415 (as above)
 
         load, *values = await bus.get_many(unit.path, *((UNIT, name) for name in ("LoadState", *_ASKED)))
         unit.trouble = f"{unit.name} {_NOT_THERE[load]}" if load in _NOT_THERE else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from barbossad.embedded import Barbossa
 from barbossad.engine.active import ActiveRun, LiveAttempt
 from barbossad.model.states import TriggerType
-from barbossad.process.local import LocalProcess
+from barbossad.process.local.launcher import LocalProcess
 
 WORKFLOW = 'name: small\ntasks:\n  - id: one\n    shell: [echo, hello]\n  - id: two\n    shell: [sh, -c, "exit 3"]\n'
 PARTS = (ActiveRun, LiveAttempt, LocalProcess)

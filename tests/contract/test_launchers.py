@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.process import logs, procfs
+from barbossad.process import procfs
 from barbossad.process.launcher import OUTPUT_LIMIT, SCRIPT, EndCause, LiveLog
+from barbossad.process.output import logs
 from barbossad.security.masking import make_mask_of
 from tests.helpers.launching import ENV, Bench, Needle, has_systemd, make_local, make_systemd, open_files
 from tests.helpers.waiting import eventually_async

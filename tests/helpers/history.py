@@ -9,7 +9,7 @@ from typing import Any
 from barbossad.model.records import LogRecord
 from barbossad.model.states import AttemptState, RunState, TaskState
 from barbossad.process.launcher import AttemptKey
-from barbossad.process.logs import LogFolder
+from barbossad.process.output.logs import LogFolder
 from barbossad.store.changes import AttemptEnded, AttemptStarting, Change, RunCreated
 from barbossad.store.database import Database
 from tests.helpers.records import NOON_MS, attempt, moved, run, run_id, task

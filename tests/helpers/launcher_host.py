@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from barbossad.process.launcher import Process, ProcessEnd
-from barbossad.process.local import LocalLauncher
+from barbossad.process.local.launcher import LocalLauncher
 from tests.helpers.launching import make_local
 
 

@@ -18,11 +18,12 @@ from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import RunId, TaskId, run_id_from_number
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import AttemptState
-from barbossad.process import logs, procfs
+from barbossad.process import procfs
 from barbossad.process.launcher import SCRIPT, AttemptKey, Launcher, LaunchSpec, Mask, Process, ProcessEnd
-from barbossad.process.local import LocalLauncher
-from barbossad.process.logs import LogFolder
-from barbossad.process.systemd import SystemdLauncher
+from barbossad.process.local.launcher import LocalLauncher
+from barbossad.process.output import logs
+from barbossad.process.output.logs import LogFolder
+from barbossad.process.systemd.launcher import SystemdLauncher
 from barbossad.systemd import Manager
 from tests.helpers.waiting import eventually
 

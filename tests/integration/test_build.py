@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from barbossad.process import supervisor
+from barbossad.process.local import supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("pyproject.toml", "setup.cfg", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "packaging", "barbossad")
@@ -92,7 +92,7 @@ def test_wheel(tmp_path: Path, *, has_compiler: bool) -> None:
     assert "-py3-none-linux_" in wheel.name
     with zipfile.ZipFile(wheel) as file:
         assert [name for name in file.namelist() if name.endswith((".c", ".h", "setup.py"))] == []
-        program = Path(file.extract("barbossad/process/barbossa-reaper", tmp_path))
+        program = Path(file.extract("barbossad/process/local/barbossa-reaper", tmp_path))
     program.chmod(0o755)
     said = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (said.returncode, "is started by barbossad" in said.stderr) == (2, True)

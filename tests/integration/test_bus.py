@@ -18,8 +18,8 @@ from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
 
 from barbossad.errors import UnavailableError
-from barbossad.process import bus as module
-from barbossad.process.bus import NAME, Bus
+from barbossad.process.systemd import bus as module
+from barbossad.process.systemd.bus import NAME, Bus
 from tests.helpers.waiting import eventually
 
 ROUNDS: Final = 10

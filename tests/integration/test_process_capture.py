@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.process import capture
 from barbossad.process.launcher import AttemptKey, EndCause, Process, ProcessEnd
-from barbossad.process.local import LocalLauncher
+from barbossad.process.local.launcher import LocalLauncher
+from barbossad.process.output import capture
 from tests.helpers.launching import Bench, Host, Needle, Watched, make_local
 from tests.helpers.waiting import eventually_async
 

@@ -15,9 +15,10 @@ import pytest
 from barbossad.embedded import Barbossa
 from barbossad.model.isolation import Isolation, Limits, RunAs, Sandbox, SandboxProfile
 from barbossad.model.states import RunState, TriggerType
-from barbossad.process import bubblewrap, confinement, procfs
-from barbossad.process.confinement import Confinement
+from barbossad.process import procfs
 from barbossad.process.launcher import CannotEnforceError
+from barbossad.process.local import bubblewrap, confinement
+from barbossad.process.local.confinement import Confinement
 from tests.helpers.launching import ENV, make_local
 from tests.helpers.waiting import eventually_async
 

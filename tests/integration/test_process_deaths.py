@@ -17,10 +17,11 @@ from barbossad.errors import UnavailableError
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState
-from barbossad.process import leftovers, procfs, supervisor
+from barbossad.process import procfs
 from barbossad.process.launcher import EndCause
-from barbossad.process.local import LocalLauncher
-from barbossad.process.logs import LogFolder
+from barbossad.process.local import leftovers, supervisor
+from barbossad.process.local.launcher import LocalLauncher
+from barbossad.process.output.logs import LogFolder
 from tests.helpers.launching import Bench, Host, Needle, is_gone, make_local
 from tests.helpers.waiting import eventually, eventually_async
 

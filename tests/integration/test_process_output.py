@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from barbossad.model.records import LogRecord
-from barbossad.process import logs
 from barbossad.process.launcher import Process
-from barbossad.process.logs import LogEntry
+from barbossad.process.output import logs
+from barbossad.process.output.logs import LogEntry
 from tests.helpers.launching import Bench
 
 RECORD = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) [FP] [^\n]*\n")

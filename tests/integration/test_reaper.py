@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.process import supervisor
 from barbossad.process.launcher import EndCause
+from barbossad.process.local import supervisor
 from tests.helpers.launching import ENV, Bench, Needle, make_local
 
 NATIVE = supervisor.PROGRAM.parent / "native"

@@ -19,7 +19,7 @@ import pytest
 
 from barbossad.process import procfs
 from barbossad.process.launcher import EndCause
-from barbossad.process.local import LocalLauncher
+from barbossad.process.local.launcher import LocalLauncher
 from tests.helpers.launching import ENV, Bench, Needle, is_gone
 from tests.helpers.waiting import eventually, eventually_async
 

@@ -44,6 +44,11 @@ LADDER: tuple[frozenset[str], ...] = tuple(
 )
 """From the ground up. A room may import those of lower steps, and none of its own step but itself."""
 
+WITHIN: dict[str, tuple[frozenset[str], ...]] = {
+    "process": (frozenset({"output"}), frozenset({"local", "systemd"}), frozenset({"choice"})),
+}
+"""The same inside a room that has folders: what is not named here lies below them all."""
+
 BUILT = {
     *("errors", "clock", "wire", "model", "config", "log", "systemd", "store", "security", "process", "workflows"),
     *("tasks", "engine", "operations", "rpc", "daemon", "worker", "cli", "embedded"),
@@ -107,6 +112,26 @@ def test_imports_point_downward(path: Path) -> None:
             continue
         where = f"{name_of(path)}:{line}: {room} imports {imported}"
         assert step_of(parts[1]) < step_of(room), f"{where}, which is not below it"
+
+
+@pytest.mark.parametrize("room", WITHIN)
+def test_folders_of_a_room_point_downward(room: str) -> None:
+    """What the launchers share knows neither of them, and neither knows the other."""
+
+    def step(part: str) -> int:
+        return next((number for number, names in enumerate(WITHIN[room], 1) if part in names), 0)
+
+    seen = set()
+    for path in modules(DAEMON / room):
+        own = path.relative_to(DAEMON / room).with_suffix("").parts[0]
+        for line, imported in imports(path):
+            parts = imported.split(".")
+            if parts[:2] != ["barbossad", room] or parts[2] == own:
+                continue
+            seen.add((step(own), step(parts[2])))
+            lower = step(parts[2]) < step(own) or step(parts[2]) == step(own) == 0
+            assert lower, f"{name_of(path)}:{line}: {own} imports {imported}"
+    assert (2, 1) in seen, "the search is not blind"
 
 
 def test_every_room_is_on_the_ladder() -> None:

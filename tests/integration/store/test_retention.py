@@ -15,7 +15,7 @@ import pytest
 from barbossad.config import Retention
 from barbossad.model.names import run_id_from_number
 from barbossad.model.schedules import Fire, FireOutcome, FireState
-from barbossad.process.logs import LogFolder
+from barbossad.process.output.logs import LogFolder
 from barbossad.retention import pruner as pruning
 from barbossad.retention import rules
 from barbossad.retention.loop import RetentionLoop

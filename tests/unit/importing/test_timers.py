@@ -10,7 +10,7 @@ from barbossad.importing import compose, timers
 from barbossad.importing.draft import Draft
 from barbossad.model.schedules import CatchUp, ScheduleKind
 from barbossad.model.timers import ServiceFacts, TimerFacts
-from barbossad.process.timers import facts
+from barbossad.process.systemd.timers import facts
 from tests.unit.importing.reading import loaded
 
 

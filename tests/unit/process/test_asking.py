@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from barbossad.process.asking import SharedQuestion
+from barbossad.process.systemd.asking import SharedQuestion
 
 
 async def test_one_turn_shares_and_the_next_asks_anew() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from barbossad.process import cri
+from barbossad.process.output import cri
 
 STAMP = b"2026-01-31T02:00:00.000000001Z"
 

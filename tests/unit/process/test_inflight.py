@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from barbossad.process import pipes
-from barbossad.process.inflight import BUFFER_BYTES, SLOTS, Inflight, SlotState
+from barbossad.process.output import pipes
+from barbossad.process.output.inflight import BUFFER_BYTES, SLOTS, Inflight, SlotState
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_read_that_was_not_written_is_found(inflight: Inflight, pipe: tuple[in
 
 def test_a_read_that_never_happened_is_told_apart(inflight: Inflight) -> None:
     """Killed between the note and the read, the bytes are still in the pipe, and none are in flight."""
-    from barbossad.process import inflight as module  # noqa: PLC0415
+    from barbossad.process.output import inflight as module  # noqa: PLC0415
 
     inflight._map[module._BUFFER_AT : module._BUFFER_AT + 5] = b"\xff" * 5
     module._NOTE.pack_into(inflight._map, 0, 4, 5, 99)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.process.inflight import Inflight
-from barbossad.process.kept import Keeper
+from barbossad.process.output.inflight import Inflight
+from barbossad.process.systemd.kept import Keeper
 from barbossad.systemd import Manager
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.process.logfile import LogFile, tail_folder
+from barbossad.process.output.logfile import LogFile, tail_folder
 
 PATH = "day/run.log"
 CAP = 64 * 1024

@@ -11,10 +11,10 @@ import pytest
 
 from barbossad.model.names import TaskId, run_id_from_number
 from barbossad.model.records import LogRecord
-from barbossad.process import logfile, logs
 from barbossad.process.launcher import AttemptKey
-from barbossad.process.logfile import SMALL_BYTES, LogFile
-from barbossad.process.logs import LogEntry, LogFolder
+from barbossad.process.output import logfile, logs
+from barbossad.process.output.logfile import SMALL_BYTES, LogFile
+from barbossad.process.output.logs import LogEntry, LogFolder
 
 KEY = AttemptKey(run_id_from_number(1_769_824_800_000), TaskId("task"), 1)
 AT = "2026-01-31T02:00:00.000000001Z"

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.process import procfs, protocol
-from barbossad.process.protocol import ReportKind, RequestKind, Stage
+from barbossad.process import procfs
+from barbossad.process.failures import Stage
+from barbossad.process.local import protocol
+from barbossad.process.local.protocol import ReportKind, RequestKind
 
 HEADER = (Path(protocol.__file__).parent / "native" / "protocol.h").read_text()
 CODES = {"uint32_t": "I", "int32_t": "i", "uint64_t": "Q", "int64_t": "q", "double": "d"}

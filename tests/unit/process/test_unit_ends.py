@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from barbossad.process import unit_ends
 from barbossad.process.launcher import EndCause
-from barbossad.process.unit_ends import Context, UnitFacts, Verdict, figure, verdict
+from barbossad.process.systemd import unit_ends
+from barbossad.process.systemd.unit_ends import Context, UnitFacts, Verdict, figure, verdict
 
 CONTEXT = Context(program="/x", working_dir="/w", user="shop", group="data", detail="it does not exist")
 

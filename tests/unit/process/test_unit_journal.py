@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from barbossad.process.unit_journal import Start, read
+from barbossad.process.systemd.unit_journal import Start, read
 
 FAILED = {"MESSAGE_ID": "641257651c1b4ec9a8624d7a40a9e1e7", "ERRNO": "13"}
 EXITED = {"MESSAGE_ID": "98e322203f7a4ed290d09fe03c09fe15", "EXIT_STATUS": "203"}

@@ -9,9 +9,9 @@ import pytest
 
 from barbossad.model.isolation import Isolation, Sandbox, SandboxProfile
 from barbossad.model.names import RunId, TaskId
-from barbossad.process import unit_paths, unit_reasons
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.process.programs import StartFailureError
+from barbossad.process.systemd import unit_paths, unit_reasons
 
 SPEC = LaunchSpec(key=AttemptKey(RunId("01m89539n0"), TaskId("task"), 1), argv=("x",), env={}, working_dir="/")
 

@@ -9,10 +9,10 @@ import pytest
 
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import LogRecord
-from barbossad.process import bus
 from barbossad.process.launcher import AttemptKey, EndCause, LaunchSpec, Process, ProcessEnd
-from barbossad.process.unit_journal import Journal, Start
-from barbossad.process.unit_process import ACCOUNTS, STATE, WHY, UnitProcess
+from barbossad.process.systemd import bus
+from barbossad.process.systemd.unit_journal import Journal, Start
+from barbossad.process.systemd.unit_process import ACCOUNTS, STATE, WHY, UnitProcess
 
 INVOCATION = (bus.UNIT, "InvocationID")
 RESULT, ACTIVE_SINCE, _ = WHY

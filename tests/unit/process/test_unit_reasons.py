@@ -9,9 +9,9 @@ import pytest
 
 from barbossad.model.isolation import Isolation, RunAs, Sandbox, SandboxProfile
 from barbossad.model.names import RunId, TaskId
-from barbossad.process import unit_reasons
 from barbossad.process.launcher import AttemptKey, LaunchSpec
-from barbossad.process.unit_reasons import FILE_SYSTEM, FOLDER, GROUP, PROGRAM, USER, detail, established
+from barbossad.process.systemd import unit_reasons
+from barbossad.process.systemd.unit_reasons import FILE_SYSTEM, FOLDER, GROUP, PROGRAM, USER, detail, established
 
 SPEC = LaunchSpec(
     key=AttemptKey(RunId("01m89539n0"), TaskId("task"), 1), argv=("/bin/sh",), env={"PATH": "/bin"}, working_dir="/"

@@ -9,9 +9,10 @@ import pytest
 
 from barbossad.model.isolation import Isolation, Limits, RunAs, Sandbox, SandboxProfile
 from barbossad.model.names import RunId, TaskId
-from barbossad.process import profiles, units
+from barbossad.process import profiles
 from barbossad.process.launcher import AttemptKey, LaunchSpec
-from barbossad.process.units import Files
+from barbossad.process.systemd import units
+from barbossad.process.systemd.units import Files
 
 KEY = AttemptKey(RunId("01m89539n0"), TaskId("a-b_C-3"), 12)
 SPEC = LaunchSpec(key=KEY, argv=("/bin/true",), env={"PATH": "/usr/bin:relative:/bin"}, working_dir="/srv")

@@ -18,7 +18,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from barbossad.process import pipes
+from barbossad.process.output import pipes
 
 BUFFER_BYTES: Final = 65536
 SLOT_BYTES: Final = 4096

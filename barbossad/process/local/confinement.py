@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from barbossad.model.isolation import SAME_USER, UNCONFINED, Isolation, Limits, RunAs, Sandbox, SandboxProfile
-from barbossad.process import bubblewrap, in_force, programs
-from barbossad.process.bubblewrap import View, is_beneath
+from barbossad.process import in_force, programs
 from barbossad.process.launcher import CannotEnforceError, LaunchSpec
+from barbossad.process.local import bubblewrap
+from barbossad.process.local.bubblewrap import View, is_beneath
 from barbossad.process.programs import StartFailureError, tool
 
 LOADER_PREFIXES: Final = ("LD_", "GLIBC_", "MALLOC_")

@@ -11,9 +11,9 @@ from typing import Final, Protocol
 
 from barbossad.clock import Clock
 from barbossad.errors import UnavailableError
-from barbossad.process import leftovers, supervisor
-from barbossad.process.protocol import Report
-from barbossad.process.supervisor import Supervisor
+from barbossad.process.local import leftovers, supervisor
+from barbossad.process.local.protocol import Report
+from barbossad.process.local.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from barbossad.process import inflight
-from barbossad.process.asking import SharedQuestion
-from barbossad.process.inflight import Inflight
+from barbossad.process.output import inflight
+from barbossad.process.output.inflight import Inflight
+from barbossad.process.systemd.asking import SharedQuestion
 from barbossad.systemd import Manager
 
 STREAMS: Final = ("stdout", "stderr")

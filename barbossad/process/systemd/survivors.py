@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState
-from barbossad.process import units
-from barbossad.process.bus import UNIT, Bus, object_path
-from barbossad.process.kept import Keeper
 from barbossad.process.launcher import AttemptKey, Finding, Verdict
-from barbossad.process.unit_control import UnitControl
-from barbossad.process.unit_files import UnitFiles
+from barbossad.process.systemd import units
+from barbossad.process.systemd.bus import UNIT, Bus, object_path
+from barbossad.process.systemd.kept import Keeper
+from barbossad.process.systemd.unit_control import UnitControl
+from barbossad.process.systemd.unit_files import UnitFiles
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
 /* What the daemon and the reaper say to each other: one packet a message over an inherited socket pair, in the byte
- * order and alignment of the host. `barbossad/process/protocol.py` is the other end; a test compares the two.
+ * order and alignment of the host. `barbossad/process/local/protocol.py` is the other end; a test compares the two.
  */
 #ifndef PROTOCOL_H
 #define PROTOCOL_H

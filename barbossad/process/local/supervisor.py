@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from barbossad.process import procfs, protocol
-from barbossad.process.protocol import Launch, Report
+from barbossad.process import procfs
+from barbossad.process.local import protocol
+from barbossad.process.local.protocol import Launch, Report
 
 logger = logging.getLogger(__name__)
 

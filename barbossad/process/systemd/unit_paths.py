@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from barbossad.process import unit_reasons
 from barbossad.process.launcher import LaunchSpec
 from barbossad.process.programs import StartFailureError
+from barbossad.process.systemd import unit_reasons
 
 _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 4095

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from barbossad.model.timers import ServiceFacts, TimerFacts
-from barbossad.process.bus import NAME, SERVICE, UNIT, Bus, SystemdError
+from barbossad.process.systemd.bus import NAME, SERVICE, UNIT, Bus, SystemdError
 
 TIMER: Final = f"{NAME}.Timer"
 SUFFIX: Final = ".timer"

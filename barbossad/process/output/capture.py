@@ -17,13 +17,13 @@ from typing import Final
 
 from barbossad.clock import Clock
 from barbossad.model.records import LogRecord, changed
-from barbossad.process import cri, logfile
-from barbossad.process.inflight import Inflight
 from barbossad.process.launcher import AttemptKey, Mask
-from barbossad.process.logfile import SMALL_BYTES, LogFile
-from barbossad.process.logs import LogFolder
-from barbossad.process.pump import Pump
-from barbossad.process.stream import Pipe
+from barbossad.process.output import cri, logfile
+from barbossad.process.output.inflight import Inflight
+from barbossad.process.output.logfile import SMALL_BYTES, LogFile
+from barbossad.process.output.logs import LogFolder
+from barbossad.process.output.pump import Pump
+from barbossad.process.output.stream import Pipe
 
 logger = logging.getLogger(__name__)
 

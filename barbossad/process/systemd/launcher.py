@@ -22,11 +22,7 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import cgroups, own_unit, pipes, procfs, taskfiles, unit_files, units
-from barbossad.process.asking import SharedQuestion
-from barbossad.process.bus import MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError
-from barbossad.process.capture import Recorder
-from barbossad.process.kept import Keeper, KeptPipes
+from barbossad.process import cgroups, procfs, taskfiles
 from barbossad.process.launcher import (
     AttemptKey,
     EndCause,
@@ -38,12 +34,18 @@ from barbossad.process.launcher import (
     StopKind,
     Watcher,
 )
-from barbossad.process.logs import LogFolder
-from barbossad.process.survivors import Survivors
-from barbossad.process.unit_control import UnitControl
-from barbossad.process.unit_ends import UnitFacts
-from barbossad.process.unit_journal import Journal
-from barbossad.process.unit_process import FACTS, UnitProcess
+from barbossad.process.output import pipes
+from barbossad.process.output.capture import Recorder
+from barbossad.process.output.logs import LogFolder
+from barbossad.process.systemd import own_unit, unit_files, units
+from barbossad.process.systemd.asking import SharedQuestion
+from barbossad.process.systemd.bus import MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError
+from barbossad.process.systemd.kept import Keeper, KeptPipes
+from barbossad.process.systemd.survivors import Survivors
+from barbossad.process.systemd.unit_control import UnitControl
+from barbossad.process.systemd.unit_ends import UnitFacts
+from barbossad.process.systemd.unit_journal import Journal
+from barbossad.process.systemd.unit_process import FACTS, UnitProcess
 from barbossad.systemd import Manager
 
 SAMPLE_SECONDS: Final = 5.0

@@ -13,8 +13,8 @@ from typing import Final
 
 from barbossad.model.names import plain_task_id, run_number
 from barbossad.model.records import LogRecord
-from barbossad.process import logfile
 from barbossad.process.launcher import OUTPUT_LIMIT, AttemptKey
+from barbossad.process.output import logfile
 
 READ_BYTES: Final = 1024 * 1024
 """How much of a log one call of ``read`` looks at."""

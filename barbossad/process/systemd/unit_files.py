@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from barbossad.errors import StoreError
-from barbossad.process import failures, taskfiles, units
+from barbossad.process import failures, taskfiles
 from barbossad.process.launcher import SCRIPT, LaunchSpec
-from barbossad.process.units import Files
+from barbossad.process.systemd import units
+from barbossad.process.systemd.units import Files
 from barbossad.systemd import folder_hint
 
 OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"

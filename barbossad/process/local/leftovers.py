@@ -13,7 +13,7 @@ from typing import Final
 
 from barbossad.errors import UnavailableError
 from barbossad.process import procfs
-from barbossad.process.supervisor import PROGRAM_NAME
+from barbossad.process.local.supervisor import PROGRAM_NAME
 
 REAPER_SECONDS: Final = 10.0
 """How long an earlier reaper, which saw its daemon die, may go on cleaning up by itself."""

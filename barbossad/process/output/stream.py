@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from barbossad import crashpoints
-from barbossad.process import cri, pipes
-from barbossad.process.inflight import Inflight, SlotState
 from barbossad.process.launcher import Mask
-from barbossad.process.logfile import SMALL_BYTES
+from barbossad.process.output import cri, pipes
+from barbossad.process.output.inflight import Inflight, SlotState
+from barbossad.process.output.logfile import SMALL_BYTES
 
 CHUNK_BYTES: Final = 65536
 _LEAST_CHUNK_BYTES: Final = 4096

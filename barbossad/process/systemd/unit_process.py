@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
-from barbossad.process import bus, cgroups, unit_ends, unit_reasons, units
-from barbossad.process.capture import Capture
-from barbossad.process.kept import KeptPipes
+from barbossad.process import cgroups
 from barbossad.process.launcher import LaunchSpec, ProcessEnd, Watcher
-from barbossad.process.unit_control import RESCAN_SECONDS
-from barbossad.process.unit_ends import UnitFacts, figure
-from barbossad.process.unit_journal import Journal, Start
+from barbossad.process.output.capture import Capture
+from barbossad.process.systemd import bus, unit_ends, unit_reasons, units
+from barbossad.process.systemd.kept import KeptPipes
+from barbossad.process.systemd.unit_control import RESCAN_SECONDS
+from barbossad.process.systemd.unit_ends import UnitFacts, figure
+from barbossad.process.systemd.unit_journal import Journal, Start
 
 SIGTERM, SIGKILL, SIGCONT = 15, 9, 18
 KILL_SECONDS: Final = 10.0

@@ -32,15 +32,6 @@ class ReportKind(IntEnum):
     READY = 4
 
 
-class Stage(IntEnum):
-    """What failed at a start."""
-
-    DESCRIPTORS = 1
-    WORKING_DIR = 2
-    PROGRAM = 3
-    INTERPRETER = 4
-
-
 class Launch(NamedTuple):
     """The two parts of a launch: the text follows the header, or lies in a memory file."""
 

@@ -18,10 +18,11 @@ from dbus_fast import Variant
 
 from barbossad.model.isolation import Limits
 from barbossad.model.names import RUN_ID, RunId, plain_task_id
-from barbossad.process import profiles, unit_paths
+from barbossad.process import profiles
 from barbossad.process.cgroups import SLICE
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.process.raw_properties import LIST
+from barbossad.process.systemd import unit_paths
 
 PREFIX: Final = "barbossa-"
 SUFFIX: Final = ".service"

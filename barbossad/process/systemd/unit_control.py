@@ -9,9 +9,10 @@ from functools import partial
 from typing import Final
 
 from barbossad.errors import UnavailableError
-from barbossad.process import cgroups, units
-from barbossad.process.bus import SERVICE, UNIT, Bus, SystemdError, object_path
-from barbossad.process.units import Property
+from barbossad.process import cgroups
+from barbossad.process.systemd import units
+from barbossad.process.systemd.bus import SERVICE, UNIT, Bus, SystemdError, object_path
+from barbossad.process.systemd.units import Property
 
 SIGKILL: Final = 9
 RESCAN_SECONDS: Final = 0.02

@@ -18,9 +18,8 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.isolation import UNCONFINED
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import cgroups, failures, pipes, procfs, protocol, supervisor, taskfiles
-from barbossad.process.capture import Capture, Recorder
-from barbossad.process.confinement import Confinement
+from barbossad.process import cgroups, failures, procfs, taskfiles
+from barbossad.process.failures import Stage
 from barbossad.process.launcher import (
     SCRIPT,
     AttemptKey,
@@ -33,11 +32,15 @@ from barbossad.process.launcher import (
     Verdict,
     Watcher,
 )
-from barbossad.process.logs import LogFolder
+from barbossad.process.local import protocol, supervisor
+from barbossad.process.local.confinement import Confinement
+from barbossad.process.local.protocol import Launch, Report, ReportKind
+from barbossad.process.local.reaping import Command, Lost, Reaping
+from barbossad.process.local.supervisor import Supervisor
+from barbossad.process.output import pipes
+from barbossad.process.output.capture import Capture, Recorder
+from barbossad.process.output.logs import LogFolder
 from barbossad.process.programs import StartFailureError
-from barbossad.process.protocol import Launch, Report, ReportKind, Stage
-from barbossad.process.reaping import Command, Lost, Reaping
-from barbossad.process.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 

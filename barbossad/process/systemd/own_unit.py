@@ -7,8 +7,8 @@ import logging
 import os
 from functools import partial
 
-from barbossad.process.bus import JOB, MANAGER, PATH, UNIT, Bus, SystemdError
 from barbossad.process.launcher import STOP_KIND_SECONDS, StopKind
+from barbossad.process.systemd.bus import JOB, MANAGER, PATH, UNIT, Bus, SystemdError
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from barbossad.model.names import run_number
-from barbossad.process import logfile
+from barbossad.process.output import logfile
 
 _DAY: Final = re.compile(r"\d{4,}-\d\d-\d\d")
 _FILE: Final = re.compile(r"([0-9a-hjkmnp-tv-z]{10})-.+\.(log|tail)")
