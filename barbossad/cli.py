@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -23,9 +21,6 @@ from barbossad.errors import BarbossaError, Fault, InvalidConfigError
 
 THREAD_SECONDS: Final = 10.0
 """How long threads may take to end when all else has: nothing is recorded any more."""
-
-MEND_SECONDS: Final = 10.0
-"""How long a daemon that has tasks to take over waits for its config to be mended before it is started again."""
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +68,7 @@ def main(context: click.Context, config_path: Path | None, *, is_user: bool) -> 
     except InvalidConfigError as error:
         for fault in error.faults:
             log.critical("%s", _line(error.subject, fault), extra={"action": "config_refused"})
-        sys.exit(_refused(config_path, is_user=is_user))
+        sys.exit(_refused())
     logs.set_level(config.logging.level)
     from barbossad.daemon import serve  # noqa: PLC0415 (--version and check-config need none of it)
 
@@ -83,29 +78,20 @@ def main(context: click.Context, config_path: Path | None, *, is_user: bool) -> 
         sys.exit(1)
 
 
-def _refused(config_path: Path | None, *, is_user: bool) -> int:
+def _refused() -> int:
     """Return the exit status of a daemon whose config is refused: 2, for systemd not to start it again.
 
-    A service for which systemd keeps the pipes of tasks would lose them by that, and with them the tasks. It waits a
-    while for the config to be mended and ends with 1; it is started again then, so seldom that no limit is reached.
+    A service for which systemd keeps the pipes of tasks would lose them by that, and with them the tasks: it ends
+    with 1, and its unit tries again, now and then, until the config is mended.
     """
     from barbossad.process.systemd import kept  # noqa: PLC0415 (not needed where all is well)
     from barbossad.systemd import Manager  # noqa: PLC0415
 
     manager = Manager()
-    if not kept.are_of_tasks(manager.names_kept):
-        manager.turn_away()
-        return 2
-    log.critical("tasks of the daemon before this one go on; mend it, and they are taken over",
-                 extra={"action": "config_awaited"})  # fmt: skip
-    manager.status("the config is refused, the log says why; tasks go on, and are taken over when it is mended")
-    deadline = time.monotonic() + MEND_SECONDS
-    while time.monotonic() < deadline:
-        time.sleep(MEND_SECONDS / 20)
-        with contextlib.suppress(InvalidConfigError):
-            configs.load(config_path, user=is_user)
-            break
-    return 1
+    if kept.tasks_wait(manager):
+        return 1
+    manager.turn_away()
+    return 2
 
 
 def run_to_the_end(work: Coroutine[Any, Any, None], *, thread_seconds: float = THREAD_SECONDS) -> None:

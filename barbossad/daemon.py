@@ -27,7 +27,7 @@ from barbossad.model.states import StopCause
 from barbossad.operations import registry
 from barbossad.operations.services import Reloaded, Services
 from barbossad.process.launcher import STOP_KIND_SECONDS, StopKind
-from barbossad.process.systemd.kept import are_of_tasks
+from barbossad.process.systemd.kept import tasks_wait
 from barbossad.retention.loop import RetentionLoop
 from barbossad.rpc.dispatch import Dispatcher
 from barbossad.rpc.server import Server, own_socket
@@ -42,9 +42,6 @@ ANSWER_SECONDS: Final = 2.0
 
 RELEASE_SECONDS: Final = 10.0
 """How long the launcher and the store may take to be closed."""
-
-LINGER_SECONDS: Final = 6.0
-"""How long a daemon stays that could not start and has tasks to take over: six starts then take over half a minute."""
 
 COLLECTIONS: Final = (2_000, 500, 10)
 """When the garbage collector looks for cycles (``gc.set_threshold``): at what is young often and in small pieces, at
@@ -131,16 +128,10 @@ class Daemon:
             await self._end(services, server)
         log.info("barbossad has stopped", extra={"action": "stopped"})
 
-    async def linger(self) -> None:
-        """Wait a while if the start failed and there are tasks to take over.
-
-        Started again as soon and as often as systemd does it, the unit would soon be given up, and the tasks with it.
-        """
-        if not self._is_ready and are_of_tasks(self._manager.names_kept):
-            log.critical("tasks of the daemon before this one go on; the next start tries to take them over",
-                         extra={"action": "start_awaited"})  # fmt: skip
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), LINGER_SECONDS)
+    def tell_of_tasks(self) -> None:
+        """Say, if the start failed, what becomes of the tasks of the daemon before this one."""
+        if not self._is_ready:
+            tasks_wait(self._manager)
 
     async def _serve(self, services: Services) -> None:
         """Run the loops until a signal says stop, or one of them cannot go on."""
@@ -344,5 +335,5 @@ async def serve(config: Config, config_path: Path | None, *, is_user: bool) -> N
     except Exception as error:
         if isinstance(error, BarbossaError):  # what nobody foresaw is told with its traceback
             log.critical("%s", error, extra={"action": "ended"})
-        await daemon.linger()
+        daemon.tell_of_tasks()
         raise

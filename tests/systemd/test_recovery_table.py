@@ -54,7 +54,8 @@ def service(service: Service) -> Iterator[Service]:
 def crash_at(service: Service, point: str) -> None:
     """Have the daemon die once at a point, and lay the flag."""
     service.set_up_unit(
-        f"[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=20ms\nEnvironment=BARBOSSA_CRASH_AT={point}:{FLAG}\n"
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=20ms\nExecStopPost=\n"
+        f"Environment=BARBOSSA_CRASH_AT={point}:{FLAG}\n"
     )
     service.container.run(f"mkdir -p /var/lib/barbossa && touch {FLAG}")
     service.start()
@@ -181,7 +182,7 @@ def sleeping(service: Service, workflow: str = SLEEPER) -> tuple[str, str]:
 
 def with_the_daemon_away(service: Service, command: str) -> None:
     """Kill the daemon, do something that it does not see, and start it again; what systemd keeps for it stays."""
-    service.set_up_unit("[Service]\nRestartSec=3s\n")
+    service.set_up_unit("[Service]\nRestartSec=3s\nExecStopPost=\n")
     service.systemctl("kill --kill-whom=main --signal=KILL barbossad")
     eventually(lambda: service.property("SubState") == "auto-restart", WAIT_SECONDS, "the daemon is away")
     service.container.run(command)

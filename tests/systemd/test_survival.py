@@ -13,7 +13,7 @@ from tests.helpers.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-QUICK = "StartLimitIntervalSec=0\n[Service]\nRestartSec=20ms"
+QUICK = "StartLimitIntervalSec=0\n[Service]\nRestartSec=20ms\nExecStopPost="
 
 
 @pytest.fixture

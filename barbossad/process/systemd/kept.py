@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -14,13 +15,23 @@ from barbossad.process.output.inflight import Inflight
 from barbossad.process.systemd.asking import SharedQuestion
 from barbossad.systemd import Manager
 
+log = logging.getLogger(__name__)
+
 STREAMS: Final = ("stdout", "stderr")
 _NAME: Final = re.compile(r"(?P<unit>barbossa-.+\.service)\.(?P<stream>stdout|stderr)\.(?P<slot>[0-9]{1,5})")
 
 
-def are_of_tasks(names: Collection[str]) -> bool:
-    """Say whether something of a task is among the descriptors that systemd keeps."""
-    return any(map(_NAME.fullmatch, names))
+def tasks_wait(manager: Manager) -> bool:
+    """Say whether a daemon that cannot start leaves tasks of an earlier one to the next, and then tell of it.
+
+    The daemon's unit sees to it that there is a next one: ``ExecStopPost=`` has it started so seldom that it is never
+    given up while systemd keeps pipes of tasks.
+    """
+    if not any(map(_NAME.fullmatch, manager.names_kept)):
+        return False
+    log.critical("tasks of the daemon before this one go on, and are taken over by one that starts; it is tried again",
+                 extra={"action": "tasks_wait"})  # fmt: skip
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
