@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from barbossad.errors import BarbossaError
-from barbossad.process import failures
+from barbossad.process import failures, mounts
 from barbossad.process.failures import Stage
 
 TOOLS_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin"
@@ -31,10 +31,11 @@ def tool(name: str) -> str | None:
 def find(argv: Sequence[str], env: Mapping[str, str], working_dir: str) -> str:
     """Return the path of the program of ``argv``, found as the reaper finds it: with the task's PATH and folder.
 
-    Raise StartFailureError if it could not be started. A working directory that there is not is left to it.
+    Raise StartFailureError if it could not be started. A working directory that there is not is left to it, and so
+    is what may keep whoever looks at it waiting.
     """
     name = argv[0]
-    if not Path(working_dir).is_dir():
+    if mounts.may_wait(working_dir) or not Path(working_dir).is_dir():
         return name
     for argument in argv:
         if "\0" in argument:
@@ -42,6 +43,8 @@ def find(argv: Sequence[str], env: Mapping[str, str], working_dir: str) -> str:
         if len(argument.encode(errors="surrogateescape")) >= _MAX_ARGUMENT_BYTES:
             raise _failure(errno.E2BIG, name)
     path = name if "/" in name else _on_path(name, env, working_dir)
+    if mounts.may_wait(path, working_dir):
+        return path
     full = Path(working_dir, path)
     if not full.exists():
         raise _failure(errno.ENOENT, path)
@@ -55,6 +58,8 @@ def _on_path(name: str, env: Mapping[str, str], working_dir: str) -> str:
     denied = ""
     for folder in env.get("PATH", os.defpath).split(":"):
         path = f"{folder or '.'}/{name}"
+        if mounts.may_wait(path, working_dir):
+            return name
         full = Path(working_dir, path)
         if full.is_file():
             if os.access(full, os.X_OK):

@@ -11,6 +11,7 @@ import pytest
 
 from barbossad.process.launcher import EndCause
 from barbossad.process.local import supervisor
+from tests.helpers.hung import hung_folder, needs_fuse
 from tests.helpers.launching import ENV, Bench, Needle, make_local
 
 NATIVE = supervisor.PROGRAM.parent / "native"
@@ -81,3 +82,16 @@ async def test_many_at_once(bench: Bench) -> None:
     (await orphans.start()).stop(5)
     await orphans.end()
     assert needle.pids == []
+
+
+@needs_fuse
+async def test_beside_a_folder_that_never_answers(bench: Bench, tmp_path: Path) -> None:
+    """Tasks that wait for it, are ended waiting, cannot start, and are told so when it is gone."""
+    with hung_folder(tmp_path / "hung") as folder:
+        waiting = [bench.launch(argv=("/bin/true",), working_dir=str(folder)) for _ in range(9)]
+        assert {(await bench.run(f"exit {code}")).exit_code for code in range(5)} == {*range(5)}
+        assert (await bench.run(argv=("no-such-program",))).cause is EndCause.START_FAILED
+        for one in waiting[:5]:
+            one.process.stop(0)
+        assert {(await one.end()).cause for one in waiting[:5]} == {EndCause.SIGNALLED}
+    assert {(await one.end()).cause for one in waiting[5:]} == {EndCause.START_FAILED}

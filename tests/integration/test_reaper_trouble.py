@@ -140,7 +140,7 @@ async def test_reaper_without_descriptors(bench: Bench) -> None:
     """A reaper that can open nothing does not take that for a sign that nothing is left."""
     needle = Needle()
     script = (
-        f"(setsid {needle.command} </dev/null >/dev/null 2>&1 &); sleep 0.3; prlimit --pid $PPID --nofile=5; exit 7"
+        f"(setsid {needle.command} </dev/null >/dev/null 2>&1 &); sleep 0.3; prlimit --pid $PPID --nofile=3; exit 7"
     )
     assert (await bench.run(script)).exit_code == 7
     assert needle.pids == []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from barbossad.model.isolation import SAME_USER, UNCONFINED, Isolation, Limits, RunAs, Sandbox, SandboxProfile
-from barbossad.process import in_force, programs
+from barbossad.process import in_force, mounts, programs
 from barbossad.process.launcher import CannotEnforceError, LaunchSpec
 from barbossad.process.local import bubblewrap
 from barbossad.process.local.bubblewrap import View, is_beneath
@@ -212,12 +212,14 @@ class Confinement:
 def _check_visible(view: View, path: str, working_dir: str) -> None:
     """Refuse what the profile hides or cannot give, which bwrap would tell in the task's output alone."""
     name = _name_of(view.sandbox)
+    if mounts.may_wait(working_dir):
+        return
     if Path(working_dir).is_dir() and view.hides(working_dir):
         raise StartFailureError(f"cannot enter the working directory {working_dir!r}: {name} hides it")
-    if view.hides(str(Path(working_dir, path))):
+    if not mounts.may_wait(path, working_dir) and view.hides(str(Path(working_dir, path))):
         raise StartFailureError(f"cannot start {path!r}: {name} hides it")
     for writable in view.sandbox.writable:
-        if not Path(writable).exists():
+        if not mounts.may_wait(writable) and not Path(writable).exists():
             raise StartFailureError(f"cannot make {writable!r} writable: it does not exist")
 
 

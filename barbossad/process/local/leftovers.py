@@ -63,10 +63,10 @@ def _find(traces: Traces) -> tuple[dict[int, int], dict[int, int]]:
         if pid == os.getpid() or _is_below(pid, traces.spared, found):
             continue
         words = procfs.read(f"{pid}/cmdline").split(b"\0")
-        if all(word in words for word in reaper_words):
-            group = reapers
-        elif _is_of(pid, stat, traces, found):
+        if _is_of(pid, stat, traces, found):  # be it that it waits to become a task's and has the reaper's words still
             group = tasks
+        elif all(word in words for word in reaper_words):
+            group = reapers
         else:
             continue
         if not stat.is_dead:

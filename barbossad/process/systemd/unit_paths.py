@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from barbossad.process import mounts
 from barbossad.process.launcher import LaunchSpec
 from barbossad.process.programs import StartFailureError
 from barbossad.process.systemd import unit_reasons
@@ -62,6 +63,8 @@ def settled(path: str) -> str:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     for part in path.split("/"):
         if part == "..":
+            if mounts.may_wait(str(found)):
+                raise OSError(errno.EAGAIN, "its file system may keep the daemon waiting")
             real = found.resolve(strict=True)
             os.stat(f"{real}/.")  # noqa: PTH116 (a Path drops the dot, which makes it an error where that is no folder)
             found = real.parent

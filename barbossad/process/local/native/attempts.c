@@ -1,6 +1,7 @@
 #include "attempts.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "memory.h"
 #include "procfs.h"
@@ -22,7 +23,7 @@ struct attempt *attempt_add(uint64_t serial, const char *marker)
     if (attempt_count == room)
         attempts = grown(attempts, (room = room ? 2 * room : 64) * sizeof *attempts);
     struct attempt *attempt = grown(NULL, sizeof *attempt);
-    *attempt = (struct attempt){.serial = serial, .kill_at = NEVER, .killed_at = NEVER, .status = NO_STATUS};
+    *attempt = (struct attempt){.serial = serial, .kill_at = NEVER, .killed_at = NEVER, .status = NO_STATUS, .told = -1};
     last_serial = serial;
     attempt->marker = strcpy(grown(NULL, strlen(marker) + 1), marker);
     return attempts[attempt_count++] = attempt;
@@ -35,8 +36,16 @@ void attempt_remove(struct attempt *attempt)
             attempts[i] = attempts[--attempt_count];
             break;
         }
+    attempt_began(attempt);
     free(attempt->marker);
     free(attempt);
+}
+
+void attempt_began(struct attempt *attempt)
+{
+    if (attempt->told >= 0)
+        close(attempt->told);
+    attempt->told = -1;
 }
 
 struct attempt *attempt_by_serial(uint64_t serial)

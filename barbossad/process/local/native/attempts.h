@@ -17,6 +17,7 @@ struct attempt {
     uint64_t serial;
     char *marker;
     pid_t pid; /* of its first process, the main one */
+    int told; /* what came of its start (spawn.h), -1 once that is known */
     uint64_t boot_ticks;
     int64_t started_ms, finished_ms;
     double announce_at, kill_at, killed_at; /* on the monotonic clock; NEVER */
@@ -43,6 +44,9 @@ extern size_t attempt_count;
 
 struct attempt *attempt_add(uint64_t serial, const char *marker);
 void attempt_remove(struct attempt *attempt);
+
+/* Notes that its start is over. */
+void attempt_began(struct attempt *attempt);
 struct attempt *attempt_by_serial(uint64_t serial);
 
 /* Returns the attempt whose main process that is. */

@@ -14,8 +14,10 @@
 #include "protocol.h"
 #include "reaper.h"
 #include "reports.h"
+#include "spawn.h"
 
 static const double RESCAN_SECONDS = 0.02;
+static const double WAITING_SECONDS = 0.5; /* how often a start is looked at that does not come about */
 static const double KILL_SECONDS = 10.0; /* how long a killed process may take to go; then its attempt ends anyway */
 
 /* Of what is dead so many are waited for in one turn: who makes them faster must not keep others from their ends. */
@@ -158,7 +160,13 @@ enum remaining reap(double now)
         wait4(child.si_pid, &attempt->status, 0, &usage);
         attempt_used(attempt, &usage);
         attempt->killed_at = NEVER; /* the others have their own time to go */
-        main_ended(attempt, now);
+        struct failure failure;
+        if (attempt->told >= 0 && start_of(attempt->told, &failure) == START_FAILED) {
+            tell_failure(attempt->serial, &failure);
+            attempt_remove(attempt);
+        } else {
+            main_ended(attempt, now);
+        }
     }
     is_hasty = true;
     return MORE_DEAD;
@@ -225,7 +233,7 @@ static void sweep(double now)
             attempt->killed_at = now;
         if (!attempt->is_left && !has_strays) {
             end(attempt, "");
-        } else if (now - attempt->killed_at > KILL_SECONDS) {
+        } else if (is_whole && now - attempt->killed_at > KILL_SECONDS) {
             char left[MOST_TEXT_BYTES];
             name_left(attempt, &strangers, left, sizeof left);
             end(attempt, left);
@@ -252,14 +260,25 @@ void clear_up(enum remaining remaining, double now)
     }
 }
 
+/* Tells of a start, if it is one by now: it may wait for a file system, or have failed, which is told when it is gone. */
+static void announce(struct attempt *attempt, double now)
+{
+    struct failure failure;
+    if (attempt->told >= 0 && start_of(attempt->told, &failure) != BEGAN) {
+        attempt->announce_at = now + WAITING_SECONDS;
+        return;
+    }
+    attempt_began(attempt);
+    attempt->is_announced = true;
+    tell_start(attempt);
+}
+
 void keep_times(double now)
 {
     for (size_t i = 0; i < attempt_count; i++) {
         struct attempt *attempt = attempts[i];
-        if (!attempt->is_announced && attempt->announce_at <= now) {
-            attempt->is_announced = true;
-            tell_start(attempt);
-        }
+        if (!attempt->is_announced && attempt->announce_at <= now)
+            announce(attempt, now);
         if (!attempt->is_stopping || attempt->kill_at > now)
             continue;
         if (attempt->killed_at == NEVER) {

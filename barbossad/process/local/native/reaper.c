@@ -27,6 +27,7 @@
 
 #include "clocks.h"
 #include "ending.h"
+#include "mounts.h"
 #include "procfs.h"
 #include "reports.h"
 #include "requests.h"
@@ -40,10 +41,17 @@ static void run(int wake)
     enum remaining remaining = SOME_LIVE;
     tell_ready();
     send_reports();
-    struct pollfd watched[] = {{.fd = reaper.control, .events = POLLIN}, {.fd = wake, .events = POLLIN}};
+    struct pollfd watched[] = {{.fd = reaper.control, .events = POLLIN}, {.fd = wake, .events = POLLIN},
+                               {.fd = mounts_open(), .events = POLLPRI}};
+    mounts_look();
+    struct pids none = {0};
+    add_own_children(&none); /* what that needs is opened while there is something to open it with */
+    free(none.items);
     for (;;) {
-        if (poll(watched, 2, remaining == MORE_DEAD ? 0 : timeout_ms()) < 0 && errno != EINTR)
+        if (poll(watched, 3, remaining == MORE_DEAD ? 0 : timeout_ms()) < 0 && errno != EINTR)
             return;
+        if (watched[2].revents)
+            mounts_look();
         if (watched[0].revents && !receive())
             return;
         double now = now_seconds();
@@ -54,7 +62,7 @@ static void run(int wake)
         keep_times(now);
         clear_up(remaining, now);
         send_reports();
-        watched[0].revents = watched[1].revents = 0;
+        watched[0].revents = watched[1].revents = watched[2].revents = 0;
     }
 }
 

@@ -53,12 +53,14 @@ static void launch_text(const struct request *request, char *text, const int *de
                               .out = descriptors[0], .err = descriptors[1],
                               .tag = reaper.tag ? reaper.tag - request->serial : 0};
     uint64_t boot_ticks = now_ticks();
-    pid_t pid = spawn(&command, &failure);
+    int told;
+    pid_t pid = spawn(&command, &told, &failure);
     if (pid < 0) {
         tell_failure(request->serial, &failure);
     } else {
         struct attempt *attempt = attempt_add(request->serial, strings[0]);
         attempt->pid = pid;
+        attempt->told = told;
         attempt->boot_ticks = boot_ticks;
         attempt->started_ms = now_ms();
         attempt->announce_at = now_seconds() + ANNOUNCE_SECONDS;

@@ -1,6 +1,7 @@
 #include "spawn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -11,7 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "mounts.h"
 #include "protocol.h"
+#include "reaper.h"
 
 static void nothing(int number)
 {
@@ -36,6 +39,13 @@ void reset_process(unsigned long most_files)
                 heard.sa_handler = SIG_DFL;
         sigaction(number, &heard, NULL);
     }
+}
+
+static void hear_all(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static const char *variable(char **variables, const char *name)
@@ -83,41 +93,27 @@ static int find_program(const char *name, char **variables, char *path, size_t r
     return *denied ? EACCES : ENOENT;
 }
 
-/* The child's part, in the memory of its parent, which waits: it may do no more than system calls. */
+/* The child's part, which may be done in the memory of its parent that waits: no more than system calls. */
 static int become(const struct command *command, const char *path)
 {
-    setsid();
     if (dup2(command->out, STDOUT_FILENO) < 0 || dup2(command->err, STDERR_FILENO) < 0)
         return errno;
-    if (command->tag) {
-        struct rlimit tag = {command->tag, command->tag};
-        setrlimit(RLIMIT_RTTIME, &tag);
-    }
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    hear_all();
     execve(path, command->arguments, command->variables);
     return errno;
 }
 
-static pid_t start(const struct command *command, const char *path, int *error)
+/* Makes the child known as its attempt's. */
+static void stand_alone(const struct command *command)
 {
-    volatile int told = 0;
-    sigset_t all, before;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = vfork();
-    if (pid == 0) {
-        told = become(command, path);
-        _exit(127);
+    setsid();
+    if (command->tag) {
+        struct rlimit tag = {command->tag, command->tag};
+        setrlimit(RLIMIT_RTTIME, &tag);
     }
-    *error = pid < 0 ? errno : told;
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    if (pid > 0 && told)
-        waitpid(pid, NULL, 0);
-    return *error ? -1 : pid;
 }
 
+/* Writes down what failed; returns -1. */
 static pid_t failed(struct failure *failure, uint32_t stage, int error, const char *path)
 {
     *failure = (struct failure){.stage = stage, .error = error};
@@ -125,21 +121,98 @@ static pid_t failed(struct failure *failure, uint32_t stage, int error, const ch
     return -1;
 }
 
-pid_t spawn(const struct command *command, struct failure *failure)
+static pid_t program_failed(struct failure *failure, int error, const char *path)
+{
+    bool is_there = error == ENOENT && strchr(path, '/') && access(path, F_OK) == 0;
+    return failed(failure, is_there ? INTERPRETER : PROGRAM, error, path);
+}
+
+static pid_t start(const struct command *command, const char *path, int *error)
+{
+    volatile int told = 0;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        stand_alone(command);
+        told = become(command, path);
+        _exit(127);
+    }
+    *error = pid < 0 ? errno : told;
+    if (pid > 0 && told)
+        waitpid(pid, NULL, 0);
+    return *error ? -1 : pid;
+}
+
+/* Starts a process and returns when it executes its program. */
+static pid_t spawn_quickly(const struct command *command, struct failure *failure)
 {
     char path[PATH_MAX];
     bool is_elsewhere = strcmp(command->working_dir, "/") != 0;
     if (is_elsewhere && chdir(command->working_dir))
         return failed(failure, WORKING_DIR, errno, command->working_dir);
     pid_t pid = -1;
-    int error = find_program(command->arguments[0] ? command->arguments[0] : "", command->variables, path, sizeof path);
+    int error = find_program(command->arguments[0], command->variables, path, sizeof path);
     if (!error)
         pid = start(command, path, &error);
-    if (error) {
-        bool is_there = error == ENOENT && strchr(path, '/') && access(path, F_OK) == 0;
-        failed(failure, is_there ? INTERPRETER : PROGRAM, error, path);
-    }
+    if (error)
+        program_failed(failure, error, path);
     if (is_elsewhere && chdir("/")) /* hold no file system that someone wants to unmount */
         _exit(1);
     return pid;
+}
+
+/* The child's part in memory of its own: it may wait for as long as it takes, and can be asked to end meanwhile. */
+static void become_alone(const struct command *command, struct failure *failure)
+{
+    char path[PATH_MAX];
+    stand_alone(command);
+    signal(SIGTERM, SIG_DFL);
+    hear_all();
+    if (chdir(command->working_dir)) {
+        failed(failure, WORKING_DIR, errno, command->working_dir);
+        return;
+    }
+    int error = find_program(command->arguments[0], command->variables, path, sizeof path);
+    program_failed(failure, error ? error : become(command, path), path);
+}
+
+/* Starts a process and returns before it looks for its program. */
+static pid_t spawn_alone(const struct command *command, int *told, struct failure *failure)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+        return failed(failure, DESCRIPTORS, errno, "");
+    pid_t pid = fork();
+    int error = errno;
+    if (pid == 0) {
+        close(reaper.control); /* while it is open anywhere, the daemon does not learn that the reaper is gone */
+        become_alone(command, failure);
+        ssize_t written = write(ends[1], failure, sizeof *failure);
+        _exit(written == sizeof *failure ? 127 : 126);
+    }
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return failed(failure, PROGRAM, error, command->arguments[0]);
+    }
+    *told = ends[0];
+    return pid;
+}
+
+pid_t spawn(const struct command *command, int *told, struct failure *failure)
+{
+    if (!command->arguments[0])
+        return failed(failure, PROGRAM, ENOENT, "");
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    *told = -1;
+    pid_t pid = mounts_may_hang() ? spawn_alone(command, told, failure) : spawn_quickly(command, failure);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return pid;
+}
+
+enum start start_of(int told, struct failure *failure)
+{
+    ssize_t got = read(told, failure, sizeof *failure);
+    return got == sizeof *failure ? START_FAILED : got == 0 ? BEGAN : WAITS;
 }

@@ -22,7 +22,15 @@ struct failure {
 /* Makes the caller such that its children inherit what tasks are promised: umask, limit of open files, signals. */
 void reset_process(unsigned long most_files);
 
-/* Starts a process in a session of its own and returns its pid, or -1 and what failed. */
-pid_t spawn(const struct command *command, struct failure *failure);
+/* Starts a process in a session of its own and returns its pid, or -1 and what failed. Where a file system may keep it
+ * waiting for its folder or its program, it waits alone: `told` is then the end of a pipe that tells what came of it
+ * (`start_of`), and -1 where the program is being executed by now.
+ */
+pid_t spawn(const struct command *command, int *told, struct failure *failure);
+
+enum start { WAITS, BEGAN, START_FAILED };
+
+/* Says what came of a start by the pipe that tells it, and what failed. */
+enum start start_of(int told, struct failure *failure);
 
 #endif
