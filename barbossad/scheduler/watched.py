@@ -17,6 +17,8 @@ from typing import Final
 
 from barbossad.clock import Clock
 from barbossad.model.schedules import FileChange, FileTrigger
+from barbossad.process import mounts
+from barbossad.scheduler.answering import Question
 from barbossad.scheduler.inotify import GONE, ITSELF, NAMES, Folders, Happened, why_not
 from barbossad.scheduler.mounts import why_unseen
 from barbossad.scheduler.settling import Settling
@@ -25,6 +27,9 @@ _AWAY: Final = Happened.DELETED | Happened.MOVED_FROM
 _HERE: Final = Happened.CREATED | Happened.MOVED_TO
 RETRY_SECONDS: Final = 60.0
 """What the kernel has refused is tried again so often: that it would do it now is told by nobody."""
+
+ANSWER_SECONDS: Final = 5.0
+"""How long a file system may take to answer before it is told that it does not."""
 
 _TRIES: Final = 10
 _COARSE_NS: Final = 20_000_000
@@ -57,6 +62,9 @@ class Watched:
         """Below these nothing was seen so far, so what is found there was there all along."""
 
         self._held: set[str] = set()
+        self._question = Question(self._path, self._answered)
+        self._asked_since_ns: int | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._place = ("", 0, 0)
         """How far the path leads, and which folder of which device that is."""
@@ -73,7 +81,7 @@ class Watched:
 
     def mounted(self) -> None:
         """Find out whether the path leads elsewhere, after something was mounted or unmounted."""
-        if _place(_nearest(self._path)) != self._place:
+        if mounts.may_wait(self._path) or _place(_nearest(self._path)) != self._place:
             self._look()
 
     def hurry(self) -> None:
@@ -83,8 +91,10 @@ class Watched:
     def close(self) -> None:
         """Watch nothing any more, and tell nothing."""
         self._settling.close()
-        if self._retry is not None:
-            self._retry.cancel()
+        self._question.close()
+        for timer in (self._retry, self._patience):
+            if timer is not None:
+                timer.cancel()
         self._release(tuple(self._held))
 
     def happened(self, folder: str, name: str, what: Happened) -> None:
@@ -107,14 +117,35 @@ class Watched:
     def _above(self, folder: str, name: str, what: Happened) -> None:
         """Heed what happened to a name on the way to what is watched."""
         is_file = _join(folder, name) == self._path and not self._is_folder
-        if not is_file or what & Happened.IS_FOLDER or _is_folder(self._path):
+        if not is_file or what & Happened.IS_FOLDER or mounts.may_wait(self._path) or _is_folder(self._path):
             self._look()
         else:
             self._file(folder, name, what)
             self.trouble = "" if self._names[folder] else self._why_missing(folder)
 
     def _look(self, since_ns: int | None = None) -> None:
-        """Watch what is there now, and note what is otherwise than it was."""
+        """Watch what is there now, and note what is otherwise than it was; in a moment where it may keep us waiting."""
+        if not mounts.may_wait(self._path):
+            self._look_now(since_ns)
+            return
+        known = [instant for instant in (self._asked_since_ns, since_ns) if instant is not None]
+        self._asked_since_ns = min(known, default=None)
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._waits)
+        self._question.ask()
+
+    def _waits(self) -> None:
+        self.trouble = f"the file system of {self._path} does not answer; it is watched when it does"
+        logger.warning("A file trigger waits: %s", self.trouble, extra={"action": "file_trigger_waits"})
+
+    def _answered(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        since_ns, self._asked_since_ns = self._asked_since_ns, None
+        self._look_now(since_ns)
+
+    def _look_now(self, since_ns: int | None) -> None:
         before, self.trouble = self.trouble, ""
         unseen, self._unseen = self._unseen, set()
         try:

@@ -25,6 +25,7 @@ from barbossad.scheduler.files import FileEvent, FileWatcher
 from barbossad.scheduler.inotify import Folders, Happened
 from barbossad.scheduler.watched import Watched
 from tests.helpers import mounts
+from tests.helpers.hung import hung_folder, needs_fuse
 from tests.helpers.waiting import eventually_async
 
 CREATED, CHANGED, DELETED = FileChange.CREATED, FileChange.CHANGED, FileChange.DELETED
@@ -666,3 +667,36 @@ async def test_a_limit_of_the_host_that_is_reached_on_the_way(seen: Seen, monkey
     await eventually_async(lambda: seen.trouble == "", WAIT_SECONDS, "all is watched")
     (seen.folder / "a" / "deep" / "new").write_text("")
     await seen.all_in_all(("a/deep/new", CREATED), ("b/deep/new", CREATED))
+
+
+# -- a file system that does not answer -----------------------------------------------------------------------
+
+
+@needs_fuse
+async def test_one_that_never_answers(seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it, it is told as the trigger's trouble, and when it is gone what is beneath is watched."""
+    monkeypatch.setattr(watched, "ANSWER_SECONDS", 0.1)
+    with hung_folder(tmp_path / "hung") as folder:
+        beside = tmp_path / "beside"
+        beside.mkdir()
+        seen.watch(folder / "inbox")
+        seen.watch(beside, schedule="w/file-2")
+        await eventually_async(lambda: "does not answer" in seen.trouble, WAIT_SECONDS, "the trouble is told")
+        (beside / "f").write_text("1")
+        await eventually_async(lambda: bool(seen.told), WAIT_SECONDS, "another is told of")
+    await eventually_async(lambda: "is not there" in seen.trouble, WAIT_SECONDS, "it answers by being gone")
+    (folder / "inbox").mkdir()
+    await eventually_async(lambda: not seen.trouble, WAIT_SECONDS, "it is watched")
+    (folder / "inbox" / "g").write_text("2")
+    await eventually_async(lambda: len(seen.told) == 2, WAIT_SECONDS, "it is told of")
+
+
+@needs_fuse
+async def test_one_that_never_answers_and_is_forgotten(seen: Seen, tmp_path: Path) -> None:
+    """Its answer, when it comes in the end, is nobody's."""
+    with hung_folder(tmp_path / "hung") as folder:
+        seen.watch(folder)
+        seen.watcher.forget("w/file-1")
+    await asyncio.sleep(0.1)
+    assert seen.trouble == ""
+    assert seen.told == []
