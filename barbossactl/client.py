@@ -178,14 +178,16 @@ class Client:
 
 
 def _unsendable(method: str, params: dict[str, Any]) -> DaemonError:
-    """Name what JSON in UTF-8 cannot hold: bytes of another encoding, which would arrive as something else."""
-    hint: dict[str, object] = {"hint": "write it in UTF-8"}
+    """Name what JSON in UTF-8 cannot hold: bytes of another encoding, which would arrive as something else, or NaN."""
     for name, value in params.items():
         try:
             wire.encode(value, is_exact=True)
+        except UnicodeEncodeError:
+            why = f"{method}: {name!r} is no text in UTF-8: {value!r}"[:500]
+            return DaemonError("invalid_params", why, {"hint": "write it in UTF-8"})
         except ValueError:
-            return DaemonError("invalid_params", f"{method}: {name!r} is no text in UTF-8: {value!r}"[:500], hint)
-    return DaemonError("invalid_params", f"{method}: what it is given is no text in UTF-8", hint)
+            return DaemonError("invalid_params", f"{method}: {name!r} is no number of JSON: {value!r}"[:500], {})
+    return DaemonError("invalid_params", f"{method}: what it is given is no text in UTF-8", {})
 
 
 def _connect(path: Path) -> socket.socket:

@@ -11,6 +11,7 @@ import click
 
 from barbossactl.client import Client
 from barbossactl.exits import CommandError, Exit
+from barbossactl.values import GIVEN
 from barbossad import wire
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -64,12 +65,12 @@ def json_option(command: Command) -> Command:
 def workflow_argument(*, required: bool = True) -> Callable[[Command], Command]:
     """Give a command the argument NAME, which completes to the workflows of the daemon."""
     metavar = "NAME" if required else "[NAME]"
-    return click.argument("name", metavar=metavar, required=required, shell_complete=_complete("workflows"))
+    return click.argument("name", metavar=metavar, required=required, type=GIVEN, shell_complete=_complete("workflows"))
 
 
 def version_argument(name: str, metavar: str, *, required: bool) -> Callable[[Command], Command]:
     """Give a command a version, which completes to those of the workflow before it."""
-    return click.argument(name, metavar=metavar, required=required, shell_complete=_complete("versions"))
+    return click.argument(name, metavar=metavar, required=required, type=GIVEN, shell_complete=_complete("versions"))
 
 
 def run_argument(command: Command) -> Command:
@@ -84,12 +85,16 @@ def run_argument_named(name: str, metavar: str) -> Callable[[Command], Command]:
 
 def task_argument(command: Command) -> Command:
     """Give a command the argument [TASK], which completes to the tasks of the run before it."""
-    return click.argument("task", metavar="[TASK]", required=False, shell_complete=_complete("tasks"))(command)
+    return _task_argument("tasks")(command)
 
 
 def asking_argument(command: Command) -> Command:
     """Give a command the argument [TASK], which completes to the tasks that wait in the run before it."""
-    return click.argument("task", metavar="[TASK]", required=False, shell_complete=_complete("asking"))(command)
+    return _task_argument("asking")(command)
+
+
+def _task_argument(what: str) -> Callable[[Command], Command]:
+    return click.argument("task", metavar="[TASK]", required=False, type=GIVEN, shell_complete=_complete(what))
 
 
 def since_option(command: Command) -> Command:
@@ -100,6 +105,7 @@ def since_option(command: Command) -> Command:
         metavar="WHERE",
         default="failed",
         show_default=True,
+        type=GIVEN,
         shell_complete=_complete("retry_points"),
         help="failed, start, or the id of a task, which then runs again with all that depends on it.",
     )(command)
@@ -121,7 +127,11 @@ def params_option(command: Command) -> Command:
 def workflow_option(command: Command) -> Command:
     """Give a command ``--workflow NAME``, which completes to the workflows of the daemon."""
     return click.option(
-        "--workflow", metavar="NAME", shell_complete=_complete("workflows"), help="Only those of this workflow."
+        "--workflow",
+        metavar="NAME",
+        type=GIVEN,
+        shell_complete=_complete("workflows"),
+        help="Only those of this workflow.",
     )(command)
 
 
@@ -133,26 +143,36 @@ def schedule_argument(command: Command) -> Command:
 def schedule_argument_of(*, is_required: bool) -> Callable[[Command], Command]:
     """Give a command a schedule, which it may need or not."""
     metavar = "NAME" if is_required else "[NAME]"
-    return click.argument("name", metavar=metavar, required=is_required, shell_complete=_complete("schedules"))
+    return click.argument(
+        "name", metavar=metavar, required=is_required, type=GIVEN, shell_complete=_complete("schedules")
+    )
 
 
 def label_option(command: Command) -> Command:
     """Give a command ``--label``."""
-    return click.option("--label", metavar="LABEL", help="Only of workflows with this label, as team=infra.")(command)
+    return click.option(
+        "--label", metavar="LABEL", type=GIVEN, help="Only of workflows with this label, as team=infra."
+    )(command)
 
 
 def timing_options(command: Command) -> Command:
     """Give a command the keys of a schedule that decide when it fires, beside cron."""
     for option in (
         click.option("--on-holiday", type=click.Choice(["skip", "before", "after"]), help="What a holiday does to it."),
-        click.option("--holidays", metavar="COUNTRY", help="Holidays of a country or part of it, as GB or GB-SCT."),
-        click.option("--blackout", metavar="WINDOW", multiple=True, help="Skipped then, as 22:00-06:00. Repeatable."),
-        click.option("--within", metavar="WINDOW", multiple=True, help="Only then, as 'Mon-Fri 08:00-18:00'."),
+        click.option(
+            "--holidays", metavar="COUNTRY", type=GIVEN, help="Holidays of a country or part of it, as GB or GB-SCT."
+        ),
+        click.option(
+            "--blackout", metavar="WINDOW", type=GIVEN, multiple=True, help="Skipped then, as 22:00-06:00. Repeatable."
+        ),
+        click.option(
+            "--within", metavar="WINDOW", type=GIVEN, multiple=True, help="Only then, as 'Mon-Fri 08:00-18:00'."
+        ),
         click.option("--dst", type=click.Choice(["once", "skip", "last", "both"]), help="When the clocks change."),
-        click.option("--anchor", metavar="INSTANT", help="With --every: an instant of the row."),
-        click.option("--timezone", metavar="ZONE", help="An IANA time zone, as Europe/London."),
-        click.option("--at", metavar="INSTANT", multiple=True, help="Once, at an instant. Repeatable."),
-        click.option("--every", metavar="TIME", help="An interval, as 15m."),
+        click.option("--anchor", metavar="INSTANT", type=GIVEN, help="With --every: an instant of the row."),
+        click.option("--timezone", metavar="ZONE", type=GIVEN, help="An IANA time zone, as Europe/London."),
+        click.option("--at", metavar="INSTANT", type=GIVEN, multiple=True, help="Once, at an instant. Repeatable."),
+        click.option("--every", metavar="TIME", type=GIVEN, help="An interval, as 15m."),
     ):
         command = option(command)
     return command

@@ -11,6 +11,7 @@ from barbossactl.commands._common import connect, example, json_option
 from barbossactl.exits import Exit
 from barbossactl.lazy import LazyGroup
 from barbossactl.output import Column, Kind
+from barbossactl.values import NumberRange
 
 PING_TIMEOUT_SECONDS = 10.0
 _WAIT_SECONDS = 30.0
@@ -124,9 +125,7 @@ def reload(context: click.Context, as_json: bool) -> int:
 @click.command(epilog=example("barbossactl daemon drain && systemctl stop barbossad.socket"))
 @click.option("--end", is_flag=True, help="Start work again.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for what runs.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait at most so long; then exit with 6."
-)
+@click.option("--timeout", type=NumberRange(min=0), metavar="SECONDS", help="Wait at most so long; then exit with 6.")
 @json_option
 @click.pass_context
 def drain(context: click.Context, end: bool, no_wait: bool, timeout: float | None, as_json: bool) -> int:

@@ -11,6 +11,7 @@ from barbossactl.client import Client
 from barbossactl.commands._common import Command, connect, example, json_option
 from barbossactl.exits import Exit
 from barbossactl.lazy import LazyGroup
+from barbossactl.values import GIVEN
 
 _COMMANDS = {"cron": "importing:cron", "timers": "importing:timers"}
 
@@ -25,10 +26,14 @@ def _what_becomes_of_it(command: Command) -> Command:
     for option in (
         json_option,
         click.option("--force", is_flag=True, help="With -o: write over files that are there."),
-        click.option("-o", "--output", "folder", metavar="FOLDER", help="Write each into FOLDER as NAME.yaml."),
+        click.option(
+            "-o", "--output", "folder", metavar="FOLDER", type=GIVEN, help="Write each into FOLDER as NAME.yaml."
+        ),
         click.option("--yes", is_flag=True, help="With --apply: do not ask."),
         click.option("--apply", "is_applied", is_flag=True, help="Put them in force, when you have said yes."),
-        click.option("--timezone", metavar="ZONE", help="Time zone of times that name none; by default the daemon's."),
+        click.option(
+            "--timezone", metavar="ZONE", type=GIVEN, help="Time zone of times that name none; by default the daemon's."
+        ),
     ):
         command = option(command)
     return command
@@ -42,7 +47,7 @@ def _what_becomes_of_it(command: Command) -> Command:
     )
 )
 @click.argument("source", metavar="FILE|USER")
-@click.option("--user", metavar="USER", help="Whose crontab the file is; tasks run as that user.")
+@click.option("--user", metavar="USER", type=GIVEN, help="Whose crontab the file is; tasks run as that user.")
 @click.option(
     "--system/--no-system",
     "is_system",

@@ -16,6 +16,7 @@ from barbossactl.exits import CommandError, Exit
 from barbossactl.pieces import Source
 from barbossactl.printer import LogPrinter, LogStyle
 from barbossactl.records import OutputPiece, Run, piece_from, run_from
+from barbossactl.values import MOST
 
 PIECES_A_CALL = 1000
 
@@ -26,7 +27,7 @@ PIECES_A_CALL = 1000
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is printed until the end.")
 @click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="Only this stream.")
 @click.option("--attempt", type=click.IntRange(1), help="This attempt of TASK rather than the last.")
-@click.option("-n", "--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
+@click.option("-n", "--tail", type=click.IntRange(0, MOST), metavar="N", help="Only the last N lines.")
 @click.option("-t", "--times", is_flag=True, help="Begin each line with its local time.")
 @click.option("--raw", is_flag=True, help="Do not escape control characters; with TASK, the output as it was.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")

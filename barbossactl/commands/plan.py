@@ -9,6 +9,7 @@ import click
 from barbossactl import output
 from barbossactl.commands._common import connect, example, json_option, params_option, workflow_argument
 from barbossactl.exits import CommandError, DaemonError, Exit
+from barbossactl.values import GIVEN
 
 
 @click.command(
@@ -21,7 +22,7 @@ from barbossactl.exits import CommandError, DaemonError, Exit
 @workflow_argument(required=False)
 @params_option
 @click.option("--params-file", metavar="FILE", help="Parameters as a JSON object; - reads stdin. -p goes over them.")
-@click.option("--version", metavar="VERSION", help="This version rather than the one in force.")
+@click.option("--version", metavar="VERSION", type=GIVEN, help="This version rather than the one in force.")
 @click.option("--file", metavar="FILE", help="A workflow file, which need not be applied, rather than NAME.")
 @json_option
 @click.pass_context

@@ -18,6 +18,7 @@ from barbossactl.commands._common import (
 from barbossactl.exits import RUN_EXITS, CommandError, DaemonError, Exit
 from barbossactl.lazy import LazyGroup
 from barbossactl.output import Column, Kind
+from barbossactl.values import COUNT
 
 RECENT_RUNS = 20
 
@@ -62,7 +63,7 @@ def group() -> None:
 @click.command("list", epilog=example("barbossactl run list --workflow nightly-backup --state failed"))
 @workflow_option
 @click.option("--state", type=click.Choice(_STATES), help="Only runs in this state.")
-@click.option("--limit", type=click.IntRange(1), default=RECENT_RUNS, show_default=True, help="At most so many.")
+@click.option("--limit", type=COUNT, default=RECENT_RUNS, show_default=True, help="At most so many.")
 @click.option("--all", "is_all", is_flag=True, help="All there are, whatever --limit says.")
 @json_option
 @click.pass_context

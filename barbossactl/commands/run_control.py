@@ -179,7 +179,7 @@ def _answer(
     values = params.gather(pairs, None, "-v")
     with connect(context) as client:
         run_id = resolve_run(client, run)
-        task = task or _only_asking(client, run_id)
+        task = _only_asking(client, run_id) if task is None else task
         asked: dict[str, Any] = {"run_id": run_id, "task": task, "approve": is_approved}
         asked |= {"values": values} if values else {}
         answer = client.call("run.approve", asked if comment is None else {**asked, "comment": comment})

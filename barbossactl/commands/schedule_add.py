@@ -16,6 +16,7 @@ from barbossactl.commands._common import (
     workflow_argument,
 )
 from barbossactl.exits import CommandError, Exit
+from barbossactl.values import GIVEN
 
 _KINDS = ("cron", "every", "at", "boot", "file", "after_workflow", "unit")
 _EXPECT = ("start_within", "max_duration", "min_duration")
@@ -28,24 +29,28 @@ _EXPECT = ("start_within", "max_duration", "min_duration")
     )
 )
 @workflow_argument()
-@click.option("--name", "own_name", metavar="NAME", help="Its name in the workflow; by default added-1 and so on.")
-@click.option("--cron", metavar="EXPRESSION", help="A cron expression of 5 fields, or 6 with seconds first.")
+@click.option(
+    "--name", "own_name", metavar="NAME", type=GIVEN, help="Its name in the workflow; by default added-1 and so on."
+)
+@click.option(
+    "--cron", metavar="EXPRESSION", type=GIVEN, help="A cron expression of 5 fields, or 6 with seconds first."
+)
 @timing_options
 @click.option("--boot", is_flag=True, help="After each boot of the host.")
-@click.option("--file", metavar="PATH", help="When a file at or below PATH is made or changed.")
-@click.option("--after-workflow", metavar="NAME", help="When a run of another workflow has succeeded.")
-@click.option("--unit", metavar="UNIT", help="When a unit of systemd has failed.")
+@click.option("--file", metavar="PATH", type=GIVEN, help="When a file at or below PATH is made or changed.")
+@click.option("--after-workflow", metavar="NAME", type=GIVEN, help="When a run of another workflow has succeeded.")
+@click.option("--unit", metavar="UNIT", type=GIVEN, help="When a unit of systemd has failed.")
 @params_option
-@click.option("--jitter", metavar="TIME", help="How much later it may be, the same each time.")
+@click.option("--jitter", metavar="TIME", type=GIVEN, help="How much later it may be, the same each time.")
 @click.option("--overlap", type=click.Choice(["skip", "queue", "replace", "allow"]), help="While the last run goes on.")
 @click.option("--queue-depth", type=click.IntRange(1), help="With --overlap queue: how many fires may wait.")
 @click.option("--catch-up", type=click.Choice(["none", "last", "all"]), help="What is run of missed fires.")
-@click.option("--catch-up-window", metavar="TIME", help="How far back missed fires are caught up.")
+@click.option("--catch-up-window", metavar="TIME", type=GIVEN, help="How far back missed fires are caught up.")
 @click.option("--disable-after", type=click.IntRange(1), metavar="N", help="Disable it after N failures in a row.")
 @click.option("--retry", type=click.IntRange(1), metavar="N", help="Runs in all, if the first ones fail.")
-@click.option("--start-within", metavar="TIME", help="Tell if a run has not begun by then.")
-@click.option("--max-duration", metavar="TIME", help="Tell if a run takes longer.")
-@click.option("--min-duration", metavar="TIME", help="Tell if a run succeeds sooner.")
+@click.option("--start-within", metavar="TIME", type=GIVEN, help="Tell if a run has not begun by then.")
+@click.option("--max-duration", metavar="TIME", type=GIVEN, help="Tell if a run takes longer.")
+@click.option("--min-duration", metavar="TIME", type=GIVEN, help="Tell if a run succeeds sooner.")
 @json_option
 @click.pass_context
 def add(

@@ -10,6 +10,7 @@ import click
 from barbossactl import output
 from barbossactl.commands._common import connect, example, json_option, schedule_argument, schedule_argument_of
 from barbossactl.output import Column, Kind
+from barbossactl.values import COUNT, NumberRange
 
 _STATES = ["queued", "started", "retrying", "succeeded", "failed", "skipped", "missed", "refused"]
 
@@ -17,7 +18,7 @@ _STATES = ["queued", "started", "retrying", "succeeded", "failed", "skipped", "m
 @click.command(epilog=example("barbossactl schedule history nightly-backup", "barbossactl schedule history -n 100"))
 @schedule_argument_of(is_required=False)
 @click.option("--state", type=click.Choice(_STATES), help="Only fires that came to this.")
-@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
+@click.option("-n", "--limit", type=COUNT, default=50, show_default=True, help="How many.")
 @json_option
 @click.pass_context
 def history(context: click.Context, name: str | None, state: str | None, limit: int, as_json: bool) -> None:
@@ -47,7 +48,7 @@ def history(context: click.Context, name: str | None, state: str | None, limit: 
 
 @click.command(epilog=example("barbossactl schedule stats nightly-backup --days 90"))
 @schedule_argument
-@click.option("--days", type=click.FloatRange(0.01, 3660), default=30, show_default=True, help="How far back.")
+@click.option("--days", type=NumberRange(0.01, 3660), default=30, show_default=True, help="How far back.")
 @json_option
 @click.pass_context
 def stats(context: click.Context, name: str, days: float, as_json: bool) -> None:

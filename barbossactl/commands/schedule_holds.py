@@ -11,12 +11,15 @@ from barbossactl import output
 from barbossactl.commands._common import Command, connect, example, json_option
 from barbossactl.exits import CommandError, Exit
 from barbossactl.output import Column, Kind
+from barbossactl.values import GIVEN
 
 
 def _labels(command: Command) -> Command:
     """Give a command a label: as an argument, or with ``--label`` as the listings have it."""
-    named = click.option("--label", "named", metavar="LABEL", help="The same as LABEL alone, as the listings have it.")
-    return click.argument("label", metavar="[LABEL]", required=False)(named(command))
+    named = click.option(
+        "--label", "named", metavar="LABEL", type=GIVEN, help="The same as LABEL alone, as the listings have it."
+    )
+    return click.argument("label", metavar="[LABEL]", required=False, type=GIVEN)(named(command))
 
 
 @click.command(
@@ -98,12 +101,15 @@ def _until(until: str) -> str:
     from barbossactl import params
 
     try:
-        instant = datetime.fromisoformat(until)
-    except ValueError:
-        instant = datetime.now(UTC) + timedelta(seconds=params.seconds(until))
-    if instant.tzinfo is None:
-        instant = instant.astimezone()  # as the clock on the wall
-    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        try:
+            instant = datetime.fromisoformat(until)
+        except ValueError:
+            instant = datetime.now(UTC) + timedelta(seconds=params.seconds(until))
+        if instant.tzinfo is None:
+            instant = instant.astimezone()  # as the clock on the wall
+        return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError) as error:
+        raise CommandError(f"--until {until} is beyond what a calendar holds", exit_code=Exit.USAGE) from error
 
 
 def _words(label: str) -> str:

@@ -17,6 +17,7 @@ from barbossactl.commands._common import (
     workflow_option,
 )
 from barbossactl.output import Column, Kind
+from barbossactl.values import GIVEN
 
 
 @click.command("next", epilog=example("barbossactl next", "barbossactl next -n 5 --workflow nightly-backup"))
@@ -79,9 +80,9 @@ def explain(context: click.Context, name: str, count: int, as_json: bool) -> Non
         "barbossactl schedule preview --every 15m --within 'Mon-Fri 08:00-18:00' --timezone UTC",
     )
 )
-@click.argument("cron", metavar="[CRON]", required=False)
+@click.argument("cron", metavar="[CRON]", required=False, type=GIVEN)
 @timing_options
-@click.option("--after", metavar="INSTANT", help="From when on, RFC 3339; by default now.")
+@click.option("--after", metavar="INSTANT", type=GIVEN, help="From when on, RFC 3339; by default now.")
 @click.option("-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many instants.")
 @json_option
 @click.pass_context

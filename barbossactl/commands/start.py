@@ -11,6 +11,7 @@ import click
 from barbossactl import output, staying, text
 from barbossactl.commands._common import connect, example, json_option, params_option, workflow_argument
 from barbossactl.exits import CommandError, Exit
+from barbossactl.values import GIVEN
 
 
 @click.command(
@@ -24,10 +25,13 @@ from barbossactl.exits import CommandError, Exit
 @click.option("--params-file", metavar="FILE", help="Parameters as a JSON object; - reads stdin. -p goes over them.")
 @click.option("--detach", is_flag=True, help="Print the id of the run and leave.")
 @click.option("--wait", is_flag=True, help="Wait quietly; say only how a run that did not succeed has ended.")
-@click.option("--plan", "plan_hash", metavar="HASH", help="Refuse if the plan is another one now (barbossactl plan).")
+@click.option(
+    "--plan", "plan_hash", metavar="HASH", type=GIVEN, help="Refuse if the plan is another one now (barbossactl plan)."
+)
 @click.option(
     "--idempotency-key",
     metavar="KEY",
+    type=GIVEN,
     help="Start nothing if this workflow has a run with this key; take that one instead, and say so.",
 )
 @json_option
@@ -61,7 +65,7 @@ def start(
     asked: dict[str, Any] = {
         "workflow": name,
         "params": params.gather(pairs, params_file),
-        "idempotency_key": idempotency_key or os.urandom(16).hex(),
+        "idempotency_key": os.urandom(16).hex() if idempotency_key is None else idempotency_key,
     }
     asked_at = datetime.now(UTC)
     if plan_hash is not None:

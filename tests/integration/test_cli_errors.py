@@ -226,6 +226,12 @@ def test_a_message_beyond_the_limit_is_not_sent(stub_daemon: StubDaemon) -> None
     assert raised.value.exit_code == 2
 
 
+def test_a_number_that_json_lacks_is_not_called_text(stub_daemon: StubDaemon) -> None:
+    """What cannot be sent is named for what it is."""
+    with Client(stub_daemon.path) as connected, pytest.raises(CommandError, match="'x' is no number of JSON: nan"):
+        connected.send("any", {"x": float("nan")})
+
+
 def test_reconnecting_waits_for_the_daemon(socket_folder: Path) -> None:
     """A client that lost the daemon connects again once it is back."""
     path = socket_folder / "again.sock"
@@ -274,6 +280,16 @@ def test_an_answer_of_another_shape_is_no_traceback(stub_daemon: StubDaemon, ctl
         (["run", "cancle"], "'cancel'"),
         (["start"], "barbossactl start --help"),
         (["run", "list", "--limit", "0"], "barbossactl run list --help"),
+        (["run", "list", "--limit", "99999999999999999999"], "is not in the range"),
+        (["schedule", "history", "-n", "99999999999999999999"], "is not in the range"),
+        (["logs", "last", "-n", "99999999999999999999"], "is not in the range"),
+        (["daemon", "drain", "--timeout", "nan"], "'--timeout': nan is no number"),
+        (["schedule", "stats", "x", "--days", "nan"], "'--days': nan is no number"),
+        (["schedule", "hold", "a=b", "--reason", "r", "--until", "99999999999d"], "beyond what a calendar holds"),
+        (
+            ["schedule", "hold", "a=b", "--reason", "r", "--until", "0001-01-01T00:00:00+14:00"],
+            "beyond what a calendar",
+        ),
         (["start", "x", "--detach", "--wait"], "exclude"),
         (["start", "x", "-p", "novalue"], "keep_days=3"),
         (["run", "wait", "last", "--timeout", "soon"], "1h30m"),
@@ -287,6 +303,30 @@ def test_wrong_usage_is_one_line_and_exit_2(ctl: Ctl, arguments: list[str], word
     ended = ctl(*arguments)
     assert ended.code == 2
     assert_one_line(ended, words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["start", "x", "--idempotency-key", ""], "--idempotency-key"),
+        (["start", "x", "--plan", ""], "--plan"),
+        (["approve", "0a1b2c3d4e", ""], "[TASK]"),
+        (["reject", "0a1b2c3d4e", ""], "[TASK]"),
+        (["schedule", "hold", "", "--reason", "why"], "[LABEL]"),
+        (["schedule", "release", "--label", ""], "--label"),
+        (["schedule", "list", "--workflow", ""], "--workflow"),
+        (["schedule", "add", "x", "--every", "1h", "--jitter", ""], "--jitter"),
+        (["schedule", "add", "x", "--every", "1h", "--within", ""], "--within"),
+        (["schedule", "preview", "0 2 * * *", "--timezone", ""], "--timezone"),
+        (["import", "cron", "/etc/crontab", "-o", ""], "--output"),
+    ],
+)
+def test_what_is_given_is_not_empty(stub_daemon: StubDaemon, ctl: Ctl, arguments: list[str], named: str) -> None:
+    """A script's variable that is not set is wrong usage, and never means all, any, or the default."""
+    ended = ctl(*arguments)
+    assert ended.code == 2
+    assert_one_line(ended, named, ": it is empty; see: barbossactl ")
+    assert not stub_daemon.calls
 
 
 @pytest.mark.parametrize(
