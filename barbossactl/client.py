@@ -21,6 +21,11 @@ ANSWER_TIMEOUT_SECONDS: Final = 30.0
 PATIENCE_SECONDS: Final = 30.0
 """How long a daemon may be away (a restart, an upgrade) before a command that waits gives up."""
 
+UNIT_FOLDERS: Final = tuple(
+    map(Path, ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"))
+)
+"""Where units are that systemd loads (man systemd.unit) and an installation may have put there."""
+
 _CHUNK_BYTES: Final = 256 * 1024
 
 
@@ -204,9 +209,8 @@ def _connect(path: Path) -> socket.socket:
 def _why_unreachable(path: Path, error: OSError) -> UnreachableError:
     start = "start it: systemctl start barbossad (or your own: barbossad --user)"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        if (
-            path == wire.SYSTEM_SOCKET_PATH and not path.parent.exists()
-        ):  # also while the daemon runs, which cannot know
+        if path == wire.SYSTEM_SOCKET_PATH and not path.parent.exists() and _is_unit_installed():
+            # also while the daemon runs, which cannot know
             start = f"{path.parent} is gone, and is made again by: systemctl restart barbossad.socket barbossad"
         return UnreachableError(f"barbossad is not running: there is no socket {path}", hint=start)
     if error.errno in {errno.EACCES, errno.EPERM}:
@@ -222,6 +226,10 @@ def _why_unreachable(path: Path, error: OSError) -> UnreachableError:
     if isinstance(error, TimeoutError):
         return UnreachableError(f"barbossad at {path} accepts no connection", hint=f"see: {_log_of(path)}")
     return UnreachableError(f"cannot connect to {path}: {error.strerror or error}", hint="name it: --socket PATH")
+
+
+def _is_unit_installed() -> bool:
+    return any((folder / "barbossad.socket").exists() for folder in UNIT_FOLDERS)
 
 
 def _group_of(path: Path) -> str:

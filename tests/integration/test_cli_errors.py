@@ -45,6 +45,23 @@ def test_no_socket_says_how_to_start_the_daemon(socket_folder: Path) -> None:
     assert_one_line(ended, str(path), "systemctl start barbossad", "barbossad --user")
 
 
+@pytest.mark.parametrize("is_installed", [False, True])
+def test_a_runtime_folder_that_is_gone(
+    socket_folder: Path, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, *, is_installed: bool
+) -> None:
+    """Where the system's daemon is installed, its missing folder was removed; where it never was, no unit is named."""
+    path = socket_folder / "barbossa" / "barbossad.sock"
+    monkeypatch.setattr(wire, "SYSTEM_SOCKET_PATH", path)
+    monkeypatch.setattr(client, "UNIT_FOLDERS", (socket_folder / "none", socket_folder))
+    if is_installed:
+        (socket_folder / "barbossad.socket").touch()
+    ended = ctl("--socket", str(path), "ps")
+    assert ended.code == 3
+    gone = f"{path.parent} is gone, and is made again by: systemctl restart barbossad.socket barbossad"
+    start = "start it: systemctl start barbossad (or your own: barbossad --user)"
+    assert_one_line(ended, f"there is no socket {path}; {gone if is_installed else start}\n")
+
+
 def test_a_dead_socket_says_how_to_start_the_daemon(socket_folder: Path) -> None:
     """A socket that nobody listens on any more is told apart from a file that is no socket."""
     path = socket_folder / "dead.sock"
