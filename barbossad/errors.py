@@ -107,7 +107,7 @@ class InvalidWorkflowError(InvalidDocumentError):
 class InvalidConfigError(InvalidDocumentError):
     """The config file is not acceptable."""
 
-    kind = "error"
+    kind = "invalid_config"
 
 
 class PermissionDeniedError(BarbossaError):

@@ -62,6 +62,7 @@ ERRORS: Final[dict[str, ErrorClass]] = {
     "unavailable": ErrorClass(rpc_code=-32006, http_status=503, exit_code=1),
     "timed_out": ErrorClass(rpc_code=-32007, http_status=504, exit_code=6),
     "too_many_requests": ErrorClass(rpc_code=-32008, http_status=429, exit_code=1),
+    "invalid_config": ErrorClass(rpc_code=-32009, http_status=422, exit_code=2),
 }
 """The one table from an error's ``kind`` to its RPC code, HTTP status and exit code."""
 

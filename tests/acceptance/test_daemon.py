@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from barbossad import __version__
+from tests.helpers import cli_process
 from tests.helpers.daemon import COMMAND, ROOT, Daemon, started, state_of
 from tests.helpers.rpc_client import RpcError
 
@@ -243,8 +244,11 @@ def test_a_broken_config_keeps_the_settings_before_it(tmp_path: Path) -> None:
         with pytest.raises(RpcError) as caught:
             daemon.call("daemon.reload")
         assert [fault["line"] for fault in caught.value.data["faults"]] == [2, 3, 4]
+        ended = cli_process.run(daemon.socket_path, "daemon", "reload")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert "(and 2 more)" in ended.stderr
         daemon.signal(signal.SIGHUP)
-        daemon.says("config not reloaded", times=6)
+        daemon.says("config not reloaded", times=9)
         assert daemon.call("daemon.status")["tasks"]["limit"] == 5
         daemon.write_config("tasks: {limit: 6}\n")
         daemon.call("daemon.reload")
