@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,7 +203,7 @@ def defaults(*, user: bool) -> dict[str, Path]:
         state = SYSTEM_STATE_DIR
     else:
         runtime = wire.user_runtime_dir()
-        state = _xdg("XDG_STATE_HOME", ".local/state")
+        state = wire.user_dir("XDG_STATE_HOME", ".local/state")
     return {
         "state_dir": state,
         "runtime_dir": runtime,
@@ -258,13 +257,7 @@ def _refused(path: Path, reason: str, hint: str) -> InvalidConfigError:
 
 
 def _config_dir(*, user: bool) -> Path:
-    return _xdg("XDG_CONFIG_HOME", ".config") if user else SYSTEM_CONFIG_DIR
-
-
-def _xdg(variable: str, default: str) -> Path:
-    """Return the folder of Barbossa beneath an XDG base folder; a relative one counts as not set, as XDG says."""
-    base = os.environ.get(variable, "")
-    return (Path(base) if base.startswith("/") else Path.home() / default) / "barbossa"
+    return wire.user_dir("XDG_CONFIG_HOME", ".config") if user else SYSTEM_CONFIG_DIR
 
 
 def _flat(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:

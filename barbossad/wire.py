@@ -172,13 +172,22 @@ def error(
     return {"jsonrpc": "2.0", "error": body, "id": identity}
 
 
+def user_dir(variable: str, default: str) -> Path:
+    """Return a user's folder of Barbossa beneath an XDG base folder, or beneath ``default`` in the user's home."""
+    base = _base_dir(variable)
+    return (Path.home() / default if base is None else base) / "barbossa"
+
+
 def user_runtime_dir() -> Path:
     """Return the folder of a user's own daemon for its socket and other short-lived files."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        return Path(runtime) / "barbossa"
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "barbossa" / "run"
+    base = _base_dir("XDG_RUNTIME_DIR")
+    return user_dir("XDG_STATE_HOME", ".local/state") / "run" if base is None else base / "barbossa"
+
+
+def _base_dir(variable: str) -> Path | None:
+    """Return the folder that a variable of XDG names; a relative one counts as not set, as XDG says."""
+    named = os.environ.get(variable, "")
+    return Path(named) if named.startswith("/") else None
 
 
 def user_socket_path() -> Path:
@@ -190,12 +199,18 @@ SYSTEM_SOCKET_PATH: Final = Path("/run/barbossa/barbossad.sock")
 
 
 def client_socket_path() -> Path:
-    """Return the socket a client talks to: ``BARBOSSA_SOCKET``, a user's own if there, the system's."""
+    """Return the socket a client talks to: ``BARBOSSA_SOCKET``, a user's own if there, the system's.
+
+    A home that the user may not enter, or does not have, holds no socket for that user.
+    """
     named = os.environ.get("BARBOSSA_SOCKET")
     if named:
         return Path(named)
-    own = user_socket_path()
-    return own if own.exists() else SYSTEM_SOCKET_PATH
+    try:
+        own = user_socket_path()
+        return own if own.exists() else SYSTEM_SOCKET_PATH
+    except (OSError, RuntimeError):
+        return SYSTEM_SOCKET_PATH
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

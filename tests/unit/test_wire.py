@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,6 +222,34 @@ def test_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert wire.user_socket_path() == Path("/state/barbossa/run/barbossad.sock")
+
+
+def test_a_relative_base_folder_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon and its clients find each other wherever they are started: XDG's folders are absolute, or ignored."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "relative")
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert wire.user_runtime_dir() == Path("/state/barbossa/run")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert wire.user_runtime_dir() == Path("/home/ada/.local/state/barbossa/run")
+    assert wire.user_dir("XDG_STATE_HOME", ".local/state") == Path("/home/ada/.local/state/barbossa")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("has_home", [True, False])
+def test_a_home_of_another_user_holds_no_socket(tmp_path: Path, *, has_home: bool) -> None:
+    """Who may not look into the folder of ``HOME``, or has no home at all, talks to the system's daemon."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    become = "import os; os.setgroups([]); os.setgid(54321); os.setuid(54321)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"from barbossad import wire; {become}; print(wire.client_socket_path())"],
+        env={"HOME": str(home)} if has_home else {},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{wire.SYSTEM_SOCKET_PATH}\n"
 
 
 def test_answers_are_json() -> None:
