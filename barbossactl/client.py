@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from barbossactl.exits import DaemonError, Exit, LostError, UnreachableError
 from barbossad import wire
+
+if TYPE_CHECKING:
+    from barbossactl.ahead import ReadAhead
 
 ANSWER_TIMEOUT_SECONDS: Final = 30.0
 """How long an ordinary call may take before the daemon counts as not answering."""
@@ -25,6 +28,9 @@ UNIT_FOLDERS: Final = tuple(
     map(Path, ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"))
 )
 """Where units are that systemd loads (man systemd.unit) and an installation may have put there."""
+
+LOST: Final = "the connection to the daemon is lost; waiting until it answers again"
+"""What is told where a command does not give up. Whether the daemon has gone is not known then."""
 
 _CHUNK_BYTES: Final = 256 * 1024
 
@@ -54,6 +60,8 @@ class Client:
         self._buffer = bytearray()
         self._searched = 0
         self._socket = _connect(path)
+        self._incoming: socket.socket | ReadAhead = self._socket
+        self._is_read_ahead = False
 
     def __enter__(self) -> Client:
         return self
@@ -63,7 +71,15 @@ class Client:
 
     def close(self) -> None:
         """End the connection; calls in flight are forgotten."""
-        self._socket.close()
+        self._incoming.close()
+        self._incoming = self._socket  # which may be closed again
+
+    def read_ahead(self) -> None:
+        """From now on take answers as they come, also while the caller is busy with something else."""
+        from barbossactl.ahead import ReadAhead
+
+        self._is_read_ahead = True
+        self._incoming = ReadAhead(self._socket)
 
     def reconnect(
         self, patience_seconds: float = PATIENCE_SECONDS, pause: Callable[[float], None] = time.sleep
@@ -87,6 +103,9 @@ class Client:
                 pause(wait_seconds)
                 wait_seconds = min(wait_seconds * 2, 1.0)
             else:
+                self._incoming = self._socket
+                if self._is_read_ahead:
+                    self.read_ahead()
                 return
 
     def call(self, method: str, params: dict[str, Any], *, timeout: float | None = None) -> Any:
@@ -150,9 +169,9 @@ class Client:
         deadline = None if timeout is None else time.monotonic() + timeout
         while (line := self._take_line()) is None:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            watched = [self._socket.fileno()] if wake is None else [self._socket.fileno(), wake]
+            watched = [self._incoming.fileno()] if wake is None else [self._incoming.fileno(), wake]
             readable, _, _ = select.select(watched, [], [], left)
-            if self._socket.fileno() not in readable:
+            if self._incoming.fileno() not in readable:
                 return None
             self._fill()
         return _parse_answer(line, self.path)
@@ -169,7 +188,7 @@ class Client:
 
     def _fill(self) -> None:
         try:
-            chunk = self._socket.recv(_CHUNK_BYTES)
+            chunk = self._incoming.recv(_CHUNK_BYTES)
         except OSError as error:
             raise _lost(self.path) from error
         if not chunk:
@@ -179,7 +198,7 @@ class Client:
             raise _stranger(self.path)
 
     def _has_answer_waiting(self) -> bool:
-        return b"\n" in self._buffer or bool(select.select([self._socket.fileno()], [], [], 0)[0])
+        return b"\n" in self._buffer or bool(select.select([self._incoming.fileno()], [], [], 0)[0])
 
 
 def _unsendable(method: str, params: dict[str, Any]) -> DaemonError:

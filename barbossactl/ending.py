@@ -6,7 +6,7 @@ import time
 from typing import Any, Final
 
 from barbossactl import output, report
-from barbossactl.client import Client
+from barbossactl.client import LOST, Client
 from barbossactl.exits import CommandError, DaemonError, Exit
 from barbossactl.pieces import Source, Tails
 from barbossactl.records import Run, piece_from, run_from
@@ -34,7 +34,7 @@ def wait(client: Client, run_id: str, *, limit_seconds: float | None = None, is_
                 "run.wait",
                 {"run_id": run_id, "timeout_seconds": left, "brief": not is_whole},
                 timeout=left + MARGIN_SECONDS,
-                on_loss=lambda: output.talk("the daemon has gone; waiting for it to come back (Ctrl-C to leave)"),
+                on_loss=lambda: output.talk(f"{LOST} (Ctrl-C to leave)"),
             )
         except DaemonError as error:
             if error.kind != "timed_out":

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from barbossactl.client import PATIENCE_SECONDS, Answer, Client
-from barbossactl.exits import CommandError, DaemonError, LostError
+from barbossactl.client import LOST, PATIENCE_SECONDS, Answer, Client
+from barbossactl.exits import CommandError, LostError
 from barbossactl.interrupts import Interrupts
 from barbossactl.pieces import Source, Tails
 from barbossactl.records import TASK_ENDED, OutputPiece, Run, Task, piece_from, run_from
@@ -130,6 +130,7 @@ class Follower:
 
     def follow(self) -> Run:
         """Return the run as it ended. Raise what the daemon refuses, or what ``on_interrupt`` raises."""
+        self._client.read_ahead()
         while True:
             try:
                 if (run := self._finished_run()) is not None:
@@ -147,10 +148,19 @@ class Follower:
             self._view.tick()
         elif answer.identity in self._in_flight:
             source = self._in_flight.pop(answer.identity)
+            self._hear(answer)
             if source is None:
-                self._take_run(_unless_stopping(answer))
+                self._take_run(answer.result())
             else:
                 self._take_output(source, answer)
+
+    def _hear(self, answer: Answer) -> None:
+        """Take note that the daemon answers. Raise ``LostError`` for one on its way out, as for a lost connection."""
+        if answer.error is not None and answer.error.kind == "unavailable":
+            raise LostError(str(answer.error), hint=answer.error.hint) from answer.error
+        if self._lost_at is not None:
+            self._lost_at = None
+            self._view.note("the daemon answers again")
 
     def _ask(self) -> None:
         if self._is_to_look() and self._look_at <= time.monotonic():
@@ -196,9 +206,6 @@ class Follower:
         self._revision = value["revision"]
         self._told_at = value.get("told_at")
         self._look_at = time.monotonic() + min(run.size / TASKS_A_SECOND, LONGEST_PAUSE_SECONDS)
-        if self._lost_at is not None:
-            self._lost_at = None
-            self._view.note("the daemon is back")
         if self._wanted.task is not None and all(task.id != self._wanted.task for task in run.tasks):
             names = ", ".join(task.id for task in run.tasks[:10])
             raise CommandError(f"run {run.id} has no task {self._wanted.task!r}", hint=f"it has: {names}")
@@ -217,7 +224,7 @@ class Follower:
             del self._logs[source]  # the attempt is recorded, its log not yet: the next news of the run brings it
             return
         log = self._logs[source]
-        value = _unless_stopping(answer)
+        value = answer.result()
         items = value["items"]
         log.cursor = value["next_cursor"] or log.cursor
         log.is_finished = bool(value["finished"])
@@ -265,7 +272,7 @@ class Follower:
         now = time.monotonic()
         if self._lost_at is None:
             self._lost_at = now
-            self._view.note("the daemon has gone; waiting for it to come back (Ctrl-C to leave)")
+            self._view.note(f"{LOST} (Ctrl-C to leave)")
         else:
             self._interrupts.pause(RETRY_SECONDS)
         if now - self._lost_at > PATIENCE_SECONDS:
@@ -274,16 +281,6 @@ class Follower:
         self._in_flight.clear()
         self._turns = deque(source for source, log in self._logs.items() if not log.is_finished)
         self._revision = None
-
-
-def _unless_stopping(answer: Answer) -> Any:
-    """Return the value of an answer; that of a daemon on its way out counts as a lost connection."""
-    try:
-        return answer.result()
-    except DaemonError as error:
-        if error.kind == "unavailable":
-            raise LostError(str(error), hint=error.hint) from error
-        raise
 
 
 def _order(task: Task) -> tuple[str, bool, int]:

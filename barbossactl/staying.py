@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from barbossactl import output
-from barbossactl.client import Client
+from barbossactl.client import LOST, Client
 from barbossactl.exits import RUN_EXITS, CommandError, DaemonError, Exit
 from barbossactl.follow import Follower, RunView, Wanted
 from barbossactl.interrupts import Interrupts
@@ -26,7 +26,7 @@ def begin(client: Client, method: str, asked: dict[str, Any]) -> dict[str, Any]:
             answer: dict[str, Any] = client.call(method, asked)
             return answer
         return client.call_patiently(  # type: ignore[no-any-return]
-            method, asked, on_loss=lambda: output.talk("the daemon has gone; waiting for it to come back")
+            method, asked, on_loss=lambda: output.talk(LOST)
         )
     except KeyboardInterrupt:
         if sys.stderr.isatty():
