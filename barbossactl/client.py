@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from barbossactl.exits import DaemonError, Exit, LostError, UnreachableError
+from barbossactl.exits import DaemonError, Exit, LostError, StrangerError, UnreachableError
 from barbossad import wire
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ UNIT_FOLDERS: Final = tuple(
 
 LOST: Final = "the connection to the daemon is lost; waiting until it answers again"
 """What is told where a command does not give up. Whether the daemon has gone is not known then."""
+
+_END_SECONDS: Final = 1.0
+"""How long the end of a connection to which nothing can be sent may take to be read."""
 
 _CHUNK_BYTES: Final = 256 * 1024
 
@@ -198,7 +201,7 @@ class Client:
             raise _stranger(self.path)
 
     def _has_answer_waiting(self) -> bool:
-        return b"\n" in self._buffer or bool(select.select([self._incoming.fileno()], [], [], 0)[0])
+        return b"\n" in self._buffer or bool(select.select([self._incoming.fileno()], [], [], _END_SECONDS)[0])
 
 
 def _unsendable(method: str, params: dict[str, Any]) -> DaemonError:
@@ -277,8 +280,8 @@ def _log_of(path: Path) -> str:
     return "journalctl -u barbossad" if path == wire.SYSTEM_SOCKET_PATH else "its log, where it was started"
 
 
-def _stranger(path: Path) -> UnreachableError:
-    return UnreachableError(f"what listens on {path} is not barbossad", hint="name its socket: --socket PATH")
+def _stranger(path: Path) -> StrangerError:
+    return StrangerError(f"what listens on {path} is not barbossad", hint="name its socket: --socket PATH")
 
 
 def _parse_answer(line: bytes, path: Path) -> Answer:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from barbossactl import output, report
 from barbossactl.client import LOST, Client
-from barbossactl.exits import CommandError, DaemonError, Exit
+from barbossactl.exits import CommandError, DaemonError, Exit, UnreachableError
 from barbossactl.pieces import Source, Tails
-from barbossactl.records import Run, piece_from, run_from
+from barbossactl.records import Run, piece_from
 
 WAIT_SECONDS: Final = 3600.0
 """How long one call waits before it is made again."""
@@ -36,6 +36,8 @@ def wait(client: Client, run_id: str, *, limit_seconds: float | None = None, is_
                 timeout=left + MARGIN_SECONDS,
                 on_loss=lambda: output.talk(f"{LOST} (Ctrl-C to leave)"),
             )
+        except UnreachableError as error:
+            raise out_of_sight(run_id, error) from error
         except DaemonError as error:
             if error.kind != "timed_out":
                 raise
@@ -49,9 +51,17 @@ def wait(client: Client, run_id: str, *, limit_seconds: float | None = None, is_
             return answer
 
 
-def tell(client: Client, answer: dict[str, Any]) -> None:
+def out_of_sight(run_id: str, error: UnreachableError) -> UnreachableError:
+    """Return what to say where the daemon is lost while a run goes on: which run it is, and how to hear of its end."""
+    return UnreachableError(
+        f"what becomes of run {run_id} is not known: {error}",
+        hint=f"once the daemon runs again: barbossactl run wait {run_id}",
+        exit_code=error.exit_code,
+    )
+
+
+def tell(client: Client, run: Run) -> None:
     """Say on stderr how a run ended, and of a failed one which tasks failed, why, and what they printed last."""
-    run = run_from(answer)
     output.talk(report.summary(run))
     if run.state != "succeeded":
         for line in report.explain(run, _tails(client, run)):
@@ -72,7 +82,7 @@ def _read(client: Client, run_id: str, source: Source, tails: Tails, deadline: f
     while time.monotonic() < deadline:
         try:
             page = client.call("run.logs", asked)
-        except DaemonError:
+        except (DaemonError, UnreachableError):
             return  # the report goes without the lines: that it failed is said already
         tails.add(source, [piece_from(item) for item in page["items"]])
         if page["finished"] or page["next_cursor"] in {None, asked.get("cursor")}:

@@ -66,6 +66,10 @@ class LostError(UnreachableError):
     """The connection ended before the answer came; whether the call was carried out is not known."""
 
 
+class StrangerError(UnreachableError):
+    """Something else than the daemon answered."""
+
+
 class DaemonError(CommandError):
     """The daemon answered with an error; ``kind`` is its stable name, ``data`` its details."""
 

@@ -115,7 +115,9 @@ class Follower:
         self._wanted = wanted
         self._interrupts = interrupts
         self._on_interrupt = on_interrupt
-        self._run: Run | None = None
+        self.run: Run | None = None
+        """The run as it was when it was last looked at."""
+
         self._revision: int | None = None
         self._logs: dict[Source, _Log] = {}
         self._turns: deque[Source] = deque()
@@ -176,7 +178,7 @@ class Follower:
             self._in_flight[identity] = source
 
     def _is_to_look(self) -> bool:
-        return None not in self._in_flight.values() and (self._run is None or not self._run.is_ended)
+        return None not in self._in_flight.values() and (self.run is None or not self.run.is_ended)
 
     def _patience(self) -> float | None:
         """Return how long to wait for an answer before something else is due."""
@@ -202,7 +204,7 @@ class Follower:
         return params
 
     def _take_run(self, value: Any) -> None:
-        self._run = run = run_from(value["run"])
+        self.run = run = run_from(value["run"])
         self._revision = value["revision"]
         self._told_at = value.get("told_at")
         self._look_at = time.monotonic() + min(run.size / TASKS_A_SECOND, LONGEST_PAUSE_SECONDS)
@@ -228,7 +230,7 @@ class Follower:
         items = value["items"]
         log.cursor = value["next_cursor"] or log.cursor
         log.is_finished = bool(value["finished"])
-        if not items and self._run is not None and self._run.is_ended:
+        if not items and self.run is not None and self.run.is_ended:
             log.last_chances += 1
             log.is_finished = log.is_finished or log.last_chances > 1
         if not log.is_finished:
@@ -245,7 +247,7 @@ class Follower:
         """Tell of each task whose state is new, in the order of time; of one that has ended once its output is out."""
         changed = [
             task
-            for task in (self._run.tasks if self._run else ())
+            for task in (self.run.tasks if self.run else ())
             if self._told.get(task.id) != (task.state, task.waits_for)
             and not (task.state in TASK_ENDED and self._has_more_output(task))
         ]
@@ -258,7 +260,7 @@ class Follower:
         return any(log is not None and not log.is_finished for log in logs)
 
     def _finished_run(self) -> Run | None:
-        run = self._run
+        run = self.run
         if run is None or not all(log.is_finished for log in self._logs.values()):
             return None
         if run.is_ended:

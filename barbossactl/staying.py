@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from barbossactl import output
+from barbossactl import ending, output, report
 from barbossactl.client import LOST, Client
-from barbossactl.exits import RUN_EXITS, CommandError, DaemonError, Exit
+from barbossactl.exits import RUN_EXITS, CommandError, DaemonError, Exit, StrangerError, UnreachableError
 from barbossactl.follow import Follower, RunView, Wanted
 from barbossactl.interrupts import Interrupts
+from barbossactl.pieces import Tails
 from barbossactl.plain import PlainView, QuietView
+from barbossactl.records import Run
+
+_MAY_START: Final = "the run may start all the same"
+_LOOK: Final = "barbossactl ps --all shows it then"
 
 
 def begin(client: Client, method: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -32,10 +37,12 @@ def begin(client: Client, method: str, asked: dict[str, Any]) -> dict[str, Any]:
         if sys.stderr.isatty():
             output.talk("")  # after the ^C
         raise CommandError(
-            "left before the daemon answered: the run may start all the same",
-            hint="barbossactl ps --all shows it then",
-            exit_code=Exit.INTERRUPTED,
+            f"left before the daemon answered: {_MAY_START}", hint=_LOOK, exit_code=Exit.INTERRUPTED
         ) from None
+    except StrangerError:
+        raise
+    except UnreachableError as error:
+        raise UnreachableError(f"{error}: {_MAY_START}", hint=_LOOK, exit_code=error.exit_code) from error
 
 
 def leave(answer: dict[str, Any], *, as_json: bool) -> int:
@@ -48,9 +55,10 @@ def leave(answer: dict[str, Any], *, as_json: bool) -> int:
 
 
 def stay(client: Client, run_id: str, *, is_quiet: bool, as_json: bool) -> int:
-    """Follow the run to its end and say how it ended. Return the exit code."""
-    from barbossactl import ending, report
+    """Follow the run to its end and say how it ended. Return the exit code, which is the run's once its end is known.
 
+    Raise ``UnreachableError`` with the id of the run where the daemon is lost before.
+    """
     view: RunView = QuietView() if is_quiet else _view()
     try:
         with Interrupts() as interrupts:
@@ -63,7 +71,7 @@ def stay(client: Client, run_id: str, *, is_quiet: bool, as_json: bool) -> int:
                 interrupts=interrupts,
                 on_interrupt=keyboard.ask,
             )
-            run = follower.follow()
+            run = _end_of(follower, view, run_id)
     except KeyboardInterrupt:
         view.suspend()
         output.talk(f"\nrun {run_id} goes on; look at it: barbossactl run get {run_id}, barbossactl logs {run_id} -f")
@@ -73,13 +81,40 @@ def stay(client: Client, run_id: str, *, is_quiet: bool, as_json: bool) -> int:
         raise
     view.finish(run)
     if as_json:
-        output.as_json(client.call("run.get", {"run_id": run_id}))
-    elif is_quiet and run.state != "succeeded":
-        ending.tell(client, client.call("run.get", {"run_id": run_id, "brief": True}))
+        _print(client, run)
     elif run.state != "succeeded":
-        for line in report.explain(run, follower.tails):
-            output.talk(line)
+        _explain(client, run, None if is_quiet else follower.tails)
     return RUN_EXITS[run.state]
+
+
+def _end_of(follower: Follower, view: RunView, run_id: str) -> Run:
+    """Return the run as it ended, also where the daemon is lost after that, with some of the output perhaps."""
+    try:
+        return follower.follow()
+    except UnreachableError as error:
+        if follower.run is not None and follower.run.is_ended:
+            view.note(f"not all of the output of run {run_id} could be read: {error}")
+            return follower.run
+        raise ending.out_of_sight(run_id, error) from error
+
+
+def _print(client: Client, run: Run) -> None:
+    """Print a run that has ended as JSON, or say that it cannot be read any more."""
+    try:
+        output.as_json(client.call_patiently("run.get", {"run_id": run.id}, on_loss=lambda: output.talk(LOST)))
+    except CommandError as error:
+        output.error(
+            f"run {run.id} {report.ended(run.state)}, and cannot be read: {error}",
+            f"barbossactl run get {run.id} --json does, once the daemon runs again",
+        )
+
+
+def _explain(client: Client, run: Run, tails: Tails | None) -> None:
+    if tails is None:
+        ending.tell(client, run)
+        return
+    for line in report.explain(run, tails):
+        output.talk(line)
 
 
 def _view() -> RunView:

@@ -113,6 +113,7 @@ def wait(context: click.Context, run: str, limit: str | None, as_json: bool) -> 
     0 succeeded, 1 failed, 5 cancelled, 6 timed out. Ctrl-C leaves with 130, and the run goes on.
     """
     from barbossactl import ending, params
+    from barbossactl.records import run_from
 
     limit_seconds = None if limit is None else params.seconds(limit)
     with connect(context) as client:
@@ -121,7 +122,7 @@ def wait(context: click.Context, run: str, limit: str | None, as_json: bool) -> 
         if as_json:
             output.as_json(answer)
         else:
-            ending.tell(client, answer)
+            ending.tell(client, run_from(answer))
     return RUN_EXITS[answer["state"]]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from barbossactl import client
+from barbossactl import client, staying
 from barbossactl.client import Client
 from barbossactl.exits import CommandError, LostError
 from barbossad import wire
@@ -192,8 +192,9 @@ def test_a_stranger_on_the_socket_is_told(socket_folder: Path, ctl: Ctl, answer:
             with peer:
                 peer.sendall(answer)
                 with pytest.raises(CommandError, match="is not barbossad") as raised:
-                    connected.call("daemon.ping", {})
+                    staying.begin(connected, "run.start", {"workflow": "backup"})
     assert raised.value.exit_code == 3
+    assert raised.value.hint == "name its socket: --socket PATH"  # it starts nothing
 
 
 def test_an_error_without_an_id_reaches_the_caller(socket_folder: Path) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from pydantic import ConfigDict
 
 from barbossactl import follow
+from barbossactl.client import Client
 from barbossad.operations.registry import Operation, Params
 from barbossad.operations.services import Call
 from tests.helpers import cli_process
@@ -135,6 +137,81 @@ def test_ctrl_c_before_the_answer_says_what_may_come(
         terminal.type("\x03")
         assert terminal.end() == 130
     assert "left before the daemon answered: the run may start all the same; barbossactl ps --all" in terminal.text
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("run.start", ["start", "backup"]),
+        ("run.retry", ["retry", RUN_ID]),
+        ("schedule.trigger", ["schedule", "trigger", "backup"]),
+    ],
+)
+def test_a_start_without_an_answer_says_what_may_come(
+    stub_daemon: StubDaemon, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, method: str, arguments: list[str]
+) -> None:
+    """A daemon that is lost before it answers may have started the run: to try again is never the advice."""
+    monkeypatch.setattr(Client, "reconnect", partialmethod(Client.reconnect, 0.1))
+
+    def go(_: dict[str, Any]) -> object:
+        stub_daemon.path.unlink()  # nobody comes in any more
+        raise HangUpError
+
+    stub_daemon.handlers[method] = go
+    ended = ctl(*arguments)
+    assert ended.code == 3
+    assert ended.err.endswith(": the run may start all the same; barbossactl ps --all shows it then\n")
+    assert "try again" not in ended.err
+
+
+@pytest.mark.parametrize("arguments", [["start", "backup"], ["start", "backup", "--wait"], ["run", "wait", RUN_ID]])
+def test_a_run_of_which_the_end_is_not_heard_is_named(
+    stub_daemon: StubDaemon, fake_run: FakeRun, ctl: Ctl, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """Where the daemon goes and stays away while a run goes on, its id is told, and how to hear of its end."""
+    monkeypatch.setattr(Client, "reconnect", partialmethod(Client.reconnect, 0.1))
+
+    def go(_: dict[str, Any]) -> object:
+        stub_daemon.path.unlink()
+        raise HangUpError
+
+    stub_daemon.handlers |= {"run.watch": go, "run.wait": go}
+    ended = ctl(*arguments)
+    assert ended.code == 3
+    assert f"barbossactl: what becomes of run {RUN_ID} is not known: barbossad is not running" in ended.err
+    assert ended.err.endswith(f"; once the daemon runs again: barbossactl run wait {RUN_ID}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "out", "told"),
+    [
+        (["--wait"], "", f"run {RUN_ID} failed in 2.3 s\ntask build failed: exit code 7\n"),
+        (["--json"], "", f"barbossactl: run {RUN_ID} failed, and cannot be read: barbossad is not running"),
+        ([], "", f"not all of the output of run {RUN_ID} could be read: barbossad is not running"),
+    ],
+)
+def test_a_run_whose_end_is_heard_is_the_exit_code(
+    stub_daemon: StubDaemon,
+    fake_run: FakeRun,
+    ctl: Ctl,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    out: str,
+    told: str,
+) -> None:
+    """A daemon that is stopped tells the end of its runs first: that is what the command ends with."""
+    monkeypatch.setattr(Client, "reconnect", partialmethod(Client.reconnect, 0.1))
+    fail(fake_run)
+
+    def go(_: dict[str, Any]) -> object:
+        stub_daemon.path.unlink(missing_ok=True)
+        raise HangUpError
+
+    stub_daemon.handlers |= {"run.get": go, "run.logs": go}
+    ended = ctl("start", "backup", *arguments)
+    assert (ended.code, ended.out) == (1, out)
+    assert told in ended.err
+    assert "try again" not in ended.err
 
 
 def test_detach_prints_the_id_alone(fake_run: FakeRun, ctl: Ctl) -> None:
