@@ -78,16 +78,15 @@ def cli(socket_path: Path | None) -> None:
 def main() -> NoReturn:
     """Run the command line and leave the process with its exit code."""
     streams.open_closed()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    streams.watch_output()
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _abandon_stdout()
-    except OSError as error:
-        code = _abandon_stdout()
-        output.error(f"cannot write the output: {error.strerror or error}")
+    except streams.OutputError as error:
+        code = _tell_unwritten(error)
     sys.exit(code)
 
 
@@ -99,6 +98,8 @@ def run(arguments: list[str]) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return _abandon_stdout()
+    except streams.OutputError as error:
+        return _tell_unwritten(error)
     except (click.ClickException, CommandError) as error:
         return _tell(error)
     except Exception as error:
@@ -118,6 +119,12 @@ def _tell(error: click.ClickException | CommandError) -> int:
         return Exit.USAGE
     output.error(error.format_message())
     return Exit.FAILED
+
+
+def _tell_unwritten(error: streams.OutputError) -> int:
+    code = _abandon_stdout()
+    output.error(f"cannot write the output: {error.strerror or error}")
+    return code
 
 
 def _unforeseen(error: Exception) -> str:

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class OutputError(OSError):
+    """Standard output takes no more: a full disk, say. Any other OSError is about something else."""
+
+
+class _Output(io.FileIO):
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror) from error
 
 
 def open_closed() -> None:
@@ -21,6 +39,18 @@ def open_closed() -> None:
             os.close(nowhere)
         os.set_inheritable(number, True)
         setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 (a number; for good)
+
+
+def watch_output() -> None:
+    """Let stdout raise ``OutputError`` wherever it takes no more, and hold whatever a terminal or a file can show."""
+    before = sys.stdout
+    before.flush()
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(before.fileno(), "w", closefd=False)),
+        encoding=before.encoding,
+        errors="backslashreplace",
+        line_buffering=bool(before.line_buffering),
+    )
 
 
 def abandon(stream: TextIO) -> None:

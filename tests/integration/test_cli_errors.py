@@ -406,12 +406,16 @@ def test_a_reader_that_leaves_is_no_traceback(stub_daemon: StubDaemon) -> None:
     assert process.returncode == 1
 
 
-def test_a_full_disk_is_told(stub_daemon: StubDaemon) -> None:
-    """Output that cannot be written is an error, not silence."""
+@pytest.mark.parametrize("arguments", [["daemon", "ping"], ["ls", "--json"], ["ls"], ["status", "--json"], ["--help"]])
+def test_a_full_disk_is_told(stub_daemon: StubDaemon, arguments: list[str]) -> None:
+    """Output that cannot be written is an error, not silence, whether it fails at once or at the end."""
     stub_daemon.handlers["daemon.ping"] = lambda _: {"version": "1", "pid": 2, "uptime_seconds": 3.0}
+    stub_daemon.handlers["daemon.status"] = lambda _: {"much": "x" * 100_000}
+    items = [{"name": "x" * 9000, "enabled": True, "tasks": 2, "last_run": None, "description": None}]
+    stub_daemon.handlers["workflow.list"] = lambda _: {"items": items, "next_cursor": None}
     with open("/dev/full", "w") as full:  # noqa: PTH123 (a device, for its file descriptor)
         done = subprocess.run(
-            [*cli_process.COMMAND, "daemon", "ping"],
+            [*cli_process.COMMAND, *arguments],
             env=cli_process.environment(stub_daemon.path),
             stdout=full,
             stderr=subprocess.PIPE,
@@ -419,7 +423,7 @@ def test_a_full_disk_is_told(stub_daemon: StubDaemon) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert_one_line(done, "No space left on device")
+    assert done.stderr == "barbossactl: cannot write the output: No space left on device\n"
 
 
 @pytest.mark.parametrize(
