@@ -22,7 +22,7 @@ class LogStyle:
     """Each line begins with its local time of day."""
 
     raw: bool = False
-    """Control characters go out as they are; without names and times, so does every byte between them."""
+    """Control characters go out as they are; without names and times, so does all that is kept, as it is kept."""
 
     json: bool = False
     """A JSON object a line, as the daemon tells it, with task and attempt."""

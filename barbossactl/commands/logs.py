@@ -29,7 +29,7 @@ PIECES_A_CALL = 1000
 @click.option("--attempt", type=click.IntRange(1), help="This attempt of TASK rather than the last.")
 @click.option("-n", "--tail", type=click.IntRange(0, MOST), metavar="N", help="Only the last N lines.")
 @click.option("-t", "--times", is_flag=True, help="Begin each line with its local time.")
-@click.option("--raw", is_flag=True, help="Do not escape control characters; with TASK, the output as it was.")
+@click.option("--raw", is_flag=True, help="Do not escape control characters; with TASK, the output as it is kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 @click.pass_context
 def logs(
@@ -45,9 +45,12 @@ def logs(
     raw: bool,
     as_json: bool,
 ) -> int:
-    """Print the output of a run, or of one task of it.
+    r"""Print the output of a run, or of one task of it.
 
     Without TASK each line begins with its task (task | text), all tasks in the order of time.
+
+    What is kept is text: bytes that are no UTF-8, and NUL, stand as \xNN there, which --raw prints as such, and a last
+    line without an end is given one. A program that prints other data writes it to a file.
     """
     if attempt is not None and task is None:
         raise CommandError("--attempt needs a TASK", exit_code=Exit.USAGE)

@@ -533,7 +533,7 @@ def test_logs_of_a_task(fake_run: FakeRun, ctl: Ctl) -> None:
 
 
 def test_logs_escape_control_characters_unless_raw(fake_run: FakeRun, ctl: Ctl) -> None:
-    """What could act on a terminal is escaped; --raw gives the output as it was, pieces without a line end too."""
+    """What could act on a terminal is escaped; --raw gives the output as it is kept, pieces without a line end too."""
     fake_run.begin("build")
     fake_run.print("build", "\x1b[31mre", partial=True)
     fake_run.print("build", "d\r")
