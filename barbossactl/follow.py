@@ -263,11 +263,19 @@ class Follower:
         run = self.run
         if run is None or not all(log.is_finished for log in self._logs.values()):
             return None
+        only = next((task for task in run.tasks if task.id == self._wanted.task), None)
+        if only is not None and (run.is_ended or only.state in TASK_ENDED):
+            self._refuse_missing(only)
         if run.is_ended:
             return run
-        only = next((task for task in run.tasks if task.id == self._wanted.task), None)
         is_attempt_over = self._wanted.attempt is not None and bool(self._logs)
         return run if only is not None and (only.state in TASK_ENDED or is_attempt_over) else None
+
+    def _refuse_missing(self, task: Task) -> None:
+        """Raise ``CommandError`` if an attempt is wanted that a task which has ended did not make."""
+        wanted, had = self._wanted.attempt, len(task.attempts)
+        if wanted is not None and wanted > max(had, 1):
+            raise CommandError(f"task {task.id!r} had no attempt {wanted}", hint=f"it had {had}")
 
     def _recover(self, error: LostError) -> None:
         """Connect again and take up where we were; give up once the daemon has been away for too long."""

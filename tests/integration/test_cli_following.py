@@ -559,6 +559,15 @@ def test_logs_of_what_is_not_there(fake_run: FakeRun, ctl: Ctl, arguments: list[
     assert words in ended.err
 
 
+def test_logs_follow_no_attempt_that_there_will_not_be(fake_run: FakeRun, ctl: Ctl) -> None:
+    """Of a task that has ended there comes no other attempt."""
+    fake_run.begin("build")
+    fake_run.finish("build")
+    ended = ctl("logs", RUN_ID, "build", "--attempt", "9", "--follow")
+    assert ended.code == 1
+    assert "'build' had no attempt 9" in ended.err
+
+
 def test_logs_follow_one_task_to_its_end(stub_daemon: StubDaemon, fake_run: FakeRun) -> None:
     """Following one task ends with that task, though the run goes on, and shows nothing of others."""
     fake_run.begin("build")
