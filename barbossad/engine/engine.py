@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from barbossad.engine import growth, places, transitions, waits
+from barbossad.engine import growth, keys, places, transitions, waits
 from barbossad.engine import progress as progresses
 from barbossad.engine.active import ActiveRun, Left, LiveAttempt
 from barbossad.engine.decision import Decision
@@ -72,11 +72,12 @@ class Engine(Driver):
         nothing is started, and the id of the earlier run is returned. ``parent`` is the run and the task that call it,
         ``kept`` are the tasks, by id, that the run ``retry_of`` has done. ``also`` makes a change that is recorded in
         one transaction with the run, of a ``schedule`` that fires. Raise UnavailableError while the daemon stops or
-        the store refuses changes, ConflictError if its concurrency group is full and says ``skip``, or for ``also``.
+        the store refuses changes, ConflictError if its concurrency group is full and says ``skip``, if the key names a
+        run that was asked for otherwise, or for ``also``.
         """
         self._check_open()
         if idempotency_key is not None:
-            earlier = await self._parts.runs.find_by_key(definition.name, idempotency_key)
+            earlier = await keys.earlier(self._parts.runs, definition.name, idempotency_key, parent, retry_of)
             if earlier:
                 return earlier
         run = RunRecord(
@@ -102,7 +103,9 @@ class Engine(Driver):
         try:
             await created
         except ConflictError:
-            earlier = await self._parts.runs.find_by_key(definition.name, idempotency_key) if idempotency_key else None
+            if idempotency_key is None:
+                raise
+            earlier = await keys.earlier(self._parts.runs, definition.name, idempotency_key, parent, retry_of)
             if earlier is None:
                 raise
             return earlier
@@ -357,8 +360,9 @@ class Engine(Driver):
         assert live.call is not None
         await self.recovered.wait()
         cell, run = active.progress.cells[live.index], active.progress.run
-        key = f"call {run.id}/{cell.id}/{len(cell.attempts)}"
-        earlier = await self._parts.runs.find_by_key(live.call.workflow, key)
+        parent = (run.id, cell.id)
+        key = keys.of_call(parent, len(cell.attempts))
+        earlier = await keys.earlier(self._parts.runs, live.call.workflow, key, parent)
         if earlier is not None:
             return earlier
         if sum(1 for _, index in active.lineage if index is not None) >= MOST_CALLERS:
@@ -372,7 +376,7 @@ class Engine(Driver):
             trigger=TriggerType.WORKFLOW,
             requested_by=run.requested_by,
             idempotency_key=key,
-            parent=(run.id, cell.id),
+            parent=parent,
         )
         called = started.run.id if isinstance(started, RunDetails) else started
         if active.progress.run.state is RunState.PAUSED:  # since the call was decided on

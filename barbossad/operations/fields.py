@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
+from barbossad.engine import keys
 from barbossad.model.names import RUN_ID, TASK_PATH, VERSION_ID, WORKFLOW_NAME
 from barbossad.operations.registry import Params
 from barbossad.recurrence import moments
@@ -55,6 +56,18 @@ TaskIdText = Annotated[
     shaped(TASK_PATH, "the id of a task", "ids have letters, digits, - and _"),
     schema_of(TASK_PATH),
     Field(description="Id of a task"),
+]
+
+
+def _of_a_client(key: str) -> str:
+    if key.startswith(keys.OF_CALLS):
+        raise RefusalError(f"begins with {shown(keys.OF_CALLS)}", "such keys belong to runs that other runs call")
+    return key
+
+
+IdempotencyKey = Annotated[
+    Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_of_a_client)] | None,
+    Field(description="A second call with the same key gives the run of the first"),
 ]
 
 

@@ -13,7 +13,7 @@ from barbossad.model.flow import TaskKind
 from barbossad.model.names import RunId, run_number
 from barbossad.model.states import RUN_ENDED, TriggerType, WaitsFor
 from barbossad.operations import approvals, showing
-from barbossad.operations.fields import RunParams, TaskIdText
+from barbossad.operations.fields import IdempotencyKey, RunParams, TaskIdText
 from barbossad.operations.registry import define
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunView
@@ -37,9 +37,7 @@ class RetryParams(RunParams):
         retrying.FAILED, alias="from", description="From where: failed, start, or the id of a task"
     )
     params: dict[str, Any] = Field({}, description="Values that differ from those of the run")
-    idempotency_key: str | None = Field(
-        None, min_length=1, max_length=128, description="A second call with the same key gives the run of the first"
-    )
+    idempotency_key: IdempotencyKey = None
 
 
 class ApproveParams(RunParams):

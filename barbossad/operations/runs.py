@@ -16,7 +16,7 @@ from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
 from barbossad.model.states import RUN_ENDED, RunState, TriggerType
 from barbossad.operations import planning, showing
-from barbossad.operations.fields import Instant, Limit, Name, RunIdText, RunParams, milliseconds
+from barbossad.operations.fields import IdempotencyKey, Instant, Limit, Name, RunIdText, RunParams, milliseconds
 from barbossad.operations.planning import PlanHash
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
@@ -39,9 +39,7 @@ class StartParams(Params):
     params: dict[str, Any] = Field(
         {}, description="Values of the workflow's parameters; text is converted to their types"
     )
-    idempotency_key: str | None = Field(
-        None, min_length=1, max_length=128, description="A second call with the same key gives the run of the first"
-    )
+    idempotency_key: IdempotencyKey = None
     plan: PlanHash | None = Field(None, description="Refuse if the hash that workflow.plan gave is another one now")
 
 

@@ -77,12 +77,12 @@ FROM tasks WHERE run = ?"""
         found = await self._database.read(self.REVISION, (rows.number(run_id),))
         return int(found[0][0] or 0)
 
-    BY_KEY: Final = "SELECT id FROM runs WHERE workflow = ? AND idempotency_key = ?"
+    BY_KEY: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND idempotency_key = ?"
 
-    async def find_by_key(self, workflow: str, idempotency_key: str) -> RunId | None:
-        """Return the run that this call made before, if any."""
+    async def find_by_key(self, workflow: str, idempotency_key: str) -> RunRecord | None:
+        """Return the run that was made with this key before, if any."""
         found = await self._database.read(self.BY_KEY, (workflow, rows.text(idempotency_key)))
-        return run_id_from_number(found[0][0]) if found else None
+        return _run(found[0]) if found else None
 
     UNENDED: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE state IN {_UNENDED} ORDER BY id"
 

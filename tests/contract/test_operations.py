@@ -248,6 +248,8 @@ def test_parameters_by_position(name: str) -> None:
         ("run.start", {"workflow": "a\n"}, {"workflow"}),
         ("run.start", {"workflow": "a" * 64}, {"workflow"}),
         ("run.start", {"workflow": "one", "idempotency_key": "k" * 129}, {"idempotency_key"}),
+        ("run.start", {"workflow": "one", "idempotency_key": f"call {RUN_ID}/a/1"}, {"idempotency_key"}),
+        ("run.retry", {"run_id": RUN_ID, "idempotency_key": f"call {RUN_ID}/a/1"}, {"idempotency_key"}),
         ("run.start", {}, {"workflow"}),
         ("run.wait", {"run_id": RUN_ID, "timeout_seconds": -1}, {"timeout_seconds"}),
         ("run.wait", {"run_id": RUN_ID, "timeout_seconds": 10**400}, {"timeout_seconds"}),

@@ -188,6 +188,27 @@ async def test_a_call_that_was_not_made_before_the_daemon_left(path: Path) -> No
         assert len(await children(after)) == 1
 
 
+async def test_a_run_that_nobody_called_is_not_taken_for_the_called_one(path: Path) -> None:
+    """A run that has the key of a call and another origin, as from before clients were refused it, is not the call's.
+
+    The task fails and says which run is in the way: it never succeeds for what it did not call.
+    """
+    async with House.open(path, INNER, OUTER) as house:
+        house.engine.recovered.clear()  # the call waits until then
+        outer = await house.start(OUTER)
+        await house.database.write(lambda _tx: None)
+        other = await house.start(INNER, params={"who": "eve"}, idempotency_key=f"call {outer}/call/1")
+        (await house.launched("a")).exit(output=b"x")
+        (await house.launched("b")).exit()
+        await house.ended(other)
+        house.engine.recovered.set()
+        details = await house.ended(outer)
+        reason = details.tasks["call"].reason or ""
+        assert details.run.state is RunState.FAILED
+        assert reason.startswith(f"could not be started: the idempotency key 'call {outer}/call/1' names run {other}")
+        assert await children(house) == []
+
+
 async def test_retry_calls_anew(path: Path) -> None:
     """Each attempt of a call is a run of its own."""
     async with House.open(path, INNER) as house:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from barbossad.clock import rfc3339
-from barbossad.errors import NotFoundError, StateError
+from barbossad.errors import ConflictError, NotFoundError, StateError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import run_number
 from barbossad.model.records import LogRecord
@@ -376,6 +376,18 @@ async def test_key_belongs_to_its_workflow(house: House) -> None:
     """Another workflow's key is another key."""
     first = await house.start(ONE, idempotency_key="monday")
     assert await house.start(workflow({"a": []}, name="other"), idempotency_key="monday") != first
+
+
+async def test_key_belongs_to_what_was_asked_for(house: House) -> None:
+    """A key of a start does not stand for a retry too, nor that of one run's retry for another's."""
+    first = await house.start(ONE, idempotency_key="monday")
+    second = await house.start(ONE)
+    with pytest.raises(ConflictError, match=f"'monday' names run {first} of .* asked for otherwise"):
+        await house.start(ONE, idempotency_key="monday", retry_of=first)
+    again = await house.start(ONE, idempotency_key="tuesday", retry_of=first)
+    assert await house.start(ONE, idempotency_key="tuesday", retry_of=first) == again
+    with pytest.raises(ConflictError, match="asked for otherwise"):
+        await house.start(ONE, idempotency_key="tuesday", retry_of=second)
 
 
 # -- waiting -----------------------------------------------------------------------------------------------

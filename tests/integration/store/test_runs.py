@@ -103,19 +103,17 @@ async def test_last_of_each(database: Database) -> None:
 
 async def test_find_by_key(database: Database) -> None:
     """A key finds the run of its own workflow that was made with it."""
-    await add(
-        database,
-        [
-            run(1, idempotency_key="monday"),
-            run(2, "report", idempotency_key="monday"),
-            run(3, idempotency_key="Monday "),
-            run(4),
-        ],
-    )
+    made = [
+        run(0),
+        run(1, idempotency_key="monday"),
+        run(2, "report", idempotency_key="monday"),
+        run(3, idempotency_key="Monday "),
+    ]
+    await add(database, made)
     store = RunStore(database)
-    assert await store.find_by_key("backup", "monday") == run_id(1)
-    assert await store.find_by_key("report", "monday") == run_id(2)
-    assert await store.find_by_key("backup", "Monday ") == run_id(3)
+    assert await store.find_by_key("backup", "monday") == made[1]
+    assert await store.find_by_key("report", "monday") == made[2]
+    assert await store.find_by_key("backup", "Monday ") == made[3]
     assert await store.find_by_key("backup", "tuesday") is None
     assert await store.find_by_key("rotate", "monday") is None
 
