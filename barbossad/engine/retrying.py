@@ -5,6 +5,10 @@ groups that it is in. What was rolled back is not done any more. A group is kept
 A loop of which some items failed goes on with the same list, if all that it depends on is kept; in a group it runs
 again as a whole. What was skipped, a branch that was chosen, and the list of a loop that goes on are found anew where
 they come of a param that is edited; what was done stays done.
+
+An approval lets what comes after it run once, with the params that it was given for. It is asked again, and all that
+comes after it runs again, where something after it runs with an edited param, does a second time what it had done, or
+may have run in another retry.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from typing import Final
 
 from barbossad.errors import ConflictError, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
-from barbossad.model.flow import Section
+from barbossad.model.flow import Section, TaskKind
 from barbossad.model.names import RunId
 from barbossad.model.records import TaskRecord, changed
 from barbossad.model.states import TaskState
@@ -44,19 +48,22 @@ def kept(
     tasks: Mapping[str, TaskRecord],
     since: str,
     edited: Set[str] = frozenset(),
+    *,
+    is_first: bool = True,
 ) -> dict[str, TaskRecord]:
     """Return the rows of a run, by id, that a retry of it takes over as done, those of members and items with them.
 
     ``tasks`` are all of its rows. ``since`` is ``failed``, ``start`` or the id of a task, which then runs again with
     all that depends on it. ``edited`` are the params that have another value in the retry: what one of them decided is
-    decided anew. Raise NotFoundError for a task that is not there, ConflictError for one that is not of the
-    run proper, and if nothing is left that had failed.
+    decided anew. ``is_first`` is false where another retry of the run may have used what was approved in it. Raise
+    NotFoundError for a task that is not there, ConflictError for one that is not of the run proper, and if nothing is
+    left that had failed.
     """
     main = definition.sections.get(Section.MAIN, ())
     if since == START:
         return {}
     forced = None if since == FAILED else _position(definition, run_id, since)
-    again = _Again(definition, tasks, forced, edited)
+    again = _Again(definition, tasks, forced, edited, is_first)
     positions = [position for position in main if not again.runs(position)]
     if forced is None and len(positions) == len(main):
         raise ConflictError(
@@ -110,14 +117,20 @@ class _Again:
     tasks: Mapping[str, TaskRecord]
     forced: int | None
     edited: Set[str]
+    is_first: bool = True
     found: dict[int, bool] = field(default_factory=dict)
     rolled_back: frozenset[int] = frozenset()
+    asked_again: set[int] = field(default_factory=set)
+    """The approvals that were given and do not hold for what runs again."""
 
     def __post_init__(self) -> None:
         rows = {_ITEM.sub("", row) for row in self.tasks if row.startswith("rollback.")}
         rollbacks = (task for task in self.definition.tasks if task.rolls_back is not None and task.id in rows)
         self.rolled_back = frozenset(task.rolls_back for task in rollbacks if task.rolls_back is not None)
-        self._spread()
+        main = self.definition.sections.get(Section.MAIN, ())
+        self.found = dict.fromkeys(main, False)
+        self._spread(position for position in main if self._must_run(position))
+        self._ask_again()
 
     def runs(self, position: int) -> bool:
         """Say whether a task runs again."""
@@ -133,21 +146,57 @@ class _Again:
         if not self.runs(position) or self._is_forced(position) or position in self.rolled_back:
             return False
         inside = range(position, position + task.size)
-        if any(self._is_forced(member) or member in self.rolled_back for member in inside):
+        if any(self._is_forced(member) or member in self.rolled_back | self.asked_again for member in inside):
             return False
         return not any(self.runs(self.definition.positions[name]) for name in task.depends_on)
 
-    def _spread(self) -> None:
+    def _spread(self, first: Iterable[int]) -> None:
         """Begin with what cannot be kept for its own sake, then go on to all that hangs on that."""
-        main = self.definition.sections.get(Section.MAIN, ())
-        self.found = {position: self._must_run(position) for position in main}
-        waiting = [position for position in main if self.found[position]]
+        waiting = list(first)
+        self.found.update(dict.fromkeys(waiting, True))
         while waiting:
             position = waiting.pop()
             for other in (*self._hanging_on(position), *self._undecided_members(position)):
                 if not self.found[other]:
                     self.found[other] = True
                     waiting.append(other)
+
+    def _ask_again(self) -> None:
+        """Have approvals asked again that do not hold for what comes after them, and all that comes after those."""
+        given = self._approved()
+        is_same = self.is_first and not self.edited
+        if not given or (is_same and self.forced is None):
+            return
+        plain = _Again(self.definition, self.tasks, None, self.edited).found if is_same else {}
+        while True:
+            anew = {position for position in self._working() if self.found[position] and not plain.get(position)}
+            more = [one for one in given if one not in self.asked_again and not anew.isdisjoint(self._after(one))]
+            if not more:
+                return
+            self.asked_again.update(more)
+            self._spread(more)
+
+    def _working(self) -> Iterable[int]:
+        """Return the tasks that are not carried out by others."""
+        return (position for position in self.found if self.definition.tasks[position].kind is not TaskKind.GROUP)
+
+    def _approved(self) -> list[int]:
+        """Return the approvals that were given, in a loop to one of its items at least."""
+        asking = [one for one in self.found if self.definition.tasks[one].kind is TaskKind.APPROVAL]
+        if not asking:
+            return []
+        done = {_ITEM.sub("", row) for row, record in self.tasks.items() if record.state is TaskState.SUCCEEDED}
+        return [one for one in asking if self.definition.tasks[one].id in done]
+
+    def _after(self, position: int) -> set[int]:
+        """Return all that hangs on a task, directly or not."""
+        after: set[int] = set()
+        waiting = [position]
+        while waiting:
+            more = set(self._hanging_on(waiting.pop())) - after
+            after |= more
+            waiting += more
+        return after
 
     def _must_run(self, position: int) -> bool:
         task = self.definition.tasks[position]

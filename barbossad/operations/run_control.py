@@ -99,7 +99,9 @@ async def retry(call: Call, params: RetryParams) -> RunView:
 
     From ``failed`` on, what had succeeded or was skipped is taken over as done, as far as nothing that it depends on
     runs again; what was rolled back is not done. From a task on, that task and all that depends on it run again too.
-    From the ``start`` nothing is taken over. The new run says of which it is a retry (``retry_of``).
+    From the ``start`` nothing is taken over. An approval is asked again, and what comes after it runs again, where
+    something after it runs with an edited param, does again what it had done, or may have run in an earlier retry.
+    The new run says of which it is a retry (``retry_of``).
     """
     services = call.services
     before = showing.details(call, RunId(params.run_id))
@@ -113,7 +115,8 @@ async def retry(call: Call, params: RetryParams) -> RunView:
     definition = await services.workflows.definition(run.workflow, run.version)
     given = workflow_params.bind(definition, {**run.params, **params.params})
     edited = {name for name, value in given.items() if run.params.get(name) != value}
-    kept = retrying.kept(definition, run.id, before.tasks, params.from_, edited)
+    is_first = not await services.runs.is_retried(run)
+    kept = retrying.kept(definition, run.id, before.tasks, params.from_, edited, is_first=is_first)
     started = await services.engine.start_run(
         definition,
         params=given,

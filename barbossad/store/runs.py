@@ -84,6 +84,13 @@ FROM tasks WHERE run = ?"""
         found = await self._database.read(self.BY_KEY, (workflow, rows.text(idempotency_key)))
         return _run(found[0]) if found else None
 
+    RETRIED: Final = "SELECT 1 FROM runs WHERE workflow = ? AND id > ? AND retry_of = ? LIMIT 1"
+
+    async def is_retried(self, run: RunRecord) -> bool:
+        """Say whether there is a retry of a run."""
+        number = rows.number(run.id)
+        return bool(await self._database.read(self.RETRIED, (run.workflow, number, number)))
+
     UNENDED: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE state IN {_UNENDED} ORDER BY id"
 
     async def unended(self) -> list[RunRecord]:

@@ -210,6 +210,49 @@ def test_what_was_done_already_still_is(daemon: Daemon, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+# -- retry of what was approved ----------------------------------------------------------------------------------
+
+DEPLOY = """name: deploy
+params: {v: {type: string, default: one}, mark: {type: path}}
+tasks:
+  - {id: ok, approval: {message: "deploy {{ params.v }}?"}}
+  - {id: dep, shell: 'echo "$v" >> "$mark.log"; test -e "$mark"'}
+  - {id: boom, shell: 'echo boom >> "$mark.log"'}
+"""
+
+
+def approved(daemon: Daemon, run_id: str, message: str) -> dict[str, Any]:
+    """Wait until a run asks, say yes, and return it when it has ended."""
+    daemon.eventually(lambda: task(daemon, run_id, "ok")["state"] == "waiting", "it asks")
+    assert task(daemon, run_id, "ok")["asks"]["message"] == message
+    daemon.call("run.approve", run_id=run_id, task="ok")
+    found: dict[str, Any] = daemon.call("run.wait", run_id=run_id)
+    return found
+
+
+def test_what_was_approved_is_approved_once_and_with_its_params(daemon: Daemon, tmp_path: Path) -> None:
+    """A retry goes on with the yes of its run; other params, a second retry, and what was done need another one."""
+    daemon.apply(DEPLOY)
+    mark = tmp_path / "mark"
+    log_of(mark)
+    first = daemon.call("run.start", workflow="deploy", params={"mark": str(mark)})["id"]
+    assert approved(daemon, first, "deploy one?")["state"] == "failed"
+    edited = daemon.call("run.retry", run_id=first, params={"v": "two"})["id"]
+    assert log_of(mark) == ["one"]
+    assert approved(daemon, edited, "deploy two?")["state"] == "failed"
+    assert log_of(mark) == ["two"]
+    mark.touch()
+    good = daemon.call("run.wait", run_id=daemon.call("run.retry", run_id=edited)["id"])
+    assert good["state"] == "succeeded"
+    assert [one["kept"] for one in good["tasks"]] == [True, False, False]
+    assert log_of(mark) == ["boom", "two"]
+    for run_id, params in ((edited, {"run_id": edited}), (good["id"], {"run_id": good["id"], "from": "boom"})):
+        again = daemon.call("run.retry", **params)
+        assert again["retry_of"] == run_id
+        assert approved(daemon, again["id"], "deploy two?")["state"] == "succeeded"
+        assert log_of(mark) == ["boom", "two"]
+
+
 # -- pause -----------------------------------------------------------------------------------------------------
 
 
