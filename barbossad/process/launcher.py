@@ -13,10 +13,13 @@ from barbossad.model.definition import DEFAULT_GRACE_SECONDS
 from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import in_force
+from barbossad.process import in_force, procfs
 
 SCRIPT: Final = "\0script"
 """In ``LaunchSpec.argv``: stands for the path of the file that holds ``LaunchSpec.script``."""
+
+OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"
+"""Names the file to which a task appends its outputs."""
 
 
 class CannotEnforceError(BarbossaError):
@@ -50,14 +53,22 @@ class AttemptKey(NamedTuple):
     task_id: TaskId
     number: int
 
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.task_id}/{self.number}"
+
+
+def own_variables(key: AttemptKey, output: str) -> dict[str, str]:
+    """Return what a launcher adds to the environment of an attempt: the file for its outputs, and which one it is."""
+    return {OUTPUT_VARIABLE: output, procfs.MARKER: str(key)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSpec:
     """All that a launcher needs to start one attempt.
 
-    ``env`` is the whole environment but for ``BARBOSSA_OUTPUT``, which the launcher adds: it names the file
-    to which the task appends its outputs. ``script`` is put into a file of mode 0500. ``make_mask`` makes the mask of
-    one stream of its output (None: there are no secrets in it). Secrets are in ``env`` in clear, so that is not told.
+    ``env`` is the whole environment but for what the launcher adds (``own_variables``). ``script`` is put into a file
+    of mode 0500. ``make_mask`` makes the mask of one stream of its output (None: there are no secrets in it). Secrets
+    are in ``env`` in clear, so that is not told.
     """
 
     key: AttemptKey

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.cli_process import ROOT
 from tests.helpers.service import CONFIG, UNITS, WAIT_SECONDS, Service
 from tests.helpers.waiting import eventually
 
@@ -200,9 +201,24 @@ def test_user_group_and_dynamic(running: Service) -> None:
     assert found["outputs"] == {"who": "me"}
     run(running, "run_as: {user: deckhand, group: barbossa}\nshell: id -gn")
     assert printed(running) == "barbossa\n"
-    found = run(running, "run_as: {dynamic: true}\nshell: id -u; echo who=new >>$BARBOSSA_OUTPUT")
-    assert int(printed(running)) > 60_000
-    assert found["outputs"] == {"who": "new"}
+    for who in ("run_as: {dynamic: true}", "sandbox: strict"):
+        found = run(running, f"{who}\nshell: id -u; echo who=new >>$BARBOSSA_OUTPUT")
+        assert int(printed(running)) > 60_000
+        assert found["outputs"] == {"who": "new"}
+        run(running, f"{who}\nshell: echo $USER:$LOGNAME:$HOME:$BARBOSSA_ATTEMPT")
+        assert re.fullmatch(rf"(_du[0-9a-f]+|barbossa-.*):\1:/:{newest(running)}/task/1\n", printed(running))
+
+
+@pytest.mark.parametrize("folder", ["/root/confined", "/srv/confined"])
+def test_the_example_of_confinement(running: Service, folder: str) -> None:
+    """It does what its header says for root too, whose tasks under strict are a user of their own."""
+    running.apply((ROOT / "docs/examples/confined.yaml").read_text())
+    running.ctl(f"start confined -p folder={folder} --wait", check=False)
+    view = running.get_run(newest(running))
+    names = ("prepare", "unpack", "look", "tidy", "plain", "leave-behind")
+    ends = {task["id"]: (task["state"], task["reason"]) for task in view["tasks"]}
+    assert ends == dict.fromkeys(names, ("succeeded", None))
+    running.container.run(f"rm -r {folder}")
 
 
 @pytest.mark.parametrize(

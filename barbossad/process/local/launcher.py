@@ -31,6 +31,7 @@ from barbossad.process.launcher import (
     ProcessEnd,
     Verdict,
     Watcher,
+    own_variables,
 )
 from barbossad.process.local import protocol, supervisor
 from barbossad.process.local.confinement import Confinement
@@ -43,8 +44,6 @@ from barbossad.process.output.logs import LogFolder
 from barbossad.process.programs import StartFailureError
 
 logger = logging.getLogger(__name__)
-
-OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"
 
 _CLOSE_SECONDS: Final = 15.0
 
@@ -188,7 +187,7 @@ class LocalLauncher(Launcher):
             for attempt in attempts
             if attempt.pid and attempt.pid_started_ticks and attempt.boot_id == procfs.boot_id()
         }
-        markers = {_marker(AttemptKey(a.run_id, a.task_id, a.number)) for a in attempts}
+        markers = {str(AttemptKey(a.run_id, a.task_id, a.number)) for a in attempts}
         await self._reaping.end_traces(markers, firsts)
 
     async def close(self, *, leave: bool = False) -> None:  # noqa: ARG002 (nothing here outlives the daemon)
@@ -202,7 +201,7 @@ class LocalLauncher(Launcher):
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await self._idle.wait()
             except TimeoutError:
-                still = ", ".join(_marker(process.key) for process in self._live.values())
+                still = ", ".join(str(process.key) for process in self._live.values())
                 logger.error(  # noqa: TRY400 (the names say it all)
                     "Attempts that did not end when the daemon stopped: %s", still, extra={"action": "close_timeout"}
                 )
@@ -228,9 +227,8 @@ class LocalLauncher(Launcher):
             script = taskfiles.path_of(process.folder, spec.key, taskfiles.SCRIPT_SUFFIX)
             taskfiles.write_script(script, spec.script, owner)
             argv = tuple(script if argument == SCRIPT else argument for argument in argv)
-        env = dict(spec.env)
-        output = env[OUTPUT_VARIABLE] = taskfiles.path_of(process.folder, spec.key, taskfiles.OUTPUT_SUFFIX)
-        marker = env[procfs.MARKER] = _marker(spec.key)
+        output = taskfiles.path_of(process.folder, spec.key, taskfiles.OUTPUT_SUFFIX)
+        env = {**spec.env, **own_variables(spec.key, output)}
         if plan is not None:
             files = [("--ro-bind", script)] if script else []
             if owner is not None or plan.has_view:
@@ -238,7 +236,7 @@ class LocalLauncher(Launcher):
                 files.append(("--bind", output))
             argv, env = self._confinement.wrap(plan, argv, env, spec.working_dir, files)
         try:
-            return protocol.launch(process.serial, marker, spec.working_dir, argv, env)
+            return protocol.launch(process.serial, str(spec.key), spec.working_dir, argv, env)
         except ValueError:
             raise StartFailureError(failures.start_failure(Stage.PROGRAM, errno.EINVAL, argv[0])) from None
 
@@ -305,16 +303,12 @@ class LocalLauncher(Launcher):
         """See ``reaping.News``; those whose end was told and whose output is still being read are not among them."""
         lost = [process for process in self._live.values() if not process.capture.is_over]
         firsts = {p.pid: p.pid_started_ticks for p in lost if p.pid and p.pid_started_ticks}
-        return Lost({_marker(process.key) for process in lost}, firsts, partial(self._lost, lost))
+        return Lost({str(process.key) for process in lost}, firsts, partial(self._lost, lost))
 
     def _lost(self, processes: Sequence[LocalProcess], reason: str) -> None:
         for process in processes:
             make = partial(ProcessEnd, cause=EndCause.LOST, message=reason, finished_at_ms=self._clock.now_ms())
             process.capture.finish(partial(self._end, process, make))
-
-
-def _marker(key: AttemptKey) -> str:
-    return f"{key.run_id}/{key.task_id}/{key.number}"
 
 
 def _tag_of(runtime_dir: Path) -> int:

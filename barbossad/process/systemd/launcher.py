@@ -174,7 +174,7 @@ class SystemdLauncher(Launcher):
             argv, files = self._files.write(spec, process.unit, owner)
             crashpoints.reach("files-written")
             properties = units.properties(spec, argv, files, self._hidden)
-            properties.append(units.without(spec.env, await asyncio.shield(foreign)))
+            properties.append(units.without(spec, await asyncio.shield(foreign)))
             await kept.known()
             crashpoints.reach("pipes-kept")
             if process.is_asked_to_stop:

@@ -11,14 +11,12 @@ from typing import Final
 
 from barbossad.errors import StoreError
 from barbossad.process import failures, taskfiles
-from barbossad.process.launcher import SCRIPT, LaunchSpec
+from barbossad.process.launcher import SCRIPT, LaunchSpec, own_variables
 from barbossad.process.systemd import units
 from barbossad.process.systemd.units import Files
 from barbossad.systemd import folder_hint
 
-OUTPUT_VARIABLE: Final = "BARBOSSA_OUTPUT"
 RUN: Final = Path("/run")
-
 _ENVIRONMENT: Final = ".env"
 _EXPORTS: Final = ".exports"
 _SUFFIXES: Final = (_ENVIRONMENT, _EXPORTS, taskfiles.SCRIPT_SUFFIX)
@@ -60,7 +58,7 @@ class UnitFiles:
         given = _Given(self._task_dir, unit, owner)
         script = None if spec.script is None else given.write("script", taskfiles.SCRIPT_SUFFIX, spec.script)
         argv = [script if argument == SCRIPT and script else argument for argument in spec.argv]
-        plain, exports = units.environment_file({**spec.env, OUTPUT_VARIABLE: self.output_of(unit)}, argv)
+        plain, exports = units.environment_file({**spec.env, **own_variables(spec.key, self.output_of(unit))}, argv)
         environment = f"{self._runtime_dir}/{stem}{_ENVIRONMENT}"
         taskfiles.write_script(environment, plain, mode=0o400)
         return argv, Files(

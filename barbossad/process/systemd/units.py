@@ -38,8 +38,9 @@ LONGEST_NAME: Final = 255 - len(f"systemd-private-{'0' * 32}--XXXXXX")
 
 _HASH_CHARACTERS: Final = 16
 _NAME: Final = re.compile(rf"{PREFIX}({RUN_ID.pattern})-[A-Za-z0-9][A-Za-z0-9_.-]*-[1-9][0-9]*{re.escape(SUFFIX)}")
+_NAMES_OF_USER: Final = ("USER", "LOGNAME")
 _UNSET: Final = (
-    "HOME", "USER", "LOGNAME", "SHELL",
+    "HOME", *_NAMES_OF_USER, "SHELL",
     "INVOCATION_ID", "SYSTEMD_EXEC_PID", "RUNTIME_DIRECTORY", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY",
     "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
     "WATCHDOG_USEC", "WATCHDOG_PID",
@@ -132,12 +133,13 @@ def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, hidden: Sequ
     return found + [(name, Variant(*value)) for name, value in sandbox.items()]
 
 
-def without(env: Mapping[str, str], foreign: Sequence[str]) -> Property:
+def without(spec: LaunchSpec, foreign: Sequence[str]) -> Property:
     """Return the property that keeps from a task's environment what systemd adds, its own variables too (``foreign``).
 
-    What the task sets itself it has all the same.
+    What the task sets itself it has all the same, and of a user who is made for it the name, which systemd alone knows.
     """
-    return "UnsetEnvironment", Variant("as", [name for name in (*_UNSET, *foreign) if name not in env])
+    wanted = {*spec.env, *(_NAMES_OF_USER if spec.isolation.run_as.is_dynamic else ())}
+    return "UnsetEnvironment", Variant("as", [name for name in (*_UNSET, *foreign) if name not in wanted])
 
 
 def _user(spec: LaunchSpec) -> list[Property]:

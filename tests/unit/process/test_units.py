@@ -21,7 +21,7 @@ FILES = Files(environment="/run/e", credentials={}, runtime_folder="barbossa-tas
 
 def made(spec: LaunchSpec = SPEC, files: Files = FILES, foreign: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the properties as plain values."""
-    found = [*units.properties(spec, spec.argv, files), units.without(spec.env, foreign)]
+    found = [*units.properties(spec, spec.argv, files), units.without(spec, foreign)]
     assert len(dict(found)) == len(found), "a property is given twice"
     return {name: variant.value for name, variant in found}
 
@@ -86,6 +86,14 @@ def test_foreign_variables_are_unset() -> None:
     assert "EVIL" in found["UnsetEnvironment"]
     assert "INVOCATION_ID" in found["UnsetEnvironment"]
     assert "LANG" not in found["UnsetEnvironment"]
+
+
+def test_who_is_made_for_a_task_has_the_name_that_systemd_gives() -> None:
+    """Nobody else knows it beforehand; who is there already is said by the task's environment."""
+    dynamic = replace(SPEC, isolation=Isolation(run_as=RunAs(is_dynamic=True)))
+    assert {"USER", "LOGNAME"} <= set(made()["UnsetEnvironment"])
+    assert {"USER", "LOGNAME"}.isdisjoint(made(dynamic, foreign=("USER",))["UnsetEnvironment"])
+    assert {"HOME", "SHELL"} <= set(made(dynamic)["UnsetEnvironment"])
 
 
 def test_user_group_dynamic_detach_and_credentials() -> None:
