@@ -57,7 +57,10 @@ def next_fires(context: click.Context, limit: int, workflow: str | None, label: 
 @json_option
 @click.pass_context
 def explain(context: click.Context, name: str, count: int, as_json: bool) -> None:
-    """Say in plain words when a schedule fires, with its next fires and those around the next changes of the clocks."""
+    """Say in plain words what makes a schedule or trigger fire.
+
+    Of one that fires by the clock, its next fires are shown, and those around the next changes of the clocks.
+    """
     with connect(context) as client:
         found = client.call("schedule.explain", {"name": name, "count": count})
     if as_json:

@@ -12,7 +12,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from barbossad.clock import rfc3339
-from barbossad.errors import ConflictError, InvalidParamsError
+from barbossad.errors import InvalidParamsError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import VersionId, WorkflowName
 from barbossad.model.schedules import ScheduleRecord, Timing
@@ -100,10 +100,10 @@ class ChangeView(TypedDict):
 
 
 class Explained(TypedDict):
-    """A schedule in plain words, with its next fires and those around the next changes of the clocks."""
+    """A schedule or trigger in plain words; of one by the clock with its fires, next and around changes of that."""
 
     id: str
-    timezone: str
+    timezone: str | None
     words: list[str]
     next: list[str]
     skipped: list[Skipped]
@@ -151,12 +151,15 @@ def preview(call: Call, params: PreviewParams) -> Preview:
 
 @define("schedule.explain", Role.VIEWER)
 def explain(call: Call, params: ExplainParams) -> Explained:
-    """Tell what a schedule means in plain words, its next fires, and those around the next changes of the clocks."""
+    """Tell what a schedule or trigger means in plain words.
+
+    Of one that fires by the clock the next fires are told too, and those around the next changes of the clocks.
+    """
     record = call.services.scheduler.board.find(params.name)
     timing = record.definition.timing
     if timing is None:
-        raise ConflictError(f"schedule {record.id} fires by what happens, not by the clock; look at it: "
-                            f"barbossactl schedule get {record.id}")  # fmt: skip
+        said = [*words.explain_event(record.definition), *_kept(call, record)]
+        return {"id": record.id, "timezone": None, "words": said, "next": [], "skipped": [], "changes": []}
     now_ms = call.services.clock.now_ms()
     offset_ms = call.services.scheduler.board.offset_ms(record)
 

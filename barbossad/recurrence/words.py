@@ -1,11 +1,12 @@
-"""What decides the instants of a schedule, in sentences for people."""
+"""What makes a schedule or a trigger fire, in sentences for people."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from barbossad.clock import rfc3339
-from barbossad.model.schedules import CatchUp, Dst, OnHoliday, Overlap, ScheduleDefinition, Timing
+from barbossad.model.schedules import CatchUp, Dst, FileTrigger, OnHoliday, Overlap, ScheduleDefinition, Timing
 from barbossad.recurrence import cron, cron_words, holidays, zones
 from barbossad.units import format_duration
 
@@ -23,6 +24,9 @@ _OVERLAP = {
     Overlap.ALLOW: "Runs of it may go on side by side.",
 }
 
+_UNSEEN = "What happens while the daemon is down is not seen."
+_AT_ONCE = "as soon as the daemon runs"
+
 
 def explain(timing: Timing, schedule: ScheduleDefinition | None = None) -> list[str]:
     """Return sentences that say when it fires, and with ``schedule`` what becomes of special fires."""
@@ -38,6 +42,41 @@ def explain(timing: Timing, schedule: ScheduleDefinition | None = None) -> list[
     if timing.cron is not None:
         found.append(_clocks(timing))
     return found + (_rules(schedule) if schedule is not None else [])
+
+
+def explain_event(schedule: ScheduleDefinition) -> list[str]:
+    """Return sentences that say what makes a schedule fire that does not by the clock, and what then becomes of it."""
+    if schedule.file is not None:
+        found = [f"{_file(schedule.file)}.", _UNSEEN]
+    elif schedule.workflow is not None:
+        states = _either(state.value for state in schedule.workflow.states)
+        found = [f"When a run of {schedule.workflow.name} ended as {states}, also while the daemon was down."]
+    elif schedule.unit is not None:
+        found = [f"When {schedule.unit.name} goes into the state {_either(schedule.unit.states)}.", _UNSEEN]
+    else:
+        later = f"{format_duration(schedule.delay_seconds)} later" if schedule.delay_seconds else _AT_ONCE
+        found = [f"Once after each boot of the host, {later}."]
+    return [*found, _overlap(schedule)]
+
+
+def _file(file: FileTrigger) -> str:
+    """Say what has to happen to a file; where there is a pattern or folders below, the path is no file itself."""
+    is_folder = file.is_recursive or file.pattern != "*"
+    where = f"a file in {file.path}" if is_folder else f"a file in {file.path}, or {file.path} itself,"
+    below = " or the folders below it" if file.is_recursive else ""
+    named = f", with a name like {file.pattern}," if file.pattern != "*" else ""
+    changes = _either(change.value for change in file.changes)
+    rest = f"nothing more happened to it for {format_duration(file.debounce_seconds)}"
+    return f"When {where}{below}{named} was {changes}, and {rest}"
+
+
+def _either(some: Iterable[str]) -> str:
+    *others, last = some
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _overlap(schedule: ScheduleDefinition) -> str:
+    return _OVERLAP[schedule.overlap].format(depth=schedule.queue_depth)
 
 
 def beyond_holidays(timing: Timing, at_ms: int) -> list[str]:
@@ -94,7 +133,7 @@ def _rules(schedule: ScheduleDefinition) -> list[str]:
     found = []
     if schedule.jitter_seconds:
         found.append(f"Up to {format_duration(schedule.jitter_seconds)} later, always the same.")
-    found.append(_OVERLAP[schedule.overlap].format(depth=schedule.queue_depth))
+    found.append(_overlap(schedule))
     window = format_duration(schedule.catch_up_window_seconds)
     found.append(
         {

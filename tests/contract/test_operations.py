@@ -454,6 +454,7 @@ def call_schedules(call: Callable[..., Any]) -> None:
         call(name)
     call("schedule.get", name="sample/drop")
     call("schedule.explain", name="sample/added-1")
+    call("schedule.explain", name="sample/drop")
     call("schedule.hold", label="team=web", reason="a move", until="2100-01-01T00:00:00Z")
     for name in ("schedule.holds", "schedule.list", "schedule.next"):
         call(name)

@@ -93,6 +93,24 @@ def test_explain(daemon: Daemon) -> None:
     assert out.count("when the clocks go from") == 2
 
 
+def test_explain_what_fires_by_no_clock(daemon: Daemon) -> None:
+    """A boot and each kind of trigger is told in words as well, and so is what keeps it from firing."""
+    daemon.apply(
+        "name: eager\nschedules: [{boot: {delay: 2m}}]\ntriggers: [{file: /srv/in}]\ntasks: [{shell: 'true'}]\n"
+    )
+    code, boot, _ = run(daemon, "schedule", "explain", "eager/boot-1")
+    assert code == 0
+    assert boot == (
+        "Once after each boot of the host, 2m later.\n"
+        "While a run of it goes on, a fire is skipped.\n"
+    )  # fmt: skip
+    run(daemon, "schedule", "disable", "eager/file-1")
+    _, file, _ = run(daemon, "schedule", "explain", "eager/file-1")
+    assert file.startswith("When a file in /srv/in, or /srv/in itself, was created or changed, and ")
+    assert "It is disabled" in file
+    daemon.call("workflow.delete", name="eager")
+
+
 def test_explain_marks_what_is_skipped(daemon: Daemon) -> None:
     """A fire around a change of the clocks that will be let pass says so: they change on Sundays."""
     daemon.apply(

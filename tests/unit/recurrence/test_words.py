@@ -7,10 +7,22 @@ import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 
-from barbossad.model.schedules import Timing
+from barbossad.model.names import WorkflowName
+from barbossad.model.schedules import (
+    FileChange,
+    FileTrigger,
+    Overlap,
+    ScheduleDefinition,
+    ScheduleKind,
+    Timing,
+    UnitTrigger,
+    WorkflowTrigger,
+)
+from barbossad.model.states import RunState
 from barbossad.recurrence import cron, cron_words, words
 from tests.helpers import cron_oracle
 
@@ -162,6 +174,49 @@ def test_words_of_any_expression_say_when_it_comes() -> None:
 def test_words_of_an_expression(text: str, said: str) -> None:
     """Last days, weeks of the month, steps that do not fit and days that must both hold are said as they are."""
     assert cron_words.words(cron.parse(text)) == said
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"kind": "boot"}, "Once after each boot of the host, as soon as the daemon runs."),
+        ({"kind": "boot", "delay_seconds": 90.0}, "Once after each boot of the host, 1m30s later."),
+        (
+            {"kind": "file", "file": FileTrigger(path="/in")},
+            "When a file in /in, or /in itself, was created or changed, and nothing more happened to it for 1s.",
+        ),
+        (
+            {
+                "kind": "file",
+                "file": FileTrigger(path="/in", pattern="*.c", is_recursive=True, changes=(FileChange.DELETED,)),
+            },
+            (
+                "When a file in /in or the folders below it, with a name like *.c, was deleted, "
+                "and nothing more happened to it for 1s."
+            ),
+        ),
+        (
+            {
+                "kind": "workflow",
+                "workflow": WorkflowTrigger(name=WorkflowName("a"), states=(RunState.SUCCEEDED, RunState.FAILED)),
+            },
+            "When a run of a ended as succeeded or failed, also while the daemon was down.",
+        ),
+        (
+            {"kind": "unit", "unit": UnitTrigger(name="x.service", states=("failed", "active", "inactive"))},
+            "When x.service goes into the state failed, active or inactive.",
+        ),
+    ],
+)
+def test_words_of_what_fires_by_no_clock(facts: dict[str, Any], said: str) -> None:
+    """What happens is said first, then whether it is seen while nobody looks, and what a run that goes on means."""
+    kind = ScheduleKind(facts.pop("kind"))
+    schedule = ScheduleDefinition(name="x", kind=kind, overlap=Overlap.QUEUE, queue_depth=7, **facts)
+    first, *rest = words.explain_event(schedule)
+    assert first == said
+    assert rest[-1] == "While a run of it goes on, up to 7 fires wait."
+    is_watched = kind in {ScheduleKind.FILE, ScheduleKind.UNIT}
+    assert rest[:-1] == (["What happens while the daemon is down is not seen."] if is_watched else [])
 
 
 def test_words_of_a_span() -> None:
