@@ -89,7 +89,7 @@ async def open_services(
         database.on_fault(gate.store_fault)
         launcher.on_fault = engine.fail
         stack.push_async_callback(engine.close)
-        await recovery.recover(engine, parts, workflows.definition, logs.recover)
+        await recovery.recover(engine, parts, workflows.begun, logs.recover)
         if manager is not None:
             manager.drop_kept()  # what nobody took over; not before it is known that no task lives in a unit
         scheduler = await _scheduler(clock, database, runs, workflows, engine, stack)

@@ -32,7 +32,7 @@ from barbossad.tasks._environment import AttemptFacts
 from barbossad.tasks._types import TaskType
 from barbossad.validation import RefusalError
 from barbossad.variables import check_travels, text_of
-from barbossad.workflows import expressions, params, scope
+from barbossad.workflows import absent, expressions, params, scope
 
 
 class Preparation:
@@ -75,7 +75,7 @@ class Preparation:
         context, environment = self._context(progress, index, number)
         if number > 1 and (resumed := _resumed(cell.attempts[number - 2])):
             environment["BARBOSSA_RESUMED"] = resumed
-        command = self._task_types[task.type].command(context, task.params)
+        command = self._type_of(task).command(context, task.params)
         secrets = environments.secrets(task, self._get_secret)
         creates = [_guard.checked_path(expressions.render_text(path, context.scope)) for path in task.creates]
         return LaunchSpec(
@@ -113,7 +113,13 @@ class Preparation:
     def _resolved(self, progress: RunProgress, index: int) -> Any:
         cell = progress.cells[index]
         context, _ = self._context(progress, index, len(cell.attempts) + 1)
-        return self._task_types[cell.task.type].resolve(context, cell.task.params)
+        return self._type_of(cell.task).resolve(context, cell.task.params)
+
+    def _type_of(self, task: TaskDefinition) -> TaskType:
+        found = self._task_types.get(task.type)
+        if found is None:
+            raise TaskError(absent.words(task.type))
+        return found
 
     def _context(self, progress: RunProgress, index: int, number: int) -> tuple[TaskContext, dict[str, str]]:
         """Return what a task is told, and its environment, rendered."""

@@ -35,6 +35,8 @@ class _Left:
 
     details: RunDetails
     definition: WorkflowDefinition | None
+    trouble: str = ""
+    """Why there is no definition."""
 
     @property
     def unended(self) -> list[AttemptRecord]:
@@ -62,7 +64,7 @@ async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_lo
     settle = _Settlement(parts, findings, recover_log)
     for run in left:
         if run.definition is None:
-            await _give_up(parts, run.details, [settle.interrupted(attempt) for attempt in run.unended])
+            await _give_up(parts, run, [settle.interrupted(attempt) for attempt in run.unended])
         else:
             progress = growth.restore(run.definition, run.details)
             left_of_it = settle.left(progress, run.live)
@@ -101,15 +103,23 @@ class _Settlement:
                 left.live[index] = self._spec(progress, index, attempt)
                 self.adopted += 1
             else:
-                left.unstarted[index] = self._spec(progress, index, attempt)
+                self._start(progress, index, attempt, left)
         return left
 
-    def interrupted(self, attempt: AttemptRecord) -> AttemptRecord:
+    def _start(self, progress: RunProgress, index: int, attempt: AttemptRecord, left: Left) -> None:
+        """Have an attempt launched that never was, if it still can be."""
+        try:
+            left.unstarted[index] = self._parts.prepare(progress, index, attempt.number)
+        except BarbossaError as error:
+            record = self.interrupted(attempt, f"it had not started, and cannot be: {error}")
+            left.interrupted[index] = (record, self._then(progress, index, attempt))
+
+    def interrupted(self, attempt: AttemptRecord, reason: str | None = None) -> AttemptRecord:
         """Return an attempt as interrupted, with the output that it left."""
         self.interruptions += 1
         output = self._recover_log(_key(attempt))
         now_ms = self._parts.clock.now_ms()
-        reason = self._finding(attempt).reason or "its workflow is not understood any more, so it was ended"
+        reason = reason or self._finding(attempt).reason or "its workflow is not understood any more, so it was ended"
         return transitions.attempt_interrupted(replace(attempt, log=output), reason, now_ms)
 
     def _finding(self, attempt: AttemptRecord) -> Finding:
@@ -124,7 +134,7 @@ class _Settlement:
         return task.on_interrupt if attempt.boot_id == self._parts.boot_id else task.on_reboot
 
     def _spec(self, progress: RunProgress, index: int, attempt: AttemptRecord) -> LaunchSpec:
-        """Return what was launched, or is to be; where that cannot be said any more, as much as it takes to go on."""
+        """Return what was launched; where that cannot be said any more, as much as it takes to go on."""
         try:
             return self._parts.prepare(progress, index, attempt.number)
         except BarbossaError as error:
@@ -171,11 +181,12 @@ async def _look_up(parts: Parts, run_id: RunId, find: FindDefinition) -> _Left:
             "run %s cannot go on: version %s of %s is not understood: %s", run.id, run.version, run.workflow, error,
             extra={"action": "run_given_up", "run_id": run.id},
         )  # fmt: skip
-        return _Left(details, None)
+        return _Left(details, None, str(error))
 
 
-async def _give_up(parts: Parts, details: RunDetails, interrupted: list[AttemptRecord]) -> None:
+async def _give_up(parts: Parts, left: _Left, interrupted: list[AttemptRecord]) -> None:
     """End a run whose definition this version of Barbossa does not understand: nobody knows what would follow."""
+    details = left.details
     now_ms = parts.clock.now_ms()
     steps: list[Change] = [
         changes.AttemptEnded(
@@ -189,7 +200,10 @@ async def _give_up(parts: Parts, details: RunDetails, interrupted: list[AttemptR
         )
         for attempt in interrupted
     ]
-    reason = "this version of Barbossa does not understand its workflow; apply the workflow again and start anew"
+    reason = (
+        f"this version of Barbossa does not understand its workflow ({left.trouble}); apply the workflow "
+        "again and start anew"
+    )
     ended = replace(details.run, state=RunState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
     await parts.database.record([*steps, changes.RunMoved(ended, "run_finished", now_ms)], is_fact=True)
     log_ends(interrupted, ended)

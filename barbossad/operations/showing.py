@@ -74,6 +74,6 @@ def _asked(call: Call, found: RunDetails, progress: RunProgress) -> dict[str, Ap
 async def definition(call: Call, run: RunRecord) -> WorkflowDefinition | None:
     """Return what the run ran; None if this version of Barbossa no longer understands it."""
     try:
-        return await call.services.workflows.definition(run.workflow, run.version)
+        return await call.services.workflows.begun(run.workflow, run.version)
     except InvalidWorkflowError:
         return None

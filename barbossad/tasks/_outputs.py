@@ -16,6 +16,7 @@ from barbossad.tasks import _report as reports
 from barbossad.tasks._report import Report
 from barbossad.tasks._types import TaskType
 from barbossad.validation import shown
+from barbossad.workflows import absent
 
 _LINE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_-]{0,62})(?P<sign>=|<<)(?P<rest>.*)", flags=re.DOTALL)
 _SAYS_HOW: Final = "write name=value, or name<<END, lines, END"
@@ -33,9 +34,22 @@ def reader(task_types: Mapping[str, TaskType]) -> Callable[[str, ProcessEnd], Re
         if skipped is not None:
             return Report(skipped=skipped)
         task_type = task_types.get(name)
-        return of_worker(end) if task_type is not None and task_type.is_worker else of_program(end)
+        if task_type is None:
+            return of_absent(name, end)
+        return of_worker(end) if task_type.is_worker else of_program(end)
 
     return read
+
+
+def of_absent(name: str, end: ProcessEnd) -> Report:
+    """Return the outputs of a task whose type went away while it ran: it may have been a worker or a program.
+
+    No report can be taken for outputs of a program, nor the other way round. Where there is nothing, nobody knows
+    whether there had to be a report.
+    """
+    if end.exit_code == 0 and not end.output:
+        return Report(failure=f"it exited with 0 and reported nothing, which may be a failure: {absent.words(name)}")
+    return of_worker(end) if reports.is_report(end.output or b"") else of_program(end)
 
 
 def of_program(end: ProcessEnd) -> Report:

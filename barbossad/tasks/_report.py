@@ -68,6 +68,11 @@ def encode(outputs: Mapping[str, Any], limit_bytes: int) -> bytes:
     return written
 
 
+def is_report(written: bytes) -> bool:
+    """Say whether something begins as a report does, whether or not it goes on as one."""
+    return written.startswith(_text([HEADER]))
+
+
 def encode_failure(reason: str) -> bytes:
     """Return the report of a failure, which always fits."""
     return _text([HEADER, {"result": "failed", "reason": sentence(reason)}])

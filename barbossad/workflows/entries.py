@@ -14,6 +14,7 @@ from barbossad.model.flow import Branch, Section, TaskKind
 from barbossad.model.names import TASK_ID
 from barbossad.validation import faults_of, kind_of, shown, validate
 from barbossad.workflows import declarations, kinds
+from barbossad.workflows.absent import AbsentType
 from barbossad.workflows.contract import (
     GroupShape,
     Members,
@@ -172,6 +173,9 @@ class EntryReader:
         """Validate what stands under the type's key; what has expressions is validated again when rendered."""
         assert entry.type is not None
         task_type = self._task_types[entry.type]
+        if isinstance(task_type, AbsentType):
+            entry.params = task_type.Params()
+            return
         path = (*entry.path, entry.type)
         bare = task_type.bare.get(type(value))
         if bare is None and not isinstance(value, dict):

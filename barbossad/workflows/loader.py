@@ -14,7 +14,7 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import TaskKind
 from barbossad.model.names import WORKFLOW_NAME, VersionId
 from barbossad.validation import validate
-from barbossad.workflows import declarations, dependencies, isolation, kinds, outline, schedules, variable_names
+from barbossad.workflows import absent, declarations, dependencies, isolation, kinds, outline, schedules, variable_names
 from barbossad.workflows.checks import Checker, View
 from barbossad.workflows.compose import Checked, compose
 from barbossad.workflows.contract import TaskType
@@ -33,16 +33,27 @@ class Loader:
 
     def load(self, text: str) -> WorkflowDefinition:
         """Return the definition. Raise InvalidWorkflowError with every fault, in the order of the file."""
-        reading = _Reading(document.parse(text), self._task_types)
-        definition = reading.definition()
-        if definition is None:
-            raise InvalidWorkflowError(reading.subject(), _ordered(reading.faults))
-        return definition
+        return _loaded(_Reading(document.parse(text), self._task_types))
+
+    def load_begun(self, text: str) -> WorkflowDefinition:
+        """Return the definition of what was accepted before, with stand-ins for types that are not there any more.
+
+        Raise InvalidWorkflowError if it is not acceptable all the same.
+        """
+        parsed = document.parse(text)
+        return _loaded(_Reading(parsed, absent.with_absent(parsed.value, self._task_types)))
 
     def check(self, text: str) -> list[Fault]:
         """Return everything that is wrong with a file, in the order of the file; nothing where it can be loaded."""
         reading = _Reading(document.parse(text), self._task_types)
         return [] if reading.definition() else _ordered(reading.faults)
+
+
+def _loaded(reading: _Reading) -> WorkflowDefinition:
+    definition = reading.definition()
+    if definition is None:
+        raise InvalidWorkflowError(reading.subject(), _ordered(reading.faults))
+    return definition
 
 
 def version_of(text: str) -> VersionId:

@@ -25,6 +25,9 @@ KEPT_DEFINITIONS: Final = 256
 QUICK_CHARACTERS: Final = 8192
 """A text up to this is read at once; a longer one may take seconds, and goes to a thread of its own."""
 
+_BEGUN: Final = "begun"
+"""Ends the key of a definition that has stand-ins."""
+
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
@@ -42,7 +45,7 @@ class Registry:
         self._clock = clock
         self._aside = Aside("workflow-reader")
         self._records: dict[str, WorkflowRecord] = {}
-        self._definitions: OrderedDict[tuple[str, str], WorkflowDefinition] = OrderedDict()
+        self._definitions: OrderedDict[tuple[str, ...], WorkflowDefinition] = OrderedDict()
 
     async def open(self) -> None:
         """Read which workflows there are."""
@@ -82,6 +85,24 @@ class Registry:
         else:
             self._definitions.move_to_end(key)
         return found
+
+    async def begun(self, name: WorkflowName, version: VersionId) -> WorkflowDefinition:
+        """Return what a run that has begun runs: as ``definition``, with stand-ins for types that are gone since."""
+        try:
+            return await self.definition(name, version)
+        except InvalidWorkflowError as error:
+            key = (name, version, _BEGUN)
+            found = self._definitions.get(key)
+            if found is None:
+                text = _whole(await self._store.version(name, version)).text
+                try:
+                    found = await self._read(self._loader.load_begun, text)
+                except InvalidWorkflowError:
+                    raise error from None  # which is not about stand-ins
+                log.warning("version %s of %s cannot be started anew: %s", version, name, error,
+                            extra={"action": "task_type_absent"})  # fmt: skip
+                self._keep(found, _BEGUN)
+            return found
 
     async def runnable(self, name: WorkflowName) -> WorkflowDefinition:
         """Return the version in force. Raise ConflictError if the workflow is disabled."""
@@ -188,8 +209,8 @@ class Registry:
     async def _read(self, read: Callable[[str], Result], text: str) -> Result:
         return read(text) if len(text) <= QUICK_CHARACTERS else await self._aside.run(read, text)
 
-    def _keep(self, definition: WorkflowDefinition) -> None:
-        self._definitions[(definition.name, definition.version)] = definition
+    def _keep(self, definition: WorkflowDefinition, *more: str) -> None:
+        self._definitions[definition.name, definition.version, *more] = definition
         while len(self._definitions) > KEPT_DEFINITIONS:
             self._definitions.popitem(last=False)
 

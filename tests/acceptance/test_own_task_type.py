@@ -11,6 +11,7 @@ import pytest
 from tests.helpers import daemon as daemons
 from tests.helpers import foreign
 from tests.helpers.daemon import ROOT, Daemon
+from tests.helpers.rpc_client import RpcError
 
 PAGE = (ROOT / "docs" / "task-types.md").read_text()
 
@@ -54,3 +55,38 @@ def test_the_type_of_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         daemon.apply(workflow.replace("50000000", "5"))
         ended = daemon.call("run.wait", run_id=daemon.call("run.start", workflow="sizes")["id"])
         assert ended["tasks"][0]["reason"] == f"{folder} holds 6 bytes, more than 5"
+
+
+def test_a_type_that_is_gone_costs_its_tasks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that has begun goes on without its type until it comes to it, then says what to install; a retry goes on.
+
+    Nothing new is accepted meanwhile.
+    """
+    interpreter = foreign.make_venv(tmp_path / "venv")
+    (installed,) = (tmp_path / "venv").glob("lib/python*/site-packages/*.dist-info")
+    text = (
+        "name: probing\ntasks: [{id: ok, approval: Go on?}, {id: before, shell: echo x}, {id: look, probe: nothing}]\n"
+    )
+    monkeypatch.setattr(daemons, "COMMAND", (str(interpreter), "-W", "error", "-m", "barbossad"))
+    with Daemon(tmp_path / "daemon", environment={"PYTHONPATH": "/nonexistent"}) as daemon:
+        daemon.apply(text)
+        run_id = daemon.call("run.start", workflow="probing")["id"]
+        daemon.eventually(lambda: daemon.call("run.get", run_id=run_id)["tasks"][0]["state"] == "waiting", "it asks")
+        installed.rename(tmp_path / "aside")
+        daemon.stop()
+        daemon.start()
+        view = daemon.call("run.get", run_id=run_id)
+        assert (view["state"], [task["type"] for task in view["tasks"]]) == ("running", ["approval", "shell", "probe"])
+        with pytest.raises(RpcError, match="unknown key 'probe'"):
+            daemon.call("run.start", workflow="probing")
+        daemon.call("run.approve", run_id=run_id, task="ok")
+        ended = daemon.call("run.wait", run_id=run_id)
+        assert [task["state"] for task in ended["tasks"]] == ["succeeded", "succeeded", "failed"]
+        assert ended["tasks"][2]["reason"].startswith("there is no task type 'probe' here: the package that brings it")
+        (tmp_path / "aside").rename(installed)
+        daemon.stop()
+        daemon.start()
+        again = daemon.call("run.wait", run_id=daemon.call("run.retry", run_id=run_id)["id"])
+        assert [(task["state"], task["kept"]) for task in again["tasks"]] == [
+            ("succeeded", True), ("succeeded", True), ("succeeded", False)
+        ]  # fmt: skip

@@ -209,6 +209,65 @@ def test_user_group_and_dynamic(running: Service) -> None:
         assert re.fullmatch(rf"(_du[0-9a-f]+|barbossa-.*):\1:/:{newest(running)}/task/1\n", printed(running))
 
 
+OWN_TYPE = """\
+import asyncio
+from pathlib import Path
+from barbossad.tasks import TaskParams
+
+SUMMARY = "Wait for a file."
+EXAMPLE = "- lurk: {}"
+
+class Params(TaskParams):
+    pass
+
+async def run(ctx, params):
+    while not Path("/root/go").exists():
+        await asyncio.sleep(0.05)
+    return {"seen": True}
+"""
+LURKING = """\
+name: lurking
+tasks:
+  - {id: held, shell: while ! test -e /root/go; do sleep 0.05; done}
+  - {id: own, depends_on: [], lurk: {}}
+  - {id: next, depends_on: [held], lurk: {}}
+"""
+
+
+def test_a_release_without_a_type_ends_nothing_that_runs(running: Service) -> None:
+    """Tasks go on over a restart that does not know their type any more; the next one of it says what to install."""
+    container = running.container
+    (site,) = container.run("echo /opt/barbossa/current/lib/python*/site-packages").stdout.split()
+    info = f"{site}/lurk-1.0.dist-info"
+    container.write(f"{site}/lurk_type.py", OWN_TYPE)
+    container.write(f"{info}/METADATA", "Metadata-Version: 2.1\nName: lurk\nVersion: 1.0\n")
+    container.write(f"{info}/entry_points.txt", "[barbossa.tasks]\nlurk = lurk_type\n")
+    try:
+        running.systemctl("restart barbossad")
+        running.apply(LURKING)
+        run_id = running.start_run("lurking")
+        eventually(lambda: states(running, run_id)[:2] == ["running"] * 2, WAIT_SECONDS, "both run")
+        container.run(f"mv {info} /root/aside")
+        running.systemctl("restart barbossad")
+        assert states(running, run_id)[:2] == ["running"] * 2
+        container.run("touch /root/go")
+        running.ctl(f"run wait {run_id}", check=False)
+        held, own, following = running.get_run(run_id)["tasks"]
+        assert (held["state"], own["state"], following["state"]) == ("succeeded", "succeeded", "failed")
+        assert (own["type"], own["outputs"], len(own["attempts"])) == ("lurk", {"seen": True}, 1)
+        assert "there is no task type 'lurk' here" in following["reason"]
+        container.run(f"mv /root/aside {info}")
+        running.systemctl("restart barbossad")
+        running.ctl(f"retry {run_id} --wait")
+    finally:
+        container.run(f"rm -rf /root/go /root/aside {info} {site}/lurk_type.py")
+
+
+def states(service: Service, run_id: str) -> list[str]:
+    """Return the states of a run's tasks."""
+    return [task["state"] for task in service.get_run(run_id)["tasks"]]
+
+
 @pytest.mark.parametrize("folder", ["/root/confined", "/srv/confined"])
 def test_the_example_of_confinement(running: Service, folder: str) -> None:
     """It does what its header says for root too, whose tasks under strict are a user of their own."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.errors import UnavailableError
+from barbossad.errors import NotFoundError, UnavailableError
 from barbossad.model.records import LogRecord
 from barbossad.model.states import ATTEMPT_ENDED, RUN_ENDED, AttemptState, RunState, TaskState
-from barbossad.process.launcher import AttemptKey
+from barbossad.process.launcher import AttemptKey, Finding, Verdict
 from tests.helpers.house import LIMIT_SECONDS, House
 from tests.helpers.records import workflow
 from tests.helpers.waiting import eventually_async
@@ -134,6 +134,20 @@ async def test_output_is_recovered(path: Path) -> None:
         assert small in after.discarded
 
 
+async def test_what_cannot_be_started_any_more(path: Path) -> None:
+    """An attempt that had not been launched, and can be prepared no more, ends as interrupted with the reason."""
+    async with House.open(path, *ALL) as before:
+        started = await before.start(ONE)
+    async with House.open(path, *ALL) as after:
+        after.launcher.otherwise = Finding(Verdict.NEVER_STARTED)
+        after.unprepared["a"] = NotFoundError("secret", "key")
+        await after.recover()
+        details = await after.ended(started)
+        assert details.run.state is RunState.INTERRUPTED
+        assert details.tasks["a"].reason == "it had not started, and cannot be: there is no secret 'key'"
+        assert after.launcher.launched == []
+
+
 async def test_unknown_workflow(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A run whose workflow is not understood any more ends interrupted, with what to do; others go on."""
     async with House.open(path, *ALL, limit=1) as before:
@@ -146,6 +160,7 @@ async def test_unknown_workflow(path: Path, caplog: pytest.LogCaptureFixture) ->
         await after.recover()
         details = await after.details(lost)
         assert details.run.state is RunState.INTERRUPTED
+        assert "(there is no version '" in (details.run.reason or "")
         assert "apply the workflow again" in (details.run.reason or "")
         assert details.attempts["a"][0].state is AttemptState.INTERRUPTED
         assert after.discarded == [after.logs[key]]

@@ -5,7 +5,11 @@ import random
 
 import pytest
 
-from barbossad.tasks._outputs import OutputsError, parse
+from barbossad.model.records import LogRecord
+from barbossad.process.launcher import EndCause, ProcessEnd
+from barbossad.tasks import _report as reports
+from barbossad.tasks._outputs import OutputsError, parse, reader
+from barbossad.tasks._report import Report
 
 
 @pytest.mark.parametrize(
@@ -50,6 +54,37 @@ def test_what_is_no_output_is_told_with_its_line(written: bytes, reason: str) ->
     """A task that writes anything else fails with the line and the way to write it."""
     with pytest.raises(OutputsError, match="^" + reason.replace("(", r"\(")):
         parse(written)
+
+
+SUCCESS = reports.encode({"n": 5}, 1000)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "written", "report"),
+    [
+        (0, SUCCESS, Report(outputs={"n": 5})),
+        (0, b"n=5\n", Report(outputs={"n": "5"})),
+        (1, reports.encode_failure("no room"), Report(failure="no room")),
+        (1, None, Report()),
+    ],
+)
+def test_a_task_that_outlived_its_type_is_believed_what_it_reports(
+    exit_code: int, written: bytes | None, report: Report
+) -> None:
+    """A report is told from the outputs of a program, whichever of both its type wanted."""
+    end = ProcessEnd(
+        cause=EndCause.EXITED, exit_code=exit_code, finished_at_ms=1, log=LogRecord(), output=written
+    )  # fmt: skip
+    assert reader({})("gone", end) == report
+
+
+@pytest.mark.parametrize("written", [None, b"", SUCCESS[:-20]])
+def test_a_task_that_outlived_its_type_needs_evidence(written: bytes | None) -> None:
+    """Where nothing whole was reported, an exit with 0 is no success."""
+    end = ProcessEnd(cause=EndCause.EXITED, exit_code=0, finished_at_ms=1, log=LogRecord(), output=written)
+    report = reader({})("gone", end)
+    assert report.outputs is None
+    assert (report.failure or "").startswith("it exited with 0 ")
 
 
 @pytest.mark.by_chance
