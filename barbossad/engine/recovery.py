@@ -14,11 +14,11 @@ from barbossad.engine.driver import Parts
 from barbossad.engine.engine import Engine
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError
-from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.names import RunId, VersionId, WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import ATTEMPT_ENDED, OnInterrupt, RunState
-from barbossad.process.launcher import AttemptKey, Finding, LaunchSpec, Verdict
+from barbossad.process.launcher import AttemptKey, Finding, LaunchSpec, Mask, Verdict
 from barbossad.store import changes
 from barbossad.store.changes import Change
 from barbossad.store.runs import RunDetails
@@ -141,8 +141,14 @@ class _Settlement:
             log.warning("run %s task %s goes on, though it could not be started again: %s", *_key(attempt)[:2], error,
                         extra={"action": "unprepared", "run_id": attempt.run_id, "task": attempt.task_id})  # fmt: skip
             task = progress.cells[index].task
-            mask = _Blackout if task.secrets else None
+            mask = self._mask(task)
             return LaunchSpec(key=_key(attempt), argv=(), env={}, working_dir="/", make_mask=mask, detach=task.detach)
+
+    def _mask(self, task: TaskDefinition) -> Callable[[], Mask] | None:
+        try:
+            return self._parts.make_mask(task)
+        except BarbossaError:
+            return _Blackout
 
 
 class _Blackout:

@@ -16,7 +16,7 @@ from barbossad.errors import NotFoundError, UnavailableError
 from barbossad.model.records import LogRecord
 from barbossad.model.states import ATTEMPT_ENDED, RUN_ENDED, AttemptState, RunState, TaskState
 from barbossad.process.launcher import AttemptKey, Finding, Verdict
-from tests.helpers.house import LIMIT_SECONDS, House
+from tests.helpers.house import LIMIT_SECONDS, House, load
 from tests.helpers.records import workflow
 from tests.helpers.waiting import eventually_async
 
@@ -146,6 +146,23 @@ async def test_what_cannot_be_started_any_more(path: Path) -> None:
         assert details.run.state is RunState.INTERRUPTED
         assert details.tasks["a"].reason == "it had not started, and cannot be: there is no secret 'key'"
         assert after.launcher.launched == []
+
+
+async def test_what_runs_and_could_not_be_started_any_more(path: Path) -> None:
+    """It goes on, and its secrets stay hidden: they can be read, whatever else keeps it from being prepared."""
+    secretive = load("name: secretive\nsecrets: {KEY: key}\ntasks: [{id: a, shell: make}]")
+    async with House.open(path, secretive) as before:
+        started = await before.start(secretive)
+        (await before.launched("a")).begin()
+    async with House.open(path, secretive) as after:
+        after.launcher.otherwise = Finding(Verdict.LIVE)
+        after.unprepared["a"] = NotFoundError("task type", "measure")
+        await after.recover()
+        (process,) = after.launcher.adopted
+        assert process.spec.make_mask is not None
+        assert process.spec.make_mask().feed(b"it is the secret key, so", is_last=True) == b"it is ***, so"
+        process.exit()
+        assert (await after.ended(started)).run.state is RunState.SUCCEEDED
 
 
 async def test_unknown_workflow(path: Path, caplog: pytest.LogCaptureFixture) -> None:
