@@ -1,4 +1,4 @@
-"""Do long work that only computes on a thread of its own, one piece at a time: clients are answered meanwhile."""
+"""Long work that only computes: on a thread of its own, or on the loop in short turns. Clients are served meanwhile."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
+TURN_SECONDS: Final = 0.005
+"""How long work on the loop may take before others get their turn."""
+
 Job = tuple[asyncio.Future[Any], Callable[[], Any]]
 
 
@@ -61,3 +65,16 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
         future.set_result(result)
     else:
         future.set_exception(error)
+
+
+class Turns:
+    """The turns that work on the loop takes: it asks between its pieces, and goes on when others have had theirs."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + TURN_SECONDS
+
+    async def pause(self) -> None:
+        """Let others have their turn if this one has taken long."""
+        if time.monotonic() > self._until:
+            await asyncio.sleep(0)
+            self._until = time.monotonic() + TURN_SECONDS

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from barbossad.alarm import Alarm
+from barbossad.aside import Aside
 from barbossad.clock import Clock, booted_at_ms
 from barbossad.config import Config
 from barbossad.engine import recovery
@@ -93,6 +94,8 @@ async def open_services(
         if manager is not None:
             manager.drop_kept()  # what nobody took over; not before it is known that no task lives in a unit
         scheduler = await _scheduler(clock, database, runs, workflows, engine, stack)
+        aside = Aside("asked-for")
+        stack.callback(aside.close)
         yield Services(
             clock=clock,
             config=config,
@@ -109,6 +112,7 @@ async def open_services(
             task_types=task_types,
             pruner=Pruner(clock, database, logs, config.retention, lost_runs=high_water.lost_runs),
             high_water=high_water,
+            aside=aside,
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )

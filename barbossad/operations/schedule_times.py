@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import merge
 from itertools import islice, takewhile
@@ -11,6 +12,7 @@ from typing import Any, Final
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from barbossad.aside import Turns
 from barbossad.clock import rfc3339
 from barbossad.errors import InvalidParamsError
 from barbossad.model.definition import WorkflowDefinition
@@ -18,7 +20,7 @@ from barbossad.model.names import VersionId, WorkflowName
 from barbossad.model.schedules import ScheduleRecord, Timing
 from barbossad.operations.fields import Instant as InstantText
 from barbossad.operations.fields import Name, milliseconds
-from barbossad.operations.registry import Params, define
+from barbossad.operations.registry import Params, define, require
 from barbossad.operations.schedule_views import workflow_trouble
 from barbossad.operations.schedules import Label, NameParams, Some, Span, has_label
 from barbossad.operations.services import Call
@@ -33,6 +35,9 @@ AROUND: Final = 5
 """Fires before and after a change of the clocks that are told."""
 
 _LOOKED_BACK_MS: Final = (3 * 3_600_000, 3 * 86_400_000, 40 * 86_400_000, 800 * 86_400_000)
+_FILES_TOLD_MS: Final = 20 * 366 * 86_400_000
+"""How far fires are told of a schedule whose holidays are in a file."""
+
 _ZONED: Final = frozenset({"cron", "at", "within", "blackout", "holidays", "between"})
 """Keys that are said in a time zone."""
 
@@ -130,8 +135,17 @@ class NextFires(TypedDict):
 
 
 @define("schedule.preview", Role.VIEWER)
-def preview(call: Call, params: PreviewParams) -> Preview:
-    """Tell the next instants of an expression that is not saved, and what it means in words."""
+async def preview(call: Call, params: PreviewParams) -> Preview:
+    """Tell the next instants of an expression that is not saved, and what it means in words.
+
+    To name a file of holidays needs the role author: the daemon opens it, which may read what the caller may not.
+    """
+    if isinstance(params.holidays, dict) and "file" in params.holidays:
+        require(call.caller, Role.AUTHOR, "schedule.preview with a file of holidays")
+    return await call.services.aside.run(_preview, params, call.services.clock.now_ms())
+
+
+def _preview(params: PreviewParams, now_ms: int) -> Preview:
     timezone = params.timezone or zones.host_zone()
     given = params.model_dump(exclude_none=True, exclude={"after", "count", "timezone"})
     is_local = params.timezone is not None or not _ZONED.isdisjoint(given)
@@ -139,41 +153,48 @@ def preview(call: Call, params: PreviewParams) -> Preview:
     found, faults = entries.read_entry(keys, _NOBODY, (), default_name="preview")
     if found is None or found.timing is None:
         raise InvalidParamsError("schedule.preview", faults)
-    after_ms = milliseconds(params.after) if params.after else call.services.clock.now_ms()
-    wanted, skipped = _first(found.timing, after_ms, params.count)
+    after_ms = milliseconds(params.after) if params.after else now_ms
+    sorting = _Sorting(params.count)
+    for instant in _tellable(found.timing, after_ms):
+        if not sorting.add(instant.at_ms, instant.skip):
+            break
     return {
-        "items": [str(rfc3339(at_ms)) for at_ms in wanted],
+        "items": [str(rfc3339(at_ms)) for at_ms in sorting.wanted],
         "timezone": timezone,
-        "words": [*words.explain(found.timing), *_beyond(found.timing, wanted)],
-        "skipped": skipped,
+        "words": [*words.explain(found.timing), *_beyond(found.timing, sorting.wanted)],
+        "skipped": sorting.skipped,
     }
 
 
 @define("schedule.explain", Role.VIEWER)
-def explain(call: Call, params: ExplainParams) -> Explained:
+async def explain(call: Call, params: ExplainParams) -> Explained:
     """Tell what a schedule or trigger means in plain words.
 
     Of one that fires by the clock the next fires are told too, and those around the next changes of the clocks.
     """
-    record = call.services.scheduler.board.find(params.name)
+    board = call.services.scheduler.board
+    record = board.find(params.name)
     timing = record.definition.timing
     if timing is None:
         said = [*words.explain_event(record.definition), *_kept(call, record)]
         return {"id": record.id, "timezone": None, "words": said, "next": [], "skipped": [], "changes": []}
-    now_ms = call.services.clock.now_ms()
-    offset_ms = call.services.scheduler.board.offset_ms(record)
-
-    def held(at_ms: int) -> str | None:
-        hold = call.services.scheduler.board.held_by(record, at_ms + offset_ms)
-        return None if hold is None else hold.words
-
-    wanted, skipped = _first(timing, max(now_ms, record.watermark), params.count, held)
+    now_ms, offset_ms = call.services.clock.now_ms(), board.offset_ms(record)
+    sorting, turns = _Sorting(params.count), Turns()
+    for instant in _tellable(timing, max(now_ms, record.watermark)):
+        hold = board.held_by(record, instant.at_ms + offset_ms)
+        if not sorting.add(instant.at_ms, instant.skip or (hold.words if hold else None)):
+            break
+        await turns.pause()
     return {
         "id": record.id,
         "timezone": timing.timezone,
-        "words": [*words.explain(timing, record.definition), *_beyond(timing, wanted), *_kept(call, record)],
-        "next": [_local(at_ms, timing.timezone) for at_ms in wanted],
-        "skipped": skipped,
+        "words": [
+            *words.explain(timing, record.definition),
+            *_beyond(timing, sorting.wanted),
+            *_kept(call, record),
+        ],
+        "next": [_local(at_ms, timing.timezone) for at_ms in sorting.wanted],
+        "skipped": sorting.skipped,
         "changes": [_around(timing, change) for change in zones.clock_changes(timing.timezone, now_ms, 2)],
     }
 
@@ -200,7 +221,7 @@ def coming(call: Call, params: NextParams) -> NextFires:
 def _stream(record: ScheduleRecord, offset_ms: int) -> Any:
     timing = record.definition.timing
     assert timing is not None
-    return ((instant.at_ms + offset_ms, record, instant) for instant in instants(timing, record.watermark))
+    return ((instant.at_ms + offset_ms, record, instant) for instant in _tellable(timing, record.watermark))
 
 
 def _next(call: Call, fire: tuple[int, ScheduleRecord, Instant], now_ms: int) -> NextFire:
@@ -235,23 +256,31 @@ def _kept(call: Call, record: ScheduleRecord) -> Iterator[str]:
         yield f"Its fires are skipped: {trouble}."
 
 
-def _first(
-    timing: Timing, after_ms: int, count: int, held: Callable[[int], str | None] = lambda _at_ms: None
-) -> tuple[list[int], list[Skipped]]:
-    """Return the next instants with runs, and those among them that are skipped."""
-    wanted: list[int] = []
-    skipped: list[Skipped] = []
-    for instant in instants(timing, after_ms):
-        reason = instant.skip or held(instant.at_ms)
-        if reason is None:
-            wanted.append(instant.at_ms)
-        elif len(skipped) < MOST:
-            skipped.append({"at": rfc3339(instant.at_ms), "reason": reason})
+@dataclass(slots=True)
+class _Sorting:
+    """The next instants with runs, as many as were asked for, and those among them that are skipped."""
+
+    count: int
+    wanted: list[int] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def add(self, at_ms: int, skip: str | None) -> bool:
+        """Add an instant; say whether there is room for more."""
+        if skip is None:
+            self.wanted.append(at_ms)
+        elif len(self.skipped) < MOST:
+            self.skipped.append({"at": rfc3339(at_ms), "reason": skip})
         else:
-            break
-        if len(wanted) == count:
-            break
-    return wanted, skipped
+            return False
+        return len(self.wanted) < self.count
+
+
+def _tellable(timing: Timing, after_ms: int) -> Iterator[Instant]:
+    """Yield the instants after another that are told: of a file of holidays each year costs, so not for ever there."""
+    found = instants(timing, after_ms)
+    if timing.holidays is None or timing.holidays.file is None:
+        return found
+    return takewhile(lambda instant: instant.at_ms < after_ms + _FILES_TOLD_MS, found)
 
 
 def _beyond(timing: Timing, told: Sequence[int]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from barbossad.aside import Aside
 from barbossad.clock import Clock
 from barbossad.config import Config
 from barbossad.engine.engine import Engine
@@ -56,6 +57,9 @@ class Services:
     task_types: Mapping[str, TaskType]
     pruner: Pruner
     high_water: HighWater
+    aside: Aside
+    """Where is computed what callers ask for that may take long, and that changes nothing."""
+
     started_monotonic: float
     reload: Callable[[], Any]
     """Reads the config and the workflow files again; awaited, it gives a ``Reloaded``."""

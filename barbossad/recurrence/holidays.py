@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import date
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from barbossad.model.schedules import Holidays
+from barbossad.recurrence import calendar_files
 from barbossad.validation import RefusalError, nearest, shown
-
-if TYPE_CHECKING:
-    from icalendar import Component
-
-MAX_FILE_BYTES: Final = 4 * 1024 * 1024
-_MOST_DAYS: Final = 400
-"""Of one event of a file: a longer one is no holiday."""
-
-_OTHER_ZONES: Final = timedelta(days=2)
-"""How far around a year events may lie by their own clocks that touch it by others."""
 
 _COUNTRY_HINT: Final = "write an ISO code such as GB, or with a part of the country GB-SCT"
 
@@ -31,14 +20,14 @@ def check(holidays: Holidays) -> None:
     if holidays.country is not None:
         _country_problem(holidays.country, holidays.subdivision)
     if holidays.file is not None:
-        trouble = _trouble_of(holidays.file)
-        if trouble:
-            raise RefusalError(f"cannot be read: {trouble}", "name an iCalendar file (.ics) by its absolute path")
+        unreadable = calendar_files.trouble(holidays.file)
+        if unreadable:
+            raise RefusalError(f"cannot be read: {unreadable}", "name an iCalendar file (.ics) by its absolute path")
 
 
 def trouble(holidays: Holidays, year: int) -> str:
     """Return why holidays are not known at the moment, which is in a year, in words; empty if they are."""
-    return (_trouble_of(holidays.file) if holidays.file is not None else "") or beyond(holidays, year)
+    return (calendar_files.trouble(holidays.file, year) if holidays.file is not None else "") or beyond(holidays, year)
 
 
 def beyond(holidays: Holidays, year: int) -> str:
@@ -56,7 +45,7 @@ def name_of(holidays: Holidays, day: date, zone: ZoneInfo) -> str | None:
             return found
     if holidays.file is not None:
         try:
-            return _in_file(holidays.file, day, zone)
+            return calendar_files.name_of(holidays.file, day, zone)
         except (OSError, ValueError):
             return None
     return None
@@ -98,77 +87,3 @@ def _last_year(country: str) -> int:
         return library.country_holidays(country).end_year
     except NotImplementedError:  # as above
         return date.max.year
-
-
-# -- files ---------------------------------------------------------------------------------------------------
-
-
-def _trouble_of(file: str) -> str:
-    try:
-        _calendar(file)
-    except OSError as error:
-        return f"{file}: {os.strerror(error.errno) if error.errno else error}"
-    except ValueError as error:
-        return f"{file}: {error}"
-    return ""
-
-
-def _in_file(file: str, day: date, zone: ZoneInfo) -> str | None:
-    """Return what a day is called in a file. Raise OSError, or ValueError if it is no calendar."""
-    found = Path(file).stat()
-    return _year_of_file(file, found.st_mtime_ns, found.st_size, day.year, zone).get(day)
-
-
-def _calendar(file: str) -> Component:
-    found = Path(file).stat()
-    return _read(file, found.st_mtime_ns, found.st_size)
-
-
-@lru_cache(maxsize=16)
-def _read(file: str, _changed_ns: int, size_bytes: int) -> Component:
-    import icalendar  # noqa: PLC0415 (large, and few schedules want it)
-
-    if size_bytes > MAX_FILE_BYTES:
-        raise ValueError("it is larger than 4 MiB")
-    try:
-        return icalendar.Calendar.from_ical(Path(file).read_bytes())
-    except (ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
-        raise ValueError(f"it is no iCalendar file ({error})") from error
-
-
-@lru_cache(maxsize=64)
-def _year_of_file(file: str, changed_ns: int, size_bytes: int, year: int, zone: ZoneInfo) -> Mapping[date, str]:
-    """Return the days of a year in a zone by their names, those of events that recur too."""
-    import recurring_ical_events  # noqa: PLC0415 (see above)
-
-    first, last = date(year, 1, 1), date(year, 12, 31)
-    query = recurring_ical_events.of(_read(file, changed_ns, size_bytes), skip_bad_series=True)
-    days: dict[date, str] = {}
-    for event in query.between(first - _OTHER_ZONES, last + _OTHER_ZONES):
-        if str(event.get("STATUS", "")).upper() != "CANCELLED":
-            days.update({day: name for day, name in _days_of(event, zone) if first <= day <= last})
-    return days
-
-
-def _days_of(event: Component, zone: ZoneInfo) -> Iterator[tuple[date, str]]:
-    """Yield each day of a zone that one occurrence touches."""
-    name = str(event.get("SUMMARY") or "a day of the calendar file")
-    begin, end = (_moment(event[name], zone) for name in ("DTSTART", "DTEND"))
-    if isinstance(end, datetime):
-        end -= timedelta(microseconds=1)  # one that ends at midnight does not touch the day that begins then
-        last = end.date()
-    else:
-        last = end - timedelta(days=1)
-    first = begin.date() if isinstance(begin, datetime) else begin
-    last = max(first, last)
-    for number in range(min((last - first).days, _MOST_DAYS) + 1):
-        yield first + timedelta(days=number), name
-
-
-def _moment(value: Any, zone: ZoneInfo) -> date | datetime:
-    """Return what a DTSTART or DTEND says, by the clocks of a zone unless it is a date, or a time of wherever one is.
-
-    The library gives each occurrence both.
-    """
-    moment: date | datetime = value.dt
-    return moment.astimezone(zone) if isinstance(moment, datetime) and moment.tzinfo is not None else moment

@@ -136,6 +136,31 @@ def test_an_operator_runs_and_does_not_define(daemon: Daemon) -> None:
     assert [item["name"] for item in daemon.call("workflow.list")["items"]] == ["there"]
 
 
+def test_a_file_of_holidays_is_named_by_authors_alone(daemon: Daemon) -> None:
+    """A preview opens the file as the daemon's user: whoever may not define workflows gets to see nothing of it."""
+    file = daemon.folder / "private.ics"
+    event = "BEGIN:VEVENT\nUID:1\nDTSTART;VALUE=DATE:20260504\nSUMMARY:Board\nEND:VEVENT"
+    file.write_text(f"BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n{event}\nEND:VCALENDAR\n")
+    file.chmod(0o600)
+
+    def work() -> list[Any]:
+        asked = {"cron": "0 2 * * *", "timezone": "UTC", "after": "2026-05-03T12:00:00Z", "count": 1}
+        with daemon.client() as client:
+            plain = client.call("schedule.preview", **asked, holidays="GB")["items"]
+            try:
+                named = client.call("schedule.preview", **asked, holidays={"file": str(file)})
+            except RpcError as error:
+                return [plain, str(error)]
+            return [plain, named]
+
+    for role in (Role.VIEWER, Role.OPERATOR):
+        plain, refused = as_user(USERS[role], work)
+        assert plain == ["2026-05-05T02:00:00.000Z"]
+        assert "with a file of holidays needs the role author" in refused
+    _, named = as_user(USERS[Role.AUTHOR], work)
+    assert named["skipped"] == [{"at": "2026-05-04T02:00:00.000Z", "reason": "holiday: Board"}]
+
+
 def test_refusals_in_batches_and_notifications(daemon: Daemon) -> None:
     """Neither a batch nor a notification is a way around a role."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -11,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from barbossad.model.schedules import Holidays, OnHoliday, Timing
-from barbossad.recurrence import holidays, jitter, moments, words, zones
+from barbossad.recurrence import calendar_files, holidays, jitter, moments, words, zones
 from barbossad.recurrence.instants import count_between, instants
 from barbossad.recurrence.windows import parse_window
 from barbossad.validation import RefusalError
@@ -223,6 +225,75 @@ def test_a_file_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
     broken = tmp_path / "broken.ics"
     broken.write_text("this is no calendar")
     assert "no iCalendar file" in holidays.trouble(Holidays(file=str(broken)), 2026)
+
+
+def calendar_of(*events: str) -> str:
+    each = "".join(f"BEGIN:VEVENT\nUID:{number}\n{event}\nEND:VEVENT\n" for number, event in enumerate(events))
+    return f"BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\n{each}END:VCALENDAR\n"
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+def test_a_file_of_holidays_is_a_regular_one(tmp_path: Path, kind: str) -> None:
+    """What would never end, or be waited for, is not opened."""
+    path = {"device": Path("/dev/zero"), "folder": tmp_path}.get(kind, tmp_path / "pipe")
+    if kind == "pipe":
+        os.mkfifo(path)
+    assert holidays.trouble(Holidays(file=str(path)), 2026) == f"{path}: it is no regular file"
+    assert holidays.name_of(Holidays(file=str(path)), date(2026, 5, 4), UTC_ZONE) is None
+
+
+def test_a_file_of_holidays_is_read_up_to_a_size(tmp_path: Path) -> None:
+    """A file that is too large is said to be."""
+    file = tmp_path / "large.ics"
+    file.write_bytes(b"\n" * (calendar_files.MAX_FILE_BYTES + 1))
+    assert "larger than 4M" in holidays.trouble(Holidays(file=str(file)), 2026)
+
+
+def test_what_a_file_of_holidays_says_is_not_repeated(tmp_path: Path) -> None:
+    """The daemon opens it, and those who see that it is no calendar may not be meant to see what it is."""
+    file = tmp_path / "private"
+    file.write_text("root:secret:20000\n")
+    assert holidays.trouble(Holidays(file=str(file)), 2026) == f"{file}: it is no iCalendar file"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "DTSTART:19700101T000000Z\nRRULE:FREQ=SECONDLY",
+        "DTSTART:19700101T000000Z\nRRULE:FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30",
+        "DTSTART;VALUE=DATE:19700101\nRRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
+        "DTSTART:20260101T000000Z\nRRULE:FREQ=DAILY;BYHOUR=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18;BYMINUTE="
+        + ",".join(map(str, range(60))) + ";BYSECOND=" + ",".join(map(str, range(60))),
+    ],
+)  # fmt: skip
+def test_what_recurs_without_end_is_given_up(tmp_path: Path, rule: str) -> None:
+    """Rules that would be worked on for minutes are given up after a while; that is said, and found out only once."""
+    file = tmp_path / "often.ics"
+    file.write_text(calendar_of(*[rule] * 3))
+    often, start = Holidays(file=str(file)), time.monotonic()
+    assert "what recurs in it is too much for 2026; let events recur by the day" in holidays.trouble(often, 2026)
+    assert time.monotonic() - start < 30
+    assert holidays.name_of(often, date(2026, 5, 4), UTC_ZONE) is None
+    start = time.monotonic()
+    assert all(holidays.trouble(often, 2026) for _ in range(100))
+    assert time.monotonic() - start < 1
+
+
+def test_a_file_of_very_many_events_is_given_up(tmp_path: Path) -> None:
+    """So is a file that is long to read, with a word on what to do."""
+    file = tmp_path / "many.ics"
+    file.write_text(calendar_of(*["DTSTART;VALUE=DATE:20260504"] * 10_000))
+    assert "there is too much in it; split it" in holidays.trouble(Holidays(file=str(file)), 2026)
+
+
+def test_a_calendar_of_the_usual_size_is_known(tmp_path: Path) -> None:
+    """The bounds leave room for what people have: three hundred days that come each year."""
+    file = tmp_path / "usual.ics"
+    event = "DTSTART;VALUE=DATE:2016{0:02}{1:02}\nRRULE:FREQ=YEARLY\nSUMMARY:Day {1}"
+    file.write_text(calendar_of(*[event.format(month, day) for month in range(1, 13) for day in range(1, 26)]))
+    usual = Holidays(file=str(file))
+    assert holidays.trouble(usual, 2026) == ""
+    assert holidays.name_of(usual, date(2040, 12, 25), UTC_ZONE) == "Day 25"
 
 
 def test_holidays_that_are_not_known_any_more_are_told_of() -> None:
