@@ -94,8 +94,6 @@ async def open_services(
         if manager is not None:
             manager.drop_kept()  # what nobody took over; not before it is known that no task lives in a unit
         scheduler = await _scheduler(clock, database, runs, workflows, engine, stack)
-        aside = Aside("asked-for")
-        stack.callback(aside.close)
         yield Services(
             clock=clock,
             config=config,
@@ -112,7 +110,7 @@ async def open_services(
             task_types=task_types,
             pruner=Pruner(clock, database, logs, config.retention, lost_runs=high_water.lost_runs),
             high_water=high_water,
-            aside=aside,
+            aside=stack.enter_context(contextlib.closing(Aside("asked-for"))),
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )

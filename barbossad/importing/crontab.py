@@ -14,7 +14,17 @@ from barbossad.recurrence import cron
 from barbossad.validation import RefusalError, shown
 from barbossad.variables import MAX_VARIABLE_BYTES, OWN_PREFIX
 
+MOST_LINES: Final = 10_000
+"""As Debian's crontab(1) takes them."""
+
+MOST_JOBS: Final = 1000
+MOST_VARIABLES: Final = 1000
+MOST_LINE_CHARACTERS: Final = 131_072
+"""As cronie takes them; Debian's cron takes 1000."""
+
 MOST_DESCRIPTION_CHARACTERS: Final = 500
+_MOST_TOLD_CHARACTERS: Final = 200
+"""Of the value of a variable that a note tells."""
 
 _SETTING: Final = re.compile(
     r"""[ \t]*(?:(?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<name>[^\s=]+?))[ \t]*=[ \t]*(?P<value>.*)"""
@@ -59,26 +69,45 @@ class _Reading:
     found: Found = field(default_factory=Found)
     variables: dict[str, str] = field(default_factory=dict)
     comments: list[str] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
+    names: names.Names = field(default_factory=names.Names)
 
     def read(self) -> Found:
-        """Read all lines."""
-        for number, line in enumerate(self.crontab.text.split("\n"), start=1):
-            stripped = line.strip(" \t\r")
-            if stripped.startswith("#"):
-                self.comments.append(stripped.lstrip("#").strip())
-                self._notice_unused(number, stripped)
-                continue
-            if stripped:
-                try:
-                    self._line(number, line.lstrip(" \t").rstrip("\r"))
-                except RefusalError as error:
-                    self.found.refuse(number, "", f"{error}", error.hint)
-            self.comments.clear()
+        """Read all lines, but no more than there may be."""
+        lines = self.crontab.text.split("\n", MOST_LINES)
+        for number, line in enumerate(lines[:MOST_LINES], start=1):
+            if len(self.found.drafts) == MOST_JOBS and line.strip():
+                self._end(number, f"no more than {MOST_JOBS} jobs are imported at once")
+                return self.found
+            self._any_line(number, line)
+        if "".join(lines[MOST_LINES:]).strip():
+            self._end(MOST_LINES + 1, f"no more than {MOST_LINES} lines are imported at once")
         return self.found
+
+    def _end(self, number: int, why: str) -> None:
+        hint = f"import the lines from {number} on as a file of their own, with the variables that hold for them"
+        self.found.refuse(number, "", f"{why}; this line and those below it are left out", hint)
+
+    def _any_line(self, number: int, line: str) -> None:
+        stripped = line.strip(" \t\r")
+        if stripped.startswith("#"):
+            if len(self.comments) < MOST_DESCRIPTION_CHARACTERS:
+                self.comments.append(stripped[: 2 * MOST_DESCRIPTION_CHARACTERS].lstrip("#").strip())
+            self._notice_unused(number, stripped)
+            return
+        if stripped:
+            try:
+                self._line(number, line.lstrip(" \t").rstrip("\r"))
+            except RefusalError as error:
+                self.found.refuse(number, "", f"{error}", error.hint)
+        self.comments.clear()
 
     def _line(self, number: int, line: str) -> None:
         """Read a line that says something. Raise RefusalError."""
+        if len(line) > MOST_LINE_CHARACTERS:
+            raise RefusalError(
+                f"the line has {len(line)} characters, and at most {MOST_LINE_CHARACTERS} are read",
+                "put the command into a script",
+            )
         is_job = line[0] in "*@-" or line[0].isdigit()
         setting = None if is_job else _SETTING.fullmatch(line)
         if setting is not None:
@@ -97,8 +126,12 @@ class _Reading:
             )
         elif len(value.encode(errors="replace")) + len(name) >= MAX_VARIABLE_BYTES or "\0" in value:
             raise RefusalError(f"the value of {name} cannot be given to a program", "put it into a file")
+        elif name not in self.variables and len(self.variables) == MOST_VARIABLES:
+            raise RefusalError(
+                f"no more than {MOST_VARIABLES} variables are kept", "set it in the commands that need it"
+            )
         else:
-            self.variables[name] = value
+            self.variables = {**self.variables, name: value}  # drafts above this line have the one before
 
     def _notice_unused(self, number: int, line: str) -> None:
         """Tell of a line that was switched off by making it a comment."""
@@ -123,18 +156,16 @@ class _Reading:
         if user is not None:
             task["run_as"] = user
         task["sandbox"] = "none"
-        name = names.unique(names.of_command(program), self.taken)
-        self.taken.add(name)
         self.found.drafts.append(
             Draft(
-                name=name,
+                name=self.names.take(names.of_command(program)),
                 description=_description(self.comments),
                 source=f"{self.crontab.source}, line {number}",
                 origin=(line,),
                 line=number,
                 schedules=(self._entry(timing, notes),),
                 remarks={"overlap": OVERLAP, "catch_up": CATCH_UP, "sandbox": SANDBOX},
-                env=dict(self.variables),
+                env=self.variables,
                 task=task,
                 notes=(*notes, *_notes_on(self.variables)),
             )
@@ -172,7 +203,9 @@ class _Reading:
         zone = self.crontab.timezone
         if self.variables.get("CRON_TZ"):
             zone = self.variables["CRON_TZ"]
-            notes.append(f"CRON_TZ={zone} is its time zone, as cronie has it; Debian's cron takes no notice of it")
+            notes.append(
+                f"CRON_TZ={_told(zone)} is its time zone, as cronie has it; Debian's cron takes no notice of it"
+            )
         entry = {**timing, "timezone": zone, "overlap": "allow", "catch_up": "none"}
         delay = self.variables.get("RANDOM_DELAY", "")
         if delay.isascii() and delay.isdigit() and 0 < int(delay) <= 1440:
@@ -210,14 +243,22 @@ def _notes_on(variables: Mapping[str, str]) -> list[str]:
     mail = variables.get("MAILTO")
     if mail:
         notes.append(
-            f"cron mailed its output to {mail} (MAILTO); Barbossa keeps it with each run (barbossactl logs) and mails"
-            " nothing"
+            f"cron mailed its output to {_told(mail)} (MAILTO); Barbossa keeps it with each run (barbossactl logs)"
+            " and mails nothing"
         )
     elif mail is not None:
         notes.append("MAILTO is empty, so cron threw its output away; Barbossa keeps it with each run")
     if "TZ" in variables:
-        notes.append(f"TZ={variables['TZ']} is for its commands; it does not decide when they run, in cron neither")
+        notes.append(
+            f"TZ={_told(variables['TZ'])} is for its commands; it does not decide when they run, in cron neither"
+        )
     literal = [name for name, value in variables.items() if "$" in value or value.startswith("~")]
     if literal:
-        notes.append(f"{', '.join(literal)}: the value stands as it is written; cron replaces no $NAME or ~ in it")
+        notes.append(
+            f"{_told(', '.join(literal))}: the value stands as it is written; cron replaces no $NAME or ~ in it"
+        )
     return notes
+
+
+def _told(text: str) -> str:
+    return text if len(text) <= _MOST_TOLD_CHARACTERS else f"{text[:_MOST_TOLD_CHARACTERS]}…"

@@ -29,6 +29,8 @@ _KINDS: Final = (
     _Kind("day of the week", 0, 7, DAY_NAMES, is_day=True),
 )
 COUNT: Final = len(_KINDS)
+MOST_CHARACTERS: Final = 1000
+"""Of one field; all minutes, each with its number, are 170."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ def timing(texts: list[str]) -> str:
 
 
 def _read(kind: _Kind, text: str) -> _Field:
+    if len(text) > MOST_CHARACTERS:
+        raise _fault(kind, text[:20] + "…", f"has more than {MOST_CHARACTERS} characters", "name each value once")
     found: set[int] = set()
     written = []
     for item in text.split(","):

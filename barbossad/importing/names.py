@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
 MOST_CHARACTERS: Final = 40
 """Of a made name; the language takes more, and people do not."""
+
+MOST_LOOKED_AT: Final = 1000
+"""Characters of a command that a name is made of: so long is the longest command of Debian's cron."""
 
 OTHERWISE: Final = "job"
 
@@ -40,9 +43,27 @@ _OPERATORS: Final = re.compile(r"[|&;()<>{}]+")
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
+class Names:
+    """The names that are taken."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._last: dict[str, int] = {}
+
+    def take(self, name: str) -> str:
+        """Return the name, or the next one with a number that is not taken; nobody gets it again."""
+        number, found = self._last.get(name, 1), name
+        while found in self._taken:
+            number += 1
+            found = f"{name}-{number}"
+        self._last[name] = number
+        self._taken.add(found)
+        return found
+
+
 def of_command(command: str) -> str:
     """Return a name for what a command line does: ``certbot-renew``, ``run-parts-cron-hourly``."""
-    for words in _simple_commands(command):
+    for words in _simple_commands(command[:MOST_LOOKED_AT]):
         name = _of_words(words)
         if name:
             return slug(name)
@@ -56,15 +77,6 @@ def slug(text: str) -> str:
         cut = name[: MOST_CHARACTERS + 1].rpartition("-")[0] or name
         name = cut[:MOST_CHARACTERS].strip("-_")
     return name or OTHERWISE
-
-
-def unique(name: str, taken: Collection[str]) -> str:
-    """Return the name, or the next one with a number that is not taken."""
-    number, found = 1, name
-    while found in taken:
-        number += 1
-        found = f"{name}-{number}"
-    return found
 
 
 def _simple_commands(command: str) -> Iterator[list[str]]:

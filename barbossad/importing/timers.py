@@ -27,7 +27,7 @@ _NOT_TO_BE_DISABLED: Final = {"static": "mask --now", "generated": "mask --now",
 def read(timers: Iterable[TimerFacts], timezone: str) -> Found:
     """Return a draft for each timer of which something can be said; ``timezone`` is that of the host."""
     found = Found()
-    taken: set[str] = set()
+    taken = names.Names()
     for timer in timers:
         notes: list[str] = []
         entries, impossible = _entries(timer, timezone, notes)
@@ -35,8 +35,7 @@ def read(timers: Iterable[TimerFacts], timezone: str) -> Found:
             why = "; ".join(impossible) or "it says no time at all"
             found.refuse(None, timer.name, f"it cannot be said as a schedule: {why}", "it goes on as it is")
             continue
-        name = names.unique(names.slug(timer.name.removesuffix(".timer")), taken)
-        taken.add(name)
+        name = taken.take(names.slug(timer.name.removesuffix(".timer")))
         found.drafts.append(
             Draft(
                 name=name,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
-from barbossad.errors import UnavailableError
+from barbossad.errors import InvalidWorkflowError, UnavailableError
 from barbossad.importing import compose, crontab, timers
 from barbossad.importing.crontab import Crontab
 from barbossad.importing.draft import Draft, Found
-from barbossad.model.names import ACCOUNT, WorkflowName
+from barbossad.model.names import ACCOUNT, VersionId, WorkflowName
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.views import FaultView, fault_view
@@ -23,8 +23,12 @@ from barbossad.operations.workflows import MAX_YAML_REQUEST_BYTES
 from barbossad.recurrence import zones
 from barbossad.security.access import Role
 from barbossad.validation import RefusalError, shown
+from barbossad.workflows.registry import Registry
+from barbossad.workflows.source import MAX_FAULTS
 
 MOST_NAMES: Final = 1000
+MOST_CHARACTERS: Final = 4 * 1024 * 1024
+"""Of all the files that an import gives together."""
 
 
 def _user(name: str) -> str:
@@ -90,15 +94,14 @@ async def cron(call: Call, params: CronParams) -> Imported:
     """
     own_user, is_root = pwd.getpwuid(os.geteuid()).pw_name, os.geteuid() == 0
     source = params.source or (f"the crontab of {params.user}" if params.user else "the crontab")
-    found = crontab.read(
-        Crontab(
-            text=params.text,
-            source=source,
-            user=params.user,
-            is_system=params.system,
-            timezone=params.timezone or zones.host_zone(),
-        )
+    given = Crontab(
+        text=params.text,
+        source=source,
+        user=params.user,
+        is_system=params.system,
+        timezone=params.timezone or zones.host_zone(),
     )
+    found = await call.services.aside.run(crontab.read, given)
     if found.drafts and params.user is None and not params.system:
         found.notes.append(f"no user is named, so its tasks run as {own_user}, who runs this daemon; --user names one")
     if not is_root:
@@ -138,19 +141,30 @@ def _as_own_user(draft: Draft, own_user: str) -> Draft:
 
 async def _view(call: Call, found: Found) -> Imported:
     """Return what was found; what the language would refuse after all is a fault too."""
-    workflows = call.services.workflows
-    known = {record.name: record.version for record in workflows.records()}
+    known = {record.name: record.version for record in call.services.workflows.records()}
+    return await call.services.aside.run(_composed, call.services.workflows, known, found)
+
+
+def _composed(workflows: Registry, known: Mapping[WorkflowName, VersionId], found: Found) -> Imported:
+    left, refusals = MOST_CHARACTERS, 0
     items: list[ImportedView] = []
     for draft in found.drafts:
         text = compose.text_of(draft)
-        refused = await workflows.check(text)
-        if refused:
-            reasons = "; ".join(dict.fromkeys(fault.message for fault in refused))
-            path = "" if draft.line else draft.source
-            found.refuse(draft.line, path, f"no workflow can be made of it: {reasons}", refused[0].hint)
+        path = "" if draft.line else draft.source
+        left -= len(text)
+        if left < 0 or refusals == MAX_FAULTS:
+            why = f"all files together have more than {MOST_CHARACTERS} characters" if left < 0 else "so much is wrong"
+            found.refuse(draft.line, path, f"{why}; this and what comes after it is left out", "import it in parts")
+            break
+        try:
+            version = workflows.load(text).version
+        except InvalidWorkflowError as error:
+            refusals += 1
+            reasons = "; ".join(dict.fromkeys(fault.message for fault in error.faults))
+            found.refuse(draft.line, path, f"no workflow can be made of it: {reasons}", error.faults[0].hint)
             continue
         notes: Sequence[str] = draft.notes
-        if draft.name in known and workflows.load(text).version != known[WorkflowName(draft.name)]:
+        if draft.name in known and version != known[WorkflowName(draft.name)]:
             notes = (*notes, f"there is a workflow {draft.name} already; this would be a new version of it")
         items.append({"name": draft.name, "yaml": text, "source": draft.source, "notes": list(notes)})
     faults = sorted(found.faults, key=lambda fault: fault.line or 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 from collections.abc import Mapping
@@ -29,10 +28,7 @@ from barbossad.validation import RefusalError
 from barbossad.workflows import params as workflow_params
 
 QUICK_TASKS: Final = 100
-"""The plan of so many tasks is made at once; that of more goes to a thread."""
-
-QUICK_CHARACTERS: Final = 8192
-"""A text up to this is read at once; a longer one may take seconds, and goes to a thread."""
+"""The plan of so many tasks is made at once; that of more goes to a thread of its own."""
 
 _HASH: Final = re.compile(r"[0-9a-f]{16}")
 PlanHash = Annotated[
@@ -151,16 +147,11 @@ async def plan(call: Call, params: PlanParams) -> PlanView:
     """
     workflows = call.services.workflows
     if params.yaml is not None:
-        definition = await _compiled(call, params.yaml)
+        definition = await workflows.compiled(params.yaml)
     else:
         name = workflows.record(params.name or "").name
         definition = await workflows.definition(name, VersionId(params.version) if params.version else None)
     return _view(await make(call, definition, workflow_params.bind(definition, params.params)))
-
-
-async def _compiled(call: Call, text: str) -> WorkflowDefinition:
-    read = call.services.workflows.load
-    return read(text) if len(text) <= QUICK_CHARACTERS else await asyncio.to_thread(read, text)
 
 
 async def make(call: Call, definition: WorkflowDefinition, bound: Mapping[str, Any]) -> Plan:
@@ -174,7 +165,7 @@ async def make(call: Call, definition: WorkflowDefinition, bound: Mapping[str, A
     )
     if len(definition.tasks) <= QUICK_TASKS and not any(task.for_each for task in definition.tasks):
         return plans.make(definition, bound, surroundings)
-    return await asyncio.to_thread(plans.make, definition, bound, surroundings)
+    return await services.aside.run(plans.make, definition, bound, surroundings)
 
 
 async def require(call: Call, definition: WorkflowDefinition, bound: Mapping[str, Any], known: str) -> None:

@@ -90,7 +90,7 @@ def read_entry(
         message = f"the name {reading.name!r} is taken by another schedule of {workflow.name!r}"
         faults.append(Fault(line=None, column=None, path="name", message=message, hint="choose another"))
     faults += _unstorable(raw)
-    return (None if faults else definition), list(dict.fromkeys(faults))
+    return (None if faults else definition), list(dict.fromkeys(faults))[: MAX_FAULTS + 1]
 
 
 def _unstorable(raw: Mapping[str, Any]) -> Iterator[Fault]:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.helpers import cli_process
 from tests.helpers.daemon import Daemon
+from tests.helpers.rpc_client import Pinger
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 CRONTAB = r"""MAILTO=ops@example.com
@@ -178,6 +179,17 @@ def test_a_line_that_the_language_refuses_is_a_fault(daemon: Daemon) -> None:
     assert [item["name"] for item in answer["items"]] == ["once"]
     assert [fault["line"] for fault in answer["faults"]] == [1, 4]
     assert all("no workflow can be made of it" in fault["message"] for fault in answer["faults"])
+
+
+@pytest.mark.parametrize(
+    "text", ["* * * * * echo hi\n" * 60_000, "0 0 31 2 * never\n" * 60_000, "* * * * * " + "a" * 1_000_000]
+)
+def test_a_crontab_that_takes_long_to_read(daemon: Daemon, text: str) -> None:
+    """It is read aside, up to a bound, and others are served meanwhile."""
+    with Pinger(daemon.socket_path), daemon.client() as client:
+        client.socket.settimeout(60)
+        answer = client.call("import.cron", text=text)
+    assert answer["faults"][-1]["line"] in {1, 1001}
 
 
 def test_timers_where_there_is_no_systemd(daemon: Daemon) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -355,6 +356,52 @@ def argv_of(shell: Any, folder: Path) -> list[str]:
 def test_names_are_made_of_what_is_run(text: str, name: str) -> None:
     """The program that a line is about, and what it is told to do."""
     assert names.of_command(text) == name
+
+
+def test_as_many_lines_and_jobs_as_are_read() -> None:
+    """What lies beyond is left out, and said to be, where it begins."""
+    found = read("* * * * * echo hi\n" * (crontab.MOST_JOBS + 5))
+    assert len({draft.name for draft in found.drafts}) == crontab.MOST_JOBS
+    assert [(fault.line, fault.message) for fault in found.faults] == [
+        (1001, "no more than 1000 jobs are imported at once; this line and those below it are left out")
+    ]
+    assert not read("* * * * * echo hi\n" * crontab.MOST_JOBS).faults
+    assert not read("#\n" * crontab.MOST_LINES).faults
+    beyond = read("#\n" * crontab.MOST_LINES + "@daily x\n")
+    assert [(fault.line, fault.message) for fault in beyond.faults] == [
+        (10_001, "no more than 10000 lines are imported at once; this line and those below it are left out")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f"* * * * * {'a' * crontab.MOST_LINE_CHARACTERS}", "at most 131072 are read"),
+        (f"{'1,' * 600}1 * * * * x", "more than 1000 characters"),
+    ],
+)
+def test_a_line_that_is_too_long_is_a_fault(line: str, words: str) -> None:
+    """It hides no other."""
+    found = read(f"{line}\n@daily x\n")
+    assert [draft.line for draft in found.drafts] == [2]
+    assert words in found.faults[0].message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "* * * * * " + "env " * 30_000,
+        "* * * * * '" + "a" * 130_000,
+        "# (" + " installed on " * 9000 + "\n@daily x",
+        "A=" + "x" * 120_000 + "\n" + "MAILTO=" + "y" * 100_000 + "\n" + "* * * * * x\n" * 1000,
+        "".join(f"A{number}=x\n" for number in range(2000)) + "* * * * * x\n" * 1000,
+    ],
+)
+def test_no_text_is_read_for_long(text: str) -> None:
+    """Whatever stands in it, it takes a time like its length: such texts took minutes, or gigabytes."""
+    start = time.process_time()
+    assert read(text).drafts
+    assert time.process_time() - start < 2
 
 
 def test_names_are_unique() -> None:
