@@ -102,7 +102,10 @@ class Members(_Settings):
 
 
 class Access(_Settings):
-    """Who may use the control socket; root and the daemon's own user are admins always."""
+    """Who may use the control socket; root and the daemon's own user are admins always.
+
+    Groups are those that the process of the client was in when it connected.
+    """
 
     viewer: Members = Field(Members(), description="May read")
     operator: Members = Field(Members(), description="May run stored workflows too")
@@ -138,7 +141,12 @@ class Logging(_Settings):
 class Clients(_Settings):
     """Bounds on those who call."""
 
-    limit: int = Field(2048, ge=1, le=65536, description="Connections that may be open at once")
+    limit: int = Field(
+        2048,
+        ge=1,
+        le=65536,
+        description="Connections that may be open at once; some are kept for admins, and no other user gets all",
+    )
 
 
 class Retention(_Settings):

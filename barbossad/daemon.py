@@ -246,7 +246,7 @@ class Daemon:
         if self._retention is not None:
             self._retention.wake()
         assert self._server is not None
-        self._server.access = AccessTable(config.access)
+        self._server.admit_by(AccessTable(config.access))
         applied, faults = await services.workflows.apply_folder(config.workflows_dir)
         await _schedules_changed(services, applied)
         in_force = tuple(name for name in changes.changed if name not in changes.needing_restart)

@@ -128,11 +128,14 @@ def load() -> dict[str, Operation]:
     return dict(sorted(_DEFINED.items()))
 
 
+def no_role(caller: Caller) -> str:
+    """Return what a stranger is told."""
+    return f"user {caller.name} has no role here; an administrator can give one (access in the config)"
+
+
 def require(caller: Caller, role: Role, what: str) -> None:
     """Raise PermissionDeniedError unless the caller has at least ``role``."""
     if caller.role is None:
-        raise PermissionDeniedError(
-            f"user {caller.name} has no role here; an administrator can give one (access in the config)"
-        )
+        raise PermissionDeniedError(no_role(caller))
     if caller.role < role:
         raise PermissionDeniedError(f"{what} needs the role {role.word}; user {caller.name} is {caller.role.word}")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import Final, cast
 
 from barbossad import wire
+from barbossad.operations import registry
 from barbossad.operations.services import Call
 from barbossad.rpc.dispatch import Answer, Dispatcher, Pending, refusal
+from barbossad.rpc.members import Members
+from barbossad.security.access import Caller, Role
 
 MAX_IN_FLIGHT: Final = 1024
 """Calls of one client that may be under way; its further lines wait unread."""
@@ -37,7 +41,7 @@ class Connection(asyncio.Protocol):
     """Reads lines of one client and writes the answers, each when it is ready."""
 
     def __init__(
-        self, dispatcher: Dispatcher, call: Call, members: set[Connection], *, stall_seconds: float = STALL_SECONDS
+        self, dispatcher: Dispatcher, call: Call, members: Members[Connection], *, stall_seconds: float = STALL_SECONDS
     ) -> None:
         self._dispatcher = dispatcher
         self._call = call
@@ -59,7 +63,29 @@ class Connection(asyncio.Protocol):
         self._is_reading = True
         self._turn: asyncio.Handle | None = None
         self._is_closing = False
+        self._is_leaving = False
+        """Whether it is turned away once what it asked to change has been answered."""
+
         members.add(self)
+
+    @property
+    def caller(self) -> Caller:
+        """Who is at the other end."""
+        return self._call.caller
+
+    def have_role(self, role: Role | None) -> None:
+        """Take over the role that the caller has now. One that has none any more is told so, and cut off."""
+        if role is self.caller.role or self._is_closing:
+            return
+        self._call = replace(self._call, caller=replace(self.caller, role=role))
+        if role is None:
+            log.info("user %s has no role any more: cut off", self.caller.name, extra={"action": "client_cut_off"})
+            self._is_closing = self._is_leaving = True
+            self._buffer.clear()
+            if self._transport is not None:
+                self._transport.pause_reading()
+            self._drop_looks()
+            self._leave()
 
     # -- asyncio's callbacks -------------------------------------------------------------------------------
 
@@ -86,9 +112,14 @@ class Connection(asyncio.Protocol):
                 task.cancel()
 
     def _leave(self) -> None:
-        """Be forgotten when the client is gone and nothing that it asked for goes on."""
-        if self._transport is None and not self._tasks:
+        """When nothing that the client asked for goes on: be forgotten if it is gone, turn it away if it is to go."""
+        if self._tasks:
+            return
+        if self._transport is None:
             self._members.discard(self)
+        elif self._is_leaving:
+            self._is_leaving = False
+            self._hang_up("permission_denied", registry.no_role(self.caller))
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -183,12 +214,17 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, reason: str) -> None:
         """Say what is wrong and hang up: where the next message starts can no longer be told."""
-        self._is_closing = True
-        self._send(refusal(None, "invalid_request", reason))
         self._buffer.clear()
+        self._hang_up("invalid_request", reason)
+
+    def _hang_up(self, kind: str, reason: str) -> None:
+        """Hang up with a reason, when that has been read, or soon."""
+        self._is_closing = True
+        self._send(refusal(None, kind, reason))
         self._flush()
         if self._transport is not None:
             self._transport.close()
+            self._set_stall(is_stalled=True)
 
     # -- bounds --------------------------------------------------------------------------------------------
 

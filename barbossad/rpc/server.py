@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from barbossad import wire
 from barbossad.errors import ConflictError
+from barbossad.operations import registry
 from barbossad.operations.services import Call, Services
 from barbossad.rpc import peer
 from barbossad.rpc.connection import STALL_SECONDS, Connection
-from barbossad.rpc.dispatch import Dispatcher
+from barbossad.rpc.dispatch import Dispatcher, refusal
+from barbossad.rpc.members import Members
 from barbossad.security.access import AccessTable
 
 BACKLOG: Final = 4096
@@ -39,16 +40,23 @@ class Server:
         *,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        self.access = access
-        """Replaced as a whole by a reload; connections that are open keep the role they came with."""
-
+        self._access = access
         self._services = services
         self._dispatcher = dispatcher
         self._stall_seconds = stall_seconds
-        self._clients: set[Connection] = set()
+        self._clients: Members[Connection] = Members()
         self._arriving: set[asyncio.Task[None]] = set()
         self._sockets: list[socket.socket] = []
         self._is_accepting = False
+
+    def admit_by(self, access: AccessTable) -> None:
+        """Let roles be those of another table from now on, of open connections too.
+
+        A client that has none any more is told so and cut off; what it asked to change goes on.
+        """
+        self._access = access
+        for client in self._clients:
+            client.have_role(access.role(client.caller.uid, client.caller.groups))
 
     def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Accept clients on listening sockets."""
@@ -72,7 +80,7 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_seconds):
                 await asyncio.gather(*(client.answered() for client in self._clients))
-        for client in list(self._clients):
+        for client in self._clients:
             client.close()
         await asyncio.sleep(0)
 
@@ -101,18 +109,20 @@ class Server:
 
     def _welcome(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        if len(self._clients) >= self._services.config.clients.limit:
-            refusal = wire.error(None, "too_many_requests", "too many clients are connected; try again in a moment")
-            with contextlib.suppress(OSError):
-                connection.send(wire.encode(refusal))
-            connection.close()
-            return
         try:
             uid, groups = peer.identity(connection)
         except OSError:
             connection.close()  # it is gone already
             return
-        call = Call(self._services, self.access.caller(uid, groups))
+        caller = self._access.caller(uid, groups)
+        if caller.role is None:
+            _turn_away(connection, "permission_denied", registry.no_role(caller))
+            return
+        crowd = self._clients.no_room(caller, self._services.config.clients.limit)
+        if crowd:
+            _turn_away(connection, "too_many_requests", crowd)
+            return
+        call = Call(self._services, caller)
         client = Connection(self._dispatcher, call, self._clients, stall_seconds=self._stall_seconds)
         arriving = asyncio.get_running_loop().create_task(self._attach(connection, client), name="rpc-client")
         self._arriving.add(arriving)
@@ -124,6 +134,12 @@ class Server:
         except OSError:
             self._clients.discard(client)
             connection.close()
+
+
+def _turn_away(connection: socket.socket, kind: str, why: str) -> None:
+    with contextlib.suppress(OSError):
+        connection.send(refusal(None, kind, why))
+    connection.close()
 
 
 @contextlib.asynccontextmanager

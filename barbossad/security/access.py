@@ -66,9 +66,10 @@ class AccessTable:
     def caller(self, uid: int, groups: Iterable[int]) -> Caller:
         """Return who this is. Root and the daemon's own user are admins; a stranger has no role."""
         groups = frozenset(groups)
-        return Caller(uid=uid, name=user_name(uid), role=self._role(uid, groups), groups=groups)
+        return Caller(uid=uid, name=user_name(uid), role=self.role(uid, groups), groups=groups)
 
-    def _role(self, uid: int, groups: Iterable[int]) -> Role | None:
+    def role(self, uid: int, groups: Iterable[int]) -> Role | None:
+        """Return the role of a user in these groups, the mightiest of several; None: a stranger."""
         if uid in (0, os.geteuid()):
             return Role.ADMIN
         roles = [self._groups[gid] for gid in groups if gid in self._groups]

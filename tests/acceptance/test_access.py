@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,25 +68,35 @@ def kinds(daemon: Daemon, uid: int, *, gid: int = NOBODY, groups: tuple[int, ...
     return found
 
 
-def expected(role: Role | None) -> dict[str, str]:
+def greeting(daemon: Daemon, uid: int, *, gid: int = NOBODY, groups: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Return the error that a user is told for connecting alone, before it is hung up on."""
+
+    def connect() -> Any:
+        with daemon.client() as client:
+            told = client.receive()
+            return told if client.has_ended() else {"error": "the connection stays"}
+
+    found: dict[str, Any] = as_user(uid, connect, gid=gid, groups=groups)
+    assert found["id"] is None
+    error: dict[str, Any] = found["error"]
+    return error
+
+
+def is_turned_away(daemon: Daemon, uid: int, *, groups: tuple[int, ...] = ()) -> bool:
+    return bool(greeting(daemon, uid, groups=groups)["data"]["kind"] == "permission_denied")
+
+
+def expected(role: Role) -> dict[str, str]:
     return {
-        name: "invalid_params" if role is not None and role >= known.role else "permission_denied"
-        for name, known in registry.load().items()
+        name: "invalid_params" if role >= known.role else "permission_denied" for name, known in registry.load().items()
     }
 
 
 def test_a_stranger_is_refused_clearly(daemon: Daemon) -> None:
-    """Whoever has no role is told so in a sentence that says who can mend it, whatever is asked for."""
-
-    def ask() -> tuple[int, str]:
-        with daemon.client() as client, pytest.raises(RpcError) as caught:
-            client.call("daemon.ping")
-        return caught.value.code, caught.value.message
-
-    code, message = as_user(NOBODY, ask)
-    assert code == -32004
-    assert message == "user nobody has no role here; an administrator can give one (access in the config)"
-    assert kinds(daemon, STRANGER) == expected(None)
+    """Whoever has no role is told so in a sentence that says who can mend it, and hung up on."""
+    told = greeting(daemon, NOBODY)
+    assert told["code"] == -32004
+    assert told["message"] == "user nobody has no role here; an administrator can give one (access in the config)"
 
 
 @pytest.mark.parametrize("role", Role)
@@ -109,8 +120,8 @@ def test_the_mightiest_of_several_roles_wins(daemon: Daemon) -> None:
 
 def test_a_group_that_was_given_up_does_not_count(daemon: Daemon) -> None:
     """It is the groups of the process that count, not those that the user could have."""
-    assert kinds(daemon, STRANGER, groups=()) == expected(None)
-    assert kinds(daemon, STRANGER, groups=tuple(range(63000, 63200))) == expected(None)
+    assert is_turned_away(daemon, STRANGER)
+    assert is_turned_away(daemon, STRANGER, groups=tuple(range(63000, 63200)))
     assert kinds(daemon, STRANGER, groups=(*range(63000, 63200), GROUPS[Role.VIEWER])) == expected(Role.VIEWER)
 
 
@@ -204,6 +215,97 @@ def test_a_reload_changes_who_may(tmp_path: Path) -> None:
             running.write_config(f"access: {{admin: {{users: [{STRANGER}]}}}}\n")
             assert running.call("daemon.reload")["changed"] == ["access"]
             assert kinds(running, STRANGER) == expected(Role.ADMIN)
-            assert kinds(running, USERS[Role.ADMIN]) == expected(None)
+            assert is_turned_away(running, USERS[Role.ADMIN])
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_reload_changes_what_open_connections_may(tmp_path: Path) -> None:
+    """A role that was taken away ends what its user follows, with the reason; one that was given or lowered holds."""
+    folder = Path(tempfile.mkdtemp(prefix="barbossa-access-"))
+    losing, rising, falling = USERS[Role.OPERATOR], USERS[Role.VIEWER], USERS[Role.AUTHOR]
+    try:
+        with Daemon(folder, config=CONFIG) as running:
+            open_up(running)
+            running.apply("name: long\ntasks: [{shell: exec sleep 600}]\n")
+            run_id = running.call("run.start", workflow="long")["id"]
+            reload = folder / "reload"
+            os.mkfifo(reload)
+            reload.chmod(0o666)
+
+            def lose() -> Any:
+                with running.client() as client:
+                    client.begin("run.wait", run_id=run_id)
+                    reload.write_text("now")
+                    told = client.receive()
+                    return [told["id"], told["error"]["message"], client.has_ended()]
+
+            def keep(method: str, **params: Any) -> Any:
+                with running.client() as client:
+                    client.call("daemon.ping")
+                    reload.write_text("now")
+                    while client.call("daemon.status")["role"] in {"viewer", "author"}:
+                        pass
+                    return [client.call("daemon.status")["role"], kind_of(client, method, **params)]
+
+            def meanwhile(config: str, uid: int, work: Any) -> Any:
+                with ThreadPoolExecutor() as pool:
+                    done = pool.submit(as_user, uid, work)
+                    reload.read_text()
+                    running.write_config(config)
+                    running.call("daemon.reload")
+                    return done.result(30)
+
+            config = f"access: {{operator: {{users: [{rising}, {falling}]}}}}\n"
+            assert meanwhile(config, losing, lose) == [
+                None, f"user {losing} has no role here; an administrator can give one (access in the config)", True,
+            ]  # fmt: skip
+            running.write_config(CONFIG)
+            running.call("daemon.reload")
+            assert meanwhile(config, rising, lambda: keep("run.cancel", nonsense=1)) == ["operator", "invalid_params"]
+            running.write_config(CONFIG)
+            running.call("daemon.reload")
+            assert meanwhile(config, falling, lambda: keep("workflow.apply")) == ["operator", "permission_denied"]
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_no_user_keeps_the_others_out(tmp_path: Path) -> None:
+    """Whoever connects as often as it can leaves room for other users, and more for admins."""
+    folder = Path(tempfile.mkdtemp(prefix="barbossa-access-"))
+
+    def take_all() -> int:
+        clients = [running.client() for _ in range(30)]
+        served = sum(map(is_served, clients))
+        ready.write_text("taken")
+        gate.read_text()
+        return served
+
+    def is_served(client: Client) -> bool:
+        try:
+            return kind_of(client, "daemon.ping") == "result"
+        except (OSError, EOFError, AssertionError):
+            return False
+
+    def has_room() -> bool:
+        with running.client() as client:
+            return is_served(client)
+
+    try:
+        with Daemon(folder, config=f"clients: {{limit: 16}}\n{CONFIG}") as running:
+            open_up(running)
+            ready, gate = folder / "ready", folder / "gate"
+            for pipe in (ready, gate):
+                os.mkfifo(pipe)
+                pipe.chmod(0o666)
+            with ThreadPoolExecutor() as pool:
+                done = pool.submit(as_user, USERS[Role.VIEWER], take_all)
+                ready.read_text()
+                told = as_user(USERS[Role.OPERATOR], lambda: [has_room() for _ in range(2)])
+                admins = [has_room() for _ in range(3)]
+                gate.write_text("go")
+                assert done.result(30) == 6
+            assert told == [True, True]
+            assert admins == [True, True, True]
     finally:
         shutil.rmtree(folder)

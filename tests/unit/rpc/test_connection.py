@@ -15,6 +15,7 @@ from barbossad import wire
 from barbossad.rpc import connection
 from barbossad.rpc.connection import Connection
 from barbossad.rpc.dispatch import Dispatcher
+from barbossad.rpc.members import Members
 from barbossad.security.access import Role
 from tests.helpers.rpc_operations import CALL, Gate, Text, echo, make
 from tests.helpers.waiting import eventually_async
@@ -40,7 +41,7 @@ class Line:
 
     def __init__(self) -> None:
         self.gate = Gate()
-        self.members: set[Connection] = set()
+        self.members: Members[Connection] = Members()
         operations = {
             "echo": make("echo", echo, params=Text),
             "look": make("look", self.gate.wait),
@@ -73,7 +74,7 @@ async def line() -> AsyncIterator[Line]:
     yield made
     await made.close()
     made.gate.opened.set()
-    await eventually_async(lambda: not made.members, 5, "the connection is forgotten")
+    await eventually_async(lambda: not len(made.members), 5, "the connection is forgotten")
 
 
 async def test_a_limit_of_calls_under_way(line: Line) -> None:
@@ -158,3 +159,37 @@ async def test_lines_in_pieces(line: Line) -> None:
         await asyncio.sleep(0)
     for number in range(5):
         assert wire.decode(await line.reader.readline()) == wire.result(number, "ü€😀")
+
+
+async def test_a_client_whose_role_is_taken_away(line: Line) -> None:
+    """What it follows ends; what it asked to change is answered first, then it is told why it is hung up on."""
+    line.call("look", 1)
+    line.call("change", 2)
+    await eventually_async(lambda: line.gate.begun == 2, 5, "both are under way")
+    line.connection.have_role(None)
+    line.call("echo", 3)
+    await eventually_async(lambda: line.gate.dropped == 1, 5, "the look is dropped")
+    line.gate.opened.set()
+    changed, told = [json.loads(await line.reader.readline()) for _ in range(2)]
+    assert (changed["id"], changed["result"]) == (2, "done")
+    assert (told["id"], told["error"]["data"]["kind"]) == (None, "permission_denied")
+    assert "user ada has no role here" in told["error"]["message"]
+    with pytest.raises(ConnectionResetError):  # what came after that is not read
+        await line.reader.readline()
+
+
+async def test_an_idle_client_whose_role_is_taken_away(line: Line) -> None:
+    """It is told at once."""
+    line.connection.have_role(None)
+    assert b"has no role here" in await line.reader.read()
+
+
+async def test_a_role_holds_from_the_next_call_on(line: Line) -> None:
+    """One that is lowered, or given, needs no new connection."""
+    line.gate.opened.set()
+    line.connection.have_role(Role.VIEWER)
+    line.call("change", 1)
+    assert "needs the role operator" in json.loads(await line.reader.readline())["error"]["message"]
+    line.connection.have_role(Role.OPERATOR)
+    line.call("change", 2)
+    assert json.loads(await line.reader.readline())["result"] == "done"
