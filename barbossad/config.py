@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,12 @@ HARMLESS_PROPERTIES: Final = (
 )
 """Raw properties of a unit that only take something from the task; what a profile has they cannot loosen."""
 
+UNSETTABLE_PROPERTIES: Final = ("BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem")
+"""Raw properties that no config allows: they show what a profile hides, and are made by Barbossa alone."""
+
+MAX_SOCKET_PATH_BYTES: Final = 107
+"""``sun_path`` of unix(7), less its NUL."""
+
 _DAY_SECONDS: Final = 86_400.0
 _MAX_ID: Final = 2**32 - 2
 
@@ -62,9 +69,24 @@ def _absolute(value: Any) -> Path:
     return Path(value)
 
 
+def _socket(path: Path) -> Path:
+    count = len(os.fsencode(path))
+    if count > MAX_SOCKET_PATH_BYTES:
+        raise RefusalError(
+            f"is a path of {count} bytes, and at most {MAX_SOCKET_PATH_BYTES} work: {shown(str(path))}",
+            "write a shorter one; where no socket is named it is in runtime_dir",
+        )
+    return path
+
+
 def _property(name: str) -> str:
     if not UNIT_PROPERTY.fullmatch(name):
         raise RefusalError("is no name of a systemd property", "write it as systemd.exec(5) does: ProtectHome")
+    if name in UNSETTABLE_PROPERTIES:
+        raise RefusalError(
+            f"names {name}, which tasks cannot set",
+            "see docs/confinement.md; `writable` opens paths",
+        )
     return name
 
 
@@ -180,7 +202,9 @@ class Config(_Settings):
     )
     state_dir: AbsolutePath = Field(description="Folder of the database and the logs")
     runtime_dir: AbsolutePath = Field(description="Folder of what a restart does not need")
-    socket: AbsolutePath = Field(description="Where the daemon listens")
+    socket: Annotated[AbsolutePath, AfterValidator(_socket)] = Field(
+        description="Where the daemon listens; of the service, `ListenStream=` of `barbossad.socket` says that"
+    )
     workflows_dir: AbsolutePath = Field(description="Workflows kept as files")
     secrets_dir: AbsolutePath = Field(description="Secrets, each in a file of its own name and mode 0600")
 

@@ -85,6 +85,7 @@ class Daemon:
     async def run(self) -> None:
         """Start, serve until told to stop, stop. Raise BarbossaError if it cannot start or must end."""
         soft_limit = _raise_descriptor_limit()
+        self._config = self._with_true_socket(self._config)
         self._catch_signals()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._manager.close)
@@ -103,8 +104,8 @@ class Daemon:
             self._server = server
             self._retention = RetentionLoop(services.pruner)
             sockets = list(self._manager.sockets)
-            for path in (str(given.getsockname()) for given in sockets):
-                if not Path(path).exists():
+            for path in self._manager.paths:
+                if not path.exists():
                     log.error("%s is gone; nobody reaches this daemon: systemctl restart barbossad.socket barbossad",
                               path, extra={"action": "socket_gone"})  # fmt: skip
             if not sockets:
@@ -228,6 +229,7 @@ class Daemon:
             return done
 
     async def _take_over(self, services: Services, config: Config) -> Reloaded:
+        config = self._with_true_socket(config)
         changes = self._config.changes(config)
         for name in changes.needing_restart:
             log.warning("%s changed in the config; it needs a restart", name, extra={"action": "needs_restart"})
@@ -294,6 +296,18 @@ class Daemon:
         """Return the file that the settings come from, None where there is none."""
         path = self._config_path or configs.default_path(user=self._is_user)
         return path if path.exists() else None
+
+    def _with_true_socket(self, config: Config) -> Config:
+        """Return the settings with the socket that systemd handed over, if it did: that is where the daemon listens."""
+        paths = self._manager.paths
+        if not paths or config.socket in paths:
+            return config
+        log.warning(
+            "the config has the socket at %s, but systemd listens at %s: to move it, systemctl edit barbossad.socket"
+            " (an empty ListenStream= and ListenStream=%s); socket: %s in the config ends this warning",
+            config.socket, paths[0], config.socket, paths[0], extra={"action": "socket_elsewhere"},
+        )  # fmt: skip
+        return config.model_copy(update={"socket": paths[0]})
 
     def _own_socket(self) -> contextlib.AbstractAsyncContextManager[socket.socket]:
         make_folder(self._config.socket.parent)

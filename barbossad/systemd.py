@@ -13,6 +13,7 @@ import socket
 import stat
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import sdnotify
 
@@ -53,6 +54,11 @@ class Manager:
 
         for name in _VARIABLES:  # nothing that is started from here may speak in our name
             os.environ.pop(name, None)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where the sockets are that were handed over."""
+        return [Path(os.fsdecode(handed.getsockname())) for handed in self.sockets]
 
     def ready(self, status: str) -> None:
         """Say that start, or a reload, is complete."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from barbossad.config import UNSETTABLE_PROPERTIES
 from barbossad.model.isolation import PropertyValue
 from barbossad.units import parse_size
 from barbossad.validation import RefusalError, shown
@@ -107,6 +108,6 @@ _KINDS: Final[Mapping[str, Callable[[PropertyValue], Value]]] = {
     **dict.fromkeys(("CPUWeight", "StartupCPUWeight"), _weight),
     **dict.fromkeys(("Nice", "OOMScoreAdjust", "CPUSchedulingPriority", "IOSchedulingPriority"), _number),
     "UMask": _mask,
-    **dict.fromkeys(("BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem"), _made),
+    **dict.fromkeys(UNSETTABLE_PROPERTIES, _made),
 }
 """The properties of which it is known what they take; all that the config allows unasked are among them."""

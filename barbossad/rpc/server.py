@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from barbossad.config import MAX_SOCKET_PATH_BYTES
 from barbossad.errors import ConflictError
 from barbossad.operations import registry
 from barbossad.operations.services import Call, Services
@@ -23,7 +24,6 @@ from barbossad.rpc.members import Members
 from barbossad.security.access import AccessTable
 
 BACKLOG: Final = 4096
-MAX_PATH_BYTES: Final = 107  # sun_path of unix(7), less its NUL
 ACCEPTS_A_TURN: Final = 64
 
 log = logging.getLogger(__name__)
@@ -149,8 +149,10 @@ async def own_socket(path: Path, *, mode: int, group: int | None) -> AsyncIterat
     A socket that nobody answers on is replaced. Anything else at that path is left as it is: ConflictError.
     """
     raw = os.fsencode(path)
-    if len(raw) > MAX_PATH_BYTES:
-        raise ConflictError(f"the path of the socket has {len(raw)} bytes, and at most {MAX_PATH_BYTES} work: {path}")
+    if len(raw) > MAX_SOCKET_PATH_BYTES:
+        raise ConflictError(
+            f"the path of the socket has {len(raw)} bytes, and at most {MAX_SOCKET_PATH_BYTES} work: {path}"
+        )
     _make_way(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

@@ -139,14 +139,25 @@ def test_socket_activation(tmp_path: Path) -> None:
         try:
             assert early.receive()["result"]["pid"] == daemon.pid
             assert not daemon.socket_path.exists()
+            early.begin("daemon.status")
+            assert early.receive()["result"]["socket"] == str(path)
+            daemon.says(f"listening at {path}")
+            daemon.says(
+                f"the config has the socket at {daemon.socket_path}, but systemd listens at {path}: to move it, "
+            )
+            early.begin("daemon.reload")
+            assert early.receive()["result"]["needing_restart"] == []
             assert daemon.stop() == 0
             assert path.is_socket()
+            daemon.write_config(f"socket: {path}\n")
+            daemon.log_path.write_text("")
             early.close()
             early = Client(path)
             early.begin("daemon.ping")
             daemon.spawn()
             assert early.receive()["result"]["pid"] == daemon.pid
             assert daemon.stop() == 0
+            assert "the config has the socket" not in daemon.log
         finally:
             early.close()
             if daemon.process is not None and daemon.process.poll() is None:

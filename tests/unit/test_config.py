@@ -122,6 +122,23 @@ def test_settings_of_confinement_are_checked() -> None:
     assert "item 2 of 'systemd_properties' is no name of a systemd property" in name
 
 
+@pytest.mark.parametrize("name", config.UNSETTABLE_PROPERTIES)
+def test_a_property_that_cannot_be_set_is_refused_where_it_is_allowed(name: str) -> None:
+    """Not only by the task that sets it."""
+    (told,) = refused(f"tasks: {{systemd_properties: [Nice, {name}]}}")
+    assert f"item 2 of 'systemd_properties' names {name}, which tasks cannot set" in told
+
+
+@pytest.mark.parametrize("key", ["socket: /", "runtime_dir: /"])
+def test_the_path_of_a_socket_fits_the_kernel(key: str) -> None:
+    """A longer one is refused, also where it comes from the runtime folder."""
+    rest = 106 - len("/barbossad.sock") if "runtime" in key else 106
+    assert len(str(config.parse(key + "s" * rest, "x", user=True).socket)) == 107
+    (told,) = refused(key + "ä" * rest)
+    assert "'socket' is a path of " in told
+    assert "bytes, and at most 107 work" in told
+
+
 def test_faults_of_form_are_told() -> None:
     """What is not YAML, or no map, is told with its place."""
     assert refused("a: [") == ["line 2, column 1: not YAML: did not find expected node content"]
