@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from barbossad import wire
+from barbossad.aside import Turns
 from barbossad.errors import BarbossaError
 from barbossad.operations.registry import Operation
 from barbossad.operations.services import Call
@@ -21,6 +22,10 @@ CALLS_A_TURN: Final = 16
 """Calls of a batch that are begun before others get their turn."""
 
 _TOO_LARGE: Final = "the answer is too large; ask for less"
+_TOO_LARGE_TOGETHER: Final = "the answers to this batch are too large together; ask for less"
+_NOT_BEGUN: Final = "this call was not begun"
+_GIVEN_UP: Final = "this call was given up"
+_ENDED: Final = "this call came to its end: look at what became of it"
 _SEE_LOG: Final = "the daemon's log says why: journalctl -u barbossad"
 
 log = logging.getLogger(__name__)
@@ -66,18 +71,21 @@ class Dispatcher:
         except WireError as error:
             return refusal(None, error.kind, str(error))
         if not isinstance(value, list):
-            return self._one(value, len(line), call)
+            return self.one(value, len(line), call)
         if not value:
             return refusal(None, "invalid_request", "an empty batch asks for nothing")
         if len(value) > wire.MAX_BATCH:
             return refusal(None, "invalid_request", f"a batch holds at most {wire.MAX_BATCH} calls")
-        return Pending(partial(_Batch().answer, self._each(value, call)), len(line))
+        return Pending(_Batch(self, value, call).answer, len(line))
 
-    def _each(self, items: list[Any], call: Call) -> Iterator[Answer | Pending]:
-        for item in items:
-            yield self._one(item, 0, call)
+    def is_change(self, value: Any) -> bool:
+        """Return whether a message of a batch calls what changes something."""
+        method = value.get("method") if isinstance(value, dict) else None
+        operation = self._operations.get(method) if isinstance(method, str) else None
+        return operation is not None and operation.role > Role.VIEWER
 
-    def _one(self, value: Any, size_bytes: int, call: Call) -> Answer | Pending:
+    def one(self, value: Any, size_bytes: int, call: Call) -> Answer | Pending:
+        """Return the answer to one message, or what will give it."""
         try:
             request = wire.parse_request(value)
         except WireError as error:
@@ -103,25 +111,37 @@ class Dispatcher:
 
 
 class _Batch:
-    """The calls of one line, answered side by side, in one line: as the specification has them, in their order."""
+    """The calls of one line, answered side by side, in one line: as the specification has them, in their order.
 
-    def __init__(self) -> None:
+    Room for a refusal of each is kept, so that each is told what became of it. When the answers become too large
+    together, what only looks is given up, and nothing more is begun.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, items: list[Any], call: Call) -> None:
+        self._dispatcher = dispatcher
+        self._items = items
+        self._call = call
+        self._kept = [len(self._refused(item, _ENDED) or b"") for item in items]
+        self._left = wire.MAX_MESSAGE_BYTES - sum(self._kept) - len("[]\n")
+        self._is_full = False
+        self._answers: list[Answer] = [None] * len(items)
         self._looks: set[asyncio.Task[Answer]] = set()
         self._changes: set[asyncio.Task[Answer]] = set()
-        self._size_bytes = 0
 
-    async def answer(self, each: Iterator[Answer | Pending]) -> Answer:
+    async def answer(self) -> Answer:
         """Return the answers; None for a batch of notifications.
 
-        Answers that are too large together are refused as soon as that is known; then, and when the client hangs up,
-        only what changes something goes on.
+        When the client hangs up, only what changes something goes on.
         """
-        answers: list[Answer | asyncio.Task[Answer]] = []
+        if self._left < 0:
+            return refusal(None, "invalid_request", "the ids of a batch are too long to be answered together")
+        turns = Turns()
         try:
-            for position, answer in enumerate(each):
-                answers.append(self._begin(answer) if isinstance(answer, Pending) else self._count(answer))
-                if position % CALLS_A_TURN == CALLS_A_TURN - 1:
+            for place, item in enumerate(self._items):
+                self._begin(place, item)
+                if place % CALLS_A_TURN == CALLS_A_TURN - 1:
                     await asyncio.sleep(0)
+                await turns.pause()
             if self._looks or self._changes:
                 await asyncio.wait(self._looks | self._changes)
         except asyncio.CancelledError:
@@ -129,32 +149,51 @@ class _Batch:
             if self._changes:
                 await asyncio.wait(self._changes)
             raise
-        if self._size_bytes > wire.MAX_MESSAGE_BYTES:
-            return refusal(None, "internal_error", _TOO_LARGE)
-        lines = [answer.result() if isinstance(answer, asyncio.Task) else answer for answer in answers]
-        pieces = [line[:-1] for line in lines if line is not None]
+        pieces = [line[:-1] for line in self._answers if line is not None]
         return b"[" + b",".join(pieces) + b"]\n" if pieces else None
 
-    def _begin(self, pending: Pending) -> asyncio.Task[Answer]:
-        task = asyncio.create_task(pending.answer(), name="rpc-batch-call")
-        task.add_done_callback(self._answered)
-        (self._changes if pending.is_change else self._looks).add(task)
-        return task
+    def _begin(self, place: int, item: Any) -> None:
+        is_change = self._dispatcher.is_change(item)
+        if self._is_full and not (is_change and _is_notification(item)):  # of which nothing needs to be told
+            self._answers[place] = self._refused(item, _NOT_BEGUN)
+            return
+        answer = self._dispatcher.one(item, 0, self._call)
+        if not isinstance(answer, Pending):
+            self._take(place, answer, is_change=is_change)
+            return
+        task = asyncio.create_task(answer.answer(), name="rpc-batch-call")
+        task.add_done_callback(partial(self._answered, place))
+        (self._changes if answer.is_change else self._looks).add(task)
 
-    def _answered(self, task: asyncio.Task[Answer]) -> None:
-        if not task.cancelled():
-            self._count(task.result())
+    def _answered(self, place: int, task: asyncio.Task[Answer]) -> None:
+        if task.cancelled():
+            self._answers[place] = self._refused(self._items[place], _GIVEN_UP)
+        else:
+            self._take(place, task.result(), is_change=task in self._changes)
 
-    def _count(self, answer: Answer) -> Answer:
-        self._size_bytes += len(answer or b"")
-        if self._size_bytes > wire.MAX_MESSAGE_BYTES:
-            self._drop_looks()
+    def _take(self, place: int, answer: Answer, *, is_change: bool) -> None:
+        """Put an answer in its place, or what takes less room."""
+        more = len(answer or b"") - self._kept[place]
+        if more <= self._left:
+            self._left -= more
+            self._answers[place] = answer
+            return
+        self._answers[place] = self._refused(self._items[place], _ENDED if is_change else _GIVEN_UP)
+        self._is_full = True
+        self._drop_looks()
+
+    def _refused(self, item: Any, what: str) -> Answer:
+        if _is_notification(item):
             return None
-        return answer
+        return refusal(wire.request_id(item), "internal_error", f"{_TOO_LARGE_TOGETHER}; {what}")
 
     def _drop_looks(self) -> None:
         for task in self._looks:
             task.cancel()
+
+
+def _is_notification(item: Any) -> bool:
+    return isinstance(item, dict) and "id" not in item
 
 
 async def _awaited(request: Request, operation: Operation, call: Call) -> Answer:

@@ -270,16 +270,32 @@ def test_a_batch_of_the_most_calls(daemon: Daemon) -> None:
         assert len(client.ask(batch)) == 1000
 
 
+def test_a_batch_of_the_costliest_calls(daemon: Daemon) -> None:
+    """Others have their turn between the calls of a batch, and what is too much is not worked on."""
+    batch = b"[" + b",".join([wire.encode(wire.call("rpc.discover", {}, 1)).rstrip()] * 1000) + b"]\n"
+    start = time.monotonic()
+    with Pinger(daemon.socket_path), daemon.client() as client:
+        answers = client.ask(batch)
+    assert ["result" in answer for answer in answers] == sorted(
+        ["result" in answer for answer in answers], reverse=True
+    )
+    assert message_of(answers[-1]).endswith("too large together; ask for less; this call was not begun")
+    assert time.monotonic() - start < 10
+
+
 # -- clients that vanish -------------------------------------------------------------------------------------
 
 
 def test_a_batch_whose_answer_would_be_too_large(daemon: Daemon) -> None:
-    """Answers that are longer together than a message may be are refused, before they have filled the memory."""
+    """Answers that are longer together than a message may be are given up, before they have filled the memory."""
     run_id = daemon.call("run.wait", run_id=daemon.call("run.start", workflow="chatty")["id"])["id"]
     memory = daemon.memory_bytes()
     batch = b"[" + b",".join([log_call(run_id, 1).rstrip()] * 1000) + b"]"
     with Pinger(daemon.socket_path, slowest_seconds=2.0), daemon.client() as client:
-        assert "too large; ask for less" in message_of(client.ask(batch))
+        answers = client.ask(batch)
+        assert len(answers) == 1000
+        assert "result" in answers[0]
+        assert "too large together; ask for less; this call was " in message_of(answers[-1])
         assert daemon.memory_bytes() - memory < 128 * MEGABYTE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -140,3 +141,88 @@ async def test_a_cancelled_batch_finishes_what_changes_something(dispatcher: Dis
     with pytest.raises(asyncio.CancelledError):
         await batch
     assert (gate.done, gate.dropped) == (2, 2)
+
+
+async def batch_of(dispatcher: Dispatcher, *calls: bytes) -> Any:
+    pending = dispatcher.handle(b"[" + b",".join(calls) + b"]", CALL)
+    assert isinstance(pending, Pending)
+    return answer_of(await pending.answer())
+
+
+class Costly:
+    """Operations with long answers, which count how often they were called."""
+
+    def __init__(self) -> None:
+        self.looks = self.changes = 0
+
+    def look(self, _call: Call, _params: NoParams) -> str:
+        self.looks += 1
+        return "x" * 3 * 1024 * 1024
+
+    def change(self, _call: Call, _params: NoParams) -> str:
+        self.changes += 1
+        return "x" * 3 * 1024 * 1024
+
+
+@pytest.fixture
+def costly() -> Costly:
+    return Costly()
+
+
+@pytest.fixture
+def costly_dispatcher(costly: Costly, gate: Gate) -> Dispatcher:
+    made = (
+        make("costly", costly.look),
+        make("costly.change", costly.change, role=Role.OPERATOR),
+        make("look", gate.wait),
+    )
+    return Dispatcher({known.name: known for known in made})
+
+
+async def test_answers_that_are_too_large_together(costly_dispatcher: Dispatcher, costly: Costly) -> None:
+    """What fits is answered; the rest is not worked on, and each call says so under its own id."""
+    answers = await batch_of(costly_dispatcher, *(line("costly", identity=number) for number in range(100)))
+    assert [answer["id"] for answer in answers] == list(range(100))
+    assert ["result" in answer for answer in answers] == [True] * 5 + [False] * 95
+    assert costly.looks == 6
+    messages = [answer["error"]["message"].rpartition("; ")[2] for answer in answers[5:]]
+    assert messages == ["this call was given up"] + ["this call was not begun"] * 94
+
+
+async def test_no_change_is_half_told(costly_dispatcher: Dispatcher, costly: Costly) -> None:
+    """Of each change it is told whether it was begun, however long its answer is and those of others are."""
+    calls = [line("costly.change", identity=number) for number in range(8)]
+    calls.append(json.dumps({"jsonrpc": "2.0", "method": "costly.change"}).encode())
+    answers = await batch_of(costly_dispatcher, *calls)
+    assert ["result" in answer for answer in answers] == [True] * 5 + [False] * 3
+    messages = [answer["error"]["message"].rpartition("; ")[2] for answer in answers[5:]]
+    ended = "this call came to its end: look at what became of it"
+    assert messages == [ended, "this call was not begun", "this call was not begun"]
+    assert costly.changes == 7  # the notification, of which nothing needs to be told, among them
+
+
+async def test_what_is_looked_at_is_given_up_when_the_answers_are_too_large(
+    costly_dispatcher: Dispatcher, gate: Gate
+) -> None:
+    """Nobody waits for what cannot be told any more."""
+    answers = await batch_of(costly_dispatcher, line("look", identity="a"), *[line("costly", identity="b")] * 6)
+    assert answers[0]["id"] == "a"
+    assert answers[0]["error"]["message"].endswith("this call was given up")
+    assert gate.done == 0
+
+
+async def test_others_have_their_turn_within_a_batch(costly_dispatcher: Dispatcher) -> None:
+    """A batch of calls that are each answered at once does not hold the loop to its end."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    slow = make("slow", lambda _call, _params: time.sleep(0.006))
+    await batch_of(Dispatcher({"slow": slow}), *[line("slow")] * 12)
+    other.cancel()
+    assert turns >= 10
