@@ -63,6 +63,9 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+_FILE: Final = "the file"
+
+
 class RefusalError(ValueError):
     """Say, from within a validator, that a value is refused; ``hint`` tells how to mend it.
 
@@ -99,19 +102,21 @@ def faults_of(
     *,
     place: Callable[[Path], Path | None] = lambda path: path,
     hint_for: HintForKey | None = None,
+    whole: str = _FILE,
 ) -> list[Fault]:
     """Return every fault of ``error`` with its place in ``document``.
 
     ``value`` is what was validated; ``place`` makes of a path in it the path in the document, or None where
     the fault does not count; ``hint_for`` says of an unknown key and the known ones what to write, if it is not the
-    nearest of those.
+    nearest of those; ``whole`` is what messages call all of it.
     """
     found: list[Fault] = []
     for item in error.errors(include_url=False)[:_MAX_ERRORS]:
         path = real_path(value, item["loc"])
         full_path = place(path)
         if full_path is not None:
-            message, hint = _explain(item, full_path, known_keys(model, path[:-1]), hint_for or proposal)
+            name = subject(full_path) if full_path else whole
+            message, hint = _explain(item, full_path, name, known_keys(model, path[:-1]), hint_for or proposal)
             found.append(document.fault(full_path, message, hint))
     return found
 
@@ -177,18 +182,17 @@ def shown(value: object) -> str:
 def subject(path: Path) -> str:
     """Return how a message names a place: ``'timeout'``, ``item 3 of 'depends_on'``."""
     if not path:
-        return "the file"
+        return _FILE
     last = path[-1]
     if isinstance(last, str):
         return repr(last)
     return f"item {last + 1}" + (f" of {subject(path[:-1])}" if path[:-1] else "")
 
 
-def _explain(item: Any, path: Path, known: Mapping[str, str], hint_for: HintForKey) -> tuple[str, str]:
-    """Return the sentence and the hint for one of pydantic's errors."""
+def _explain(item: Any, path: Path, name: str, known: Mapping[str, str], hint_for: HintForKey) -> tuple[str, str]:
+    """Return the sentence and the hint for one of pydantic's errors; ``name`` is what the place is called."""
     kind: str = item["type"]
     context: Mapping[str, Any] = item.get("ctx") or {}
-    name = subject(path)
     if kind == "extra_forbidden":
         return f"unknown key {name}", hint_for(str(path[-1]) if path else "", known)
     if kind == "missing":

@@ -50,7 +50,8 @@ class PlanParams(Params):
     @model_validator(mode="after")
     def _one_of_both(self) -> PlanParams:
         if (self.name is None) == (self.yaml is None):
-            raise RefusalError("needs either 'name' or 'yaml'", "name a workflow, or give the text of one")
+            what = "needs either 'name' or 'yaml'" if self.name is None else "has both 'name' and 'yaml'"
+            raise RefusalError(what, "name a workflow, or give the text of one")
         if self.version is not None and self.name is None:
             raise RefusalError("has 'version', but no 'name' whose version that is", "remove it")
         return self

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from barbossad import operations, wire
 from barbossad.document import Document
-from barbossad.errors import InvalidParamsError, PermissionDeniedError
+from barbossad.errors import Fault, InvalidParamsError, PermissionDeniedError
 from barbossad.operations.services import Call
 from barbossad.security.access import Caller, Role
 from barbossad.validation import faults_of
@@ -40,7 +40,7 @@ def checked(params: type[Asked], given: Mapping[str, Any], subject: str) -> Aske
     try:
         return params.model_validate(given)
     except ValidationError as error:
-        raise InvalidParamsError(subject, faults_of(error, Document(""), params, given)) from None
+        raise InvalidParamsError(subject, faults_of(error, Document(""), params, given, whole="the call")) from None
 
 
 Handler = Callable[[Call, Any], Any]
@@ -71,9 +71,11 @@ class Operation:
         names = self.names
         if isinstance(given, list):
             if len(given) > len(names):
-                given = {**dict(zip(names, given, strict=False)), "": given[len(names)]}
-            else:
-                given = dict(zip(names, given, strict=False))
+                message = f"at most {len(names)} parameters are taken by position, not {len(given)}"
+                hint = f"in this order: {', '.join(names)}" if names else ""
+                fault = Fault(line=None, column=None, path="", message=message, hint=hint)
+                raise InvalidParamsError(self.name, [fault])
+            given = dict(zip(names, given, strict=False))
         return checked(self.params, given, self.name)
 
     def invoke(self, call: Call, given: dict[str, Any] | list[Any]) -> Awaitable[Any] | Any:

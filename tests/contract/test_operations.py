@@ -209,6 +209,22 @@ def test_unknown_parameters(name: str) -> None:
     assert "" in faults_of(name, too_many)
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("daemon.ping", [1], "at most 0 parameters are taken by position, not 1"),
+        ("workflow.get", [1] * 9, "at most 2 parameters are taken by position, not 9 (in this order: name, version)"),
+        ("workflow.plan", {}, "the call needs either 'name' or 'yaml'"),
+        ("workflow.plan", {"name": "one", "yaml": ""}, "the call has both 'name' and 'yaml'"),
+    ],
+)
+def test_what_is_wrong_with_a_call_as_a_whole(name: str, given: dict[str, Any] | list[Any], words: str) -> None:
+    """It is said in words that fit a call: nothing stands in a file, and no key has an empty name."""
+    with pytest.raises(InvalidParamsError) as caught:
+        OPERATIONS[name].parse(given)
+    assert str(caught.value).startswith(f"{name}: {words}")
+
+
 @pytest.mark.parametrize("name", GIVEN)
 def test_parameters_of_another_type(name: str) -> None:
     """Nothing is converted: each parameter that has another type is a fault of its own."""
