@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from barbossad.aside import Turns
 from barbossad.clock import rfc3339
-from barbossad.errors import InvalidParamsError
+from barbossad.errors import Fault, InvalidParamsError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import VersionId, WorkflowName
 from barbossad.model.schedules import ScheduleRecord, Timing
@@ -26,6 +26,7 @@ from barbossad.operations.schedules import Label, NameParams, Some, Span, has_la
 from barbossad.operations.services import Call
 from barbossad.recurrence import words, zones
 from barbossad.recurrence.instants import Instant, instants
+from barbossad.recurrence.steps import TooManyStepsError, in_steps
 from barbossad.recurrence.zones import ClockChange
 from barbossad.security.access import Role
 from barbossad.workflows import schedules as entries
@@ -35,6 +36,9 @@ AROUND: Final = 5
 """Fires before and after a change of the clocks that are told."""
 
 _LOOKED_BACK_MS: Final = (3 * 3_600_000, 3 * 86_400_000, 40 * 86_400_000, 800 * 86_400_000)
+_MOST_STEPS: Final = 10_000_000
+"""Of a preview: some ten seconds, aside."""
+
 _FILES_TOLD_MS: Final = 20 * 366 * 86_400_000
 """How far fires are told of a schedule whose holidays are in a file."""
 
@@ -154,16 +158,27 @@ def _preview(params: PreviewParams, now_ms: int) -> Preview:
     if found is None or found.timing is None:
         raise InvalidParamsError("schedule.preview", faults)
     after_ms = milliseconds(params.after) if params.after else now_ms
-    sorting = _Sorting(params.count)
-    for instant in _tellable(found.timing, after_ms):
-        if not sorting.add(instant.at_ms, instant.skip):
-            break
+    holidays, wanted = found.timing.holidays, (found.timing, after_ms, params.count)
+    try:  # a file has bounds of its own
+        sorting = _sorted(*wanted) if holidays and holidays.file else in_steps(_MOST_STEPS, _sorted, *wanted)
+    except TooManyStepsError:
+        message = "its next instants take too long to work out"
+        fault = Fault(line=None, column=None, path="", message=message, hint="ask for fewer, or write fewer windows")
+        raise InvalidParamsError("schedule.preview", [fault]) from None
     return {
         "items": [str(rfc3339(at_ms)) for at_ms in sorting.wanted],
         "timezone": timezone,
         "words": [*words.explain(found.timing), *_beyond(found.timing, sorting.wanted)],
         "skipped": sorting.skipped,
     }
+
+
+def _sorted(timing: Timing, after_ms: int, count: int) -> _Sorting:
+    sorting = _Sorting(count)
+    for instant in _tellable(timing, after_ms):
+        if not sorting.add(instant.at_ms, instant.skip):
+            break
+    return sorting
 
 
 @define("schedule.explain", Role.VIEWER)

@@ -128,7 +128,7 @@ def _open(
             yield at_ms, local
             continue
         in_vain += 1
-        opening_ms = _next_opening(is_open, seconds, local, known)
+        opening_ms = _next_opening(is_open, within, seconds, local, known)
         if opening_ms is None or in_vain > _MOST_OPENINGS or at_ms - last_ms > _LONGEST_WAIT_MS:
             return
         if opening_ms - 1 > at_ms:  # what lies between may be very many
@@ -136,20 +136,31 @@ def _open(
 
 
 def _next_opening(
-    is_open: Callable[[datetime], bool], seconds: Sequence[int], local: datetime, known: ZoneInfo
+    is_open: Callable[[datetime], bool],
+    within: Sequence[Window],
+    seconds: Sequence[int],
+    local: datetime,
+    known: ZoneInfo,
 ) -> int | None:
     """Return when it is open next after a wall time at which it is not, or a little before; None if not for long.
 
     ``seconds`` are the times of day at which that may change.
     """
     now = local.replace(tzinfo=None)
-    for number in range(_MOST_DAYS):
-        midnight = datetime.combine(local.date() + timedelta(days=number), datetime.min.time())
+    day, most = local.date(), local.date() + timedelta(days=_MOST_DAYS)
+    while day < most:
+        if within:
+            days = [found for window in within if (found := window.next_day(day)) is not None and found < most]
+            if not days:
+                return None
+            day = min(days)
+        midnight = datetime.combine(day, datetime.min.time())
         for second in seconds:
             opening = midnight + timedelta(seconds=second)
             if opening > now and is_open(opening):
                 there = opening.replace(tzinfo=known)
                 return round(min(there.timestamp(), there.replace(fold=1).timestamp()) * 1000)
+        day += timedelta(days=1)
     return None
 
 

@@ -19,6 +19,7 @@ def in_steps(most: int, function: Callable[..., Result], *arguments: Any) -> Res
 
     A step is a call of a function or a return from one. They are counted by the interpreter's own hook for profilers
     (``sys.setprofile``), which is of this thread alone: unlike a time, so many steps are the same on every host.
+    Bounds do not go into each other: what catches the error could not tell whose it is.
     """
     left = most
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from calendar import isleap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -18,6 +20,10 @@ _TIMES: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?-(\d{1,2}):(\d{2})(?:
 _DATE: Final = r"(?:(\d{4})-)?(\d{2})-(\d{2})"
 _DATES: Final = re.compile(rf"{_DATE}(?:/{_DATE})?", re.ASCII)
 _DAY_SECONDS: Final = 86_400
+_ONE_DAY: Final = timedelta(days=1)
+_MOST_YEARS: Final = 40
+"""In so many a day of the year has been each day of the week, the 29th of February too."""
+
 _ANY_YEAR: Final = 2000
 """A leap year: what is said without a year is kept in it."""
 
@@ -43,6 +49,39 @@ class Window:
             return self._has(local.date())
         return second < self.end_second and self._has(local.date() - timedelta(days=1))
 
+    def next_day(self, day: date) -> date | None:
+        """Return the first day from one on with a time that lies in it; None if none comes for many years."""
+        found = self._next_had(day)
+        if self.begin_second >= self.end_second:
+            night = self._next_had(day - _ONE_DAY)
+            if night is not None and (found is None or night < found):
+                return night + _ONE_DAY
+        return found
+
+    def _next_had(self, day: date) -> date | None:
+        for first, last in self._spans(day):
+            begin = max(first, day)
+            for number in range(min((last - begin).days, 6) + 1):
+                found = begin + timedelta(days=number)
+                if self.weekdays is None or found.weekday() in self.weekdays:
+                    return found
+        return None
+
+    def _spans(self, day: date) -> Iterator[tuple[date, date]]:
+        """Yield from when to when its dates go, those that are not over on a day, the first first."""
+        if self.dates is None:
+            yield day, day + timedelta(days=6)
+        elif not self.is_yearly:
+            yield self.dates
+        else:
+            first, last = self.dates
+            for year in range(day.year, min(day.year + _MOST_YEARS, date.max.year)):
+                begin, end = _in_year(first, year, is_end=False), _in_year(last, year, is_end=True)
+                if first > last:
+                    yield date(year, 1, 1), end
+                    end = date(year, 12, 31)
+                yield begin, end
+
     def _has(self, day: date) -> bool:
         if self.weekdays is not None and day.weekday() not in self.weekdays:
             return False
@@ -53,6 +92,13 @@ class Window:
             return first <= day <= last
         day = day.replace(year=_ANY_YEAR)
         return first <= day <= last if first <= last else day >= first or day <= last
+
+
+def _in_year(day: date, year: int, *, is_end: bool) -> date:
+    """Return a day in a year; of the 29th of February, where there is none, the day after it, or before as an end."""
+    if (day.month, day.day) == (2, 29) and not isleap(year):
+        return date(year, 2, 28) if is_end else date(year, 3, 1)
+    return day.replace(year=year)
 
 
 @lru_cache(maxsize=512)

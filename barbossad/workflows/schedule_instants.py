@@ -10,6 +10,7 @@ from typing import Any, Final
 from barbossad.document import Path
 from barbossad.model.schedules import Timing
 from barbossad.recurrence import instants, moments, zones
+from barbossad.recurrence.steps import TooManyStepsError, in_steps
 from barbossad.recurrence.windows import parse_window
 from barbossad.validation import LITERAL_HINT, RefusalError, shown, subject
 from barbossad.workflows.expressions import MARK
@@ -18,6 +19,9 @@ from barbossad.workflows.schedule_rules import is_local
 
 Refuse = Callable[[Path, str, str], None]
 """Is told of a fault: where in the entry, what, and a hint."""
+
+MOST_STEPS: Final = 2_000_000
+"""To find out whether a schedule ever fires: some two seconds."""
 
 _EPOCH: Final = "1970-01-01 00:00"
 
@@ -92,7 +96,18 @@ def _instant(text: str, zone: str | None, *, is_end: bool) -> int | None:
 
 
 def never(timing: Timing) -> tuple[str, str, str] | None:
-    """Return why a timing has no instants at all, as a key, a sentence and a hint; None if it has some."""
+    """Return why a timing has no instants at all, as a key, a sentence and a hint; None if it has some.
+
+    What cannot be told in a bounded number of steps has none: it could not be told either when it fires.
+    """
+    try:
+        return in_steps(MOST_STEPS, _never, timing)
+    except TooManyStepsError:
+        key = "within" if timing.within else "blackout" if timing.blackout else "between"
+        return key, f"{key!r} takes too long to work out", "write fewer windows, or such as are not so seldom"
+
+
+def _never(timing: Timing) -> tuple[str, str, str] | None:
     kind = "cron" if timing.cron else "every" if timing.every_ms else "at"
     limits = [key for key, value in (("between", timing.start_ms or timing.end_ms), ("within", timing.within)) if value]
     if kind == "at" and limits and instants.next_instant(timing, timing.at_ms[0] - 1) is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as daytime
 from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -117,6 +119,32 @@ def test_a_day_that_fits_in_years() -> None:
     timing = Timing(cron="0 12 29 2 *", within=("Mon",))
     found = next(instants(timing, ms("2026-01-01")))
     assert f"{datetime.fromtimestamp(found.at_ms / 1000, UTC):%Y-%m-%d %a}" == "2044-02-29 Mon"
+
+
+def test_the_next_day_of_a_window() -> None:
+    """It is the one that is found by looking at each, whatever goes together: weekdays, dates, years, nights."""
+    chance = random.Random(5)
+
+    def day_of_a_year() -> str:
+        return f"{chance.randint(1, 12):02}-{chance.randint(1, 28):02}" if chance.random() < 0.8 else "02-29"
+
+    def dates() -> str:
+        if chance.random() < 0.3:
+            first = date(2024, 1, 1) + timedelta(days=chance.randint(0, 1500))
+            return f"{first}/{first + timedelta(days=chance.randint(0, 40))}"
+        return day_of_a_year() + (f"/{day_of_a_year()}" if chance.random() < 0.6 else "")
+
+    for _ in range(300):
+        choices = (["Mon", "Sat-Sun", "Tue-Thu", ""], [dates(), ""], ["22:00-06:00", "08:00-09:00", ""])
+        text = " ".join(part for part in map(chance.choice, choices) if part)
+        window = parse_window(text or "Mon")
+        start = date(2023, 1, 1) + timedelta(days=chance.randint(0, 2500))
+        days = (start + timedelta(days=number) for number in range(9 * 366))
+        hours = [daytime(hour) for hour in (0, 8, 23)]
+        expected = next((day for day in days if any(window.covers(datetime.combine(day, at)) for at in hours)), None)
+        found = window.next_day(start)
+        if found is None or (found - start).days < 9 * 366:
+            assert found == expected, (text, start)
 
 
 def test_holidays_of_a_country() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -464,3 +465,16 @@ def test_too_many_entries_are_refused(loader: Loader) -> None:
 def test_a_blackout_that_leaves_something(loader: Loader, entry: str) -> None:
     """One that ends, however late, or leaves however little, is none that leaves nothing."""
     assert len(load(loader, "schedules", entry)) == 1
+
+
+def test_no_entry_is_worked_on_for_long(workflow: WorkflowDefinition) -> None:
+    """Whether a schedule ever fires is found out soon, or it is refused: such windows took hours."""
+    times = [(number % 24, number // 24) for number in range(100)]
+    seldom = [f"02-29 {hour:02}:{minute:02}-{hour:02}:{minute + 1:02}" for hour, minute in times]
+    at_noon = {"cron": "30 12 * * *", "timezone": "Europe/London"}
+    for windows in ({"within": seldom}, {"blackout": ["00:00-12:00", *seldom[:90], "12:00-23:59"]}):
+        start = time.process_time()
+        found, faults = read_entry({**at_noon, **windows}, workflow, [], default_name="x")
+        assert found is None
+        assert re.search("leaves nothing of|takes too long to work out", faults[0].message)
+        assert time.process_time() - start < 20
