@@ -2,6 +2,7 @@
 
 A form is the longest run of bytes that is the same whatever stands around the secret. Base64 mixes neighbours into a
 character at either end: those two to four bits are not part of a form, unless the end is that of the whole text.
+Base64 and hexadecimal are *wrapped*: programs break them into lines, at a column that says nothing of the secret.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ LEAST_CHARACTERS: Final = 6
 """A shorter secret could not be masked without masking half of all output."""
 
 _LINE_WIDTHS: Final = (76, 64)
-"""Where base64(1), and openssl(1) and PEM, break lines."""
+"""Where base64(1), and openssl(1) and PEM, break lines: such lines are known one by one, however they are indented."""
 
 _HEX_LINE_WIDTH: Final = 60
 """Where ``xxd -p`` does."""
+
+_HEX_SEPARATORS: Final = ("", " ", ":")
+"""Between two bytes: none, as ``od -An -tx1`` has it, and as openssl(1) and network cards have it."""
 
 _URL_SAFE: Final = ("", "/", "!*'()", "!*'()/", ";,/?:@&=+$#!*'()")
 """What else stays as it is: in a query, in a path, and with JavaScript's ``encodeURIComponent`` and ``encodeURI``."""
@@ -30,30 +34,76 @@ _ESCAPED: Final = re.compile(r"%[0-9A-F]{2}")
 _SHLEX_UNSAFE: Final = re.compile(r"([^\w@%+=:,./-])", re.ASCII)
 _BASH_UNSAFE: Final = re.compile(r"([\s'\"\\|&;()<>!{}*\[\]?^$`,]|^[#~])")
 _IN_DOUBLE_QUOTES: Final = re.compile(r"([\"$`\\])")
+_WORD: Final = re.compile(r"[^ \t\n]+")
+"""What the shell's usual ``IFS`` leaves together."""
+
+_ANSI_C: Final = {
+    **{chr(code): f"\\{code:03o}" for code in (*range(32), 127)},
+    "\a": r"\a",
+    "\b": r"\b",
+    "\x1b": r"\E",
+    "\f": r"\f",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+    "\v": r"\v",
+    "\\": r"\\",
+    "'": r"\'",
+}
+"""What bash writes within ``$'...'``."""
+
 _HTML_UNSAFE: Final = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'"}
 
 
 def forms_of(values: Iterable[str]) -> frozenset[bytes]:
     """Return all forms of secrets, and of each line of those that have several; none is shorter than six bytes."""
-    found: set[bytes] = set()
+    pieces = _pieces(values)
+    return _long_enough(form for piece in pieces for form in _plain(piece)) | _wrapped_of(pieces)
+
+
+def wrapped_forms_of(values: Iterable[str]) -> frozenset[bytes]:
+    """Return those of the forms that may be broken into lines anywhere."""
+    return _wrapped_of(_pieces(values))
+
+
+def _wrapped_of(pieces: Iterable[str]) -> frozenset[bytes]:
+    raw = (piece.encode(errors="surrogateescape") for piece in pieces)
+    return _long_enough(form for piece in raw for form in (*_base64(piece), *_hexadecimal(piece)))
+
+
+def _long_enough(forms: Iterable[bytes]) -> frozenset[bytes]:
+    return frozenset(form for form in forms if len(form) >= LEAST_CHARACTERS)
+
+
+def _pieces(values: Iterable[str]) -> set[str]:
+    """Return secrets, their lines, and what a shell makes of both that splits them at blanks and joins the words."""
+    found: set[str] = set()
     for value in values:
-        pieces = {value, value.rstrip("\r\n"), *(line.strip("\r") for line in value.split("\n"))}
-        for piece in pieces:
-            if len(piece) >= LEAST_CHARACTERS:
-                found.update(_forms(piece))
-    return frozenset(form for form in found if len(form) >= LEAST_CHARACTERS)
+        lines = [line.strip("\r") for line in value.split("\n")]
+        for piece in (value, value.strip("\r\n"), *lines):
+            found.update((piece, piece.strip(" \t\r\n"), " ".join(_WORD.findall(piece))))
+    return {piece for piece in found if len(piece) >= LEAST_CHARACTERS}
 
 
-def _forms(text: str) -> Iterator[bytes]:
+def _plain(text: str) -> Iterator[bytes]:
     raw = text.encode(errors="surrogateescape")
     yield raw
     yield raw.replace(b"\n", b"\r\n")
-    yield from _base64(raw)
-    for digits in (raw.hex(), raw.hex().upper()):
-        yield digits.encode()
-        yield from _in_lines(digits.encode(), _HEX_LINE_WIDTH)
     for form in (*_url(raw), *_json(text), *_quoted(text)):
         yield form.encode(errors="surrogateescape")
+    for digits in (raw.hex(), raw.hex().upper()):
+        yield from _in_lines(digits.encode(), _HEX_LINE_WIDTH)
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for whole in (encode(raw), encode(raw + b"\n")):
+            for width in _LINE_WIDTHS:
+                yield from _in_lines(whole, width)
+
+
+def _hexadecimal(raw: bytes) -> Iterator[bytes]:
+    for separator in _HEX_SEPARATORS:
+        digits = raw.hex(separator) if separator else raw.hex()
+        yield digits.encode()
+        yield digits.upper().encode()
 
 
 def _base64(raw: bytes) -> Iterator[bytes]:
@@ -69,9 +119,6 @@ def _base64(raw: bytes) -> Iterator[bytes]:
                 whole = encode(before + raw + end)[skipped:]
                 yield whole
                 yield whole.rstrip(b"=")
-                if not skipped:
-                    for width in _LINE_WIDTHS:
-                        yield from _in_lines(whole, width)
 
 
 def _in_lines(form: bytes, width: int) -> Iterator[bytes]:
@@ -102,5 +149,17 @@ def _quoted(text: str) -> Iterator[str]:
     yield _IN_DOUBLE_QUOTES.sub(r"\\\1", text)
     for unsafe in (_SHLEX_UNSAFE, _BASH_UNSAFE):
         yield unsafe.sub(r"\\\1", text)
-    yield repr(text)[1:-1]
+    yield from _ansi_c(text)
+    for written in (repr, ascii):
+        yield written(text)[1:-1]
+        yield written(text + "'\"")[1:-4]  # as in a text that has both kinds of quotes
     yield repr(text.encode(errors="surrogateescape"))[2:-1]
+
+
+def _ansi_c(text: str) -> Iterator[str]:
+    """Yield what bash writes within ``$'...'``: where it knows characters beyond ASCII, and where it does not."""
+    written = "".join(_ANSI_C.get(character, character) for character in text)
+    yield written
+    if not written.isascii():
+        raw = written.encode(errors="surrogateescape")
+        yield "".join(chr(byte) if byte < 128 else f"\\{byte:03o}" for byte in raw)

@@ -66,7 +66,7 @@ class SecretSource:
 
 
 def _usable(name: SecretName, place: Path, value: str) -> str:
-    if len(value.strip()) < LEAST_CHARACTERS:
+    if len("".join(value.split("\n")).strip()) < LEAST_CHARACTERS:
         reason = f"it has fewer than {LEAST_CHARACTERS} characters, too few to be told from other output and masked"
         raise UnusableSecretError(name, place, reason, "choose a longer one")
     return value

@@ -6,14 +6,22 @@ import base64
 import json
 import random
 import shlex
+import shutil
+import subprocess
 from urllib.parse import quote, quote_plus
 
 import pytest
 
 from barbossad.security.forms import forms_of
-from barbossad.security.masking import STARS, Masking, make_mask_of
+from barbossad.security.masking import LEAST_BEGINNING, STARS, Masking, make_mask_of
 
 SECRET = "p4ss w'rd/\"$x%&+~é§ü:<tag>"
+CREDENTIALS = """\
+{
+  "type": "service_account",
+  "password": "hunter2's  super-secret-XYZ"
+}
+"""
 KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\nAoIBAQC7VJTUt9Us8cKB\nxyz\n-----END KEY-----\n"
 
 
@@ -23,11 +31,15 @@ def in_pieces(masking: Masking, pieces: list[bytes]) -> bytes:
 
 
 def reference(data: bytes, forms: frozenset[bytes]) -> bytes:
-    """Mask the slow way: mark every byte of every form, wherever it stands."""
+    """Mask the slow way: mark every byte of every form, wherever it stands, and what may be the beginning of one."""
     marked = bytearray(len(data))
     starts = set()
+    beginnings = {form[:size] for form in forms for size in range(1, len(form))}
+    tail = next((start for start in range(len(data)) if data[start:] in beginnings), len(data))
+    beginning = data[tail:].rstrip(b"\r\n")
     for start in range(len(data)):
-        for form in forms:
+        is_end = start == tail and len(beginning) >= LEAST_BEGINNING
+        for form in (*forms, beginning) if is_end else forms:
             if data.startswith(form, start):
                 if not marked[start]:
                     starts.add(start)
@@ -63,6 +75,10 @@ def written(secret: str) -> dict[str, bytes]:
         "shell of bash": secret.replace("'", "'\\''").encode(),
         "double quotes": "".join("\\" + c if c in '"$`\\' else c for c in secret).encode(),
         "python": repr(secret)[1:-1].encode(),
+        "python in ASCII": ascii(secret)[1:-1].encode(),
+        "python beside other quotes": repr(f"'\"{secret}")[4:-1].encode(),
+        "hex of od": raw.hex(" ").encode(),
+        "hex of openssl": raw.hex(":").upper().encode(),
     }  # fmt: skip
 
 
@@ -92,17 +108,46 @@ def test_base64_of_text_around(encode: object, before: bytes, after: bytes) -> N
         assert tail == b""
 
 
+def in_lines(data: bytes, width: int, end: bytes = b"\n", indent: bytes = b"") -> bytes:
+    return b"".join(indent + data[start : start + width] + end for start in range(0, len(data), width))
+
+
 def test_base64_in_lines() -> None:
     """A long secret in base64 is masked too where base64(1) breaks the line, and in hex where xxd(1) does."""
     secret = "".join(random.Random(4).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=200))
     masking = Masking([secret])
-    for width in (76, 64):
-        whole = base64.b64encode(secret.encode())
-        lines = [whole[start : start + width] for start in range(0, len(whole), width)]
-        assert masking.whole(b"\n".join(lines)) == b"\n".join([STARS] * len(lines))
     digits = secret.encode().hex().encode()
-    lines = [digits[start : start + 60] for start in range(0, len(digits), 60)]
-    assert masking.whole(b"\n".join(lines)) == b"\n".join([STARS] * len(lines))
+    whole = base64.b64encode(secret.encode())
+    for encoded, width in ((whole, 76), (whole, 64), (digits, 60)):
+        assert masking.whole(in_lines(encoded, width)) == b"***\n"
+        count = -(-len(encoded) // width)
+        assert masking.whole(in_lines(encoded, width, indent=b"  ")) == b"  ***\n" * count
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("width", [76, 64, 60, 20])
+@pytest.mark.parametrize("secret", ["g7x!Qz", "kV9-wT2.mB5_rY8", "g7x!QzkV9-wT2.mB5_rY8~hD4;" * 4])
+def test_encoded_text_in_lines(width: int, end: bytes, secret: str) -> None:
+    """Where a secret stands in a text says nothing of where base64 or hexadecimal of it is broken into lines."""
+    masking = Masking([secret])
+    raw = secret.encode()
+    rng = random.Random(width)
+    for before in range(width):
+        text = b"\xfe" * before + raw + b"\xfe" * 40
+        first, last = before * 4 // 3 + 4, (before + len(raw)) * 4 // 3 - 4
+        for encoded, said in (
+            (base64.b64encode(text), base64.b64encode(text)[first:last]),
+            (text.hex().encode(), raw.hex().encode()[3:]),
+            (text.hex(" ").encode(), raw.hex(" ").encode()[3:]),
+        ):
+            data = in_lines(encoded, width, end)
+            masked = masking.whole(data)
+            assert STARS in masked
+            left = masked.replace(end, b"")
+            assert not any(said[at : at + 5] in left for at in range(len(said) - 4)), (encoded, masked)
+            cuts = sorted(rng.randrange(len(data)) for _ in range(4))
+            pieces = [data[at:to] for at, to in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+            assert in_pieces(masking, pieces) == masked
 
 
 def test_lines_of_a_secret() -> None:
@@ -111,6 +156,41 @@ def test_lines_of_a_secret() -> None:
     assert masking.whole(b"key: " + KEY.encode() + b"end") == b"key: ***end"
     assert masking.whole(b"AoIBAQC7VJTUt9Us8cKB\r\nxyz\r\n") == b"***\r\nxyz\r\n"
     assert masking.whole(base64.b64encode(b"AoIBAQC7VJTUt9Us8cKB")) == STARS
+
+
+@pytest.mark.parametrize(
+    ("command", "left"),
+    [
+        ("echo $T", "***\n"),
+        ("echo $(echo \"$T\" | grep pass)", "***\n"),
+        ("printf '%q\\n' \"$T\"", "$'***'\n"),
+        ("declare -p T", "declare -x T=$'***'\n"),
+        ("set -x; : \"$T\"", "+ : '***'\n"),
+    ],
+)  # fmt: skip
+def test_what_a_shell_makes_of_a_secret(command: str, left: str) -> None:
+    """Words that a shell joins, and what bash quotes: nothing of a secret of several lines remains."""
+    bash = shutil.which("bash")
+    assert bash is not None
+    said = subprocess.run(
+        [bash, "-c", command], env={"T": CREDENTIALS}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True
+    ).stdout
+    assert Masking([CREDENTIALS]).whole(said).decode() == left
+
+
+@pytest.mark.parametrize("secret", ["pässwörd & söhne", "two\nlines of it's ü"])
+@pytest.mark.parametrize("command", ["printf '%q\\n' \"$T\"", "declare -p T", "set", "export -p"])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_what_bash_quotes(secret: str, command: str, locale: str) -> None:
+    """Where bash does not know the characters of a secret, it writes their bytes."""
+    bash = shutil.which("bash")
+    assert bash is not None
+    run = [bash, "-c", command]
+    said = subprocess.run(run, env={"T": secret, "LC_ALL": locale}, stdout=subprocess.PIPE, check=True).stdout
+    masked = Masking([secret]).whole(said)
+    assert STARS in masked
+    assert b"rd" not in masked
+    assert b"lines" not in masked
 
 
 def test_overlapping_secrets() -> None:
@@ -152,8 +232,42 @@ def test_nothing_is_held_back_for_nothing() -> None:
     assert mask.feed(b"no newline") == b"no newline"
     assert mask.feed(b"is it correct ho") == b"is it "
     assert mask.feed(b"p\n") == b"correct hop\n"
-    assert mask.feed(b"correct horse batter") == b""
-    assert mask.feed(b"", is_last=True) == b"correct horse batter"
+    assert mask.feed(b"cor") == b""
+    assert mask.feed(b"", is_last=True) == b"cor"
+
+
+def test_line_breaks_hold_nothing_back() -> None:
+    """A line is passed on at once, also where its last letters begin a form that may go on in the next line."""
+    secret = "correct horse battery"
+    encoded = base64.b64encode(secret.encode())
+    mask = Masking([secret]).mask()
+    assert mask.feed(b"one\n" + encoded[:3] + b"\n") == b"one\n" + encoded[:3] + b"\n"
+    assert mask.feed(encoded[3:] + b"\n-") == b"***\n-"
+    assert mask.feed(encoded[:4] + b"\n") == b""
+    assert mask.feed(b"\n" * 100) == encoded[:4] + b"\n" * 101
+
+
+def test_a_beginning_at_the_end() -> None:
+    """A task that is ended may be in the middle of printing a secret: what has come of it is masked, too."""
+    masking = Masking(["correct horse battery"])
+    assert masking.whole(b"it is correct hor") == b"it is ***"
+    assert masking.whole(b"it is cor") == b"it is cor"
+    assert in_pieces(masking, [b"it is corr", b"ect"]) == b"it is ***"
+    assert masking.whole(base64.b64encode(b"correct horse")[:-3] + b"\n") == b"***\n"
+
+
+def test_a_mask_goes_on_where_another_stood() -> None:
+    """What was held back is known as a beginning, and as a part of what has been masked."""
+    masking = Masking(["abcdefgh", "efghijkl"])
+    first = masking.mask()
+    assert first.feed(b"-abcdefgh") == b"-***"
+    second = masking.mask()
+    assert second.resume(first.held, first.starred) == b""
+    assert second.feed(b"ijkl-efg") == b"-"
+    third = masking.mask()
+    assert third.resume(second.held, second.starred) == b""
+    assert third.feed(b"x") == b"efgx"
+    assert Masking(["trombone"]).mask().resume(b"abc", 0) == b"abc"
 
 
 def test_what_is_held_is_bounded() -> None:

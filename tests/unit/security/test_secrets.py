@@ -103,7 +103,7 @@ def test_file_of_somebody_else(folder: Path) -> None:
         SecretSource(folder, None).get(NAME)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "short", "short\n", "      \n", "  short  "])
+@pytest.mark.parametrize("text", ["", "\n", "short", "short\n", "      \n", "  short  ", "ab\n\n\n\ncd\n"])
 def test_too_short(folder: Path, text: str) -> None:
     """What could not be masked is refused."""
     write(folder, text)
