@@ -165,7 +165,6 @@ def parts_of(  # noqa: PLR0917 (the one place where they come together)
         runs=runs,
         launcher=launcher,
         prepare=preparation.launch_spec,
-        make_mask=preparation.make_mask,
         evaluate=preparation.value,
         prepare_approval=preparation.approval,
         prepare_call=preparation.call,

@@ -12,6 +12,8 @@ from barbossad.engine.progress import RunProgress
 from barbossad.model.records import AttemptRecord, LogRecord, changed
 from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, Process, ProcessEnd
+from barbossad.process.output import blackout
+from barbossad.process.output.blackout import Blackout
 from barbossad.tasks import _report
 from barbossad.tasks._report import Report
 from barbossad.units import format_duration
@@ -27,6 +29,9 @@ ParseOutputs = Callable[[str, ProcessEnd], Report]
 
 TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 """In which the kernel counts since the boot."""
+
+OUTPUTS_UNKNOWN: Final = f"its outputs were not recorded: {blackout.WHY}"
+"""The reason of a task that succeeded and whose outputs nobody may look at."""
 
 _CUT = "\n[barbossad: more was printed, and is not here]"
 
@@ -69,17 +74,30 @@ def age_seconds(attempt: AttemptRecord, clock: Clock) -> float:
 def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> ProcessEnd:
     """Return an end in whose words and outputs the task's secrets are masked, as they are in its log.
 
-    Outputs are masked as they were written, before they are read: a sentence about them may quote a part.
+    Outputs are masked as they were written, before they are read: a sentence about them may quote a part. Where it is
+    not known what to mask, they are left as they are, for ``untold``.
     """
     if make_mask is None or (end.output is None and end.message is None):
         return end
     output, message = end.output, end.message
+    if make_mask is Blackout:
+        return changed(end, message=None if message is None else f"more is not told: {blackout.WHY}")
     if output is not None and len(output) <= OUTPUT_LIMIT:  # else it is refused for its length, and not quoted
         output = make_mask().feed(output, is_last=True)
     if message is not None:
         said = make_mask().feed(message.encode(errors="surrogatepass"), is_last=True)
         message = said.decode(errors="surrogatepass")
     return changed(end, output=output, message=message)
+
+
+def untold(read: Callable[[ProcessEnd], Report], end: ProcessEnd) -> Report:
+    """Return what a task said of itself, but for its words: of them nobody knows what is secret."""
+    report = read(end)
+    if report.failure is not None:
+        return Report(failure=f"why it failed is not told: {blackout.WHY}")
+    if report.skipped is not None or not report.outputs:
+        return report
+    return Report(lack=OUTPUTS_UNKNOWN)
 
 
 def outcome(
@@ -106,7 +124,7 @@ def outcome(
         elif report.skipped is not None:
             state, reason = AttemptState.SKIPPED, report.skipped
         elif state is AttemptState.SUCCEEDED:
-            outputs = report.outputs
+            outputs, reason = report.outputs, report.lack
     ended = changed(
         attempt,
         **(identity(process) if process is not None else {}),
@@ -139,6 +157,8 @@ def readable(stdout: str, log: LogRecord) -> tuple[str, str | None]:
 
     Half of it would give false verdicts: "no warning was printed".
     """
+    if blackout.WHY in stdout:
+        return stdout[:OUTPUT_LIMIT], f"expressions look at its stdout, and not all of that is recorded: {blackout.WHY}"
     if len(stdout) > OUTPUT_LIMIT:
         what = f"its stdout is longer than {OUTPUT_LIMIT} characters, too long for expressions to look at"
     elif log.dropped_bytes:

@@ -28,12 +28,12 @@ from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.engine.runqueue import RunQueue
 from barbossad.engine.settling import start_run
 from barbossad.errors import BarbossaError
-from barbossad.model.definition import TaskDefinition, WorkflowDefinition
+from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import ApprovalRequest, CallRequest, TaskKind
 from barbossad.model.names import WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
 from barbossad.model.states import AttemptState, RunState, StopCause
-from barbossad.process.launcher import CATCH_UP_SECONDS, Launcher, Mask
+from barbossad.process.launcher import CATCH_UP_SECONDS, Launcher
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
 from barbossad.units import format_duration
@@ -53,9 +53,6 @@ class Parts:
     runs: RunStore
     launcher: Launcher
     prepare: attempts.Prepare
-    make_mask: Callable[[TaskDefinition], Callable[[], Mask] | None]
-    """Says what hides the secrets of a task that runs and cannot be prepared any more; raises BarbossaError."""
-
     evaluate: Evaluate
     prepare_approval: Callable[[RunProgress, int], ApprovalRequest]
     prepare_call: Callable[[RunProgress, int], CallRequest]

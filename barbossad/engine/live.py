@@ -22,6 +22,7 @@ from barbossad.model.definition import TaskDefinition
 from barbossad.model.records import AttemptRecord, LogRecord, changed
 from barbossad.model.states import AttemptState, OnInterrupt, StopCause
 from barbossad.process.launcher import EndCause, Launcher, Process, ProcessEnd
+from barbossad.process.output.blackout import Blackout
 
 RECORD_RUNNING_SECONDS: Final = 0.01
 """A process that ends sooner is recorded as ended at once, without a commit for ``running`` in between."""
@@ -163,6 +164,8 @@ class LiveAttempts:
         end = attempts.without_secrets(end, live.spec.make_mask)
         task = _task(active, live)
         read = partial(self._means.parse_outputs, task.type)
+        if live.spec.make_mask is Blackout:
+            read = partial(attempts.untold, read)
         stopped = None if attempts.ended_by_itself(end, live.stopped_at_ms) else self._stopped(active, live)
         attempt, outputs = attempts.outcome(before, end, stopped, read, process=process)
         attempt, outputs, stdout = self._with_stdout(task, attempt, outputs)

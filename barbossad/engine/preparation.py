@@ -23,7 +23,7 @@ from barbossad.model.names import SecretName
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState
 from barbossad.process import procfs
-from barbossad.process.launcher import AttemptKey, LaunchSpec, Mask
+from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.security.masking import make_mask_of
 from barbossad.tasks import _environment as environments
 from barbossad.tasks import _guard
@@ -89,6 +89,7 @@ class Preparation:
             grace_seconds=task.grace_seconds,
             detach=task.detach,
             make_mask=make_mask_of(secrets.values()),
+            secrets=frozenset(secrets.values()),
         )
 
     def value(self, progress: RunProgress, index: int | None, value: Any) -> Any:
@@ -161,13 +162,6 @@ class Preparation:
         if loop is not None:
             names |= scope.loop_facts(loop.item, loop.index, loop.length)
         return names
-
-    def make_mask(self, task: TaskDefinition) -> Callable[[], Mask] | None:
-        """Return what makes the masks of an attempt that an earlier daemon started, as ``launch_spec`` did then.
-
-        Raise BarbossaError if a secret of it is not there any more.
-        """
-        return make_mask_of(environments.secrets(task, self._get_secret).values())
 
 
 def _resumed(before: AttemptRecord) -> str | None:

@@ -14,11 +14,13 @@ from barbossad.engine.driver import Parts
 from barbossad.engine.engine import Engine
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError
-from barbossad.model.definition import TaskDefinition, WorkflowDefinition
+from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, VersionId, WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import ATTEMPT_ENDED, OnInterrupt, RunState
-from barbossad.process.launcher import AttemptKey, Finding, LaunchSpec, Mask, Verdict
+from barbossad.process.launcher import AttemptKey, Finding, LaunchSpec, Verdict
+from barbossad.process.output.blackout import Blackout
+from barbossad.security.masking import make_mask_of
 from barbossad.store import changes
 from barbossad.store.changes import Change
 from barbossad.store.runs import RunDetails
@@ -100,7 +102,7 @@ class _Settlement:
                     self._then(progress, index, attempt),
                 )
             elif verdict is Verdict.LIVE:
-                left.live[index] = self._spec(progress, index, attempt)
+                left.live[index] = self._adopted(progress, index, attempt)
                 self.adopted += 1
             else:
                 self._start(progress, index, attempt, left)
@@ -133,6 +135,13 @@ class _Settlement:
         task = progress.cells[index].task
         return task.on_interrupt if attempt.boot_id == self._parts.boot_id else task.on_reboot
 
+    def _adopted(self, progress: RunProgress, index: int, attempt: AttemptRecord) -> LaunchSpec:
+        """Return what was launched; it is masked by the secrets that it was given, whatever they are today."""
+        secrets = self._finding(attempt).secrets
+        is_unknown = secrets is None and bool(progress.cells[index].task.secrets)
+        make_mask = Blackout if is_unknown else make_mask_of(secrets or ())
+        return replace(self._spec(progress, index, attempt), make_mask=make_mask, secrets=secrets or frozenset())
+
     def _spec(self, progress: RunProgress, index: int, attempt: AttemptRecord) -> LaunchSpec:
         """Return what was launched; where that cannot be said any more, as much as it takes to go on."""
         try:
@@ -140,26 +149,8 @@ class _Settlement:
         except BarbossaError as error:
             log.warning("run %s task %s goes on, though it could not be started again: %s", *_key(attempt)[:2], error,
                         extra={"action": "unprepared", "run_id": attempt.run_id, "task": attempt.task_id})  # fmt: skip
-            task = progress.cells[index].task
-            mask = self._mask(task)
-            return LaunchSpec(key=_key(attempt), argv=(), env={}, working_dir="/", make_mask=mask, detach=task.detach)
-
-    def _mask(self, task: TaskDefinition) -> Callable[[], Mask] | None:
-        try:
-            return self._parts.make_mask(task)
-        except BarbossaError:
-            return _Blackout
-
-
-class _Blackout:
-    """The mask of an attempt whose secrets cannot be read any more: nobody can tell what of its output is one."""
-
-    held = b""
-
-    def feed(self, data: bytes, *, is_last: bool = False) -> bytes:  # noqa: ARG002 (as ``Mask`` has it)
-        """Return how much there was."""
-        text = f"[barbossad: {len(data)} bytes not recorded, the secrets to mask in them cannot be read]\n"
-        return text.encode() if data else b""
+            detach = progress.cells[index].task.detach
+            return LaunchSpec(key=_key(attempt), argv=(), env={}, working_dir="/", detach=detach)
 
 
 async def _end_strays(parts: Parts, forsaken: Sequence[AttemptKey]) -> None:

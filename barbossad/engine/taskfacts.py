@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from barbossad.clock import seconds_between
+from barbossad.engine.attempt import OUTPUTS_UNKNOWN
 from barbossad.engine.progress import Cell, RunProgress
 from barbossad.model.flow import Section
 from barbossad.workflows import scope
@@ -88,6 +89,22 @@ def facts(progress: RunProgress, cell: Cell) -> Mapping[str, Any]:
     return _Facts(progress, cell) if cell.members is not None else _own_facts(cell)
 
 
+class _Unknown(Mapping[str, Any]):
+    """Outputs that nobody may look at: whoever does is told why."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __getitem__(self, name: str) -> Any:
+        raise ValueError(self._reason)
+
+    def __iter__(self) -> Iterator[str]:
+        raise ValueError(self._reason)
+
+    def __len__(self) -> int:
+        raise ValueError(self._reason)
+
+
 def _own_facts(cell: Cell) -> dict[str, Any]:
     record = cell.record
     last = cell.attempts[-1] if cell.attempts else None
@@ -95,7 +112,7 @@ def _own_facts(cell: Cell) -> dict[str, Any]:
         status=record.state.value,
         exit_code=last.exit_code if last else None,
         stdout=record.stdout,
-        outputs=record.outputs,
+        outputs=_Unknown(OUTPUTS_UNKNOWN) if record.reason == OUTPUTS_UNKNOWN else record.outputs,
         attempts=len(cell.attempts),
         duration_seconds=seconds_between(record.started_at_ms, record.finished_at_ms),
         error=record.reason,

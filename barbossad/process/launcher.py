@@ -42,6 +42,13 @@ class Mask(Protocol):
     def held(self) -> bytes:
         """What was fed and has not come out yet."""
 
+    @property
+    def starred(self) -> int:
+        """How many bytes of what is held belong to a secret that has been masked already."""
+
+    def resume(self, held: bytes, starred: int) -> bytes:
+        """Go on where another mask stood; return what it held back and this one does not."""
+
     def feed(self, data: bytes, *, is_last: bool = False) -> bytes:
         """Return what may be recorded now. What may be the beginning of a secret is held back until ``is_last``."""
 
@@ -67,8 +74,8 @@ class LaunchSpec:
     """All that a launcher needs to start one attempt.
 
     ``env`` is the whole environment but for what the launcher adds (``own_variables``). ``script`` is put into a file
-    of mode 0500. ``make_mask`` makes the mask of one stream of its output (None: there are no secrets in it). Secrets
-    are in ``env`` in clear, so that is not told.
+    of mode 0500. ``make_mask`` makes the mask of one stream of its output (None: there are no secrets in it), which are
+    ``secrets``. These are in ``env`` in clear, so neither is told.
     """
 
     key: AttemptKey
@@ -81,6 +88,7 @@ class LaunchSpec:
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     detach: bool = False
     make_mask: Callable[[], Mask] | None = field(default=None, repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 class EndCause(StrEnum):
@@ -215,10 +223,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A verdict, and for one that is gone why."""
+    """A verdict; for one that is gone why, and for one that lives the secrets that it was given, if they are known."""
 
     verdict: Verdict
     reason: str = ""
+    secrets: frozenset[str] | None = field(default=None, repr=False)
 
 
 class Launcher(ABC):

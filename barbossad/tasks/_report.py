@@ -45,6 +45,9 @@ class Report:
     skipped: str | None = None
     """Why there was nothing to do, if it found that."""
 
+    lack: str | None = None
+    """Why its outputs are not known, if it had some that cannot be told."""
+
 
 def encode(outputs: Mapping[str, Any], limit_bytes: int) -> bytes:
     """Return the report of a success. Raise TaskError if an output has no form in JSON, or all are too large."""

@@ -68,7 +68,6 @@ class House:
             runs=self.runs,
             launcher=self.launcher,
             prepare=self._prepare,
-            make_mask=preparation.make_mask,
             evaluate=preparation.value,
             prepare_approval=preparation.approval,
             prepare_call=preparation.call,

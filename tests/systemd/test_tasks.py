@@ -548,6 +548,63 @@ def test_secrets_are_nowhere_to_be_read(running: Service) -> None:
     assert printed(running) == "it is ***\n"
 
 
+OLD, NEW = "correct-horse-battery", "another-one-of-today"
+SECRET_FILE = "/etc/barbossa/secrets/tok"
+RESTART = "systemctl restart barbossad"
+KILL = "systemctl kill --kill-whom=main --signal=KILL barbossad"
+
+
+def half_told(service: Service, meanwhile: str, split: int = 9) -> dict[str, Any]:
+    """Run a task that tells its secret, for a part before and for a part after commands; return it as it ended."""
+    service.container.run("rm -f /root/go")
+    service.apply(
+        "name: half\ntasks:\n  - id: task\n    secrets: {TOKEN: tok}\n    shell: |\n"
+        f'      printf "before $TOKEN, half %s" "$(printf %s "$TOKEN" | head -c {split})"\n'
+        "      until [ -e /root/go ]; do sleep 0.1; done\n"
+        f'      printf "%s\\nafter $TOKEN\\n" "$(printf %s "$TOKEN" | tail -c +{split + 1})"\n'
+        '      echo "reason=$TOKEN" >>"$BARBOSSA_OUTPUT"\n'
+    )
+    run_id = service.start_run("half")
+    eventually(lambda: "half" in service.ctl(f"logs {run_id} task").stdout, WAIT_SECONDS, "half of it is told")
+    service.container.run(meanwhile)
+    eventually(lambda: service.ctl("daemon ping", check=False).returncode == 0, WAIT_SECONDS, "the daemon is back")
+    service.container.run("touch /root/go")
+    service.ctl(f"run wait {run_id}", check=False)
+    found: dict[str, Any] = service.get_run(run_id)["tasks"][0]
+    return found
+
+
+@pytest.mark.parametrize("away", [RESTART, KILL])
+@pytest.mark.parametrize("change", [f"echo {NEW} >{SECRET_FILE}", f"rm {SECRET_FILE}"])
+def test_a_secret_that_changes_while_its_task_runs(running: Service, change: str, away: str) -> None:
+    """The next daemon masks what the task was given, over the restart as well, and nothing of that is on the disk."""
+    running.container.write(SECRET_FILE, f"{OLD}\n")
+    running.container.run(f"chmod 0600 {SECRET_FILE}")
+    found = half_told(running, f"{change}; {away}")
+    assert (found["state"], found["outputs"], found["reason"]) == ("succeeded", {"reason": "***"}, None)
+    assert printed(running) == "before ***, half ***\nafter ***\n"
+    assert running.container.run(f"grep -r {OLD[9:]} /var/lib/barbossa", check=False).stdout == ""
+
+
+def test_a_credential_that_changes_while_its_task_runs(running: Service) -> None:
+    """It is the same for the credentials of the daemon's unit, which a restart reads anew."""
+    running.container.write("/root/tok", OLD)
+    running.set_up("LoadCredential=tok:/root/tok")
+    running.systemctl("restart barbossad")
+    found = half_told(running, f"printf {NEW} >/root/tok; {RESTART}")
+    assert (found["state"], found["outputs"]) == ("succeeded", {"reason": "***"})
+    assert printed(running) == "before ***, half ***\nafter ***\n"
+
+
+def test_a_long_secret_that_is_half_told_at_a_kill(running: Service) -> None:
+    """Nothing of it is lost or recorded, however much of it was held back."""
+    running.container.write(SECRET_FILE, "".join(f"{number}w" for number in range(1400)))
+    running.container.run(f"chmod 0600 {SECRET_FILE}")
+    found = half_told(running, KILL, split=5500)
+    assert found["state"] == "succeeded"
+    assert printed(running) == "before ***, half ***\nafter ***\n"
+
+
 # -- the daemon beside its tasks -------------------------------------------------------------------------------------
 
 

@@ -4,30 +4,47 @@ To take bytes from a pipe and to write them down are two steps, and a SIGKILL be
 repeat them if they were only looked at first. So they are read straight into a memory file that systemd keeps open for
 us, with a note of whose they are and where its log ended. Whoever comes next finds them there: one read is in flight
 at a time, for all reading is done on the event loop. Beside it each stream has a *slot* for what its formatter holds
-back (half a character, the beginning of what may be a secret) and whether its last line is open.
+back (half a character, the beginning of what may be a secret) and whether its last line is open. One of an attempt's
+two slots has the secrets that it was given, so that the next daemon masks these and not those of its own day.
 
-Layout: the note, the buffer, the slots. A page that was never touched costs nothing.
+Layout: the note, the buffer, the slots; in a slot its state, what is held back, and in its second half the secrets.
+A page that was never touched costs nothing.
 """
 
 from __future__ import annotations
 
 import heapq
+import json
 import mmap
 import os
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from barbossad.process.output import pipes
 
 BUFFER_BYTES: Final = 65536
-SLOT_BYTES: Final = 4096
+SLOT_BYTES: Final = 65536
 SLOTS: Final = 16384
 NAME: Final = "barbossad-inflight"
 """Of the memory file among the descriptors that systemd keeps."""
 
 _NOTE: Final = struct.Struct("<IIQ")  # slot + 1 (0: nothing is in flight), size, where the log ended
-_SLOT: Final = struct.Struct("<BBH")  # whether a line is open, how many bytes the formatter and the mask hold back
+_SLOT: Final = struct.Struct("<??III")
+"""Whether a line is open, whether something was lost; how many bytes the formatter holds back, the mask holds back or
+has lost, and of these have their stars.
+"""
+
+_SECRETS: Final = struct.Struct("<I")  # bytes of secrets, 0: none are here
+_HELD_AT: Final = _SLOT.size + _SECRETS.size
+_SECRETS_AT: Final = SLOT_BYTES // 2
+HELD_BYTES: Final = _SECRETS_AT - _HELD_AT
+"""What fits of what a stream holds back."""
+
+SECRETS_BYTES: Final = SLOT_BYTES - _SECRETS_AT
+"""What fits of the secrets of an attempt, as JSON."""
+
 _BUFFER_AT: Final = 4096
 _SLOTS_AT: Final = _BUFFER_AT + BUFFER_BYTES
 _SIZE: Final = _SLOTS_AT + SLOTS * SLOT_BYTES
@@ -54,6 +71,12 @@ class SlotState:
 
     masked: bytes = b""
     """What the mask holds back: it may be the beginning of a secret."""
+
+    starred: int = 0
+    """How many bytes of that belong to a secret whose stars have been given already."""
+
+    lost_bytes: int | None = None
+    """How much of what the mask held back did not fit here, if that is so: what follows it cannot be masked."""
 
 
 class Inflight:
@@ -88,7 +111,7 @@ class Inflight:
         """Return a free slot, or the one that an adopted stream has. Raise OSError if none is free."""
         if number is None:
             number = self._lowest_free()
-            self.settle(number, SlotState())
+            self.wipe(number)
         self._taken.add(number)
         return number
 
@@ -102,19 +125,45 @@ class Inflight:
 
     def free_slot(self, number: int) -> None:
         """Give a slot back."""
+        self.wipe(number)
         self._taken.discard(number)
         heapq.heappush(self._free, number)
 
     def state(self, slot: int) -> SlotState:
         """Return where the formatter of a stream stood at its last settled read."""
         at = _SLOTS_AT + slot * SLOT_BYTES
-        is_within_line, held, masked = _SLOT.unpack_from(self._map, at)
-        at += _SLOT.size
+        is_within_line, is_lost, held, masked, starred = _SLOT.unpack_from(self._map, at)
+        at += _HELD_AT
         return SlotState(
-            is_within_line=bool(is_within_line),
+            is_within_line=is_within_line,
             held=bytes(self._map[at : at + held]),
-            masked=bytes(self._map[at + held : at + held + masked]),
+            masked=b"" if is_lost else bytes(self._map[at + held : at + held + masked]),
+            starred=starred,
+            lost_bytes=masked if is_lost else None,
         )
+
+    def keep_secrets(self, slot: int, secrets: Collection[str]) -> None:
+        """Keep the secrets of an attempt, until the slot is free; more than fit are not kept."""
+        kept = json.dumps(sorted(secrets)).encode()
+        if len(kept) <= SECRETS_BYTES:
+            at = _SLOTS_AT + slot * SLOT_BYTES
+            self._map[at + _SECRETS_AT : at + _SECRETS_AT + len(kept)] = kept
+            _SECRETS.pack_into(self._map, at + _SLOT.size, len(kept))
+
+    def secrets(self, slot: int) -> frozenset[str] | None:
+        """Return the secrets that are kept in a slot, None if none are."""
+        at = _SLOTS_AT + slot * SLOT_BYTES
+        (size,) = _SECRETS.unpack_from(self._map, at + _SLOT.size)
+        return frozenset(json.loads(self._map[at + _SECRETS_AT : at + _SECRETS_AT + size])) if size else None
+
+    def wipe(self, slot: int) -> None:
+        """Leave nothing of a stream in its slot."""
+        self._put(slot, SlotState())
+        at = _SLOTS_AT + slot * SLOT_BYTES
+        (size,) = _SECRETS.unpack_from(self._map, at + _SLOT.size)
+        if size:
+            self._map[at + _SECRETS_AT : at + _SECRETS_AT + size] = bytes(size)
+            _SECRETS.pack_into(self._map, at + _SLOT.size, 0)
 
     def read(self, fd: int, slot: int, size: int, log_end: int) -> bytes | None:
         """Read what is in a pipe, at most ``size`` bytes; empty at its end, None if there is nothing yet.
@@ -136,13 +185,22 @@ class Inflight:
 
     def settle(self, slot: int, state: SlotState) -> None:
         """Note that what was in flight is in the log, and where the stream's formatter stands now."""
-        at = _SLOTS_AT + slot * SLOT_BYTES
-        kept = (state.held + state.masked)[: SLOT_BYTES - _SLOT.size]
-        size = len(state.held)
-        _SLOT.pack_into(self._map, at, state.is_within_line, size, len(kept) - size)
-        if kept:
-            self._map[at + _SLOT.size : at + _SLOT.size + len(kept)] = kept
+        self._put(slot, state)
         _NOTE.pack_into(self._map, 0, 0, 0, 0)
+
+    def _put(self, slot: int, state: SlotState) -> None:
+        """Write down where a stream stands, over what stood there."""
+        at = _SLOTS_AT + slot * SLOT_BYTES
+        _, is_lost, *sizes, _ = _SLOT.unpack_from(self._map, at)
+        before = sizes[0] if is_lost else sum(sizes)
+        kept, lost = state.held + state.masked, state.lost_bytes
+        if len(kept) > HELD_BYTES:
+            kept, lost = state.held, len(state.masked)
+        size = len(state.held)
+        masked = len(kept) - size if lost is None else lost
+        _SLOT.pack_into(self._map, at, state.is_within_line, lost is not None, size, masked, state.starred)
+        if kept or before:
+            self._map[at + _HELD_AT : at + _HELD_AT + max(len(kept), before)] = kept.ljust(before, b"\0")
 
     def forget_interrupted(self) -> None:
         """Take note that what an earlier daemon left in flight has been dealt with, or concerns nobody."""

@@ -10,7 +10,8 @@ from typing import Final, Protocol
 
 from barbossad import crashpoints
 from barbossad.process.launcher import Mask
-from barbossad.process.output import cri, pipes
+from barbossad.process.output import blackout, cri, pipes
+from barbossad.process.output.blackout import Blackout
 from barbossad.process.output.inflight import Inflight, SlotState
 from barbossad.process.output.logfile import SMALL_BYTES
 
@@ -48,6 +49,8 @@ class Pipe:
         "_formatter",
         "_inflight",
         "_is_large",
+        "_late",
+        "_lost_bytes",
         "_mask",
         "fd",
         "is_sealed",
@@ -73,12 +76,20 @@ class Pipe:
         self._capture = capture
         self._formatter = cri.Formatter(stream)
         self._mask = mask
+        self._late = b""
+        """What an earlier daemon's mask held back and this one's does not, and is still to be recorded."""
+
+        self._lost_bytes: int | None = None
+        """See ``SlotState``; what follows is blacked out."""
 
     def restore(self, state: SlotState) -> None:
         """Go on where an earlier daemon's formatter of this stream stood."""
         self._formatter.restore(is_within_line=state.is_within_line, held=state.held)
-        if self._mask is not None:
-            self._mask.feed(state.masked)  # which gives nothing: it was held back once
+        if state.lost_bytes is not None:
+            self._mask, self._lost_bytes = Blackout(), 0
+            self._late = blackout.text(state.lost_bytes)
+        elif self._mask is not None:
+            self._late = self._mask.resume(state.masked, state.starred)
 
     def read(self) -> bool:
         """Read one chunk into the log, and close the pipe at its end; return whether there is likely more."""
@@ -119,7 +130,8 @@ class Pipe:
         Nobody writes to it any more.
         """
         waiting = pipes.waiting_bytes(self.fd)
-        if waiting > SMALL_BYTES:
+        is_begun = self._formatter.is_open or self._late or (self._mask is not None and self._mask.held)
+        if waiting > SMALL_BYTES or is_begun:
             return None
         data = pipes.peek(self.fd, waiting) if waiting else b""
         if self._mask is not None:
@@ -133,15 +145,22 @@ class Pipe:
     def _add(self, data: bytes, *, is_last: bool) -> int:
         """Record a chunk, without the secrets in it; return how many bytes of records it made."""
         if self._mask is not None:
-            data = self._mask.feed(data, is_last=is_last)
+            data, self._late = self._late + self._mask.feed(data, is_last=is_last), b""
         size = self._capture.add(self._formatter, data, is_last=is_last)
         if self._inflight is not None:
             assert self.slot is not None
             crashpoints.reach("chunk-written")
-            masked = self._mask.held if self._mask is not None else b""
-            state = SlotState(is_within_line=self._formatter.is_within_line, held=self._formatter.held, masked=masked)
-            self._inflight.settle(self.slot, state)
+            self._inflight.settle(self.slot, self._state())
         return size
+
+    def _state(self) -> SlotState:
+        return SlotState(
+            is_within_line=self._formatter.is_within_line,
+            held=self._formatter.held,
+            masked=self._mask.held if self._mask is not None else b"",
+            starred=self._mask.starred if self._mask is not None else 0,
+            lost_bytes=self._lost_bytes,
+        )
 
     def go_on(self, interrupted: bytes) -> None:
         """Record what an earlier daemon had read when it was killed."""

@@ -18,6 +18,9 @@ from barbossad.systemd import Manager
 log = logging.getLogger(__name__)
 
 STREAMS: Final = ("stdout", "stderr")
+_OF_SECRETS: Final = "stdout"
+"""In which stream's slot the secrets are."""
+
 _NAME: Final = re.compile(r"(?P<unit>barbossa-.+\.service)\.(?P<stream>stdout|stderr)\.(?P<slot>[0-9]{1,5})")
 
 
@@ -82,8 +85,10 @@ class Keeper:
             os.close(fd)
         self.inflight.close()
 
-    def make(self, unit: str) -> tuple[KeptPipes, list[int]]:
+    def make(self, unit: str, secrets: Collection[str] = ()) -> tuple[KeptPipes, list[int]]:
         """Make the pipes of an attempt and have systemd keep their read ends; return them and the write ends.
+
+        Its secrets are kept beside what is in flight.
 
         Only when they are ``known`` may their unit be started; those that are made in one turn of the loop share
         the question, which is asked in the next. Raise OSError.
@@ -93,6 +98,8 @@ class Keeper:
             for _ in STREAMS:
                 ends += os.pipe2(os.O_CLOEXEC)
             slots = {stream: self.inflight.take_slot() for stream in STREAMS}
+            if secrets:
+                self.inflight.keep_secrets(slots[_OF_SECRETS], secrets)
             read_ends = dict(zip(STREAMS, ends[::2], strict=True))
             pipes = KeptPipes(unit=unit, read_ends=read_ends, slots=slots, arrived=self._barrier.ask())
             self._manager.keep({pipes.names[stream]: fd for stream, fd in pipes.read_ends.items()})
@@ -114,6 +121,11 @@ class Keeper:
         """Say whether both pipes of a unit were kept."""
         return {match["stream"] for match in self._matches(unit).values()} == set(STREAMS)
 
+    def secrets(self, unit: str) -> frozenset[str] | None:
+        """Return the secrets that a unit was given, None if none are kept."""
+        slots = (match["slot"] for match in self._matches(unit).values() if match["stream"] == _OF_SECRETS)
+        return self.inflight.secrets(int(next(slots)))
+
     def adopt(self, unit: str) -> KeptPipes:
         """Take over the pipes of a unit."""
         matches = self._matches(unit)
@@ -128,6 +140,8 @@ class Keeper:
             if match is None or match["unit"] not in units:
                 os.close(self._found.pop(name))
                 self._manager.let_go([name])
+                if match is not None:
+                    self.inflight.wipe(int(match["slot"]))
         interrupted = self.inflight.interrupted
         if interrupted is not None and not any(name.endswith(f".{interrupted.slot}") for name in self._found):
             self.inflight.forget_interrupted()

@@ -144,7 +144,7 @@ class SystemdLauncher(Launcher):
         try:
             if self._is_closing:
                 raise UnavailableError("the daemon is stopping")
-            process.pipes, write_ends = self._keeper.make(process.unit)
+            process.pipes, write_ends = self._keeper.make(process.unit, spec.secrets)
         except (OSError, BarbossaError) as error:
             process.capture = self._recorder.capture(spec.key, {})
             asyncio.get_running_loop().call_soon(self._fail, process, f"cannot prepare the start: {error}")

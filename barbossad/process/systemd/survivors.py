@@ -56,7 +56,7 @@ class Survivors:
             return Finding(
                 Verdict.GONE, "the daemon's unit was stopped or failed while it ran, and nobody read its output"
             )
-        return Finding(Verdict.LIVE)
+        return Finding(Verdict.LIVE, secrets=self._keeper.secrets(unit))
 
     async def end_strays(self, known: Callable[[RunId, str], bool], forsaken: Collection[AttemptKey]) -> Sequence[str]:
         """See ``Launcher.end_strays``."""

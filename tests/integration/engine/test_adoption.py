@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from barbossad.engine.transitions import MOST_INTERRUPTIONS
+from barbossad.errors import NotFoundError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.states import AttemptState, OnInterrupt, RunState, StopCause, TaskState, WaitsFor
@@ -71,6 +72,56 @@ async def test_what_lives_is_adopted(path: Path) -> None:
         assert details.run.state is RunState.SUCCEEDED
         assert [len(tries) for tries in details.attempts.values()] == [1, 1]
         await eventually_async(lambda: adopted.is_released, LIMIT_SECONDS, "it is released after the commit")
+    assert invariants.broken(path) == []
+
+
+TELLING = load(
+    "name: telling\ntasks:\n  - {id: a, shell: echo, secrets: {TOKEN: tok}}\n"
+    "  - {id: b, shell: echo, env: {SEEN: '{{ tasks.a.outputs.written }}'}}\n"
+)
+
+
+async def test_an_adopted_attempt_is_masked_by_what_it_was_given(path: Path) -> None:
+    """A secret that has changed, or is gone, since an attempt was started is the one that is masked in its output."""
+    async with House.open(path, TELLING) as before:
+        run_id = await running(before, TELLING)
+        assert before.launcher.launched[0].spec.secrets == {"the secret tok"}
+    for unprepared in ({}, {"a": NotFoundError("secret", "tok")}):
+        async with House.open(path, TELLING) as after:
+            after.unprepared.update(unprepared)
+            after.launcher.findings[key(run_id)] = Finding(Verdict.LIVE, secrets=frozenset({"the one before"}))
+            await after.recover()
+            (adopted,) = after.launcher.adopted
+            assert adopted.spec.make_mask is not None
+            assert adopted.spec.make_mask().feed(b"the one before, the secret tok\n") == b"***, the secret tok\n"
+    async with House.open(path, TELLING) as last:
+        last.launcher.findings[key(run_id)] = Finding(Verdict.LIVE, secrets=frozenset({"the one before"}))
+        await last.recover()
+        last.launcher.adopted[0].exit(0, output=b"the one before")
+        (await last.launcher.next()).exit(0)
+        details = await last.ended(run_id)
+        assert (details.run.state, details.tasks["a"].outputs) == (RunState.SUCCEEDED, {"written": "***"})
+
+
+async def test_an_adopted_attempt_whose_secrets_nobody_knows(path: Path) -> None:
+    """It ends as its process did; what it printed is blacked out, and who looks at its outputs is told why not."""
+    async with House.open(path, TELLING) as before:
+        run_id = await running(before, TELLING)
+    async with House.open(path, TELLING) as after:
+        after.launcher.findings[key(run_id)] = LIVE
+        await after.recover()
+        (adopted,) = after.launcher.adopted
+        assert adopted.spec.make_mask is not None
+        assert adopted.spec.make_mask().feed(b"the secret tok") == (
+            b"[barbossad: 14 bytes not recorded: what of it is secret is not known any more]\n"
+        )
+        adopted.exit(0, output=b"the secret tok")
+        details = await after.ended(run_id)
+    why = "its outputs were not recorded: what of it is secret is not known any more"
+    assert (details.tasks["a"].state, details.tasks["a"].reason) == (TaskState.SUCCEEDED, why)
+    assert details.tasks["b"].state is TaskState.FAILED
+    assert details.tasks["b"].reason is not None
+    assert details.tasks["b"].reason.endswith(f"has no value: {why}")
     assert invariants.broken(path) == []
 
 

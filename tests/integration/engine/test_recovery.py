@@ -149,13 +149,13 @@ async def test_what_cannot_be_started_any_more(path: Path) -> None:
 
 
 async def test_what_runs_and_could_not_be_started_any_more(path: Path) -> None:
-    """It goes on, and its secrets stay hidden: they can be read, whatever else keeps it from being prepared."""
+    """It goes on, and its secrets stay hidden: what it was given is known, whatever keeps it from being prepared."""
     secretive = load("name: secretive\nsecrets: {KEY: key}\ntasks: [{id: a, shell: make}]")
     async with House.open(path, secretive) as before:
         started = await before.start(secretive)
         (await before.launched("a")).begin()
     async with House.open(path, secretive) as after:
-        after.launcher.otherwise = Finding(Verdict.LIVE)
+        after.launcher.otherwise = Finding(Verdict.LIVE, secrets=frozenset({"the secret key"}))
         after.unprepared["a"] = NotFoundError("task type", "measure")
         await after.recover()
         (process,) = after.launcher.adopted

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from barbossad.engine.attempt import outcome, timeout_reason, without_secrets
+from barbossad.engine.attempt import OUTPUTS_UNKNOWN, outcome, readable, timeout_reason, untold, without_secrets
 from barbossad.model.records import LogRecord
 from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, ProcessEnd
+from barbossad.process.output.blackout import WHY, Blackout
 from barbossad.security.masking import make_mask_of
 from barbossad.tasks._report import Report
 from tests.helpers.records import NOON_MS, attempt
@@ -136,3 +137,37 @@ def test_too_large_outputs_stay_too_large() -> None:
     make_mask = make_mask_of(["correct horse"])
     written = b"correct horse" + b"x" * OUTPUT_LIMIT
     assert without_secrets(ended(EndCause.EXITED, output=written), make_mask).output == written
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "reason"),
+    [
+        (ended(EndCause.EXITED, exit_code=0), AttemptState.SUCCEEDED, None),
+        (ended(EndCause.EXITED, exit_code=0, output=b"token=correct horse"), AttemptState.SUCCEEDED, OUTPUTS_UNKNOWN),
+        (ended(EndCause.EXITED, exit_code=0, output=b"done"), AttemptState.SKIPPED, "/srv/shop is there already"),
+        (ended(EndCause.EXITED, exit_code=1, output=b"n=1"), AttemptState.FAILED, "exit code 1"),
+        (
+            ended(EndCause.EXITED, exit_code=0, output=b"nonsense"),
+            AttemptState.FAILED,
+            f"why it failed is not told: {WHY}",
+        ),
+        (
+            ended(EndCause.START_FAILED, message="correct horse"),
+            AttemptState.FAILED,
+            f"could not be started: more is not told: {WHY}",
+        ),
+    ],
+)
+def test_an_end_of_which_nobody_knows_what_is_secret(end: ProcessEnd, state: AttemptState, reason: str | None) -> None:
+    """A task ends as its process did; what it said of itself counts, and is not told."""
+    masked = without_secrets(end, Blackout)
+    over, outputs = outcome(attempt(), masked, None, lambda one: untold(read, one))
+    assert (over.state, over.reason, outputs) == (state, reason, None)
+
+
+def test_stdout_that_was_not_recorded() -> None:
+    """Expressions that look at what a task printed would be wrong about what was blacked out."""
+    assert readable("all of it", LOG) == ("all of it", None)
+    _, lack = readable("one\n" + Blackout().feed(b"two").decode(), LOG)
+    assert lack is not None
+    assert lack.startswith("expressions look at its stdout, and not all of that is recorded")

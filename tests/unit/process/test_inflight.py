@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from barbossad.process.output import pipes
-from barbossad.process.output.inflight import BUFFER_BYTES, SLOTS, Inflight, SlotState
+from barbossad.process.output.inflight import BUFFER_BYTES, HELD_BYTES, SECRETS_BYTES, SLOTS, Inflight, SlotState
 
 
 @pytest.fixture
@@ -89,6 +89,54 @@ def test_no_more_than_the_buffer(inflight: Inflight, pipe: tuple[int, int]) -> N
     os.write(pipe[1], b"x" * 60_000)
     assert len(inflight.read(pipe[0], 0, 10, 0) or b"") == 10
     assert len(inflight.read(pipe[0], 0, 10 * BUFFER_BYTES, 0) or b"") == 59_990
+
+
+def test_what_is_held_back_is_kept_whole_or_its_loss_is(inflight: Inflight) -> None:
+    """What does not fit is not cut: how much it was is told, and nothing of it is kept."""
+    inflight.settle(3, SlotState(held=b"\xc3", masked=b"x" * (HELD_BYTES - 1), starred=7))
+    assert inflight.state(3) == SlotState(held=b"\xc3", masked=b"x" * (HELD_BYTES - 1), starred=7)
+    inflight.settle(3, SlotState(held=b"\xc3", masked=b"x" * HELD_BYTES))
+    assert inflight.state(3) == SlotState(held=b"\xc3", lost_bytes=HELD_BYTES)
+    inflight.settle(3, SlotState(is_within_line=True, lost_bytes=0))
+    assert inflight.state(3) == SlotState(is_within_line=True, lost_bytes=0)
+    inflight.settle(3, SlotState())
+    assert inflight.state(3) == SlotState()
+
+
+def test_secrets_are_kept_until_the_slot_is_free(inflight: Inflight) -> None:
+    """The next daemon finds what the attempt was given; of one that is over nothing is left in the memory."""
+    secrets = frozenset({"correct horse\nbattery", "p\udcff\xe4ss"})
+    slot = inflight.take_slot()
+    assert inflight.secrets(slot) is None
+    inflight.keep_secrets(slot, secrets)
+    inflight.settle(slot, SlotState(masked=b"correct"))
+    after = successor(inflight)
+    assert after.secrets(slot) == secrets
+    after.take_slot(slot)
+    after.free_slot(slot)
+    assert after.secrets(slot) is None
+    assert after._map.find(b"correct") == -1
+    after.close()
+
+
+def test_secrets_that_do_not_fit(inflight: Inflight) -> None:
+    """They are not kept, which is known; those that just fit are."""
+    slot, other = inflight.take_slot(), inflight.take_slot()
+    inflight.keep_secrets(slot, ["x" * SECRETS_BYTES])
+    inflight.keep_secrets(other, ["x" * (SECRETS_BYTES - 4)])
+    assert inflight.secrets(slot) is None
+    assert inflight.secrets(other) == {"x" * (SECRETS_BYTES - 4)}
+
+
+def test_a_slot_that_nobody_gave_back_is_empty_when_it_is_taken(inflight: Inflight) -> None:
+    """A daemon that was killed gave none back."""
+    slot = inflight.take_slot()
+    inflight.keep_secrets(slot, ["correct horse"])
+    inflight.settle(slot, SlotState(is_within_line=True))
+    after = successor(inflight)
+    assert after.take_slot() == slot
+    assert (after.secrets(slot), after.state(slot)) == (None, SlotState())
+    after.close()
 
 
 def test_slots(inflight: Inflight) -> None:
