@@ -453,8 +453,18 @@ async def test_secrets_are_masked(bench: Bench) -> None:
         'printf %s "$SECRET"; echo; echo "error: $SECRET!" >&2; printf "%s" "$SECRET" | base64; printf "correct hor"'
     )
     end = await bench.run(script, env={**ENV, "SECRET": SECRET}, make_mask=make_mask_of([SECRET]))
-    assert bench.text(end.log, "stdout") == "***\n***\ncorrect hor\n"
+    assert bench.text(end.log, "stdout") == "***\n***\n***\n"
     assert bench.text(end.log, "stderr") == "error: ***!\n"
+
+
+async def test_a_task_that_is_ended_in_the_middle_of_a_secret(bench: Bench) -> None:
+    """What had come of the secret is masked: the rest never comes."""
+    script = 'printf "begin\\n"; printf "token %s" "$SECRET" | head -c 21; exec sleep 1000'
+    watched = bench.launch(script, env={**ENV, "SECRET": SECRET}, make_mask=make_mask_of([SECRET]))
+    await watched.start()
+    await _says(bench, watched.process.log, "token")
+    watched.process.stop(0)
+    assert bench.text((await watched.end()).log) == "begin\ntoken ***\n"
 
 
 async def test_secrets_in_pieces_are_masked(bench: Bench) -> None:
