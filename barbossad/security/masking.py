@@ -43,7 +43,7 @@ class _Form:
 
     @property
     def in_a_row(self) -> int:
-        """How many of its first characters are not broken apart; of fewer than these, it is found without."""
+        """How many of its first characters must stand in one line; where fewer do, the rest is found in the next."""
         return max(min(_BEFORE_A_BREAK, len(self.text) - LEAST_CHARACTERS + 1), 1) if self.is_wrapped else 1
 
 
@@ -64,11 +64,8 @@ class Masking:
         self.beginnings: set[bytes] = set()
         """Beginnings of forms that are too short to be sure to hold a word."""
 
-        self.beginnings_before_breaks: dict[bytes, int] = {}
-        """Those of wrapped forms that are held back over a line break, and how much of them is not broken apart."""
-
-        self.beginnings_of_lines: set[bytes] = set()
-        """The same of those whose first characters stand in the line before."""
+        self.wrapped_beginnings: dict[bytes, int] = {}
+        """Those of wrapped forms, and how much of them is not broken apart (see ``_Form.in_a_row``)."""
 
         self.longest_beginning = 0
         for form in forms:
@@ -76,19 +73,18 @@ class Masking:
         self.longest_beginning = max(map(len, self.beginnings))
 
     def _add(self, form: _Form) -> None:
-        for offset in range(self.step_bytes + form.in_a_row - 1):
-            word = int.from_bytes(form.text[offset : offset + self.word_bytes], sys.byteorder)
+        """Enter a form; longer ones come first."""
+        raw, text, in_a_row, least = form.raw, form.text, form.in_a_row, self.surely_a_word_bytes
+        for offset in range(self.step_bytes + in_a_row - 1):
+            word = int.from_bytes(text[offset : offset + self.word_bytes], sys.byteorder)
             self.words.setdefault(word, []).append((form, offset))
-        size = 1
-        while len(without_breaks(form.raw[:size])) < self.surely_a_word_bytes and size < len(form.raw):
-            self.beginnings.add(form.raw[:size])
-            if form.is_wrapped and size >= form.in_a_row:
-                least = self.beginnings_before_breaks.get(form.raw[:size], form.in_a_row)
-                self.beginnings_before_breaks[form.raw[:size]] = min(least, form.in_a_row)
+        size = min(least, len(raw))
+        while size < len(raw) and len(without_breaks(raw[:size])) < least:
             size += 1
-        for skip in range(1, form.in_a_row):
-            ends = range(skip + 1, skip + self.surely_a_word_bytes)
-            self.beginnings_of_lines.update(form.text[skip:end] for end in ends)
+        self.beginnings.update([raw[:end] for end in range(1, size)])
+        if form.is_wrapped:
+            ends = range(1, min(least + in_a_row - 1, len(text)))
+            self.wrapped_beginnings.update({text[:end]: in_a_row for end in ends})
 
     @property
     def surely_a_word_bytes(self) -> int:
@@ -132,6 +128,11 @@ def make_mask_of(values: Iterable[str]) -> Callable[[], Mask] | None:
     return masking_of(kept).mask if kept else None
 
 
+def _most_held(size_bytes: int) -> int:
+    """Return how many bytes are held back for so many without line breaks: no flood of these is."""
+    return 2 * size_bytes + len(_BREAKS)
+
+
 class _Text:
     """A text with and without its line breaks, and where what stands in the second stands in the first."""
 
@@ -157,7 +158,7 @@ class _Text:
         joined, text = self.joined, form.text
         for skip in range(form.in_a_row):
             at = start + skip
-            if at < 0 or at >= len(joined):
+            if not 0 <= at < len(joined) or joined[at] != text[skip]:
                 continue
             is_whole = at + len(text) - skip <= len(joined)
             if not (joined.startswith(text[skip:], at) if is_whole else text.startswith(joined[at:], skip)):
@@ -171,8 +172,8 @@ class _Text:
             if is_whole:
                 return begins, self.place(at + len(text) - skip - 1) + 1
             size = len(self.data) - begins
-            is_too_short = last - at + 1 < min(size, form.in_a_row)
-            if not is_too_short and size <= 2 * len(text) + len(_BREAKS):
+            is_enough = last - at + 1 >= min(size, form.in_a_row)
+            if is_enough and size <= _most_held(len(joined) - at):
                 return begins, None
         return None
 
@@ -189,12 +190,15 @@ class _Text:
 class Mask:
     """Masks one stream (see ``process.launcher.Mask``). What it holds back is in memory alone: a crash loses it."""
 
-    __slots__ = ("_held", "_is_at_line_start", "_masked", "_masking")
+    __slots__ = ("_before", "_held", "_is_at_line_start", "_masked", "_masking")
 
     def __init__(self, masking: Masking) -> None:
         self._masking = masking
         self._held = b""
         self._is_at_line_start = True
+        self._before = b""
+        """The last characters before ``_held``, without line breaks."""
+
         self._masked = 0
         """How many bytes of ``_held`` belong to a secret whose stars have been given already."""
 
@@ -229,6 +233,8 @@ class Mask:
         self._held = data[held_from:]
         if held_from:
             self._is_at_line_start = data[held_from - 1] in _BREAKS
+            told = without_breaks(data[max(held_from - 2 * _BEFORE_A_BREAK, 0) : held_from])
+            self._before = (self._before + told)[1 - _BEFORE_A_BREAK :]
         if not found and not self._masked:
             return data[:held_from] if self._held else data
         return self._starred(data, found, held_from)
@@ -262,16 +268,21 @@ class Mask:
                 found = size - length
                 break
         for length in range(min(masking.surely_a_word_bytes - 1, len(joined)), 0, -1):
-            in_a_row = masking.beginnings_before_breaks.get(joined[-length:])
-            if in_a_row is not None:
+            in_a_row = masking.wrapped_beginnings.get(joined[-length:], length + 1)
+            if in_a_row <= length:
                 begins = text.place(len(joined) - length)
                 is_in_a_row = text.place(len(joined) - length + in_a_row - 1) - begins == in_a_row - 1
-                if is_in_a_row and size - begins <= 2 * masking.surely_a_word_bytes:
+                if is_in_a_row and size - begins <= _most_held(length):
                     found = min(found, begins)
                     break
-        line = data[max(data.rfind(b"\n"), data.rfind(b"\r")) + 1 :]
-        if line in masking.beginnings_of_lines and (len(line) < size or self._is_at_line_start):
-            found = min(found, size - len(line))
+        # The beginning of the last line may go on with what ended the line before.
+        line_bytes = size - 1 - max(data.rfind(b"\n"), data.rfind(b"\r"))
+        if 0 < line_bytes < masking.surely_a_word_bytes and (line_bytes < size or self._is_at_line_start):
+            at = len(joined) - line_bytes
+            before = (self._before + joined[max(at - _BEFORE_A_BREAK, 0) : at])[1 - _BEFORE_A_BREAK :]
+            for length in range(1, len(before) + 1):
+                if masking.wrapped_beginnings.get(before[-length:] + joined[at:], 0) > length:
+                    return min(found, size - line_bytes)
         return found
 
     def _candidates(self, data: bytes) -> Iterator[tuple[int, _Form, int]]:
