@@ -51,11 +51,11 @@ def service(service: Service) -> Iterator[Service]:
     service.container.run("systemctl stop 'barbossa-*.service'", check=False)
 
 
-def crash_at(service: Service, point: str) -> None:
-    """Have the daemon die once at a point, and lay the flag."""
+def crash_at(service: Service, point: str, settings: str = "") -> None:
+    """Have the daemon die once at a point, and lay the flag; ``settings`` are more of its unit."""
     service.set_up_unit(
         "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=20ms\nExecStopPost=\n"
-        f"Environment=BARBOSSA_CRASH_AT={point}:{FLAG}\n"
+        f"Environment=BARBOSSA_CRASH_AT={point}:{FLAG}\n{settings}"
     )
     service.container.run(f"mkdir -p /var/lib/barbossa && touch {FLAG}")
     service.start()
@@ -133,6 +133,23 @@ def test_an_id_of_the_greatest_length(service: Service) -> None:
 def newest(service: Service) -> str:
     """Return the newest run: its client was cut off before the answer."""
     return service.ctl("ps --all --json").stdout.partition('"id": "')[2].partition('"')[0]
+
+
+def test_killed_before_a_start_that_cannot_be_any_more(service: Service) -> None:
+    """An attempt that is recorded and was never started is interrupted if its secret is gone when the next comes."""
+    secret = "/etc/barbossa/secrets/tok"
+    service.container.write(secret, "correct-horse\n")
+    service.container.run(f"chmod 0600 {secret}")
+    crash_at(service, "starting-recorded", f"ExecStopPost=+/bin/rm -f {secret}\n")
+    service.apply("name: traced\ntasks: [{id: task, secrets: {TOKEN: tok}, shell: echo ran}]\n")
+    service.ctl("start traced --detach --idempotency-key once", check=False)
+    eventually(lambda: restarts(service) >= 1, WAIT_SECONDS, "the daemon is killed")
+    run = ended(service, newest(service))
+    (attempt,) = task_of(run)["attempts"]
+    assert attempt["state"] == "interrupted"
+    assert attempt["reason"].startswith("it had not started, and cannot be: there is no secret 'tok'")
+    assert restarts(service) == 1
+    assert_tidy(service)
 
 
 @pytest.mark.parametrize("point", ["end-seen", "end-recorded"])
