@@ -26,6 +26,16 @@ SHOWN: Final = (
 )
 """What tasks need of it. Each of these folders outlives a restart of the service that it is of."""
 
+CLOSED: Final = ("/run", "-/dev/hugepages")
+"""What ``ProtectSystem=strict`` leaves writable beside ``ProtectKernelTunables=`` and ``PrivateDevices=``: systemd then
+counts it among the kernel's file systems. So strict names it (docs/decisions/0100-run-is-closed-by-name.md)."""
+
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 (named, not used)
+"""Stays the host's in the /dev of ``PrivateDevices=``, unless there is another file system in its place."""
+
+TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 (named, not used)
+
+_ANYBODYS: Final = "mode=1777"
 _RECURSIVE: Final = 1 << 14  # MS_REC of mount(2)
 
 
@@ -53,14 +63,16 @@ STANDARD: Final[Properties] = {
 
 STRICT: Final[Properties] = {
     **_BASE,
-    "TemporaryFileSystem": ("a(ss)", [[SYSTEMD_FOLDER, "ro,mode=0755"]]),
+    "TemporaryFileSystem": ("a(ss)", [[SYSTEMD_FOLDER, "ro,mode=0755"], [SHARED_MEMORY, _ANYBODYS]]),
     "BindReadOnlyPaths": _shown(),
     "ProtectSystem": ("s", "strict"),
+    "ReadOnlyPaths": (LIST, list(CLOSED)),
     "ProtectHome": ("s", "read-only"),
     "ProtectHostname": ("b", True),
     "ProtectProc": ("s", "invisible"),
     "PrivateDevices": ("b", True),
     "PrivateNetwork": ("b", True),
+    "PrivateIPC": ("b", True),  # message queues and shared memory
     "RestrictNamespaces": ("t", 0),  # the set of those allowed
     "RestrictRealtime": ("b", True),
     "RestrictSUIDSGID": ("b", True),
@@ -92,10 +104,12 @@ def profile_of(isolation: Isolation) -> SandboxProfile:
     return isolation.sandbox.profile or SandboxProfile.NONE
 
 
-def has_own_tmp(isolation: Isolation) -> bool:
-    """Say whether the task has a /tmp and a /var/tmp of its own, with nothing of the host's in them."""
+def own_folders(isolation: Isolation) -> Sequence[str]:
+    """Return the folders that the task has for itself, with nothing of the host's in them."""
     found = properties(isolation)
-    return isolation.run_as.is_dynamic or ("b", True) in (found.get("PrivateTmp"), found.get("DynamicUser"))
+    has_tmp = isolation.run_as.is_dynamic or ("b", True) in (found.get("PrivateTmp"), found.get("DynamicUser"))
+    has_memory = [SHARED_MEMORY, _ANYBODYS] in found.get("TemporaryFileSystem", ("", []))[1]
+    return (*(TEMPORARY if has_tmp else ()), *((SHARED_MEMORY,) if has_memory else ()))
 
 
 def properties(isolation: Isolation, hidden: Sequence[str] = ()) -> dict[str, Value]:
@@ -110,7 +124,10 @@ def properties(isolation: Isolation, hidden: Sequence[str] = ()) -> dict[str, Va
     if sandbox.network is not None:
         found["PrivateNetwork"] = ("b", not sandbox.network)
     if sandbox.writable:
-        found["ReadWritePaths"] = ("as", list(sandbox.writable))
+        found["ReadWritePaths"] = (LIST, list(sandbox.writable))
+        if "ReadOnlyPaths" in found:  # systemd keeps read-only what is in both lists
+            declared = {path.rstrip("/").replace("/var/run", "/run", 1) for path in sandbox.writable}
+            found["ReadOnlyPaths"] = (LIST, [path for path in CLOSED if path.removeprefix("-") not in declared])
     for name, given in sandbox.properties.items():
         signature, value = value_of(name, given)
         is_added = signature == LIST and name in found

@@ -22,7 +22,6 @@ FOLDER, PROGRAM, GROUP, USER, FILE_SYSTEM = 200, 203, 216, 217, 226
 """Exit statuses of systemd's own whose cause can be looked for; see systemd.exec(5)."""
 
 TABLE: Final = Path("/proc/self/mountinfo")
-TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 (looked at by name alone)
 
 _LONGEST_ARGUMENT: Final = 128 * 1024
 _LONGEST_ALL: Final = 2 * 1024 * 1024
@@ -75,10 +74,15 @@ def _paths(status: int, spec: LaunchSpec) -> Sequence[Path]:
     return [path for path in found if not _hidden(path, spec)]
 
 
+def _folder_of(path: Path, folders: Sequence[str]) -> str | None:
+    """Return in which of some folders a path lies."""
+    places = (os.path.normpath(path), os.path.realpath(path))
+    return next((folder for folder in folders for place in places if place.startswith(f"{folder}/")), None)
+
+
 def _temporary(path: Path) -> str | None:
     """Return which of the folders that are not the same for everybody a path lies in."""
-    places = (os.path.normpath(path), os.path.realpath(path))
-    return next((folder for folder in TEMPORARY for place in places if place.startswith(f"{folder}/")), None)
+    return _folder_of(path, profiles.TEMPORARY)
 
 
 def _is_seen(path: Path) -> bool:
@@ -90,13 +94,14 @@ def _is_seen(path: Path) -> bool:
 
 
 def _hidden(path: Path, spec: LaunchSpec) -> str | None:
-    """Return why a task cannot see what lies at a path in /tmp of the host; None if it can, or nothing is known."""
-    if not _temporary(path) or not profiles.has_own_tmp(spec.isolation):
+    """Return why a task cannot see what lies at a path of the host; None if it can, or nothing is known."""
+    folder = _folder_of(path, profiles.own_folders(spec.isolation))
+    if folder is None:
         return None
     profile, is_dynamic = profiles.profile_of(spec.isolation), spec.isolation.run_as.is_dynamic
     who = "a user of its own" if profile is SandboxProfile.NONE else f"the profile {profile}"
     mend = "put it elsewhere" if is_dynamic else "put it elsewhere, or let the task say 'sandbox: none'"
-    return f"{who} hides it: the task is given a {_temporary(path)} of its own; {mend}"
+    return f"{who} hides it: the task is given a {folder} of its own; {mend}"
 
 
 def _of_file_system(spec: LaunchSpec) -> str | None:

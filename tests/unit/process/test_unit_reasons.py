@@ -9,6 +9,7 @@ import pytest
 
 from barbossad.model.isolation import Isolation, RunAs, Sandbox, SandboxProfile
 from barbossad.model.names import RunId, TaskId
+from barbossad.process import profiles
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.process.systemd import unit_reasons
 from barbossad.process.systemd.unit_reasons import FILE_SYSTEM, FOLDER, GROUP, PROGRAM, USER, detail, established
@@ -22,7 +23,7 @@ STRICT = Sandbox(profile=SandboxProfile.STRICT, writable=("/usr", "/tmp/w"))
 @pytest.fixture
 def own_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the daemon a /tmp and a /var/tmp of its own."""
-    mounts = "".join(f"1 2 0:1 /systemd-private-0 {folder} rw - tmpfs x rw\n" for folder in unit_reasons.TEMPORARY)
+    mounts = "".join(f"1 2 0:1 /systemd-private-0 {folder} rw - tmpfs x rw\n" for folder in profiles.TEMPORARY)
     (tmp_path / "mountinfo").write_text(f"1 1 0:1 / / rw - ext4 x rw\n{mounts}")
     monkeypatch.setattr(unit_reasons, "TABLE", tmp_path / "mountinfo")
 
@@ -62,6 +63,8 @@ def test_what_the_task_cannot_see() -> None:
     assert words.format("/var/tmp") in detail(FOLDER, standard)
     assert "'/tmp/w' is under 'writable', and the profile strict hides it" in detail(FILE_SYSTEM, confined(STRICT))
     assert "a user of its own hides it" in detail(PROGRAM, confined(Sandbox(), RunAs(is_dynamic=True)))
+    shared = confined(Sandbox(profile=SandboxProfile.STRICT, writable=("/dev/shm/w",)))
+    assert "strict hides it: the task is given a /dev/shm of its own" in detail(FILE_SYSTEM, shared)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_what_the_daemon_cannot_see(sandbox: Sandbox) -> None:
 
 def test_a_link_into_tmp_is_hidden_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a path leads counts, and how it is written."""
-    monkeypatch.setattr(unit_reasons, "TEMPORARY", (str(tmp_path / "hidden"),))
+    monkeypatch.setattr(profiles, "TEMPORARY", (str(tmp_path / "hidden"),))
     (tmp_path / "link").symlink_to(tmp_path / "hidden/s.sh")
     standard = Isolation(sandbox=Sandbox(profile=SandboxProfile.STANDARD))
     found = established(PROGRAM, replace(SPEC, argv=(str(tmp_path / "link"),), isolation=standard))

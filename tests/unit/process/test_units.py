@@ -130,6 +130,17 @@ def test_profiles(profile: SandboxProfile) -> None:
     assert "InaccessiblePaths" not in found or more["InaccessiblePaths"].value[-1] == "-/etc/x"
 
 
+@pytest.mark.parametrize(
+    ("path", "closed"),
+    [("/run/x", ["/run", "-/dev/hugepages"]), ("/run", ["-/dev/hugepages"]), ("/var/run/", ["-/dev/hugepages"])],
+)
+def test_what_is_closed_by_name_may_be_declared(path: str, closed: list[str]) -> None:
+    """Under strict some places are closed by name, unless the task declares them: systemd closes what is in both."""
+    sandbox = Sandbox(profile=SandboxProfile.STRICT, writable=(path,))
+    found = made(replace(SPEC, isolation=Isolation(sandbox=sandbox)))
+    assert (found["ReadWritePaths"], found["ReadOnlyPaths"]) == ([path], closed)
+
+
 def test_what_a_task_says_otherwise() -> None:
     """Network and writable paths change the profile, and a raw property takes the place of the profile's."""
     sandbox = Sandbox(
@@ -144,7 +155,7 @@ def test_what_a_task_says_otherwise() -> None:
     assert typed["ReadWritePaths"] == ("as", ["/srv"])
     assert typed["ProtectSystem"] == ("s", "full")
     assert typed["Nice"] == ("i", 3)
-    assert typed["ReadOnlyPaths"] == ("as", ["/etc"])
+    assert typed["ReadOnlyPaths"] == ("as", [*profiles.CLOSED, "/etc"])
     assert typed["PrivateUsers"] == ("b", True)
 
 
