@@ -11,9 +11,10 @@ PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
 UNITS = sorted((PACKAGING / "systemd").glob("barbossad.*"))
 
 
-def commented_settings(text: str) -> str:
-    """Return the text with the settings in its comments made real; prose, which has no `key:` or is indented, stays."""
-    return re.sub(r"^# ((?: {2})?[a-z_]+:(?: +\S+)? *(?:#.*|\[\w+\])?)$", r"\1", text, flags=re.MULTILINE)
+def uncommented(text: str) -> str:
+    """Return a paragraph as somebody makes it real: each line from the first setting on loses its comment sign."""
+    head, first, rest = re.split(r"^(# [a-z_]+:)", f"{text}\n", maxsplit=1, flags=re.MULTILINE)
+    return head + re.sub(r"^# ?", "", first + rest, flags=re.MULTILINE)
 
 
 def test_packaged_configuration_changes_only_who_may_operate() -> None:
@@ -26,13 +27,19 @@ def test_packaged_configuration_changes_only_who_may_operate() -> None:
 
 
 def test_packaged_configuration_shows_the_true_defaults() -> None:
-    """What the file shows in its comments is what is in force without them."""
+    """What the file shows in its comments is what is in force without them, each paragraph alone and all together."""
     text = (PACKAGING / "barbossad.yaml").read_text()
-    shown = commented_settings(text)
-    assert shown.count("\n  limit: ") == 2
-    assert "\nshutdown_grace: " in shown
     packaged = config.parse(text, "barbossad.yaml", user=False)
-    assert packaged.changes(config.parse(shown, "shown", user=False)).changed == ()
+    shown = text
+    for paragraph in text.split("\n\n"):
+        if re.search(r"^# [a-z_]+:", paragraph, flags=re.MULTILINE):
+            real = uncommented(paragraph)
+            assert packaged.changes(config.parse(text.replace(paragraph, real), "one", user=False)).changed == ()
+            shown = shown.replace(paragraph, real)
+    assert shown.count("\n  limit: ") == 2
+    assert "\n  systemd_properties: " in shown
+    assert "\nshutdown_grace: " in shown
+    assert packaged.changes(config.parse(shown, "all", user=False)).changed == ()
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=[unit.name for unit in UNITS])
