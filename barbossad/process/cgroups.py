@@ -53,8 +53,8 @@ def refuse_units(units: Iterable[str]) -> None:
     alive = [unit for unit in units if is_populated(unit)]
     if alive:
         raise UnavailableError(
-            f"tasks of an earlier daemon run in units of systemd: {', '.join(alive[:5])}; "
-            "start the daemon as a service of systemd, which adopts them, or stop the units"
+            f"tasks of an earlier daemon run in units of systemd: {', '.join(alive[:5])}; a daemon adopts them that is "
+            "a service of systemd, and whose config does not say tasks: {launcher: local}; or stop the units"
         )
 
 
