@@ -247,13 +247,17 @@ def defaults(*, user: bool) -> dict[str, Path]:
 def load(path: Path | None, *, user: bool) -> Config:
     """Return the settings of the file ``path``, or of the default file, which may be missing.
 
-    Raise InvalidConfigError with every fault and its place; for a file that is not there but was named; and for
-    one that others than root or the daemon's user may write.
+    Raise InvalidConfigError with every fault and its place; for a file that is not there but was named, or to which
+    a link leads; and for one that others than root or the daemon's user may write.
     """
     named = path or default_path(user=user)
     try:
         text = read_trusted(named)
     except FileNotFoundError:
+        links = [part for part in (named, *named.parents) if part.is_symlink() and not part.exists()]
+        if links:  # somebody means it to be there: without it nobody's access would be as he has said
+            words = f"there is no such file: {links[-1]} is a link to {links[-1].readlink()}, which does not exist"
+            raise _refused(named, words, f"mend the link, or remove it: rm {links[-1]}") from None
         if path is not None:
             raise _refused(path, "there is no such file", "") from None
         text = ""

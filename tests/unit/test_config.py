@@ -192,6 +192,20 @@ def test_a_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
             config.load(named, user=True)
 
 
+@pytest.mark.parametrize("link", ["barbossad.yaml", "."])
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path, link: str) -> None:
+    """The default file may be missing, but not where somebody has made a link to one: without it access is another."""
+    folder = tmp_path / ".config" / "barbossa"
+    folder.parent.mkdir()
+    assert config.load(None, user=True).tasks.limit == 16
+    if link != ".":
+        folder.mkdir()
+    dangling = folder / link
+    dangling.symlink_to("/no/such/place")
+    with pytest.raises(InvalidConfigError, match=f"{dangling} is a link to /no/such/place, which does not exist"):
+        config.load(None, user=True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_a_file_of_a_stranger_is_refused(tmp_path: Path) -> None:
     """The owner of a file may write it whatever its mode says."""
