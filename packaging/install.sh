@@ -105,11 +105,18 @@ do_install() {
     say 'Let somebody run workflows:      usermod -a -G barbossa NAME'
 }
 
+# Tasks that go on without the daemon. One may end between the listing and its turn, which systemctl calls a failure.
+stop_tasks() {
+    systemctl stop 'barbossa-*.service' barbossa.slice 2>/dev/null || true
+    left=$(systemctl list-units --plain --no-legend --state=active,activating,deactivating 'barbossa-*.service')
+    [ -z "$left" ] || say "These tasks could not be stopped: $left"
+}
+
 do_uninstall() {
     if systemd_runs && [ -e /etc/systemd/system/barbossad.service ]; then
         # shellcheck disable=SC2086  # two names, not one
         systemctl disable --now --quiet $units
-        systemctl stop 'barbossa-*.service' barbossa.slice  # tasks that go on without the daemon
+        stop_tasks
     fi
     for unit in $units; do
         rm -f "/etc/systemd/system/$unit"
@@ -118,7 +125,7 @@ do_uninstall() {
     if systemd_runs; then
         systemctl daemon-reload
         # shellcheck disable=SC2086
-        systemctl reset-failed $units 2>/dev/null || true
+        systemctl reset-failed $units 'barbossa-*.service' 2>/dev/null || true
     fi
     for program in barbossad barbossactl; do
         case $(readlink "/usr/local/bin/$program" || true) in

@@ -65,6 +65,21 @@ def test_install_is_for_root(installed: Container) -> None:
     assert "root" in refused.stderr
 
 
+def test_uninstall_while_tasks_run(own_container: Container) -> None:
+    """Tasks that end by themselves, or with the daemon, meanwhile do not keep `make uninstall` from its end."""
+    service = Service(container=own_container)
+    service.start()
+    service.apply("name: long\ntasks: [{id: task, shell: sleep 4711}]\n")
+    service.start_run("long")
+    service.wait_for_process("sleep 4711")
+    # Of many units that end one after the other some do so while systemctl goes through their names.
+    begin = "systemd-run --quiet --collect --slice=barbossa.slice --unit=barbossa-0000000000-task-$one.service"
+    own_container.run(f"for one in $(seq 400); do {begin} sleep $((one / 20 + 5)).$one; done")
+    own_container.run("make -C /src uninstall")
+    assert own_container.run("systemctl list-units --all --no-legend 'barbossa*'").stdout == ""
+    assert own_container.run("ls -d /opt/barbossa", check=False).stdout == ""
+
+
 def test_uninstall_leaves_state_and_configuration(own_container: Container) -> None:
     """`make uninstall` stops the daemon and removes what was installed; runs and configuration stay."""
     service = Service(container=own_container)
