@@ -1,9 +1,19 @@
 """`make install` and `make uninstall`: what they put on a host, what they leave alone, and what a failure does."""
 
+import pytest
+
 from tests.helpers.container import Container
-from tests.helpers.service import CONFIG, STATE, Service
+from tests.helpers.service import CONFIG, STATE, WAIT_SECONDS, Service
+from tests.helpers.waiting import eventually
 
 INSTALL = "make -C /src install"
+SECONDS = 300
+UNIT = "/etc/systemd/system/barbossad.service"
+MADE = (
+    f"readlink /opt/barbossa/current; ls /opt/barbossa/releases; ls -d /tmp/tmp.*; tail -n 1 {UNIT}; "
+    "ls /etc/barbossa /etc/systemd/system /etc/sysusers.d /etc/tmpfiles.d"
+)
+"""Prints what an installation changes, or leaves behind."""
 
 
 def test_units_are_accepted_by_systemd(installed: Container) -> None:
@@ -39,7 +49,7 @@ def test_install_again_is_an_upgrade(service: Service) -> None:
     pid = service.ping()["pid"]
     container.run(f"echo '# edited' >>{CONFIG}")
     before = container.run("readlink /opt/barbossa/current").stdout
-    container.run(INSTALL, timeout_seconds=300)
+    container.run(INSTALL, timeout_seconds=SECONDS)
     assert container.run("readlink /opt/barbossa/current").stdout != before
     assert container.run(f"tail -n 1 {CONFIG}").stdout == "# edited\n"
     assert service.ping()["pid"] == pid
@@ -51,11 +61,78 @@ def test_install_again_is_an_upgrade(service: Service) -> None:
 def test_failed_install_leaves_the_old_release_in_force(installed: Container) -> None:
     """When the new release cannot be built, the old one stays what runs, and no half of the new one is left."""
     before = installed.run("readlink /opt/barbossa/current; ls /opt/barbossa/releases").stdout
-    failed = installed.run(f"PIP_FIND_LINKS=/nowhere {INSTALL}", check=False, timeout_seconds=300)
+    failed = installed.run(f"PIP_FIND_LINKS=/nowhere {INSTALL}", check=False, timeout_seconds=SECONDS)
     assert failed.returncode != 0
     assert "untouched" in failed.stderr
     assert installed.run("readlink /opt/barbossa/current; ls /opt/barbossa/releases").stdout == before
     installed.run("barbossad --version")
+
+
+@pytest.mark.parametrize("tool", ["systemd-tmpfiles", "systemd-sysusers", "install"])
+def test_install_that_fails_after_the_build_changes_nothing(installed: Container, tool: str) -> None:
+    """When a step after the build fails, neither the units nor the release are the new ones, and that is said."""
+    installed.run(f"echo '# the old one' >>{UNIT}")
+    tools = "/root/tools"
+    script = '#!/bin/sh\ncase "$*" in *barbossad.service.new|*.conf) exit 1;; esac; exec /usr/bin/install "$@"\n'
+    installed.write(f"{tools}/{tool}", script)
+    installed.run(f"chmod +x {tools}/{tool}")
+    before = installed.run(MADE, check=False).stdout
+    failed = installed.run(f"PATH={tools}:$PATH {INSTALL}", check=False, timeout_seconds=SECONDS)
+    after = installed.run(MADE, check=False).stdout
+    installed.run(f"rm -r {tools}; sed -i '$d' {UNIT}")
+    assert failed.returncode != 0
+    assert "untouched" in failed.stderr
+    assert after == before
+
+
+@pytest.mark.parametrize("signal", ["TERM", "INT"])
+def test_interrupted_install_leaves_nothing(installed: Container, signal: str) -> None:
+    """An installation that is stopped in the middle of the build takes away what it has made."""
+    before = installed.run(MADE, check=False).stdout
+    stopped = installed.run(f"timeout --signal={signal} 3 {INSTALL}", check=False, timeout_seconds=SECONDS)
+    assert "building" in stopped.stdout
+    eventually(lambda: installed.run(MADE, check=False).stdout == before, WAIT_SECONDS, "nothing is left")
+
+
+def test_install_goes_on_where_nobody_reads_what_it_says(installed: Container) -> None:
+    """Cut off by a pipe, an installation ends as well as any other; a link in the place of the config stays."""
+    before = installed.run("readlink /opt/barbossa/current").stdout
+    installed.run(f"mv {CONFIG} {CONFIG}.away; ln -s /no/such/file {CONFIG}")
+    done = installed.run(f"{{ {INSTALL} --no-print-directory; echo $? >&2; }} | head -n 1", timeout_seconds=SECONDS)
+    link = installed.run(f"readlink {CONFIG}; mv -T {CONFIG}.away {CONFIG}").stdout
+    assert done.stderr.split("\n")[-2] == "0"
+    assert link == "/no/such/file\n"
+    assert f"{CONFIG} is a link that leads nowhere" in done.stderr
+    assert installed.run("readlink /opt/barbossa/current").stdout != before
+    installed.run("barbossad --version")
+
+
+def test_two_installs_at_once(installed: Container) -> None:
+    """Of two installations at the same time one waits for the other, and both are whole."""
+    both = f"{INSTALL} & {INSTALL} && wait $!"
+    done = installed.run(both, timeout_seconds=SECONDS)
+    assert "this one waits for it" in done.stdout
+    installed.run("for release in /opt/barbossa/releases/*; do $release/bin/barbossad --version || exit 1; done")
+
+
+def test_releases_in_use_stay(service: Service) -> None:
+    """However often it is installed anew, the daemon and tasks that run go on from the release that they began with."""
+    container = service.container
+    service.start()
+    service.apply("name: brief\ntasks: [{id: task, wait: 1ms}]\n")
+    service.apply("name: long\ntasks: [{id: task, wait: 1h}]\n")
+    run_id = service.start_run("long")
+    eventually(lambda: service.get_run(run_id)["tasks"][0]["state"] == "running", WAIT_SECONDS, "it runs")
+    release = container.run("readlink /opt/barbossa/current").stdout.strip()
+    for _ in range(2):
+        container.run(INSTALL, timeout_seconds=SECONDS)
+    service.ctl("start brief --wait")
+    service.systemctl("restart barbossad")
+    container.run(INSTALL, timeout_seconds=SECONDS)
+    container.run(f"{release}/bin/barbossad --version")
+    service.ctl(f"cancel {run_id}")
+    container.run(INSTALL, timeout_seconds=SECONDS)
+    assert container.run(f"ls -d {release}", check=False).returncode != 0, "nobody needs it any more"
 
 
 def test_install_is_for_root(installed: Container) -> None:
@@ -100,6 +177,6 @@ def test_uninstall_leaves_state_and_configuration(own_container: Container) -> N
     own_container.run("make -C /src uninstall")
     assert own_container.run(remains).stdout == kept
 
-    own_container.run(INSTALL, timeout_seconds=300)
+    own_container.run(INSTALL, timeout_seconds=SECONDS)
     service.start()
     assert "kept" in service.ctl("workflow list").stdout
