@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -40,11 +41,11 @@ from barbossad.store.holds import HoldStore
 from barbossad.store.runs import RunStore
 from barbossad.store.schedules import ScheduleStore
 from barbossad.store.workflows import WorkflowStore
-from barbossad.systemd import Manager, folder_hint
+from barbossad.systemd import Manager, folder_hint, is_read_only
 from barbossad.tasks import _outputs as outputs
 from barbossad.tasks import _registry as task_registry
 from barbossad.tasks._types import TaskType
-from barbossad.trusted import UntrustedFileError, check_folder
+from barbossad.trusted import UntrustedFileError, check_folder, check_path
 from barbossad.workflows.loader import Loader
 from barbossad.workflows.registry import Registry
 
@@ -68,10 +69,12 @@ async def open_services(
     ``nofile_soft`` is the limit on open files that tasks get (None: that of this process); ``manager`` is systemd,
     where this process is a service of it.
     Raise AlreadyRunningError if another daemon owns the state folder, StoreError if the state is damaged,
-    UnavailableError if a process of an earlier daemon will not die. Others may write into neither of its folders.
+    UnavailableError if a process of an earlier daemon will not die. Others may write into none of its folders, nor
+    change the state.
     """
-    for folder in (config.state_dir, config.runtime_dir):
+    for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
         _make_own_folder(folder)
+    _check_state(config.state_dir)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
         database, high_water = await _open_store(config, clock, stack)
@@ -200,16 +203,33 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
-        raise StoreError(f"cannot make the folder {folder}: {error.strerror}; {folder_hint(error)}") from error
+        raise StoreError(f"cannot make the folder {folder}: {error.strerror}; {folder_hint(folder, error)}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise StoreError(f"may not write into the folder {folder}; is this the right user?")
+        refused = OSError(errno.EROFS if is_read_only(folder) else errno.EACCES, "")
+        raise StoreError(f"may not write into the folder {folder}; {folder_hint(folder, refused)}")
 
 
 def _make_own_folder(folder: Path) -> None:
     """Make a folder whose content is believed: who may change that may do all that the daemon may."""
     make_folder(folder)
-    try:
+    with _believed():
         check_folder(folder)
+
+
+def _check_state(state_dir: Path) -> None:
+    """Raise StoreError if others may change what is believed in a state folder: one that was copied, say."""
+    database = state_dir / DATABASE_FILE
+    real = database.resolve()  # beside which SQLite has its log
+    with _believed():
+        for path in (database, real.with_name(f"{real.name}-wal"), real.with_name(f"{real.name}-shm")):
+            check_path(path)
+        check_path(mark.beside(database))
+
+
+@contextlib.contextmanager
+def _believed() -> Iterator[None]:
+    try:
+        yield
     except UntrustedFileError as error:
         raise StoreError(f"{error} ({error.hint})") from error
 

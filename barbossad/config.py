@@ -47,6 +47,8 @@ UNSETTABLE_PROPERTIES: Final = ("BindPaths", "BindReadOnlyPaths", "TemporaryFile
 MAX_SOCKET_PATH_BYTES: Final = 107
 """``sun_path`` of unix(7), less its NUL."""
 
+_DROP_IN: Final = "under systemd another one needs a drop-in (`docs/systemd.md`)"
+
 _DAY_SECONDS: Final = 86_400.0
 _MAX_ID: Final = 2**32 - 2
 
@@ -200,8 +202,8 @@ class Config(_Settings):
     shutdown_grace: Annotated[Duration, AfterValidator(_shutdown_grace)] = Field(
         20.0, description="Time that running tasks get when the daemon is stopped"
     )
-    state_dir: AbsolutePath = Field(description="Folder of the database and the logs")
-    runtime_dir: AbsolutePath = Field(description="Folder of what a restart does not need")
+    state_dir: AbsolutePath = Field(description=f"Folder of the database and the logs; {_DROP_IN}")
+    runtime_dir: AbsolutePath = Field(description=f"Folder of what a restart does not need; {_DROP_IN}")
     socket: Annotated[AbsolutePath, AfterValidator(_socket)] = Field(
         description="Where the daemon listens; of the service, `ListenStream=` of `barbossad.socket` says that"
     )

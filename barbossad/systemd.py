@@ -20,6 +20,7 @@ import sdnotify
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 _FIRST_DESCRIPTOR = 3
 _BOOTED = "/run/systemd/system"
+_MADE = ("/run/barbossa", "/run/barbossa-tasks")  # by tmpfiles.d/barbossa.conf
 
 
 def is_booted() -> bool:
@@ -27,11 +28,22 @@ def is_booted() -> bool:
     return os.path.isdir(_BOOTED)  # noqa: PTH112 (a Path would say no more)
 
 
-def folder_hint(error: OSError) -> str:
-    """Return what to do about a folder that could not be made."""
-    if error.errno == errno.EROFS and is_booted():
-        return "where it is one of those that systemd makes: systemctl restart barbossad.socket barbossad"
-    return "is this the right user?"
+def is_read_only(folder: Path) -> bool:
+    """Say whether nothing may be written to the file system of a folder, as this process sees it."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+def folder_hint(folder: Path, error: OSError) -> str:
+    """Return what to do about a folder that could not be made or written."""
+    if error.errno != errno.EROFS or not is_booted():
+        return "is this the right user?"
+    if any(folder.is_relative_to(made) for made in _MADE):
+        return "systemd makes it: systemctl restart barbossad.socket barbossad"
+    return (
+        "as a service the daemon may write only where its unit says, if the disk itself can be written: make the "
+        f"folder, say systemctl edit barbossad, and there, below [Service], ReadWritePaths={folder} (docs/systemd.md); "
+        "then systemctl restart barbossad"
+    )
 
 
 class Manager:

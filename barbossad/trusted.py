@@ -59,6 +59,19 @@ def check_folder(folder: Path) -> None:
     _check_owner_and_mode(folder.stat(), f"the folder {folder}", str(folder))
 
 
+def check_path(path: Path) -> None:
+    """Raise UntrustedFileError if others than root and this process's user may change a file, or replace it.
+
+    One that is not there is nobody's.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    _check_owner_and_mode(status, str(path), str(path))
+    check_folder(path.resolve().parent)
+
+
 def _check_file(status: os.stat_result, path: Path, *, is_private: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UntrustedFileError("it is not a regular file")

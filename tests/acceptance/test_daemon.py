@@ -46,6 +46,36 @@ def test_folder_of_another_user(unstarted: Daemon) -> None:
     assert f"the folder {unstarted.state_dir} belongs to user 65534" in fails(unstarted, 1)
 
 
+@pytest.mark.parametrize("name", ["barbossa.db", "barbossa.db-wal", "barbossa.mark", "logs"])
+def test_state_that_others_may_change(unstarted: Daemon, name: str) -> None:
+    """Who may change the state in place could do the same: a daemon does not start until that is mended."""
+    unstarted.start()
+    unstarted.kill()
+    path = unstarted.state_dir / name
+    mode = path.stat().st_mode & 0o777
+    path.chmod(mode | 0o022)
+    assert f"{path} may be written by others (mode {mode | 0o022:04o}) (chmod go-w {path})" in fails(unstarted, 1)
+    path.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, -1)
+        assert f"{path} belongs to user 65534" in fails(unstarted, 1)
+        os.chown(path, 0, -1)
+    unstarted.start()
+
+
+def test_state_file_in_a_folder_that_others_may_change(unstarted: Daemon) -> None:
+    """A link in the place of the state file is followed, and so is the question who may exchange what it leads to."""
+    unstarted.start()
+    unstarted.stop()
+    shared = unstarted.folder / "shared"
+    shared.mkdir()
+    database = unstarted.state_dir / "barbossa.db"
+    database.rename(shared / "theirs.db")
+    database.symlink_to(shared / "theirs.db")
+    shared.chmod(0o777)
+    assert f"the folder {shared} may be written by others (mode 0777) (chmod go-w {shared})" in fails(unstarted, 1)
+
+
 # -- the config file -------------------------------------------------------------------------------------------
 
 FAULTY = """tasks:
@@ -84,6 +114,11 @@ def test_check_config(unstarted: Daemon) -> None:
     assert good.stdout == f"{unstarted.config_path}: good\n"
     unstarted.config_path.unlink()
     assert check().returncode == 0
+    unstarted.config_path.symlink_to("/no/such/file")
+    dangling = check()
+    assert (dangling.returncode, dangling.stdout) == (2, "")
+    assert f"mend the link, or remove it: rm {unstarted.config_path}" in dangling.stderr
+    assert "mend the link" in fails(unstarted, 2)
 
 
 def test_a_config_that_others_may_write(unstarted: Daemon) -> None:

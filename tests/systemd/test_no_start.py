@@ -133,3 +133,40 @@ def test_folders_that_were_removed_are_made_again(service: Service) -> None:
     assert f"nobody reaches this daemon: {advice}" in service.log()
     service.container.run(advice)
     assert service.ctl("start talk --wait").returncode == 0
+
+
+def test_tasks_in_units_wait_for_a_launcher_that_takes_them_over(service: Service) -> None:
+    """A config that wants tasks without units is told as what keeps the daemon from them; without it they go on."""
+    service.start()
+    service.apply(TALK)
+    run_id = service.start_run("talk")
+    eventually(lambda: service.get_run(run_id)["tasks"][0]["state"] == "running", WAIT_SECONDS, "it runs")
+    text = service.container.run(f"cat {CONFIG}").stdout
+    service.container.write(CONFIG, f"{text}\ntasks: {{launcher: local}}\n")
+    assert service.systemctl("restart barbossad", check=False).returncode != 0
+    assert "whose config does not say tasks: {launcher: local}" in service.log()
+    service.container.write(CONFIG, text)
+    eventually(lambda: service.property("ActiveState") == "active", WAIT_SECONDS, "the daemon is up by itself")
+    eventually(lambda: service.get_run(run_id)["finished_at"], WAIT_SECONDS, "the run has ended")
+    assert service.get_run(run_id)["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("setting", ["state_dir", "runtime_dir"])
+def test_folders_elsewhere_need_a_drop_in(service: Service, setting: str) -> None:
+    """Why the daemon may not make or write a folder is told with what is to be done, and that helps."""
+    folder = f"/srv/{setting}"
+    service.container.write(CONFIG, f"{setting}: {folder}\n")
+    assert service.systemctl("start barbossad", check=False).returncode != 0
+    assert f"cannot make the folder {folder}: Read-only file system" in service.log()
+    service.container.run(f"install -d -m 0750 {folder}; systemctl reset-failed barbossad.service barbossad.socket")
+    assert service.systemctl("start barbossad", check=False).returncode != 0
+    assert f"may not write into the folder {folder}; as a service the daemon may write only" in service.log()
+    advice = f"ReadWritePaths={folder}"
+    assert service.log().count(advice) >= 2
+    service.set_up(advice)
+    service.systemctl("reset-failed barbossad.service barbossad.socket")
+    service.start()
+    service.apply(TALK.replace("sleep 1", "sleep 0"))
+    assert service.ctl("start talk --wait").returncode == 0
+    service.systemctl("stop barbossad.socket barbossad.service")
+    service.container.run(f"rm -r {folder}")

@@ -161,12 +161,17 @@ def test_sockets_for_somebody_else(listening: socket.socket, pid: str, count: st
 
 
 @pytest.mark.parametrize(
-    ("code", "is_booted", "said"),
-    [(errno.EROFS, True, "barbossad.socket barbossad"), (errno.EROFS, False, "user"), (errno.EACCES, True, "user")],
+    ("folder", "code", "is_booted", "said"),
+    [
+        ("/run/barbossa/env", errno.EROFS, True, "systemctl restart barbossad.socket barbossad"),
+        ("/srv/state", errno.EROFS, True, "ReadWritePaths=/srv/state"),
+        ("/srv/state", errno.EROFS, False, "user"),
+        ("/srv/state", errno.EACCES, True, "user"),
+    ],
 )
 def test_what_to_do_about_a_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, is_booted: bool, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str, code: int, is_booted: bool, said: str
 ) -> None:
-    """The daemon's own may not be made by it where systemd protects what is around them, but by systemd."""
+    """Where systemd keeps a service from writing, it makes some folders, and others have to be named in a drop-in."""
     monkeypatch.setattr(systemd, "_BOOTED", str(tmp_path if is_booted else tmp_path / "none"))
-    assert said in systemd.folder_hint(OSError(code, "no"))
+    assert said in systemd.folder_hint(Path(folder), OSError(code, "no"))

@@ -41,7 +41,8 @@ class UnitFiles:
                 folder.mkdir(mode=mode, parents=True, exist_ok=True)
                 folder.chmod(mode)
             except OSError as error:
-                raise StoreError(f"cannot make the folder {folder}: {error.strerror}; {folder_hint(error)}") from error
+                hint = folder_hint(folder, error)
+                raise StoreError(f"cannot make the folder {folder}: {error.strerror}; {hint}") from error
 
     def output_of(self, unit: str) -> str:
         """Return where a task writes its outputs."""

@@ -9,6 +9,7 @@ import pytest
 
 from barbossad.model.isolation import Isolation, Sandbox, SandboxProfile
 from barbossad.model.names import RunId, TaskId
+from barbossad.process import profiles
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.process.programs import StartFailureError
 from barbossad.process.systemd import unit_paths, unit_reasons
@@ -19,7 +20,7 @@ SPEC = LaunchSpec(key=AttemptKey(RunId("01m89539n0"), TaskId("task"), 1), argv=(
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with ``current``, a link to ``releases/1``, and a file, that counts as no temporary one."""
-    monkeypatch.setattr(unit_reasons, "TEMPORARY", ("/tmp/hidden",))
+    monkeypatch.setattr(profiles, "TEMPORARY", ("/tmp/hidden",))
     (tmp_path / "releases/1").mkdir(parents=True)
     (tmp_path / "current").symlink_to("releases/1")
     (tmp_path / "file").touch()
