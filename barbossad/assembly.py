@@ -69,12 +69,10 @@ async def open_services(
     ``nofile_soft`` is the limit on open files that tasks get (None: that of this process); ``manager`` is systemd,
     where this process is a service of it.
     Raise AlreadyRunningError if another daemon owns the state folder, StoreError if the state is damaged,
-    UnavailableError if a process of an earlier daemon will not die. Others may write into none of its folders, nor
-    change the state.
+    UnavailableError if a process of an earlier daemon will not die. Others may write into none of its folders.
     """
     for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
         _make_own_folder(folder)
-    _check_state(config.state_dir)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
         database, high_water = await _open_store(config, clock, stack)
@@ -180,7 +178,8 @@ def parts_of(  # noqa: PLR0917 (the one place where they come together)
 
 
 async def _open_store(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> tuple[Database, HighWater]:
-    """Open the state file and see whether it is the one that was closed last."""
+    """Open the state file, which nobody else may change, and see whether it is the one that was closed last."""
+    _check_state(config.state_dir)
     database = await stack.enter_async_context(Database.open(config.state_dir / DATABASE_FILE))
     high_water = HighWater(database, clock, mark.beside(database.path))
     await high_water.check()
