@@ -91,10 +91,11 @@ async def open_services(
         database.on_fault(gate.store_fault)
         launcher.on_fault = engine.fail
         stack.push_async_callback(engine.close)
-        await recovery.recover(engine, parts, workflows.begun, logs.recover)
+        is_rolled_back = high_water.rolled_back is not None
+        await recovery.recover(engine, parts, workflows.begun, logs.recover, is_rolled_back=is_rolled_back)
         if manager is not None:
             manager.drop_kept()  # what nobody took over; not before it is known that no task lives in a unit
-        scheduler = await _scheduler(clock, database, runs, workflows, engine, stack)
+        scheduler = await _scheduler(clock, database, high_water, runs, workflows, engine, stack)
         yield Services(
             clock=clock,
             config=config,
@@ -120,6 +121,7 @@ async def open_services(
 async def _scheduler(  # noqa: PLR0917 (the one place where they come together)
     clock: Clock,
     database: Database,
+    high_water: HighWater,
     runs: RunStore,
     workflows: Registry,
     engine: Engine,
@@ -145,7 +147,8 @@ async def _scheduler(  # noqa: PLR0917 (the one place where they come together)
         )
     )
     stack.push_async_callback(scheduler.close)
-    await scheduler.open()
+    await scheduler.open(is_rolled_back=high_water.rolled_back is not None)
+    await high_water.settled()  # runs were before this
     return scheduler
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from barbossad.engine import growth, transitions
 from barbossad.engine import progress as progresses
@@ -17,15 +18,19 @@ from barbossad.errors import BarbossaError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, VersionId, WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.model.states import ATTEMPT_ENDED, OnInterrupt, RunState
+from barbossad.model.states import ATTEMPT_ENDED, TASK_ENDED, OnInterrupt, RunState, TaskState
 from barbossad.process.launcher import AttemptKey, Finding, LaunchSpec, Verdict
 from barbossad.process.output.blackout import Blackout
 from barbossad.security.masking import make_mask_of
 from barbossad.store import changes
 from barbossad.store.changes import Change
+from barbossad.store.highwater import UNKNOWN
 from barbossad.store.runs import RunDetails
 
 log = logging.getLogger(__name__)
+
+_STATE_OF_LEFT: Final = {TaskState.WAITING: TaskState.CANCELLED, TaskState.RUNNING: TaskState.INTERRUPTED}
+"""What becomes of a task without a live attempt, one that waits or a group, when its run cannot go on."""
 
 FindDefinition = Callable[[WorkflowName, VersionId], Awaitable[WorkflowDefinition]]
 RecoverLog = Callable[[AttemptKey], LogRecord | None]
@@ -37,8 +42,8 @@ class _Left:
 
     details: RunDetails
     definition: WorkflowDefinition | None
-    trouble: str = ""
-    """Why there is no definition."""
+    why_not: str | None = None
+    """Why it cannot go on, if it cannot."""
 
     @property
     def unended(self) -> list[AttemptRecord]:
@@ -50,23 +55,30 @@ class _Left:
         return [attempt for attempt in self.unended if attempt.launcher != LAUNCHER]
 
 
-async def recover(engine: Engine, parts: Parts, find: FindDefinition, recover_log: RecoverLog) -> None:
+async def recover(
+    engine: Engine, parts: Parts, find: FindDefinition, recover_log: RecoverLog, *, is_rolled_back: bool = False
+) -> None:
     """Settle every run that has not ended.
 
     First it is found out what became of their live attempts, and everything else that an earlier daemon left is ended;
     then the attempts are adopted, launched or recorded as interrupted, and only then does anything new start. Raise
     UnavailableError if a process will not die: a second one of the same task must never run beside it.
+
+    With ``is_rolled_back`` the state file is an older one that was put back: nobody knows what its runs have done
+    since, so all of them end as interrupted, their processes with them, and nothing follows from that.
     """
     engine.begin_recovery()
     engine.seed_ids(await parts.runs.newest_number())
     left = [await _look_up(parts, record.id, find) for record in await parts.runs.unended()]
+    if is_rolled_back:
+        left = [replace(run, why_not=UNKNOWN) for run in left]
     of_this_boot = [attempt for run in left for attempt in run.live if attempt.boot_id == parts.boot_id]
     findings = await parts.launcher.survey(of_this_boot)
-    await _end_strays(parts, [_key(attempt) for run in left if run.definition is None for attempt in run.live])
+    await _end_strays(parts, [_key(attempt) for run in left if run.why_not for attempt in run.live])
     settle = _Settlement(parts, findings, recover_log)
     for run in left:
-        if run.definition is None:
-            await _give_up(parts, run, [settle.interrupted(attempt) for attempt in run.unended])
+        if run.definition is None or run.why_not is not None:
+            await _give_up(parts, run, settle)
         else:
             progress = growth.restore(run.definition, run.details)
             left_of_it = settle.left(progress, run.live)
@@ -121,7 +133,7 @@ class _Settlement:
         self.interruptions += 1
         output = self._recover_log(_key(attempt))
         now_ms = self._parts.clock.now_ms()
-        reason = reason or self._finding(attempt).reason or "its workflow is not understood any more, so it was ended"
+        reason = reason or self._finding(attempt).reason
         return transitions.attempt_interrupted(replace(attempt, log=output), reason, now_ms)
 
     def _finding(self, attempt: AttemptRecord) -> Finding:
@@ -178,13 +190,16 @@ async def _look_up(parts: Parts, run_id: RunId, find: FindDefinition) -> _Left:
             "run %s cannot go on: version %s of %s is not understood: %s", run.id, run.version, run.workflow, error,
             extra={"action": "run_given_up", "run_id": run.id},
         )  # fmt: skip
-        return _Left(details, None, str(error))
+        why_not = f"this version of Barbossa does not understand its workflow ({error})"
+        why_not += "; apply the workflow again and start anew"
+        return _Left(details, None, why_not)
 
 
-async def _give_up(parts: Parts, left: _Left, interrupted: list[AttemptRecord]) -> None:
-    """End a run whose definition this version of Barbossa does not understand: nobody knows what would follow."""
-    details = left.details
+async def _give_up(parts: Parts, left: _Left, settle: _Settlement) -> None:
+    """End a run that cannot go on, with all its tasks: nobody knows what would follow, so nothing does."""
     now_ms = parts.clock.now_ms()
+    details, reason = left.details, left.why_not
+    interrupted = [settle.interrupted(attempt, reason) for attempt in left.unended]
     steps: list[Change] = [
         changes.AttemptEnded(
             replace(
@@ -197,11 +212,19 @@ async def _give_up(parts: Parts, left: _Left, interrupted: list[AttemptRecord]) 
         )
         for attempt in interrupted
     ]
-    reason = (
-        f"this version of Barbossa does not understand its workflow ({left.trouble}); apply the workflow "
-        "again and start anew"
-    )
-    ended = replace(details.run, state=RunState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
+    others = [
+        replace(
+            task, state=_STATE_OF_LEFT[task.state], reason=reason, finished_at_ms=now_ms, waits_for=None,
+            waits_until_ms=None,
+        )
+        for task in details.tasks.values()
+        if task.state not in TASK_ENDED and task.task_id not in {attempt.task_id for attempt in interrupted}
+    ]  # fmt: skip
+    if others:
+        steps.append(changes.TasksMoved(others, now_ms, "task_finished"))
+    run = details.run
+    state, reason = (run.outcome, run.outcome_reason) if run.outcome else (RunState.INTERRUPTED, reason)
+    ended = replace(run, state=state, reason=reason, finished_at_ms=now_ms, paused_at_ms=None)
     await parts.database.record([*steps, changes.RunMoved(ended, "run_finished", now_ms)], is_fact=True)
     log_ends(interrupted, ended)
     for attempt in interrupted:

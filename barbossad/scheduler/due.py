@@ -80,6 +80,16 @@ def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int, *,
     return Due(start=start, passed=tuple(passed), watermark=found[-1].at_ms)
 
 
+def passed_over(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int, *, reason: str) -> Due:
+    """Return that every nominal instant after ``last`` whose time has come is let pass, for a reason."""
+    assert schedule.timing is not None
+    until = now_ms - offset_ms
+    if until <= last:
+        return Due(watermark=last)
+    passed = _before(_Coming(schedule.timing, None, until), last, until + 1, lambda _at: reason)
+    return Due(passed=tuple(passed), watermark=until)
+
+
 @dataclass(frozen=True, slots=True)
 class _Coming:
     """The instants of a schedule; those up to ``until`` say why they are let pass also if they were held."""

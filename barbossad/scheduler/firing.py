@@ -38,11 +38,11 @@ class Firing:
             return
         decided = due(record.definition, entry.offset_ms, record.watermark, now_ms, held=self._book.held(entry))
         found = self._held(entry, decided, now_ms)
-        passed = [self._passed(entry, stretch, now_ms) for stretch in found.passed]
+        passed = [of_stretch(record.id, stretch, entry.offset_ms, now_ms) for stretch in found.passed]
         if passed or not found.start:
             await self._let_pass(entry, passed, None if found.start else found.watermark)
         for position, nominal_ms in enumerate(found.start):
-            fire = self._new(entry, nominal_ms, now_ms)
+            fire = of_instant(record.id, nominal_ms, entry.offset_ms, now_ms)
             watermark = found.watermark if nominal_ms == found.start[-1] else nominal_ms
             admission = admit(record.definition, entry.active, is_backlog=position > 0)
             await self._starter.enter(entry, fire, admission, watermark)
@@ -131,16 +131,6 @@ class Firing:
         )
         return replace(found, start=(), passed=(*found.passed, stretch))
 
-    def _new(self, entry: Entry, nominal_ms: int, now_ms: int) -> Fire:
-        return Fire(
-            schedule=entry.record.id,
-            key=str(nominal_ms),
-            nominal_ms=nominal_ms,
-            due_ms=nominal_ms + entry.offset_ms,
-            decided_at_ms=now_ms,
-            state=FireState.STARTED,
-        )
-
     def _rest(self, entry: Entry, fire: Fire) -> Iterator[Fire]:
         """Yield a stretch without its first fire, if there is more of it."""
         timing, until_ms = entry.record.definition.timing, fire.until_ms
@@ -152,7 +142,21 @@ class Firing:
                 until_ms=until_ms if count > 1 else None,
             )  # fmt: skip
 
-    def _passed(self, entry: Entry, stretch: Passed, now_ms: int) -> Fire:
-        fire = self._new(entry, stretch.nominal_ms, now_ms)
-        until_ms = stretch.until_ms if stretch.count > 1 else None
-        return replace(fire, state=stretch.state, reason=stretch.reason, count=stretch.count, until_ms=until_ms)
+
+def of_instant(schedule: str, nominal_ms: int, offset_ms: int, now_ms: int) -> Fire:
+    """Return the fire of a nominal instant, not yet decided: as if it had begun."""
+    return Fire(
+        schedule=schedule,
+        key=str(nominal_ms),
+        nominal_ms=nominal_ms,
+        due_ms=nominal_ms + offset_ms,
+        decided_at_ms=now_ms,
+        state=FireState.STARTED,
+    )
+
+
+def of_stretch(schedule: str, stretch: Passed, offset_ms: int, now_ms: int) -> Fire:
+    """Return the fires of a stretch that is let pass, as one."""
+    until_ms = stretch.until_ms if stretch.count > 1 else None
+    fire = of_instant(schedule, stretch.nominal_ms, offset_ms, now_ms)
+    return replace(fire, state=stretch.state, reason=stretch.reason, count=stretch.count, until_ms=until_ms)

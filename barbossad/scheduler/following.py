@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
-from barbossad.model.schedules import Fire, FireOutcome, FireState
+from barbossad.model.schedules import Fire, FireOutcome, FireState, ScheduleRecord
 from barbossad.model.states import RUN_ENDED
 from barbossad.process.launcher import CATCH_UP_SECONDS
 from barbossad.scheduler import expecting, outcome
@@ -109,16 +109,17 @@ class Follower:
         elif found.run.state in RUN_ENDED:
             await self.settle(entry, found.run)
 
-    async def missed(self, entry: Entry) -> list[Happening]:
-        """Return the ends of runs that nobody heard for a trigger, because no daemon was there."""
-        trigger = entry.record.definition.workflow
-        assert trigger is not None
-        found: list[Happening] = []
-        for number, run_id in await self._parts.events.ended_runs(entry.record.watermark, trigger.name):
-            details = self._parts.runs.get(RunId(run_id))
-            if details is not None and concerns(trigger, details.run):
-                found.append(of_run(details.run, number))
-        return found
+
+async def missed(parts: Parts, record: ScheduleRecord) -> list[Happening]:
+    """Return the ends of runs that nobody heard for a trigger, because no daemon was there."""
+    trigger = record.definition.workflow
+    assert trigger is not None
+    found: list[Happening] = []
+    for number, run_id in await parts.events.ended_runs(record.watermark, trigger.name):
+        details = parts.runs.get(RunId(run_id))
+        if details is not None and concerns(trigger, details.run):
+            found.append(of_run(details.run, number))
+    return found
 
 
 def _untold(entry: Entry, fire: Fire, news: list[expecting.Alarming]) -> list[expecting.Alarming]:

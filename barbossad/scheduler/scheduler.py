@@ -11,11 +11,12 @@ from typing import Final
 
 from barbossad.errors import StoreError, UnavailableError
 from barbossad.model.records import RunRecord
+from barbossad.scheduler import restoring
 from barbossad.scheduler.board import Board
 from barbossad.scheduler.book import Book, Entry, Why
 from barbossad.scheduler.control import Control
 from barbossad.scheduler.firing import Firing
-from barbossad.scheduler.following import Follower
+from barbossad.scheduler.following import Follower, missed
 from barbossad.scheduler.happening import Happening
 from barbossad.scheduler.parts import Parts
 from barbossad.scheduler.roster import Roster
@@ -55,8 +56,13 @@ class Scheduler:
 
     # -- the loop ------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Read what there is, and prepare to go on where an earlier daemon left."""
+    async def open(self, *, is_rolled_back: bool = False) -> None:
+        """Read what there is, and prepare to go on where an earlier daemon left.
+
+        With ``is_rolled_back`` the state file is an older one that was put back, by which nothing is made up for.
+        """
+        if is_rolled_back:
+            await restoring.pass_over(self._parts)
         self._parts.runner.on_end = self._run_ended
         self._book.holds = {hold.label: hold for hold in await self._parts.holds.all()}
         for record in await self._parts.schedules.all():
@@ -65,8 +71,8 @@ class Scheduler:
         for entry in self._book.with_fires():
             self._do(entry.record.id, partial(self._follower.take_over, entry))
         for entry in self._book.after_runs():
-            for missed in await self._follower.missed(entry):
-                self._happened(entry.record.id, missed)
+            for happening in await missed(self._parts, entry.record):
+                self._happened(entry.record.id, happening)
 
     async def run(self) -> None:
         """Sleep until something is due and do it, until cancelled."""

@@ -1,7 +1,8 @@
 """Copy the state file while it is in use: whole, checked, and under its name only then.
 
 Source: https://www.sqlite.org/backup.html. The copy is one file, without a log beside it; to restore it, stop the
-daemon and put it in the place of ``barbossa.db``.
+daemon and put it in the place of ``barbossa.db``. Its last event says that it is a copy, so that a daemon that finds it
+there knows, also on another host, that it is older than history.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ SPARE_BYTES: Final = 16 * 1024 * 1024
 
 PAGES_AT_A_TIME: Final = 4096
 """Pages that are copied before it is asked whether to go on."""
+
+COPIED: Final = "store_copied"
+"""The kind of the last event of a copy."""
+
+_MARK: Final = f"INSERT INTO events (at_ms, kind, data) VALUES (strftime('%s', 'now') * 1000, '{COPIED}', '{{}}')"
 
 _ALONE: Final = threading.Lock()
 
@@ -96,6 +102,8 @@ def _copy(source: Path, fresh: Path, is_unwanted: Callable[[], bool]) -> None:
         reading.backup(writing, pages=PAGES_AT_A_TIME, progress=go_on)
         reading.execute("COMMIT")
         writing.execute("PRAGMA journal_mode = DELETE").fetchone()
+        if writing.execute("SELECT 1 FROM sqlite_schema WHERE name = 'events'").fetchone():
+            writing.execute(_MARK)  # what is no state file is refused by the check
 
 
 def _check(fresh: Path) -> None:

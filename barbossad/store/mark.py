@@ -22,13 +22,14 @@ class Mark:
     """The numbers of the newest run and the newest event, 0 if there was none.
 
     Runs behind ``lost_after`` and up to ``lost_up_to`` were forgotten when an older file was put back; their logs may
-    be all that is left of them.
+    be all that is left of them. ``is_unsettled`` until what that file had under way is ended.
     """
 
     run: int
     event: int
     lost_after: int = 0
     lost_up_to: int = 0
+    is_unsettled: bool = False
 
 
 def read(path: Path) -> Mark | None:
@@ -47,7 +48,8 @@ def read(path: Path) -> Mark | None:
 
 def _load(path: Path) -> Mark:
     found = json.loads(path.read_bytes())
-    return Mark(**{name: int(found[name]) for name in ("run", "event", "lost_after", "lost_up_to")})
+    numbers = {name: int(found[name]) for name in ("run", "event", "lost_after", "lost_up_to")}
+    return Mark(**numbers, is_unsettled=bool(found.get("is_unsettled")))
 
 
 def write(path: Path, mark: Mark) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from barbossad.store.highwater import UNKNOWN
 from tests.helpers import invariants
 from tests.helpers.daemon import Daemon
 
@@ -43,3 +48,63 @@ def test_an_older_state_file(tmp_path: Path) -> None:
     with daemon:
         assert daemon.call("daemon.status")["store"]["rolled_back"] is None
     assert invariants.broken(database) == []
+
+
+ONE_AT_A_TIME = """
+name: one
+concurrency: {limit: 1, policy: queue}
+params: {folder: {type: path}}
+tasks:
+  - id: note
+    shell: echo "$BARBOSSA_RUN_ID" >> "$folder/ledger"; until [ -e "$folder/gate" ]; do sleep 0.05; done
+"""
+
+
+def restore(daemon: Daemon, copy: str) -> None:
+    """Put a backup in the place of the state file, as docs/store.md says."""
+    database = daemon.state_dir / "barbossa.db"
+    for left in ("-wal", "-shm"):
+        database.with_name(database.name + left).unlink(missing_ok=True)
+    shutil.copy(copy, database)
+
+
+@pytest.mark.parametrize("has_mark", [True, False])
+def test_a_restored_backup_runs_nothing_twice(tmp_path: Path, has_mark: bool) -> None:
+    """What has run since the backup, by its time or from a queue, does not run again by itself; a person may retry."""
+    daemon = Daemon(tmp_path)
+    ledger = tmp_path / "ledger"
+    with daemon:
+        daemon.apply(ONE_AT_A_TIME)
+        due = datetime.fromtimestamp(time.time() + 4, UTC)
+        daemon.apply(
+            f"name: timed\nschedules: [{{at: '{due:%Y-%m-%dT%H:%M:%S}Z'}}]\n"
+            f"tasks: [{{id: note, shell: 'echo timed >> {ledger}'}}]\n"
+        )
+        params = {"folder": str(tmp_path)}
+        first, second = (daemon.call("run.start", workflow="one", params=params)["id"] for _ in range(2))
+        daemon.eventually(ledger.exists, "the first run has begun")
+        copy = daemon.call("daemon.backup")["path"]
+        daemon.eventually(lambda: "timed" in ledger.read_text(), "the fire has run")
+        (tmp_path / "gate").touch()
+        assert daemon.call("run.wait", run_id=second)["state"] == "succeeded"
+    before = ledger.read_text().split()
+    assert sorted(before) == sorted([first, second, "timed"])
+    restore(daemon, copy)
+    if not has_mark:
+        (daemon.state_dir / "barbossa.mark").unlink()
+    with daemon:
+        assert "action=store_rolled_back" in daemon.log
+        assert daemon.call("daemon.status")["store"]["rolled_back"]
+        for run_id in (first, second):
+            run = daemon.call("run.get", run_id=run_id)
+            assert (run["state"], run["reason"]) == ("interrupted", UNKNOWN)
+        (fire,) = daemon.call("schedule.history", name="timed")["items"]
+        assert (fire["state"], fire["reason"]) == ("missed", UNKNOWN)
+        assert ledger.read_text().split() == before
+        again = daemon.call("run.retry", run_id=second)["id"]
+        assert daemon.call("run.wait", run_id=again)["state"] == "succeeded"
+        assert ledger.read_text().split() == [*before, again]
+    with daemon:
+        assert daemon.call("daemon.status")["store"]["rolled_back"] is None
+    assert ledger.read_text().split() == [*before, again]
+    assert invariants.broken(daemon.state_dir / "barbossa.db") == []

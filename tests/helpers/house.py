@@ -115,9 +115,9 @@ class House:
         else:
             self.engine.crash.cancel()  # what processes still tell the engine is no fault of anybody
 
-    async def recover(self) -> None:
-        """Do what a new daemon does first."""
-        await recovery.recover(self.engine, self.parts, self._find, self.logs.get)
+    async def recover(self, *, is_rolled_back: bool = False) -> None:
+        """Do what a new daemon does first, on the file of the one before or an older one that was put back."""
+        await recovery.recover(self.engine, self.parts, self._find, self.logs.get, is_rolled_back=is_rolled_back)
 
     async def start(
         self, definition: WorkflowDefinition, *, params: Mapping[str, Any] | None = None, **more: Any

@@ -68,8 +68,12 @@ class ScheduleHouse:
         boot_id: str = "first-boot",
         limit: int = 2000,
         otherwise: Verdict = Verdict.GONE,
+        is_rolled_back: bool = False,
     ) -> AsyncIterator[ScheduleHouse]:
-        """Start at an instant, with what an earlier one left on the file; processes of that are all ``otherwise``."""
+        """Start at an instant, with what an earlier one left on the file; processes of that are all ``otherwise``.
+
+        ``is_rolled_back``: the file is an older one that was put back.
+        """
         clock = StillClock(at_ms)
         async with House.open(path, clock=clock, limit=limit) as house:
             made = cls(house, clock, boot_id)
@@ -78,8 +82,8 @@ class ScheduleHouse:
                 house.workflows[record.name] = await made.workflows.definition(record.name)
             house.launcher.otherwise = Finding(otherwise, "the daemon ended while it ran")
             house.engine.seed_ids(await house.runs.newest_number())
-            await house.recover()
-            await made.scheduler.open()
+            await house.recover(is_rolled_back=is_rolled_back)
+            await made.scheduler.open(is_rolled_back=is_rolled_back)
             loop = asyncio.create_task(made.scheduler.run(), name="scheduler")
             try:
                 await made.alarm.asleep()

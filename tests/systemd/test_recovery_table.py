@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from barbossad.crashpoints import POINTS
+from barbossad.store.highwater import UNKNOWN
 from tests.helpers.service import WAIT_SECONDS, Service
 from tests.helpers.waiting import eventually
 
@@ -295,6 +296,21 @@ def test_no_pipes_in_the_store_is_stopped(service: Service) -> None:
     assert service.processes("sleep 4711") == []
     assert_tidy(service)
     assert unit
+
+
+def test_running_under_a_state_file_that_was_put_back_is_ended(service: Service) -> None:
+    """Of an older state file's runs nobody knows what they have done since: what still runs is stopped, and told."""
+    run_id, _ = sleeping(service)
+    copy = service.ctl("daemon backup").stdout.strip()
+    forgotten = service.start_run("sleeper")
+    eventually(lambda: len(service.processes("sleep 4711")) == 2, WAIT_SECONDS, "the other runs, too")
+    file = "/var/lib/barbossa/barbossa.db"
+    with_the_daemon_away(service, f"rm {file}-wal {file}-shm; cp {copy} {file}")
+    run = ended(service, run_id)
+    assert (run["state"], run["reason"], task_of(run)["reason"]) == ("interrupted", UNKNOWN, UNKNOWN)
+    assert service.ctl(f"run get {forgotten}", check=False).returncode != 0
+    eventually(lambda: service.processes("sleep 4711") == [], WAIT_SECONDS, "both are stopped")
+    assert_tidy(service)
 
 
 def test_another_boot_is_interrupted(service: Service) -> None:

@@ -16,6 +16,9 @@ from barbossad.errors import NotFoundError, UnavailableError
 from barbossad.model.records import LogRecord
 from barbossad.model.states import ATTEMPT_ENDED, RUN_ENDED, AttemptState, RunState, TaskState
 from barbossad.process.launcher import AttemptKey, Finding, Verdict
+from barbossad.store import backup
+from barbossad.store.highwater import UNKNOWN
+from tests.helpers import invariants
 from tests.helpers.house import LIMIT_SECONDS, House, load
 from tests.helpers.records import workflow
 from tests.helpers.waiting import eventually_async
@@ -243,3 +246,52 @@ async def test_crash_upon_crash(path: Path, repetition: int) -> None:
         assert not house.engine.crash.done()
         assert await house.database.read("SELECT count(*) FROM runs") == [(len(acknowledged),)]
     assert set(launched.values()) <= {1}
+
+
+RESTORED = (
+    ONE,
+    CHAIN,
+    load("name: asks\ntasks: [{id: ok, approval: {message: May it?}}, {id: then, depends_on: [ok], shell: ':'}]"),
+    load("name: group\ntasks: [{id: both, parallel: [{id: a, shell: ':', on_interrupt: retry}]}]"),
+    load("name: single\nconcurrency: {limit: 1, policy: queue}\ntasks: [{id: a, shell: ':'}]"),
+    load("name: hooked\ntasks: [{id: a, shell: ':'}]\non_exit: [{id: hook, shell: ':'}]"),
+)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.GONE, Verdict.LIVE, Verdict.NEVER_STARTED])
+async def test_an_older_state_file_was_put_back(path: Path, verdict: Verdict) -> None:
+    """Of what it has under way nobody knows what became: all ends as interrupted, with the reason, nothing follows.
+
+    That goes for what is found to run still, too.
+    """
+    copy = path.with_name("copy")
+    async with House.open(path, *RESTORED) as before:
+        runs = {one.name: await before.start(one) for one in RESTORED}
+        queued = await before.start(RESTORED[4])
+        await before.settle()
+        for _ in range(5):  # those of all but the approval, and of the run that is queued
+            process = await before.launcher.next()
+            process.begin()
+            if process.spec.key.run_id == runs["hooked"]:
+                process.exit(0)
+        (await before.launched("on_exit.hook")).begin()
+        await before.settle()
+        await asyncio.to_thread(backup.make, path, copy)
+    copy.replace(path)
+    for left in ("-wal", "-shm"):
+        path.with_name(path.name + left).unlink(missing_ok=True)
+    async with House.open(path, *RESTORED) as after:
+        after.launcher.exit_codes = lambda _spec: 0
+        after.launcher.otherwise = Finding(verdict)
+        await after.recover(is_rolled_back=True)
+        assert (after.launcher.launched, after.launcher.adopted) == ([], [])
+        for run_id in (*runs.values(), queued):
+            details = await after.details(run_id)
+            has_decided = run_id == runs["hooked"]
+            assert details.run.state is (RunState.SUCCEEDED if has_decided else RunState.INTERRUPTED)
+            assert details.run.reason == (None if has_decided else UNKNOWN)
+            left = [task for task in details.tasks.values() if task.state is not TaskState.SUCCEEDED]
+            assert {task.reason for task in left} <= {UNKNOWN}
+        again = await after.start(ONE)
+        assert (await after.ended(again)).run.state is RunState.SUCCEEDED
+    assert invariants.broken(path, has_texts=False) == []

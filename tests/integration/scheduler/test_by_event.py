@@ -10,6 +10,7 @@ from barbossad.errors import ConflictError
 from barbossad.model.schedules import FireState
 from barbossad.model.states import TriggerType
 from barbossad.process.launcher import Verdict
+from barbossad.store.highwater import UNKNOWN
 from tests.helpers.records import NOON_MS
 from tests.helpers.schedule_house import HOUR, MINUTE, ScheduleHouse
 
@@ -193,3 +194,24 @@ async def test_a_file_is_not_late_for_its_debounce(path: Path, tmp_path: Path) -
         await house.end(await house.process())
         (fire,) = await house.fires()
         assert (fire.nominal_ms, fire.due_ms, fire.lateness_ms) == (NOON_MS, NOON_MS + MINUTE, 0)
+
+
+async def test_what_an_older_state_file_did_not_hear_of(path: Path) -> None:
+    """When one was put back, the end of a run, or a boot, that it had not dealt with makes no trigger fire."""
+    async with ScheduleHouse.open(path) as house:
+        for text in (FIRST, SECOND, BOOT):
+            await house.apply(text)
+        await house.pass_time(HOUR)
+        process = await house.process()
+        house.house.engine.on_end = None
+        process.exit()
+        await house.house.ended(house.runs()[0].id)
+    for is_rolled_back in (True, False):
+        after = NOON_MS + 61 * MINUTE
+        async with ScheduleHouse.open(path, after, boot_id="second-boot", is_rolled_back=is_rolled_back) as house:
+            await house.pass_time(10 * MINUTE)
+            assert house.house.launcher.launched == []
+            found = [(fire.state, fire.reason) for name in ("second/workflow-1", "up/boot-1")
+                     for fire in await house.fires(name)]  # fmt: skip
+            assert found == [(FireState.MISSED, UNKNOWN)] * 2
+            assert await house.states("first/every-1") == ["succeeded"]

@@ -12,6 +12,7 @@ from barbossad.model.names import WorkflowName
 from barbossad.model.schedules import Fire, FireState, ScheduleDefinition, ScheduleKind, Timing
 from barbossad.model.states import RunState, TriggerType
 from barbossad.process.launcher import Verdict
+from barbossad.store.highwater import UNKNOWN
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
 from tests.helpers.schedule_house import DAY, HOUR, MINUTE, ScheduleHouse
@@ -524,3 +525,30 @@ async def test_params_that_are_refused(path: Path) -> None:
         assert "full" in str(fires[1].reason)
         record = house.scheduler.board.find("backup")
         assert (record.is_enabled, record.failures) == (False, 2)
+
+
+async def test_nothing_is_made_up_for_in_an_older_state_file(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """When one was put back, what was due by it is recorded as missed: it may have run. What comes then fires."""
+    retried = workflow("{every: 1h, retry: {attempts: 3, delay: 10m}}", name="retried")
+    async with ScheduleHouse.open(path) as house:
+        for text in (HOURLY, retried, workflow("{every: 1h, overlap: queue}", name="queued")):
+            await house.apply(text)
+        await house.pass_time(HOUR)
+        processes = [await house.process() for _ in range(3)]
+        await house.pass_time(HOUR)
+        retrying = next(run.id for run in house.runs() if run.workflow == "retried")
+        await house.end(next(process for process in processes if process.spec.key.run_id == retrying), 1)
+        assert {*await house.states()} == {"started", "skipped", "queued", "retrying"}
+    caplog.clear()
+    async with ScheduleHouse.open(path, NOON_MS + 5 * HOUR + MINUTE, is_rolled_back=True) as house:
+        await house.heard()
+        assert house.house.launcher.launched == []
+        before = len(house.runs())
+        assert set(await house.states()) == {"failed", "skipped", "missed"}
+        missed = [fire for fire in await house.fires() if fire.state is FireState.MISSED]
+        assert [(fire.count, fire.reason) for fire in missed] == [(3, UNKNOWN)] * 3
+        (said,) = [record for record in caplog.records if vars(record).get("action") == "fires_passed_over"]
+        assert said.getMessage() == f"9 fires of schedules are not made up for: {UNKNOWN}"
+        await house.pass_time(HOUR)
+        assert len(house.runs()) == before + 3
+    assert invariants.broken(path, is_idle=False) == []

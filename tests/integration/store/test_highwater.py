@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from barbossad.errors import StoreError
+from barbossad.store import backup
 from barbossad.store import mark as marks
 from barbossad.store.database import Database
 from barbossad.store.highwater import LEAP, HighWater
@@ -32,7 +33,7 @@ async def session(path: Path, mark_path: Path, *numbers: int) -> HighWater:
         mark = HighWater(database, StillClock(), mark_path)
         await mark.check()
         await record(database, map(past, numbers))
-        await mark.keep()
+        await mark.settled()
     return mark
 
 
@@ -150,3 +151,41 @@ async def test_a_mark_that_is_right_is_left_alone(path: Path, mark_path: Path) -
     os.utime(mark_path, (1, 1))
     await session(path, mark_path)
     assert mark_path.stat().st_mtime == 1
+
+
+@pytest.mark.parametrize("has_mark", [True, False])
+async def test_a_backup_says_that_it_is_one(
+    path: Path, mark_path: Path, caplog: pytest.LogCaptureFixture, has_mark: bool
+) -> None:
+    """A backup that is put back is told, also where nothing marks how far history went, as on another host."""
+    await session(path, mark_path, 1)
+    copy = path.with_name("copy.db")
+    backup.make(path, copy)
+    copy.replace(path)
+    if not has_mark:
+        mark_path.unlink()
+    mark = await session(path, mark_path)
+    assert mark.rolled_back is not None
+    assert "is a backup that was put back, and ends at event 6" in mark.rolled_back
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert mark.lost_runs == (NOON_MS + 1, NOON_MS + 1 + LEAP)
+    assert (await session(path, mark_path)).rolled_back is None
+
+
+async def test_a_start_that_was_cut_off(path: Path, mark_path: Path, tmp_path: Path) -> None:
+    """Until what an older file had under way is settled, each start finds that it was put back."""
+    await session(path, mark_path, 1)
+    shutil.copy(path, tmp_path / "copy.db")
+    await session(path, mark_path, 2)
+    (tmp_path / "copy.db").replace(path)
+    lost = []
+    for number in (3, 4):
+        async with Database.open(path) as database:
+            mark = HighWater(database, StillClock(), mark_path)
+            await mark.check()
+            assert mark.rolled_back is not None
+            lost.append(mark.lost_runs)
+            await record(database, [past(LEAP + 2 + number)])
+    assert lost == [(NOON_MS + 1, NOON_MS + 2 + LEAP)] * 2
+    assert "the start after that was cut off" in ((await session(path, mark_path)).rolled_back or "")
+    assert (await session(path, mark_path)).rolled_back is None
