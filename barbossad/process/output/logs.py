@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -108,7 +108,8 @@ def read(folder: LogFolder, record: LogRecord, cursor: int, limit: int, stream: 
     """Return at most ``limit`` records from ``cursor`` on, of one stream or both; blocking, reads 1 MiB at most.
 
     A cursor is 0 or the ``next_cursor`` of an earlier page, of the live log as well as of the ended one; any other
-    number is moved on to the next record. The record that states a loss is given whatever the stream.
+    number is moved on to the next record. The record that states a loss is given whatever the stream, and tells
+    what was lost behind the cursor.
     """
     items: list[LogEntry] = []
     position = max(0, min(cursor, record.end_cursor))
@@ -118,7 +119,7 @@ def read(folder: LogFolder, record: LogRecord, cursor: int, limit: int, stream: 
             if part.end <= position:
                 continue
             if part.is_gap and isinstance(part.source, bytes):
-                items.append(_entry(part.source))
+                items.append(_loss(part.source, part.end - part.start, part.end - position))
                 position = part.end
             else:
                 position, taken = _take(part, position, budget, items, limit, stream)
@@ -216,6 +217,14 @@ def _take(  # noqa: PLR0917 (one step of read, cut out to be read apart)
     if start == begin and len(items) < limit and len(data) >= budget:
         start = len(data)  # no record is as long as this: damaged
     return position + start, len(data)
+
+
+def _loss(line: bytes, lost_bytes: int, missed_bytes: int) -> LogEntry:
+    """Return the record that states a loss; to who has read a part of what is lost it tells the rest."""
+    entry = _entry(line)
+    for text in (logfile.dropped_text, logfile.lost_text):
+        entry = replace(entry, text=entry.text.replace(text(lost_bytes), text(missed_bytes)))
+    return entry
 
 
 def _entry(line: bytes) -> LogEntry:
