@@ -127,10 +127,10 @@ class Pruner:
         return due
 
     async def _prune_logs(self, most_bytes: int) -> None:
-        """Delete the oldest of the runs that have files of logs until the others fit."""
+        """Delete the oldest of the runs that have files of logs until the others fit; files of lost runs go first."""
         root = self._logs.root
         days = await asyncio.to_thread(logspace.days, root)
-        excess = sum(size for _, size in days) - most_bytes
+        excess = await self._prune_lost_logs(days, sum(size for _, size in days) - most_bytes)
         for day, _ in days:
             if excess <= 0:
                 break
@@ -140,6 +140,25 @@ class Pruner:
                 ended = [(run, sizes[run]) for run in runs if has_ended.get(run)]
                 chosen, excess = rules.enough(ended, excess)
                 await self._delete(await self._unneeded(chosen), "max_log_size")
+
+    async def _prune_lost_logs(self, days: Sequence[tuple[str, int]], excess: int) -> int:
+        """Remove files of runs that were lost, the oldest first; return the excess that is left then."""
+        root = self._logs.root
+        for day, _ in days if self._lost_runs[1] else ():
+            if excess <= 0:
+                break
+            sizes = await asyncio.to_thread(logspace.runs_of, root, day)
+            for runs in _batches([run for run in sorted(sizes) if self._may_be_lost(run)]):
+                known = await self._history.known(runs)
+                chosen, excess = rules.enough([(run, sizes[run]) for run in runs if run not in known], excess)
+                paths = await asyncio.to_thread(logspace.files_of, root, day, chosen)
+                await self._remove(paths)
+                if paths:
+                    log.warning(
+                        "%d files of logs in %s, of runs that an older state file forgot, were removed by max_log_size",
+                        len(paths), day, extra={"action": "lost_logs_pruned"},
+                    )  # fmt: skip
+        return excess
 
     async def _prune_events(self, before_ms: int) -> None:
         after: int | None = 0
@@ -189,10 +208,14 @@ class Pruner:
 
     def _is_lost(self, run: int) -> bool:
         """Return whether a run was forgotten with the state file, so that its logs are worth as much as a run."""
-        first, last = self._lost_runs
         max_age = self.settings.max_age
         is_old = max_age is not None and run < self._clock.now_ms() - max_age * 1000
-        return first < run <= last and not is_old
+        return self._may_be_lost(run) and not is_old
+
+    def _may_be_lost(self, run: int) -> bool:
+        """Return whether a run that is not in the store was forgotten with it."""
+        first, last = self._lost_runs
+        return first < run <= last
 
     # -- deleting --------------------------------------------------------------------------------------------
 

@@ -171,6 +171,19 @@ async def test_logs_of_lost_runs(checked: Database, logs: LogFolder, clock: Stil
     assert [name for name in history.files(logs.root) if name.endswith(".log")] == lost[1:]
 
 
+async def test_log_size_and_lost_runs(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """Logs of lost runs go before any run does, the oldest first: they count, and could not go otherwise."""
+    new = DAY_MS + 1
+    paths = {number: write_log(logs, number, 100_000) for number in (1, 2, 3, DAY_MS, new)}
+    await record(checked, [past(number, path=paths[number]) for number in (1, new)])
+    bounds = (NOON_MS + 1, NOON_MS + DAY_MS)
+    for most, kept in (("350K", (1, DAY_MS, new)), ("250K", (1, new)), ("150K", (new,))):
+        settings = Retention.model_validate({**OFF, "max_log_size": most})
+        await Pruner(clock, checked, logs, settings, lost_runs=bounds).prune()
+        assert [name for name in history.files(logs.root) if name.endswith(".log")] == [paths[one] for one in kept]
+    assert await history.numbers(checked) == [new]
+
+
 async def test_files_are_looked_for_again(
     checked: Database, logs: LogFolder, clock: StillClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
