@@ -24,6 +24,8 @@ from barbossad.store.writer import Waiting, Writer
 
 Result = TypeVar("Result")
 Row = rows.Row
+Connections = tuple[aiosqlite.Connection, list[aiosqlite.Connection], sqlite3.Connection]
+"""The writer's, those of the readers, and that of ``look_up``."""
 
 RETRY_SECONDS: Final = 1.0
 """How long the writer rests before it tries again what the disk refused."""
@@ -96,34 +98,26 @@ class Database:
     ) -> AsyncIterator[Database]:
         """Open, check and migrate ``path`` (made with mode 0600 if missing); close it on leaving.
 
-        ``reserve_bytes`` of disk are kept beside it, as ``path`` with the suffix ``.reserve``.
+        ``reserve_bytes`` of disk are kept beside it, as ``path`` with the suffix ``.reserve``. On a full disk that is
+        given up, and the file begins with a fault.
 
         Raise StoreError if it is damaged, locked, foreign or newer than this program, or missing though it had a
         history; then it is left as it is.
         """
-        read_only = f"{path.absolute().as_uri()}?mode=ro"
+        reserve = Reserve(path.with_suffix(".reserve"), reserve_bytes)
         async with contextlib.AsyncExitStack() as stack:
             try:
                 mark.refuse_lost(path)
-                if not path.exists():
-                    path.touch(mode=0o600)
-                await _inspect(path, read_only, start_busy_seconds)
-                writing = await stack.enter_async_context(_connect(str(path), _prepare_writer, start_busy_seconds))
-                async with writing.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}"):
-                    pass
-                reading = [
-                    await stack.enter_async_context(_connect(read_only, _prepare_reader, busy_seconds))
-                    for _ in range(readers)
-                ]
-                near = stack.enter_context(contextlib.closing(_connect_near(read_only)))
+                opened = partial(_opened, path, readers=readers, busy=busy_seconds, start_busy=start_busy_seconds)
+                (writing, reading, near), full = await _on_the_reserve(opened, reserve, stack)
             except (sqlite3.Error, OSError) as error:
-                raise StoreError(f"cannot open the state file {path}: {error}{place.remedy(path, error)}") from error
-            # Readers are closed before the writer (the stack is last in, first out): the last connection
-            # to leave checkpoints the WAL, and only the writer may.
-            reserve = Reserve(path.with_suffix(".reserve"), reserve_bytes)
-            if not reserve.make():
-                log.warning("the disk has no room for the reserve %s", reserve.path, extra={"action": "no_reserve"})
+                remedy = place.remedy(path, error, is_full=reserve.means_full(error))
+                raise StoreError(f"cannot open the state file {path}: {error}{remedy}") from error
             writer = Writer(path, writing, reserve, busy_seconds=busy_seconds, retry_seconds=retry_seconds)
+            if full is not None:
+                writer.begin_out_of_room(full)
+            elif not reserve.make():
+                log.warning("the disk has no room for the reserve %s", reserve.path, extra={"action": "no_reserve"})
             try:
                 yield cls(path, writer, reading, near, reserve)
             finally:
@@ -153,8 +147,10 @@ class Database:
         return self._writer.is_out_of_room
 
     def on_fault(self, tell: Callable[[str | None], None]) -> None:
-        """Have ``tell`` called with the reason when the disk refuses changes, and with None when it is over."""
+        """Have ``tell`` called with the reason when the disk refuses changes, now if it does, and with None after."""
         self._writer.on_fault = tell
+        if self.fault is not None:
+            tell(self.fault)
 
     def write(self, change: Callable[[sqlite3.Connection], Result], *, is_fact: bool = False) -> asyncio.Future[Result]:
         """Run ``change`` in the next transaction; the future is done when that is committed.
@@ -234,6 +230,38 @@ class Database:
 
     def _unreadable(self, error: sqlite3.Error) -> StoreError:
         return StoreError(f"cannot read the state file {self.path}: {error}")
+
+
+@contextlib.asynccontextmanager
+async def _opened(path: Path, *, readers: int, busy: float, start_busy: float) -> AsyncIterator[Connections]:
+    """Open the connections to a state file, which is made if missing, and close them on leaving."""
+    if not path.exists():
+        path.touch(mode=0o600)
+    read_only = f"{path.absolute().as_uri()}?mode=ro"
+    await _inspect(path, read_only, start_busy)
+    async with contextlib.AsyncExitStack() as stack:
+        writing = await stack.enter_async_context(_connect(str(path), _prepare_writer, start_busy))
+        async with writing.execute(f"PRAGMA busy_timeout = {round(busy * 1000)}"):
+            pass
+        # Readers are closed before the writer (the stack is last in, first out): the last connection
+        # to leave checkpoints the WAL, and only the writer may.
+        reading = [await stack.enter_async_context(_connect(read_only, _prepare_reader, busy)) for _ in range(readers)]
+        yield writing, reading, stack.enter_context(contextlib.closing(_connect_near(read_only)))
+
+
+async def _on_the_reserve(
+    opened: Callable[[], contextlib.AbstractAsyncContextManager[Connections]],
+    reserve: Reserve,
+    stack: contextlib.AsyncExitStack,
+) -> tuple[Connections, Exception | None]:
+    """Open a state file, on a full disk on the room that the reserve gives up; return what said that it is full."""
+    try:
+        return await stack.enter_async_context(opened()), None
+    except (sqlite3.Error, OSError) as error:
+        if not reserve.look() or not reserve.give_up(error):
+            raise
+        full = error
+    return await stack.enter_async_context(opened()), full
 
 
 def _future() -> asyncio.Future[Any]:

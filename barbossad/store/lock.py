@@ -32,8 +32,8 @@ def own(state_dir: Path) -> Iterator[None]:
                 f"another barbossad (pid {pid}) owns {state_dir}; "
                 "stop it first, or name another folder (state_dir in the config)"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk; whose the lock is matters more than whose it says to be
+            os.ftruncate(descriptor, os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0))
         yield
     finally:
         os.close(descriptor)

@@ -32,8 +32,10 @@ class Place:
         return None
 
 
-def remedy(path: Path, error: Exception) -> str:
+def remedy(path: Path, error: Exception, *, is_full: bool) -> str:
     """Return what to do about a state file that could not be opened, as the end of a sentence; empty if unknown."""
+    if is_full:
+        return f"; the disk of {path.parent} is full, and nothing is kept for it any more: make room there"
     for place in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
         with contextlib.suppress(OSError):
             if place.is_dir():

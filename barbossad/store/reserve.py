@@ -7,6 +7,7 @@ can still be recorded and old history be deleted, and it is made again when the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -17,6 +18,8 @@ RESERVE_BYTES: Final = 4 * 1024 * 1024
 
 _MAY_MEAN_FULL: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 """What SQLite also says when a side file, the index of its log say, finds no room (primary result codes)."""
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +38,14 @@ class Reserve:
         """How much room is kept now."""
         return self._size_bytes if self.is_kept else 0
 
+    def look(self) -> bool:
+        """Return whether it is there: an earlier daemon may have left it."""
+        self.is_kept = self.is_kept or self._is_whole()
+        return self.is_kept
+
     def make(self) -> bool:
         """Allocate the file if the disk has room for it twice; return whether it is there."""
-        if self.is_kept or self._is_whole():
-            self.is_kept = True
+        if self.look():
             return True
         try:
             if self._room_bytes() < 2 * self._size_bytes:
@@ -55,9 +62,9 @@ class Reserve:
         self.is_kept = True
         return True
 
-    def give_up(self, error: sqlite3.Error) -> bool:
+    def give_up(self, error: Exception) -> bool:
         """Free its room if ``error`` says that there is none; return whether that was done."""
-        if not self.is_kept or not self._means_full(error):
+        if not self.is_kept or not self.means_full(error):
             return False
         try:
             self.path.unlink()
@@ -71,7 +78,10 @@ class Reserve:
         log.warning("the disk is full: the reserve %s is given up", self.path, extra={"action": "store_reserve_used"})
         return True
 
-    def _means_full(self, error: sqlite3.Error) -> bool:
+    def means_full(self, error: Exception) -> bool:
+        """Return whether ``error`` says that the disk is full."""
+        if getattr(error, "errno", None) in _FULL:
+            return True
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL:
             return True

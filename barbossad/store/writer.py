@@ -149,6 +149,12 @@ class Writer:
             self._is_busy = True
             self._loop.call_soon(self._begin)
 
+    def begin_out_of_room(self, error: Exception) -> None:
+        """Be at fault from the start, until there is room: the reserve was given up to get this far."""
+        self.fault = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+        self._is_out_of_room = True
+        self._wait_for_room()
+
     async def close(self) -> None:
         """Take nothing more and return when all that was taken is written; what the disk refuses now is lost."""
         self._is_closing = True

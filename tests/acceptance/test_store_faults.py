@@ -308,6 +308,26 @@ def invariants_fail(database: Path) -> bool:
         return True
 
 
+def test_start_on_a_full_disk(host: Host) -> None:
+    """On a full disk the daemon starts on the room of its reserve, starts nothing, and goes on when there is room."""
+    with mounts.tmpfs(host.state, "24m") as folder:
+        with host.daemon as daemon:
+            daemon.apply(WORKFLOW)
+        ballast = mounts.fill(folder)
+        with host.daemon as daemon:
+            assert "the disk is full: the reserve" in daemon.log
+            host.hear_of_status("DEGRADED: the state file refuses changes: ")
+            status = daemon.call("daemon.status")
+            assert (status["state"], status["store"]["reserve_bytes"]) == ("degraded", 0)
+            with pytest.raises(RpcError, match="nothing is started"):
+                daemon.call("run.start", workflow="hold", params={"folder": str(host.folder)})
+            ballast.unlink()
+            host.hear_of_status("running")
+            assert daemon.call("daemon.status")["store"]["reserve_bytes"] > 0
+            host.end_one()
+        assert invariants.broken(host.database) == []
+
+
 def test_missing_state_folder_is_made(host: Host) -> None:
     """A state folder that is not there is a fresh start; one that cannot be made is told with its path."""
     with host.daemon as daemon:

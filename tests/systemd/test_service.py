@@ -257,3 +257,25 @@ def test_task_inherits_nothing_that_is_the_daemons(service: Service) -> None:
     assert "umask 0022" in seen
     ignored = int(seen.partition("SigIgn:")[2].split()[0], 16)
     assert ignored & STANDARD_SIGNALS == 0
+
+
+def test_started_on_a_full_disk(service: Service) -> None:
+    """It is up, says that the disk is full, starts nothing, and goes on by itself when there is room."""
+    service.container.run(f"mkdir -p {STATE} && mount -t tmpfs -o size=20m,mode=0700 none {STATE}")
+    try:
+        service.start()
+        service.apply(SHORT)
+        service.systemctl(f"stop {UNITS}")
+        service.container.run(f"head -c 30m /dev/zero >{STATE}/ballast", check=False)
+        service.start()
+        assert "DEGRADED: the state file refuses changes" in service.property("StatusText")
+        status = json.loads(service.ctl("daemon status --json").stdout)
+        assert (status["state"], status["store"]["reserve_bytes"]) == ("degraded", 0)
+        assert service.ctl("start short", check=False).returncode != 0
+        service.container.run(f"rm {STATE}/ballast")
+        eventually(lambda: service.property("StatusText").startswith("running"), WAIT_SECONDS, "it goes on")
+        assert service.ctl("start short").stdout.endswith("hello\n")
+        assert service.property("NRestarts") == "0"
+    finally:
+        service.systemctl(f"stop {UNITS}")
+        service.container.run(f"umount {STATE}")

@@ -212,6 +212,49 @@ async def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert said == ["store_refused", "store_reserve_used", "store_reserve_kept", "store_recovered"]
 
 
+@pytest.mark.parametrize("has_log", [True, False])
+async def test_opened_on_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture, has_log: bool) -> None:
+    """The reserve is given up for it, and the file begins with the fault that a disk which fills would have been."""
+    with mounts.tmpfs(tmp_path / "disk", "12m") as folder:
+        path = folder / "barbossa.db"
+        async with opened(path) as database:
+            await database.write(lambda tx: put(tx, 200_000))
+            copies = [(left, left.read_bytes()) for left in folder.glob("*-wal")]
+        for left, content in copies if has_log else ():
+            left.write_bytes(content)
+        ballast = mounts.fill(folder)
+        async with opened(path) as database:
+            told: list[str | None] = []
+            database.on_fault(told.append)
+            assert database.fault is not None
+            assert told == [database.fault]
+            assert (database.is_out_of_room, database.reserve_bytes) == (True, 0)
+            await database.make_room(lambda tx: tx.execute("DELETE FROM events"))
+            await database.write(put, is_fact=True)
+            assert database.fault is not None
+            ballast.unlink()
+            await healthy(database)
+            assert told[1:] == [None]
+            assert database.reserve_bytes == RESERVE
+        assert invariants.broken(path) == []
+    said = [record.__dict__.get("action") for record in caplog.records if record.name.startswith("barbossad.store")]
+    assert said == ["store_reserve_used", "store_reserve_kept", "store_recovered"]
+
+
+async def test_no_reserve_on_a_full_disk(tmp_path: Path) -> None:
+    """Where nothing is left to give up the file is refused, and it is said that the disk is full."""
+    with mounts.tmpfs(tmp_path / "disk", "12m") as folder:
+        path = folder / "barbossa.db"
+        async with opened(path) as database:
+            await database.write(put)
+        path.with_suffix(".reserve").unlink()
+        mounts.fill(folder)
+        with pytest.raises(StoreError, match=r"cannot open .* the disk of .*/disk is full, .*: make room there"):
+            async with opened(path):
+                pass
+        assert not path.with_suffix(".reserve").exists()
+
+
 async def test_reserve_is_used_up_too(tmp_path: Path) -> None:
     """A disk that stays full when the reserve is eaten up refuses as before, and goes on when there is room."""
     with mounts.tmpfs(tmp_path / "disk", "12m") as folder:

@@ -14,6 +14,7 @@ import pytest
 
 from barbossad.errors import AlreadyRunningError, StoreError
 from barbossad.store import lock
+from tests.helpers import mounts
 
 _OWN_AND_WAIT = """
 import sys
@@ -33,6 +34,15 @@ def owner(folder: Path) -> Iterator[subprocess.Popen[str]]:
         assert process.stdout is not None
         assert process.stdout.readline() == "owned\n"
         yield process
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """A full disk keeps nobody from owning a folder: that it cannot be said whose it is matters less."""
+    with mounts.tmpfs(tmp_path / "disk", "1m") as folder:
+        (folder / "barbossa.lock").touch()
+        mounts.fill(folder)
+        with lock.own(folder), pytest.raises(AlreadyRunningError, match="pid unknown"), lock.own(folder):
+            pass
 
 
 def test_second_is_refused(tmp_path: Path) -> None:
