@@ -29,6 +29,10 @@ Result = TypeVar("Result")
 NextRuns = Callable[[int], Awaitable[list[int]]]
 """Give the next runs that are due, behind the number of the last."""
 
+WIPE_TRIES: Final = 20
+WIPE_SECONDS: Final = 0.05
+"""How often, and how long after each other, it is tried to empty the log of the state file while readers need it."""
+
 AT_A_TIME: Final = 64
 """Runs that are looked up at once."""
 
@@ -70,6 +74,9 @@ class Pruner:
         self._history = History(database)
         self._fires = FireHistory(database)
         self._has_swept = False
+        self._has_remains = False
+        """Whether what was deleted may be in the log of the state file still."""
+
         self._done = Pruned()
 
     @property
@@ -99,11 +106,21 @@ class Pruner:
         return self._done
 
     async def delete_run(self, number: int, *, by: str) -> bool:
-        """Delete one run that has ended, with its logs; return whether it was there and had ended."""
+        """Delete one run that has ended, with its logs; return whether it was there and had ended.
+
+        Nothing of it can be read any more from the state file or its log, unless somebody reads for so long that the
+        next pass has to see to that.
+        """
         states = await self._history.known([number])
         if not states.get(number):
             return False
         await self._delete([number], by)
+        self._has_remains = True
+        for _ in range(WIPE_TRIES):
+            await self._free_the_wal()
+            if not self._has_remains:
+                break
+            await asyncio.sleep(WIPE_SECONDS)
         return True
 
     # -- the rules -------------------------------------------------------------------------------------------
@@ -276,13 +293,15 @@ class Pruner:
             if free >= before:  # the file was made before this could be done
                 break
         self._done.pages = start - free
-        if self._done.pages or self.is_tight:
+        self._has_remains = self._has_remains or bool(self._done.runs or self._done.events or self._done.fires)
+        if self._done.pages or self._has_remains or self.is_tight:
             await self._free_the_wal()
 
     async def _free_the_wal(self) -> None:
-        """Have the disk get what the log of the state file takes; on a full disk the file may have no room for it."""
+        """Empty the log of the state file, for its room and what it tells; a full disk may have no room for that."""
         try:
-            await self._history.checkpoint()
+            if await self._history.checkpoint():
+                self._has_remains = False
         except StoreError as error:
             log.debug("the log of the state file stays as it is: %s", error)
 

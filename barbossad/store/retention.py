@@ -199,6 +199,9 @@ FROM events WHERE events.seq > ? ORDER BY events.seq LIMIT ?"""
         # Each step of the statement frees one page.
         await self._database.make_room(lambda tx: tx.execute(f"PRAGMA incremental_vacuum({pages:d})").fetchall())
 
-    async def checkpoint(self) -> None:
-        """Bring the log into the file and cut it off, if no reader needs it at the moment."""
-        await self._database.make_room(checkpoint, is_alone=True)
+    async def checkpoint(self) -> bool:
+        """Bring the log into the file and cut it off, if no reader needs it at the moment; return whether that is done.
+
+        What was deleted is in neither then: in the file it was overwritten.
+        """
+        return await self._database.make_room(checkpoint, is_alone=True)

@@ -318,19 +318,23 @@ class Writer:
 
         return self._nobodys(change)
 
-    def _nobodys(self, change: Callable[[sqlite3.Connection], None], *, is_alone: bool = False) -> Waiting:
+    def _nobodys(self, change: Callable[[sqlite3.Connection], object], *, is_alone: bool = False) -> Waiting:
         """Return a change that nobody waits for."""
         future = self._loop.create_future()
         future.cancel()
         return Waiting(future, is_fact=False, function=change, is_alone=is_alone)
 
 
-def checkpoint(connection: sqlite3.Connection) -> None:
-    """Bring the log into the file and cut it off, as far as no reader needs it; wait for nobody."""
+def checkpoint(connection: sqlite3.Connection) -> bool:
+    """Bring the log into the file and cut it off, as far as no reader needs it; return whether it is empty then.
+
+    Nobody is waited for.
+    """
     (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
     _wait_for_locks(connection, 0)
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        (is_kept_back, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not is_kept_back
     finally:
         _wait_for_locks(connection, patience / 1000)
 

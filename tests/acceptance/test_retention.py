@@ -51,6 +51,30 @@ def test_the_daemon_prunes_by_itself(tmp_path: Path) -> None:
     assert invariants.broken(daemon.state_dir / "barbossa.db", is_pruned=True) == []
 
 
+@pytest.mark.parametrize("by", ["person", "rule"])
+def test_nothing_of_a_deleted_run_can_be_found(tmp_path: Path, by: str) -> None:
+    """Its params and its output are in no file of the state folder any more, while the daemon goes on."""
+    marker = b"4111-1111-1111-1111"
+    with Daemon(tmp_path) as daemon:
+        daemon.apply("name: quiet\nparams: {card: {type: string}}\ntasks: [{id: talk, shell: 'echo $card'}]\n")
+        run_id = daemon.call("run.start", workflow="quiet", params={"card": marker.decode()})["id"]
+        assert daemon.call("run.wait", run_id=run_id)["state"] == "succeeded"
+        assert holding(daemon, marker)
+        if by == "person":
+            daemon.call("run.delete", run_id=run_id)
+        else:
+            daemon.write_config("retention: {max_age: 1ms}\n")
+            daemon.call("daemon.reload")
+            daemon.says("pruned 1 runs")
+        assert holding(daemon, marker) == []
+
+
+def holding(daemon: Daemon, marker: bytes) -> list[str]:
+    """Return the names of the files of the state folder in which something can be read."""
+    files = [path for path in daemon.state_dir.rglob("*") if path.is_file()]
+    return [path.name for path in files if marker in path.read_bytes()]
+
+
 def test_a_person_deletes_a_run(tmp_path: Path) -> None:
     """A run that has ended is deleted with its files; one that has not is refused, and one that is not there too."""
     with Daemon(tmp_path) as daemon:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -202,6 +203,26 @@ async def test_files_are_looked_for_again(
 
 def _refuse(_path: Path, *, missing_ok: bool = False) -> None:
     raise PermissionError
+
+
+async def test_what_was_deleted_is_not_in_the_log(
+    path: Path, checked: Database, logs: LogFolder, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log of the state file is emptied after a deletion; where somebody reads it, by the pass after that."""
+    monkeypatch.setattr(pruning, "WIPE_TRIES", 2)
+    log = path.with_name("barbossa.db-wal")
+    one = pruner(checked, logs, clock)
+    await record(checked, [past(number, text=b"marker") for number in range(2)])
+    assert b"marker" in log.read_bytes()
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM runs").fetchone()
+        for number in range(2):
+            assert await one.delete_run(NOON_MS + number, by="anne")
+        assert b"marker" in log.read_bytes()
+    await one.prune()
+    assert log.stat().st_size == 0
+    assert b"marker" not in path.read_bytes()
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------
