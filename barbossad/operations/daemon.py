@@ -149,6 +149,7 @@ def ping(call: Call, params: NoParams) -> Ping:  # noqa: ARG001 (takes none)
 def status(call: Call, params: NoParams) -> Status:
     """Tell how the daemon is: its store, its launcher, and what runs."""
     services = call.services
+    services.database.look()
     counts = services.engine.counts
     fault = services.database.fault
     role = call.caller.role

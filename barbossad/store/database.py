@@ -128,6 +128,10 @@ class Database:
         """Why changes are not being recorded at the moment, or None."""
         return self._writer.fault
 
+    def look(self) -> None:
+        """See whether the file is still where it was opened; if not, that is the ``fault`` from now on."""
+        self._writer.look()
+
     @property
     def size_bytes(self) -> int:
         """How large the file is; 0 if it is not there."""

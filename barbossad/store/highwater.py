@@ -86,9 +86,10 @@ class HighWater:
         await self.keep()
 
     async def run(self) -> None:
-        """Keep the mark until cancelled."""
+        """Keep the mark, and see that its file is still there, until cancelled."""
         while True:
             await asyncio.sleep(EVERY_SECONDS)
+            self._database.look()
             await self.keep()
 
     async def keep(self) -> None:

@@ -149,6 +149,16 @@ class Writer:
             self._is_busy = True
             self._loop.call_soon(self._begin)
 
+    def look(self) -> None:
+        """Notice that the file is not where it was opened, though nothing is to be written at the moment."""
+        if (
+            self.fault is None and not self._is_busy and not self._is_closing
+        ):  # otherwise it is noticed by what is written
+            moved = self._place.check()
+            if moved is not None:
+                self._is_busy = True
+                self._refused([(self._probe(), moved)])
+
     def begin_out_of_room(self, error: Exception) -> None:
         """Be at fault from the start, until there is room: the reserve was given up to get this far."""
         self.fault = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"

@@ -221,6 +221,21 @@ def test_the_watchdog_is_fed_during_a_fault(host: Host, kind: str) -> None:
         host.manager.hear_of("WATCHDOG")
 
 
+def test_a_state_folder_that_is_gone_is_told(host: Host) -> None:
+    """Who asks how the daemon is hears of it, though nothing had to be written since."""
+    with _moved_away(host) as break_down, host.daemon as daemon:
+        daemon.apply(WORKFLOW)
+        mend = break_down()
+        try:
+            status = daemon.call("daemon.status")
+            assert (status["state"], status["store"]["healthy"]) == ("degraded", False)
+            assert "barbossa.db is not there any more" in status["store"]["reason"]
+        finally:
+            mend()
+        daemon.eventually(lambda: daemon.call("daemon.status")["state"] == "running", "it goes on by itself")
+        host.end_one()
+
+
 def test_missing_state_file_is_asked_back_for(host: Host) -> None:
     """A daemon whose state file was taken does not begin anew: it says what to do, and goes on when that is done."""
     with host.daemon as daemon:

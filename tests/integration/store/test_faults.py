@@ -131,6 +131,28 @@ async def test_replaced_under_its_daemon(path: Path, name: str) -> None:
     assert invariants.broken(path) == []
 
 
+async def test_a_look_finds_what_was_replaced(path: Path) -> None:
+    """While nothing is written, it is noticed by who looks, told, and over by itself when the file is back."""
+    async with opened(path) as database:
+        told: list[str | None] = []
+        database.on_fault(told.append)
+        database.look()
+        assert (database.fault, told) == (None, [])
+        away = path.rename(path.with_suffix(".away"))
+        database.look()
+        assert "is not there any more" in (database.fault or "")
+        assert told == [database.fault]
+        fact = database.write(put, is_fact=True)
+        await asyncio.sleep(0.1)
+        assert not fact.done()
+        away.rename(path)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await fact
+        await healthy(database)
+        assert await database.read("SELECT count(*) FROM events") == [(1,)]
+    assert invariants.broken(path) == []
+
+
 async def test_a_refusal_is_an_answer(path: Path) -> None:
     """The writer answers while the disk refuses what it writes, however many facts wait, and finds that out itself."""
     async with opened(path) as database, asyncio.timeout(LIMIT_SECONDS):
