@@ -15,7 +15,7 @@ from typing import Final
 
 from barbossad.store import rows
 from barbossad.store.database import Database
-from barbossad.store.writer import checkpoint
+from barbossad.store.emptying import checkpoint
 
 KEY_BYTES: Final = 256
 """What a row weighs beside its texts: its other columns and its entries in indexes."""

@@ -25,6 +25,7 @@ import aiosqlite
 from barbossad.errors import StoreError
 from barbossad.store import changes
 from barbossad.store.changes import Change
+from barbossad.store.emptying import checkpoint, wait_for_locks
 from barbossad.store.place import Place
 from barbossad.store.reserve import Reserve
 
@@ -187,7 +188,7 @@ class Writer:
         self._queue = []
         if self._is_patient:
             self._is_patient = False
-            _wait_for_locks(self._connection._conn, 0)  # noqa: SLF001
+            wait_for_locks(self._connection._conn, 0)  # noqa: SLF001
         outcomes, refused, seconds = self._commit(self._connection._conn, batch)  # noqa: SLF001
         if refused and _primary_code(refused[0][1]) == sqlite3.SQLITE_BUSY:
             self._answer(outcomes)
@@ -222,7 +223,7 @@ class Writer:
         """Run on the writer's thread."""
         if not self._is_patient:
             self._is_patient = True
-            _wait_for_locks(connection, self._busy_seconds)
+            wait_for_locks(connection, self._busy_seconds)
         self._loop.call_soon_threadsafe(self._done, *self._commit(connection, batch))
 
     def _commit(self, connection: sqlite3.Connection, batch: list[Waiting]) -> Written:
@@ -335,31 +336,12 @@ class Writer:
         return Waiting(future, is_fact=False, function=change, is_alone=is_alone)
 
 
-def checkpoint(connection: sqlite3.Connection) -> bool:
-    """Bring the log into the file and cut it off, as far as no reader needs it; return whether it is empty then.
-
-    Nobody is waited for.
-    """
-    (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
-    _wait_for_locks(connection, 0)
-    try:
-        (is_kept_back, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not is_kept_back
-    finally:
-        _wait_for_locks(connection, patience / 1000)
-
-
 def _next_count(queue: Sequence[Waiting], *, is_refusing: bool) -> int:
     """Return how many from the front of a queue are written together."""
     for position, item in enumerate(queue[:MOST_TOGETHER]):
         if item.is_alone or (item.makes_room and is_refusing):
             return position or 1
     return min(len(queue), MOST_TOGETHER)
-
-
-def _wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
-    """Have the next transactions wait so long for a lock that another process may hold on the file."""
-    connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
 
 def _commit_timed(connection: sqlite3.Connection, batch: list[Waiting]) -> Written:
