@@ -237,7 +237,7 @@ def test_the_socket_of_a_successor_is_left_alone(daemon: Daemon) -> None:
 def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
     """A path that the kernel cannot take is refused with the limit."""
     daemon = Daemon(tmp_path, config=f"socket: {tmp_path}/{'x' * 100}.sock\n")
-    assert "at most 107" in fails(daemon, 1)
+    assert "at most 107" in fails(daemon, 2)
 
 
 # -- reload ----------------------------------------------------------------------------------------------------
