@@ -221,14 +221,14 @@ class Params(TaskParams):
     pass
 
 async def run(ctx, params):
-    while not Path("/root/go").exists():
+    while not Path("/root/lurk").exists():
         await asyncio.sleep(0.05)
     return {"seen": True}
 """
 LURKING = """\
 name: lurking
 tasks:
-  - {id: held, shell: while ! test -e /root/go; do sleep 0.05; done}
+  - {id: held, shell: while ! test -e /root/lurk; do sleep 0.05; done}
   - {id: own, depends_on: [], lurk: {}}
   - {id: next, depends_on: [held], lurk: {}}
 """
@@ -250,7 +250,7 @@ def test_a_release_without_a_type_ends_nothing_that_runs(running: Service) -> No
         container.run(f"mv {info} /root/aside")
         running.systemctl("restart barbossad")
         assert states(running, run_id)[:2] == ["running"] * 2
-        container.run("touch /root/go")
+        container.run("touch /root/lurk")
         running.ctl(f"run wait {run_id}", check=False)
         held, own, following = running.get_run(run_id)["tasks"]
         assert (held["state"], own["state"], following["state"]) == ("succeeded", "succeeded", "failed")
@@ -260,7 +260,7 @@ def test_a_release_without_a_type_ends_nothing_that_runs(running: Service) -> No
         running.systemctl("restart barbossad")
         running.ctl(f"retry {run_id} --wait")
     finally:
-        container.run(f"rm -rf /root/go /root/aside {info} {site}/lurk_type.py")
+        container.run(f"rm -rf /root/lurk /root/aside {info} {site}/lurk_type.py")
 
 
 def states(service: Service, run_id: str) -> list[str]:
