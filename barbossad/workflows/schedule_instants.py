@@ -21,8 +21,8 @@ Refuse = Callable[[Path, str, str], None]
 """Is told of a fault: where in the entry, what, and a hint."""
 
 MOST_STEPS: Final = 5_000_000
-"""To find out whether a schedule ever fires: some three seconds. That every day of centuries lies outside of the windows
-takes half of it."""
+"""To find out whether a schedule ever fires: some three seconds. That every day of centuries lies outside of the
+windows takes half of it."""
 
 _EPOCH: Final = "1970-01-01 00:00"
 
