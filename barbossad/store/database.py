@@ -27,6 +27,9 @@ Row = rows.Row
 Connections = tuple[aiosqlite.Connection, list[aiosqlite.Connection], sqlite3.Connection]
 """The writer's, those of the readers, and that of ``look_up``."""
 
+_THREAD_SECONDS: Final = 1.0
+"""How long the thread of a connection that could not be made may take to end."""
+
 RETRY_SECONDS: Final = 1.0
 """How long the writer rests before it tries again what the disk refused."""
 
@@ -280,16 +283,28 @@ def _fetch(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) 
 async def _connect(
     target: str, prepare: Callable[[sqlite3.Connection], None], busy_seconds: float
 ) -> AsyncIterator[aiosqlite.Connection]:
-    async with aiosqlite.connect(
+    connecting = aiosqlite.connect(
         target,
         uri=target.startswith("file:"),
         isolation_level=None,
         cached_statements=256,
         timeout=busy_seconds,
         check_same_thread=False,  # the event loop writes too, while the writer's thread does not
-    ) as connection:
+    )
+    try:
+        connection = await connecting
+    except BaseException:
+        # Its thread tells of its own end a little later, which may not be to a loop that is closed by then.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_THREAD_SECONDS):
+                while connecting._thread.is_alive():  # noqa: ASYNC110, SLF001 (a thread is no event)
+                    await asyncio.sleep(0.001)
+        raise
+    try:
         await connection._execute(prepare, connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001
         yield connection
+    finally:
+        await connection.close()
 
 
 async def _inspect(path: Path, read_only: str, busy_seconds: float) -> None:
