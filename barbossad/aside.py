@@ -1,4 +1,4 @@
-"""Long work that only computes: on a thread of its own, or on the loop in short turns. Clients are served meanwhile."""
+"""Work that takes long, or waits: on a thread of its own, or in short turns on the loop. Clients are served meanwhile."""
 
 from __future__ import annotations
 
