@@ -496,6 +496,17 @@ async def test_folder_where_the_file_should_be(path: Path) -> None:
             pass
 
 
+async def test_a_file_that_cannot_be_opened_leaves_no_thread(path: Path) -> None:
+    """It would tell of its end to a loop that is closed by then."""
+    path.mkdir()
+    before = set(threading.enumerate())
+    for _ in range(20):
+        with pytest.raises(StoreError):
+            async with Database.open(path):
+                pass
+        assert set(threading.enumerate()) == before
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
 def test_file_of_another_user() -> None:
     """A file that the daemon's user may not change is told with that user and the way to mend it."""
