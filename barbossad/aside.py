@@ -1,4 +1,4 @@
-"""Work that takes long, or waits: on a thread of its own, or in short turns on the loop. Clients are served meanwhile."""
+"""Work that takes long, or waits: on a thread of its own, or in short turns on the loop beside the calls of others."""
 
 from __future__ import annotations
 
