@@ -115,18 +115,19 @@ async def retry(call: Call, params: RetryParams) -> RunView:
     definition = await services.workflows.definition(run.workflow, run.version)
     given = workflow_params.bind(definition, {**run.params, **params.params})
     edited = {name for name, value in given.items() if run.params.get(name) != value}
-    is_first = not await services.runs.is_retried(run)
-    kept = retrying.kept(definition, run.id, before.tasks, params.from_, edited, is_first=is_first)
-    started = await services.engine.start_run(
-        definition,
-        params=given,
-        trigger=TriggerType.RETRY,
-        requested_by=call.caller.name,
-        idempotency_key=params.idempotency_key,
-        retry_of=run.id,
-        scheduled_for_ms=run.scheduled_for_ms,
-        kept=kept,
-    )
+    async with services.retrying:
+        is_first = not await services.runs.is_retried(run)
+        kept = retrying.kept(definition, run.id, before.tasks, params.from_, edited, is_first=is_first)
+        started = await services.engine.start_run(
+            definition,
+            params=given,
+            trigger=TriggerType.RETRY,
+            requested_by=call.caller.name,
+            idempotency_key=params.idempotency_key,
+            retry_of=run.id,
+            scheduled_for_ms=run.scheduled_for_ms,
+            kept=kept,
+        )
     return await (showing.shown(call, started) if isinstance(started, RunDetails) else showing.view(call, started))
 
 

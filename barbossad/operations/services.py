@@ -70,6 +70,9 @@ class Services:
     backing_up: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a backup of the state file is made."""
 
+    retrying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from the question whether a run was retried until its retry is recorded: an approval holds for one."""
+
     is_stopping: bool = False
 
 

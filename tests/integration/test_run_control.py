@@ -253,6 +253,18 @@ def test_what_was_approved_is_approved_once_and_with_its_params(daemon: Daemon, 
         assert log_of(mark) == ["boom", "two"]
 
 
+def test_of_two_retries_at_once_one_takes_the_approval(daemon: Daemon, tmp_path: Path) -> None:
+    """The second asks again, though it was asked for before the first was recorded."""
+    daemon.apply(DEPLOY)
+    first = daemon.call("run.start", workflow="deploy", params={"mark": str(tmp_path / "mark")})["id"]
+    assert approved(daemon, first, "deploy one?")["state"] == "failed"
+    retry = {"jsonrpc": "2.0", "method": "run.retry", "params": {"run_id": first}}
+    with daemon.client() as client:
+        client.send(b"".join(json.dumps({**retry, "id": number}).encode() + b"\n" for number in range(6)))
+        found = [client.receive()["result"]["tasks"] for _ in range(6)]
+    assert sorted(tasks[0]["kept"] for tasks in found) == [False] * 5 + [True]
+
+
 # -- pause -----------------------------------------------------------------------------------------------------
 
 
