@@ -27,6 +27,7 @@ from barbossad.model.names import WorkflowName
 from barbossad.operations.services import Reloaded, Services
 from barbossad.process import choice, procfs
 from barbossad.process.launcher import Launcher
+from barbossad.process.mounts import private_tmp
 from barbossad.process.output.logs import LogFolder, stdout_of
 from barbossad.retention.pruner import Pruner
 from barbossad.scheduler import parts as scheduling
@@ -72,6 +73,7 @@ async def open_services(
     UnavailableError if a process of an earlier daemon will not die. Others may write into none of its folders.
     """
     for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
+        _check_lasts(folder)
         _make_own_folder(folder)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
@@ -209,6 +211,16 @@ def make_folder(folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         refused = OSError(errno.EROFS if is_read_only(folder) else errno.EACCES, "")
         raise StoreError(f"may not write into the folder {folder}; {folder_hint(folder, refused)}")
+
+
+def _check_lasts(folder: Path) -> None:
+    """Raise StoreError for a folder that would be gone after a restart, with all that lies in it."""
+    point = private_tmp(folder)
+    if point is not None:
+        raise StoreError(
+            f"{folder} lies in a {point} that systemd makes for this service alone (PrivateTmp=) and removes when it "
+            "stops; name another folder in the configuration (docs/systemd.md, `To have a folder elsewhere`)"
+        )
 
 
 def _make_own_folder(folder: Path) -> None:

@@ -1,11 +1,13 @@
-"""Tell paths that can be looked at from those whose file system may never answer, without touching the latter.
+"""What the kernel's table of mounts tells of a path: whether it may never answer, and whether it will be there later.
 
-Its other end is a server, over a network or in a process. `local/native/mounts.c` knows the same types.
+A file system may never answer whose other end is a server, over a network or in a process; it is not touched to find
+that out. `local/native/mounts.c` knows the same types.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,8 @@ _SERVED: Final = frozenset(
 )
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 _MOST_LINKS: Final = 40
+_PRIVATE: Final = re.compile(r"/systemd-private-[^/]+/")
+"""Where ``PrivateTmp=`` puts what a service sees as ``/tmp`` and ``/var/tmp``."""
 
 
 def may_wait(path: str, working_dir: str = "/") -> bool:
@@ -49,6 +53,14 @@ def may_wait(path: str, working_dir: str = "/") -> bool:
     return False
 
 
+def private_tmp(path: Path) -> Path | None:
+    """Return the mount point above a path that systemd makes for this service alone and removes when it stops."""
+    place = path.resolve()
+    points = {point: root for point, root, _ in _table()}
+    nearest = next(point for point in (place, *place.parents) if str(point) in points)
+    return nearest if _PRIVATE.search(points[str(nearest)]) else None
+
+
 def _link(path: str) -> str | None:
     try:
         return str(Path(path).readlink())
@@ -58,10 +70,16 @@ def _link(path: str) -> str | None:
 
 def _served_points() -> frozenset[str]:
     """Return where such file systems are mounted."""
-    found = set()
+    return frozenset(point for point, _, kind in _table() if kind in _SERVED or kind.startswith("fuse."))
+
+
+def _table() -> Iterator[tuple[str, str, str]]:
+    """Yield of each mount its point, which folder of its file system is there, and the type of that; the top last."""
     for line in TABLE.read_text(errors="surrogateescape").splitlines():
         place, _, source = line.partition(" - ")
-        kind = source.split(" ", 1)[0]
-        if kind in _SERVED or kind.startswith("fuse."):
-            found.add(_ESCAPE.sub(lambda match: chr(int(match[1], 8)), place.split(" ")[4]))
-    return frozenset(found)
+        root, point = place.split(" ")[3:5]
+        yield _unescaped(point), _unescaped(root), source.split(" ", 1)[0]
+
+
+def _unescaped(path: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), path)

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.helpers.service import CONFIG, STATE, UNITS, WAIT_SECONDS, Service
 from tests.helpers.waiting import eventually
 
@@ -112,6 +114,14 @@ def test_broken_configuration_at_start_is_told_once(service: Service) -> None:
     assert service.property("ExecMainStatus") == "2"
     assert service.property("NRestarts") == "0"
     assert "no_such_setting" in service.log()
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/var/tmp"])
+def test_state_in_what_is_removed_at_a_stop(service: Service, folder: str) -> None:
+    """The service's own ``/tmp`` is gone when it stops: no state is put there, and the reason is told."""
+    service.container.write(CONFIG, f"state_dir: {folder}/barbossa\n")
+    assert service.systemctl("start barbossad", check=False).returncode != 0
+    assert f"{folder}/barbossa lies in a {folder} that systemd makes for this service alone" in service.log()
 
 
 def test_lines_of_a_run_are_found_by_its_id(service: Service) -> None:
