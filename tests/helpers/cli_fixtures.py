@@ -11,6 +11,7 @@ import pytest
 
 from barbossactl import cli
 from tests.helpers.cli_process import Ctl, Ended
+from tests.helpers.cli_run import FakeRun
 from tests.helpers.cli_stub import StubDaemon
 
 
@@ -40,4 +41,12 @@ def ctl(stub_daemon: StubDaemon, capsys: pytest.CaptureFixture[str], monkeypatch
         captured = capsys.readouterr()
         return Ended(int(code), captured.out, captured.err)
 
+    return run
+
+
+@pytest.fixture
+def fake_run(stub_daemon: StubDaemon) -> FakeRun:
+    """A run of two tasks that the test moves along."""
+    run = FakeRun("build", "test")
+    stub_daemon.handlers |= run.handlers(stub_daemon)
     return run

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,3 +132,21 @@ _TAKE_TERMINAL = (
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"  # so that Ctrl-C reaches it as a signal
     "os.execv(sys.argv[1], sys.argv[1:])\n"
 )
+
+
+@contextmanager
+def in_background(socket_path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command line with pipes while the test goes on."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=environment(socket_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()

@@ -187,3 +187,21 @@ class FakeRun:
         self._get(params)
         self.on_cancel()
         return self._snapshot()
+
+
+def succeed(run: FakeRun) -> None:
+    """Let both tasks print and succeed."""
+    for task in ("build", "test"):
+        run.begin(task)
+        run.print(task, f"{task} is at work", "\x1b[32mdone")
+        run.finish(task)
+    run.end()
+
+
+def fail(run: FakeRun) -> None:
+    """Let the first task fail with its 20 lines, the second never run."""
+    run.begin("build")
+    run.print("build", *(f"line {number}" for number in range(20)))
+    run.finish("build", "failed", exit_code=7)
+    run.leave("test", "upstream_failed")
+    run.end("failed")
