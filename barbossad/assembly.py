@@ -73,7 +73,6 @@ async def open_services(
     UnavailableError if a process of an earlier daemon will not die. Others may write into none of its folders.
     """
     for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
-        _check_lasts(folder)
         _make_own_folder(folder)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
@@ -225,6 +224,7 @@ def _check_lasts(folder: Path) -> None:
 
 def _make_own_folder(folder: Path) -> None:
     """Make a folder whose content is believed: who may change that may do all that the daemon may."""
+    _check_lasts(folder)
     make_folder(folder)
     with _believed():
         check_folder(folder)
