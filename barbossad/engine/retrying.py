@@ -14,7 +14,7 @@ may have run in another retry.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,7 +22,7 @@ from barbossad.errors import ConflictError, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import Section, TaskKind
 from barbossad.model.names import RunId
-from barbossad.model.records import TaskRecord, changed
+from barbossad.model.records import AttemptRecord, TaskRecord, changed
 from barbossad.model.states import TaskState
 from barbossad.validation import proposal
 from barbossad.workflows.scope import MAP_METHODS
@@ -78,6 +78,21 @@ def kept(
         if again.goes_on(position):
             found |= _rest_of(definition.tasks[position].id, tasks, again.undecided(position))
     return found
+
+
+def with_attempts(
+    rows: Mapping[str, TaskRecord], attempts: Mapping[str, Sequence[AttemptRecord]]
+) -> dict[str, TaskRecord]:
+    """Return the rows that a retry takes over, each with what expressions ask about its attempts, which stay behind.
+
+    What a run had itself taken over has none there, and goes on as it is.
+    """
+    return {
+        task_id: changed(row, kept_attempts=len(tries), kept_exit_code=tries[-1].exit_code)
+        if (tries := attempts.get(task_id))
+        else row
+        for task_id, row in rows.items()
+    }
 
 
 def _rest_of(loop: str, tasks: Mapping[str, TaskRecord], undecided: Set[str]) -> dict[str, TaskRecord]:

@@ -110,10 +110,10 @@ def _own_facts(cell: Cell) -> dict[str, Any]:
     last = cell.attempts[-1] if cell.attempts else None
     return scope.task_facts(
         status=record.state.value,
-        exit_code=last.exit_code if last else None,
+        exit_code=last.exit_code if last else record.kept_exit_code,
         stdout=record.stdout,
         outputs=_Unknown(OUTPUTS_UNKNOWN) if record.reason == OUTPUTS_UNKNOWN else record.outputs,
-        attempts=len(cell.attempts),
+        attempts=len(cell.attempts) or record.kept_attempts or 0,
         duration_seconds=seconds_between(record.started_at_ms, record.finished_at_ms),
         error=record.reason,
     )

@@ -139,6 +139,12 @@ class TaskRecord:
     late_at_ms: int | None = None
     """When it was told that it takes longer than its ``warn_after``."""
 
+    kept_attempts: int | None = None
+    """Of a task that a retry took over as done, how many attempts it had had, which are rows of that earlier run."""
+
+    kept_exit_code: int | None = None
+    """And with what the last of them ended."""
+
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
 

@@ -126,7 +126,7 @@ async def retry(call: Call, params: RetryParams) -> RunView:
             idempotency_key=params.idempotency_key,
             retry_of=run.id,
             scheduled_for_ms=run.scheduled_for_ms,
-            kept=kept,
+            kept=retrying.with_attempts(kept, before.attempts),
         )
     return await (showing.shown(call, started) if isinstance(started, RunDetails) else showing.view(call, started))
 

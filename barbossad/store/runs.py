@@ -48,7 +48,7 @@ class RunStore:
     GET: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE id = ?"
     TASKS: Final = """
 SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms, waits_for, waits_until_ms, stdout, items,
-    late_at_ms
+    late_at_ms, kept_attempts, kept_exit_code
 FROM tasks WHERE run = ?"""
     ATTEMPTS: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? ORDER BY task, number"
 
@@ -217,6 +217,8 @@ def _task(row: Row) -> TaskRecord:
         stdout=row[9],
         items=tuple(rows.from_json(row[10])) if row[10] else None,
         late_at_ms=row[11],
+        kept_attempts=row[12],
+        kept_exit_code=row[13],
     )
 
 

@@ -20,8 +20,8 @@ TaskNews = Literal["task_began", "task_kept", "task_waiting", "task_released", "
 _UNSTARTED_ENDS: Final = states.TASK_MOVES[states.TaskState.PENDING] & states.TASK_ENDED
 _INSERT_TASKS: Final = Statement("""
 INSERT INTO tasks (run, task, state, reason, outputs, started_at_ms, finished_at_ms, waits_for, waits_until_ms, items,
-                   stdout)
-SELECT $0, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 $rows
+                   stdout, kept_attempts, kept_exit_code)
+SELECT $0, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 $rows
 """)
 
 
@@ -172,4 +172,6 @@ def _task_values(task: TaskRecord) -> tuple[Any, ...]:
         task.waits_until_ms,
         None if task.items is None else rows.to_json(task.items),
         rows.text(task.stdout),
+        task.kept_attempts,
+        task.kept_exit_code,
     )
