@@ -17,7 +17,11 @@ _SHELLS: Final = frozenset({"sh", "dash", "bash", "ash", "ksh", "mksh", "zsh"})
 """Shells that take a script with a here-document."""
 
 _SHELL_PATH: Final = re.compile(r"/[A-Za-z0-9._+/-]+")
-_SPECIAL: Final = re.compile(r"[|&;()<>{}\n#`]|\$\(|\\$")
+_ONE_COMMAND: Final = re.compile(
+    r"""(?x)(?: [^|&;()<>{}\n\#`"'\\$] | \\. | \$(?!["'({\[]) | '[^']*' | "(?: [^"`\\$] | \\. | \$(?![({\[]) )*" )*"""
+)
+"""Words and whole quotes alone: what is written behind it is neither taken into it nor for another command."""
+
 _SEVERAL: Final = re.compile(r";|\n|(?<![&>])&(?![&>])|(^|[\s;&|(])(\.|source|eval)\s")
 """What makes a difference to a shell that ends at the first error."""
 
@@ -67,8 +71,9 @@ def task(program: str, given: str | None, shell: str | None) -> dict[str, Any]:
     is_usual = is_usual and "<<" not in program and not program.endswith("\\")  # more text would be taken for theirs
     if not is_usual and not given:
         return {"shell": [literal(word) for word in (shell, "-c", program)]}
+    is_apart = not is_usual or (bool(given) and not _ONE_COMMAND.fullmatch(program))
     script = program
-    if not is_usual:
+    if is_apart:
         script, shell = f"exec {shlex.join([shell, '-c', program])}", DEFAULT_SHELL
     if given:
         script = _reading(script, given)
@@ -77,7 +82,7 @@ def task(program: str, given: str | None, shell: str | None) -> dict[str, Any]:
     keys: dict[str, Any] = {"script": script}
     if shell != DEFAULT_SHELL:
         keys["shell"] = shell
-    if _SEVERAL.search(program):
+    if _SEVERAL.search(program) and not is_apart:
         keys["stop_on_error"] = False
     return {"shell": script if len(keys) == 1 else keys}
 
@@ -88,8 +93,6 @@ def _reading(script: str, given: str) -> str:
     end = "END"
     while end in lines:
         end += "_"
-    if _SPECIAL.search(script) and not script.startswith("exec "):
-        return f"{{\n{script}\n}} <<'{end}'\n{given}{end}\n"
     return f"{script} <<'{end}'\n{given}{end}\n"
 
 
@@ -98,8 +101,10 @@ def literal(text: str) -> str:
     return re.sub(r"\{(?=\{)", "{{ '{' }}", text)
 
 
-def notes(program: str, text: str) -> Iterator[str]:
-    """Yield what is to be known of a command; ``text`` is how the crontab has it."""
+def notes(program: str, given: str | None, text: str) -> Iterator[str]:
+    """Yield what is to be known of a command and what it reads; ``text`` is how the crontab has it."""
+    if given is not None:
+        yield "a % ends the command, and what follows it is its standard input, as with cron; \\% is a percent sign"
     if _NO_OUTPUT.search(program):
         yield "it throws output away (/dev/null); without that Barbossa keeps it with each run"
     if "/run/systemd/system" in program:

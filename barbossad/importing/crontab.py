@@ -152,7 +152,7 @@ class _Reading:
         if not program.strip():
             raise RefusalError("there is no command", "write one after the times, or remove the line")
         task = command.task(program, given, self.variables.get("SHELL"))
-        notes += command.notes(program, rest)
+        notes += command.notes(program, given, rest)
         if user is not None:
             task["run_as"] = user
         task["sandbox"] = "none"

@@ -297,6 +297,13 @@ COMMANDS = [
     "sh -c 'exit 7' || cat%q'u\"o`t$es\\",
     "if read x; then echo got $x; fi%value",
     "echo é ☃%☃",
+    'echo "50% done" ; echo never',
+    "echo '50%'; echo never",
+    "cat; }; echo never; { cat%x",
+    "echo $(cat%); echo never",
+    "echo ${x:-%}; echo never",
+    "if true%then echo never; fi",
+    "cat `%`; echo never",
 ]
 
 
@@ -321,6 +328,12 @@ def test_a_task_does_what_cron_does(shell: str | None, text: str, tmp_path: Path
     done = subprocess.run(argv_of(task["shell"], tmp_path), capture_output=True, stdin=subprocess.DEVNULL, check=False)
     assert (done.stdout, done.returncode) == (wanted.stdout, wanted.returncode)
     assert loaded(draft)
+
+
+@pytest.mark.parametrize(("text", "is_told"), [("echo 50% done", True), ("date +\\%F", False)])
+def test_where_a_command_ends_is_told(text: str, is_told: bool) -> None:
+    """Who wrote a bare ``%`` may not know that the command ends there."""
+    assert any("% ends the command" in note for note in one(f"0 1 * * * {text}").notes) is is_told
 
 
 def argv_of(shell: Any, folder: Path) -> list[str]:
