@@ -25,6 +25,14 @@ _ONE_COMMAND: Final = re.compile(
 _SEVERAL: Final = re.compile(r";|\n|(?<![&>])&(?![&>])|(^|[\s;&|(])(\.|source|eval)\s")
 """What makes a difference to a shell that ends at the first error."""
 
+_IN_QUOTES: Final = re.compile(r"""\\.|'[^']*'|"(?:[^"\\]|\\.)*\"""")
+_BACKGROUND: Final = re.compile(r"(?<![&<>|])&(?![&>])")
+_QUOTED_BACKGROUND: Final = re.compile(r"""(?<![&<>|])&[\s;)]*["']""")
+_WAITS: Final = re.compile(r"(?:^|[\s;&(])wait(?=[\s;)]|$)")
+_DAEMON: Final = re.compile(
+    r"""(?x)(?: ^ | [\s;&|(/"'] ) (?: nohup | setsid | disown | daemon | daemonize | start-stop-daemon | screen | tmux )
+    (?= [\s;&] | $ ) | \s--daemon(?:ize)?\b"""
+)
 _NO_OUTPUT: Final = re.compile(r"(&>|>&|>)\s*/dev/null")
 
 
@@ -105,9 +113,21 @@ def notes(program: str, given: str | None, text: str) -> Iterator[str]:
     """Yield what is to be known of a command and what it reads; ``text`` is how the crontab has it."""
     if given is not None:
         yield "a % ends the command, and what follows it is its standard input, as with cron; \\% is a percent sign"
+    if _leaves_something(program):
+        yield (
+            "what it leaves in the background is ended with the task, which cron lets live: drop the & (nohup, setsid"
+            " and the like), so that the task runs as long as it does, or add detach: true"
+        )
     if _NO_OUTPUT.search(program):
         yield "it throws output away (/dev/null); without that Barbossa keeps it with each run"
     if "/run/systemd/system" in program:
         yield "it does nothing on a host with systemd, where a timer does its work: see barbossactl import timers"
     if "\\\\" in text:
         yield "it holds \\\\, which stays as it is, as with cronie; cron of the BSDs makes one \\ of it"
+
+
+def _leaves_something(program: str) -> bool:
+    """Say whether a command looks as if a process of it were to outlive it."""
+    bare = _IN_QUOTES.sub("", program)
+    is_left = _BACKGROUND.search(bare) and not _WAITS.search(bare)
+    return bool(is_left or _QUOTED_BACKGROUND.search(program) or _DAEMON.search(program))

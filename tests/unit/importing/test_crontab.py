@@ -336,6 +336,51 @@ def test_where_a_command_ends_is_told(text: str, is_told: bool) -> None:
     assert any("% ends the command" in note for note in one(f"0 1 * * * {text}").notes) is is_told
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server &",
+        "server&",
+        "cd /srv && nohup sleep 7778 >/dev/null 2>&1 &",
+        "a & b",
+        "(a; b) & echo on its way",
+        "su ada -c 'server &'",
+        'su ada -c "server & "',
+        "/usr/bin/setsid server",
+        "sh -c 'nohup server'",
+        "start-stop-daemon --start --background --exec /usr/bin/server",
+        "rsync --daemon",
+        "screen -dmS bot ./bot",
+    ],
+)
+def test_what_would_outlive_its_task_is_told(text: str) -> None:
+    """With cron it lives on; here it ends with the task, and the note says what to write instead."""
+    assert any("add detach: true" in note for note in one(f"@reboot {text}").notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a && b",
+        "a 2>&1",
+        "a &>/dev/null",
+        "a >& log",
+        "a |& b",
+        "a <&3",
+        "curl 'http://x/?a=1&b=2'",
+        'curl "http://x/?a=1&b=2"',
+        "curl http://x/?a=1\\&b=2",
+        "a & b & wait",
+        "systemctl restart my-daemon",
+        "echo 'Tom & Jerry'",
+        "/opt/nohup-not/x",
+    ],
+)
+def test_what_ends_with_its_task_is_not(text: str) -> None:
+    """An ampersand has other meanings, too."""
+    assert not any("detach" in note for note in one(f"@reboot {text}").notes)
+
+
 def argv_of(shell: Any, folder: Path) -> list[str]:
     """Return how a shell task is run."""
     if isinstance(shell, list):
