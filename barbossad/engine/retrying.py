@@ -25,6 +25,7 @@ from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, TaskRecord, changed
 from barbossad.model.states import TaskState
 from barbossad.validation import proposal
+from barbossad.workflows.expressions import leaves
 from barbossad.workflows.scope import MAP_METHODS
 
 FAILED: Final = "failed"
@@ -241,12 +242,16 @@ class _Again:
         inside = range(position + 1, position + task.size) if is_open else ()
         return (member for member in inside if member in self.found)
 
-    def _is_decided_by_edited(self, text: object) -> bool:
-        """Say whether an expression looks at a param that is edited; what comes of ``env`` may come of any."""
-        if not self.edited or not isinstance(text, str):
+    def _is_decided_by_edited(self, value: object) -> bool:
+        """Say whether an expression looks at a param that is edited; what comes of ``env`` may come of any.
+
+        ``value`` may also be a list with expressions anywhere in it.
+        """
+        if not self.edited:
             return False
-        looked_at = {dotted or quoted for dotted, quoted in _PARAM.findall(text)}
-        return bool(looked_at & self.edited or looked_at & _ANY or _ENV.search(text))
+        texts = [text for _, text in leaves(list(value) if isinstance(value, tuple) else value)]
+        looked_at = {dotted or quoted for text in texts for dotted, quoted in _PARAM.findall(text)}
+        return bool(looked_at & self.edited or looked_at & _ANY or any(map(_ENV.search, texts)))
 
     def _is_forced(self, position: int) -> bool:
         if self.forced is None:

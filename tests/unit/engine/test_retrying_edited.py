@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -90,9 +91,14 @@ def test_what_was_skipped_is_looked_at_anew() -> None:
         ("{{ params.hosts }}", ("force",), {"each", "each[0]"}),
         ("{{ params.hosts }}", ("hosts",), set()),
         (("x", "y", "z"), ("hosts",), {"each", "each[0]", "each[2]"}),
+        (("the params of hosts", "y", "z"), ("hosts",), {"each", "each[0]", "each[2]"}),
+        (("{{ params.hosts }}", "{{ params.b }}", "z"), ("a",), {"each", "each[0]", "each[2]"}),
+        (("{{ params.a }}", "{{ params.b }}", "z"), ("b",), set()),
+        (({"key": "x", "value": [{"host": "{{ params.b }}"}]}, "y", "z"), ("b",), set()),
+        (({"key": "x", "value": [{"host": "{{ env.B }}"}]}, "y", "z"), ("b",), set()),
     ],
 )
-def test_a_loop(items: str | tuple[str, ...], edited: tuple[str, ...], found: set[str]) -> None:
+def test_a_loop(items: str | tuple[Any, ...], edited: tuple[str, ...], found: set[str]) -> None:
     """Its list is made anew if it comes of a param that is edited; an item that was skipped for one is asked again."""
     each = task("each", for_each=Loop(items=items), when="{{ item != 'z' or params.force }}")
     assert kept(workflow(each, task("end", "each")), "each:f each[0]:s each[1]:f each[2]:k end:u", *edited) == found
