@@ -64,16 +64,16 @@ class Engine(Driver):
         kept: Mapping[str, TaskRecord] | None = None,
         schedule: str | None = None,
         scheduled_for_ms: int | None = None,
+        chain: int = 0,
         also: Callable[[RunRecord], Change] | None = None,
     ) -> RunId | RunDetails:
         """Record a run and start it as soon as it may; return it after the commit, as that has it.
 
-        ``params`` are bound and checked. With an ``idempotency_key`` that was used before for this workflow
-        nothing is started, and the id of the earlier run is returned. ``parent`` is the run and the task that call it,
-        ``kept`` are the tasks, by id, that the run ``retry_of`` has done. ``also`` makes a change that is recorded in
-        one transaction with the run, of a ``schedule`` that fires. Raise UnavailableError while the daemon stops or
-        the store refuses changes, ConflictError if its concurrency group is full and says ``skip``, if the key names a
-        run that was asked for otherwise, or for ``also``.
+        ``params`` are bound and checked. With an ``idempotency_key`` that was used before for this workflow nothing is
+        started, and the id of the earlier run is returned. ``parent`` is the run and the task that call it, ``kept``
+        are the tasks that the run ``retry_of`` has done, by id. ``also`` makes a change that is recorded in one
+        transaction with the run, of a ``schedule`` that fires. Raise UnavailableError while the daemon stops or the
+        store refuses changes, ConflictError if its group is full (``skip``), the key is another run's, or for ``also``.
         """
         self._check_open()
         if idempotency_key is not None:
@@ -95,6 +95,7 @@ class Engine(Driver):
             retry_of=retry_of,
             schedule=schedule,
             scheduled_for_ms=scheduled_for_ms,
+            chain=chain,
             created_at_ms=self._clock.now_ms(),
         )
         active = self._enter(definition, run, kept or {}, also)
@@ -377,6 +378,7 @@ class Engine(Driver):
             requested_by=run.requested_by,
             idempotency_key=key,
             parent=parent,
+            chain=run.chain,
         )
         called = started.run.id if isinstance(started, RunDetails) else started
         if active.progress.run.state is RunState.PAUSED:  # since the call was decided on

@@ -97,6 +97,9 @@ class RunRecord:
     """The id of the schedule that asked for it, and the nominal instant that it stands for."""
 
     scheduled_for_ms: int | None = None
+    chain: int = 0
+    """How many ends of other runs led to it, one after another, by triggers on workflows."""
+
     warnings: int = 0
     """How many tasks failed that were allowed to."""
 

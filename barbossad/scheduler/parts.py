@@ -36,6 +36,7 @@ class Runner(Protocol):
         retry_of: RunId | None = None,
         schedule: str | None = None,
         scheduled_for_ms: int | None = None,
+        chain: int = 0,
         also: Callable[[RunRecord], Change] | None = None,
     ) -> RunId | RunDetails:
         """Record a run, with a change that is made of it, in one transaction."""

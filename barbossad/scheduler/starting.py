@@ -12,7 +12,7 @@ from barbossad.errors import ConflictError, InvalidParamsError, InvalidWorkflowE
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
-from barbossad.model.schedules import TIME_KINDS, Fire, FireOutcome, FireState, Overlap
+from barbossad.model.schedules import TIME_KINDS, Fire, FireOutcome, FireState, Overlap, ScheduleKind
 from barbossad.model.states import TriggerType
 from barbossad.scheduler import expecting, outcome
 from barbossad.scheduler.book import Book, Entry, Why, oldest
@@ -24,6 +24,9 @@ from barbossad.store.fire_changes import FireStarted
 from barbossad.workflows import params as workflow_params
 
 log = logging.getLogger(__name__)
+
+MOST_CHAINED: Final = 20
+"""How many runs may be started by the ends of others, one after another."""
 
 _REFUSALS: Final = (NotFoundError, InvalidWorkflowError, InvalidParamsError)
 
@@ -72,6 +75,10 @@ class Starter:
         kept = self._kept_from(entry, fire)
         if kept is not None:
             return await self._ended(entry, fire, FireState.SKIPPED, kept, watermark)
+        chain = await self._chain(entry, fire)
+        if chain > MOST_CHAINED:
+            reason = f"{MOST_CHAINED} ends of runs, one after another, led to it; do triggers go round in a circle?"
+            return await self._ended(entry, fire, FireState.REFUSED, reason, watermark)
         try:
             definition, params, first = await self._runnable(entry, fire)
         except ConflictError as error:  # the workflow is disabled
@@ -99,6 +106,7 @@ class Starter:
                 retry_of=first,
                 schedule=record.id,
                 scheduled_for_ms=fire.nominal_ms,
+                chain=chain,
                 also=also,
             )
         except ConflictError as error:
@@ -132,6 +140,12 @@ class Starter:
             return "the schedule is disabled"
         hold = self._book.hold_of(entry.record, self._parts.clock.now_ms())
         return None if hold is None else hold.words
+
+    async def _chain(self, entry: Entry, fire: Fire) -> int:
+        """Return how many ends of runs led to a fire, one after another; it is called by the last of them."""
+        if entry.record.definition.kind is not ScheduleKind.WORKFLOW or fire.is_by_hand:
+            return 0
+        return 1 + await self._parts.runs.chain(RunId(fire.key))
 
     async def _runnable(self, entry: Entry, fire: Fire) -> tuple[WorkflowDefinition, Mapping[str, Any], RunId | None]:
         """Return what is run, with what, and the run that it is a retry of."""

@@ -17,9 +17,9 @@ from barbossad.store.change import Event, Statement, allowed, by_state, event, n
 _INSERT_RUNS: Final = Statement("""
 INSERT INTO runs (id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
                   created_at_ms, started_at_ms, finished_at_ms, priority, parent_run, parent_task, retry_of,
-                  schedule, scheduled_for_ms)
+                  schedule, scheduled_for_ms, chain)
 SELECT $0, $1, $2, $3, $4, $5, $6, $7,
-       $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
+       $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18
 $rows
 """)
 
@@ -64,6 +64,7 @@ class RunCreated:
                 rows.number(run.retry_of) if run.retry_of else None,
                 run.schedule,
                 run.scheduled_for_ms,
+                run.chain,
             )
             for run in (step.run for step in steps)
         ]

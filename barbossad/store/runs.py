@@ -16,7 +16,7 @@ from barbossad.store.database import Database, Row
 _RUN_COLUMNS: Final = """id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
     stop_cause, stop_reason, created_at_ms, started_at_ms, finished_at_ms, outcome, outcome_reason, priority,
     parent_run, parent_task, retry_of, warnings, outputs, paused_at_ms, paused_ms, late_at_ms, schedule,
-    scheduled_for_ms"""
+    scheduled_for_ms, chain"""
 _ATTEMPT_COLUMNS: Final = """run, task, number, state, launcher, unit, boot_id, pid, pid_started_ticks, exit_code,
     signal, reason, started_at_ms, finished_at_ms, cpu_seconds, peak_memory_bytes, log_path, log_size_bytes,
     log_dropped_bytes, log_dropped_at, invocation_id, io_read_bytes, io_write_bytes, in_force"""
@@ -83,6 +83,13 @@ FROM tasks WHERE run = ?"""
         """Return the run that was made with this key before, if any."""
         found = await self._database.read(self.BY_KEY, (workflow, rows.text(idempotency_key)))
         return _run(found[0]) if found else None
+
+    CHAIN: Final = "SELECT chain FROM runs WHERE id = ?"
+
+    async def chain(self, run_id: RunId) -> int:
+        """Return how many ends of runs led to a run, one after another; 0 if it is not there any more."""
+        found = await self._database.read(self.CHAIN, (rows.number(run_id),))
+        return int(found[0][0]) if found else 0
 
     RETRIED: Final = "SELECT 1 FROM runs WHERE workflow = ? AND id > ? AND retry_of = ? LIMIT 1"
 
@@ -200,6 +207,7 @@ def _run(row: Row) -> RunRecord:
         late_at_ms=row[24],
         schedule=row[25],
         scheduled_for_ms=row[26],
+        chain=row[27],
     )
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from barbossad.errors import ConflictError
+from barbossad.model.names import RunId
 from barbossad.model.schedules import FireState
 from barbossad.model.states import TriggerType
 from barbossad.process.launcher import Verdict
+from barbossad.scheduler.starting import MOST_CHAINED
 from barbossad.store.highwater import UNKNOWN
 from tests.helpers.records import NOON_MS
 from tests.helpers.schedule_house import HOUR, MINUTE, ScheduleHouse
@@ -215,3 +217,32 @@ async def test_what_an_older_state_file_did_not_hear_of(path: Path) -> None:
                      for fire in await house.fires(name)]  # fmt: skip
             assert found == [(FireState.MISSED, UNKNOWN)] * 2
             assert await house.states("first/every-1") == ["succeeded"]
+
+
+async def test_a_circle_ends(path: Path) -> None:
+    """Workflows that start each other by their ends, one called by a third, are stopped, over a restart too."""
+    ping = "name: ping\ntriggers: [{workflow: {name: pong, states: [failed]}}]\ntasks: [{id: one, shell: ':'}]\n"
+    pong = "name: pong\nparams: {x: {type: string, default: ''}}\ntasks: [{id: two, shell: ':'}]\n"
+    call = "{id: call, workflow: pong, continue_on_error: true}"
+    caller = f"name: caller\ntriggers: [{{workflow: ping}}]\ntasks: [{call}]\n"
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(ping)
+        await house.apply(pong)
+        await house.apply(caller)
+        await house.house.start(house.house.workflows["ping"])
+        for _ in range(9):
+            await house.end(await house.process())
+            await house.end(await house.process(), 1)
+        await house.end(await house.process())
+        process = await house.process()
+        house.house.engine.on_end = None
+        process.exit(1)
+        await house.house.ended(RunId(process.spec.key.run_id))
+    async with ScheduleHouse.open(path) as house:
+        await house.end(await house.process())
+        await house.heard()
+        assert len(house.runs()) == MOST_CHAINED
+        (last,) = [fire for fire in await house.fires("caller/workflow-1") if fire.run_id is None]
+        assert last.state is FireState.REFUSED
+        assert last.reason == "20 ends of runs, one after another, led to it; do triggers go round in a circle?"
+        assert await house.states("ping/workflow-1") == ["succeeded"] * 10
