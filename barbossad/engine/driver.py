@@ -16,7 +16,7 @@ from typing import Final
 from barbossad import crashpoints
 from barbossad.clock import Clock
 from barbossad.engine import attempt as attempts
-from barbossad.engine import timing, transitions
+from barbossad.engine import retries, timing, transitions
 from barbossad.engine.active import ActiveRun, Batch, LiveAttempt, Watching, log_ends
 from barbossad.engine.admission import Admission, Claim
 from barbossad.engine.calls import LAUNCHER, Calls
@@ -24,7 +24,7 @@ from barbossad.engine.decision import Decision
 from barbossad.engine.gate import Gate
 from barbossad.engine.live import LiveAttempts, Means
 from barbossad.engine.locks import Locks
-from barbossad.engine.progress import Cell, Evaluate, RunProgress
+from barbossad.engine.progress import TASK_STATE_AFTER, Cell, Evaluate, RunProgress
 from barbossad.engine.runqueue import RunQueue
 from barbossad.engine.settling import start_run
 from barbossad.errors import BarbossaError
@@ -32,7 +32,7 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import ApprovalRequest, CallRequest, TaskKind
 from barbossad.model.names import WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
-from barbossad.model.states import AttemptState, RunState, StopCause
+from barbossad.model.states import AttemptState, RunState, StopCause, TaskState
 from barbossad.process.launcher import CATCH_UP_SECONDS, Launcher
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
@@ -236,6 +236,11 @@ class Driver(Watching):
             begun = Decision()
             start_run(active.progress, begun, self._clock.now_ms())
             self._apply(active, begun)
+        given_up = retries.given_up(cell, self._clock.now_ms())
+        if given_up is not None:
+            state, reason = given_up
+            self._unstartable(active, index, reason, TASK_STATE_AFTER[state])
+            return
         try:
             if cell.task.kind is TaskKind.APPROVAL and not cell.attempts:
                 self._ask(active, index)
@@ -282,10 +287,10 @@ class Driver(Watching):
         self._release_locks(active, index)
         self._apply(active, transitions.approval_asked(active.progress, index, request.message, deadline_ms, now_ms))
 
-    def _unstartable(self, active: ActiveRun, index: int, reason: str) -> None:
+    def _unstartable(self, active: ActiveRun, index: int, reason: str, state: TaskState = TaskState.FAILED) -> None:
         self._release_locks(active, index)
-        now_ms = self._clock.now_ms()
-        self._apply(active, transitions.task_unstartable(active.progress, index, reason, self._evaluate, now_ms))
+        progress, now_ms = active.progress, self._clock.now_ms()
+        self._apply(active, transitions.task_unstartable(progress, index, reason, self._evaluate, now_ms, state=state))
 
     # -- time ----------------------------------------------------------------------------------------------
 

@@ -41,12 +41,34 @@ def after_failure(cell: Cell, attempt: AttemptRecord, now_ms: int) -> Again | No
     if wanted is not None and attempt.exit_code not in wanted:
         return None
     delay_ms = round(delay_seconds(retry, tried, f"{attempt.run_id}/{attempt.task_id}/{attempt.number}") * 1000)
-    if retry.max_elapsed_seconds is not None:
-        began_ms = _since_good(cell)[0].started_at_ms or cell.record.started_at_ms or now_ms
-        if now_ms + delay_ms > began_ms + retry.max_elapsed_seconds * 1000:
-            return None
+    if _is_too_late(cell, now_ms + delay_ms):
+        return None
     when = f" in {format_duration(max(delay_ms, 1) / 1000)}" if delay_ms else ""
     return Again(delay_ms, f"{attempt.reason or attempt.state}; attempt {tried + 1} of {retry.attempts}{when}")
+
+
+def given_up(cell: Cell, now_ms: int) -> tuple[AttemptState, str] | None:
+    """Return how a task ends, and why, that was to be tried again and has waited too long for that; None if it starts.
+
+    What follows an interruption because of ``on_interrupt`` or ``on_reboot`` may start at any time.
+    """
+    if not cell.attempts or not _is_too_late(cell, now_ms):
+        return None
+    last = cell.attempts[-1]
+    is_by_retry = cell.task.on_interrupt is cell.task.on_reboot is OnInterrupt.FAIL
+    if last.state is AttemptState.INTERRUPTED and not is_by_retry:
+        return None
+    limit = format_duration(cell.task.retry.max_elapsed_seconds or 0)
+    return last.state, f"{last.reason or last.state}; it is not tried again, for its max_elapsed of {limit} has passed"
+
+
+def _is_too_late(cell: Cell, at_ms: int) -> bool:
+    """Say whether an attempt would start later than it may after the first since the last good one."""
+    seconds, tried = cell.task.retry.max_elapsed_seconds, _since_good(cell)
+    if seconds is None or not tried:
+        return False
+    began_ms = tried[0].started_at_ms or cell.record.started_at_ms
+    return began_ms is not None and at_ms > began_ms + seconds * 1000
 
 
 def failures_in_a_row(cell: Cell) -> int:
@@ -88,7 +110,7 @@ def delay_seconds(retry: Retry, failures: int, name: str) -> float:
     if retry.jitter:
         chance = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
         delay *= 1 + retry.jitter * (2 * chance - 1)
-    return delay
+    return delay if retry.max_delay_seconds is None else min(delay, retry.max_delay_seconds)
 
 
 def times_done(cell: Cell) -> int:

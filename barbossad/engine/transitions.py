@@ -299,14 +299,17 @@ def _waited(settling: Settling, index: int) -> None:
 # -- what cannot start, and what is ended ----------------------------------------------------------------------
 
 
-def task_unstartable(progress: RunProgress, index: int, reason: str, evaluate: Evaluate, now_ms: int) -> Decision:
-    """Record that a ready task failed before an attempt could be made of it."""
+def task_unstartable(
+    progress: RunProgress, index: int, reason: str, evaluate: Evaluate, now_ms: int,
+    *, state: TaskState = TaskState.FAILED,
+) -> Decision:  # fmt: skip
+    """Record how a ready task ended before an attempt, or another one, could be made of it."""
     settling = Settling(progress, Decision(), evaluate, now_ms)
     start_run(progress, settling.decision, now_ms)
     if progress.cells[index].record.state is TaskState.WAITING:
-        settling.end_waiting(index, TaskState.FAILED, reason)
+        settling.end_waiting(index, state, reason)
     else:
-        settling.end_unstarted(index, TaskState.FAILED, reason)
+        settling.end_unstarted(index, state, reason)
     settling.settle()
     return settling.decision
 

@@ -42,6 +42,50 @@ async def test_retry(path: Path) -> None:
     assert invariants.broken(path, has_texts=False) == []
 
 
+async def test_no_attempt_after_max_elapsed(path: Path) -> None:
+    """What was to be tried again and waited for something else meanwhile ends, when its turn comes too late."""
+    late = load(
+        "name: late\nlock: l\ntasks: [{id: a, shell: make, lock: k, timeout: 1m, retry: {attempts: 9, delay: 10m, "
+        "max_elapsed: 30m}}]"
+    )
+    other = load("name: other\ntasks: [{id: x, shell: make, lock: k}]")
+    async with House.open(path, late, clock=StillClock()) as house:
+        paused = await house.start(late)
+        (await house.launched("a")).exit(3)
+        await house.settle()
+        await house.engine.pause(paused, "said anne")
+        await house.advance(1801)
+        await house.engine.unpause(paused, "said anne")
+        details = await house.ended(paused)
+        why = "exit code 3; it is not tried again, for its max_elapsed of 30m has passed"
+        assert (details.tasks["a"].state, details.tasks["a"].reason) == (TaskState.FAILED, why)
+        assert details.run.state is RunState.FAILED
+        locked = await house.start(late)
+        (await house.launched("a")).exit(4)
+        await house.settle()
+        await house.start(other)
+        holder = await house.launched("x")
+        await house.advance(1800)
+        holder.exit()
+        (await house.launched("a")).exit(5)
+        assert (await house.ended(locked)).tasks["a"].reason == "exit code 5"
+        assert len(house.launcher.launched) == 4
+    assert invariants.broken(path, has_texts=False) == []
+
+
+async def test_what_an_interruption_brings_may_start_at_any_time(path: Path) -> None:
+    """What ``on_interrupt`` says is not bound by the retry's max_elapsed: a reboot may take longer."""
+    flow = load("name: i\ntasks: [{id: a, shell: make, on_interrupt: retry, retry: {attempts: 2, max_elapsed: 1m}}]")
+    async with House.open(path, flow, clock=StillClock()) as before:
+        run_id = await before.start(flow)
+        (await before.launched("a")).begin()
+        await before.settle()
+    async with House.open(path, flow, clock=StillClock(NOON_MS + 3_600_000)) as after:
+        await after.recover()
+        (await after.launched("a")).exit()
+        assert (await after.ended(run_id)).run.state is RunState.SUCCEEDED
+
+
 class SetClock(SystemClock):
     """The clock of the system, after somebody has set it."""
 

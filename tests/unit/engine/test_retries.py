@@ -6,7 +6,7 @@ import pytest
 
 from barbossad.engine import retries
 from barbossad.engine.progress import Cell
-from barbossad.model.flow import Retry, RetryCause
+from barbossad.model.flow import Backoff, Retry, RetryCause
 from barbossad.model.states import AttemptState, TaskState
 from tests.helpers import flows, records
 
@@ -43,3 +43,12 @@ def test_exit_codes_say_nothing_of_other_ends(state: AttemptState, exit_code: in
     assert is_tried_again(Retry(attempts=3, on=ANY_END, exit_codes=frozenset({75})), state, exit_code)
     only_failed = Retry(attempts=3, on=frozenset({RetryCause.FAILED}), exit_codes=frozenset({75}))
     assert not is_tried_again(only_failed, state, exit_code)
+
+
+@pytest.mark.parametrize("backoff", Backoff)
+def test_no_delay_is_longer_than_max_delay(backoff: Backoff) -> None:
+    """Chance takes away from it, and adds nothing beyond."""
+    retry = Retry(attempts=9, delay_seconds=0.3, backoff=backoff, max_delay_seconds=0.5, jitter=1.0)
+    delays = [retries.delay_seconds(retry, failures, f"r/t/{name}") for failures in (1, 5, 99) for name in range(20)]
+    assert max(delays) == 0.5
+    assert len({delay for delay in delays if delay < 0.5}) > 10
