@@ -65,8 +65,20 @@ def logs(
             found = run_from(client.call("run.get", {"run_id": run_id}))
             _print(client, run_id, _sources(found, task, attempt), style, stream=stream, tail=tail)
             if not any(one.attempts for one in found.tasks if task in {None, one.id}):
-                output.talk(f"run {run_id} has no output yet; barbossactl logs {run_id} --follow waits for it")
+                output.talk(_why_nothing(found, task))
     return Exit.SUCCEEDED
+
+
+def _why_nothing(run: Run, task: str | None) -> str:
+    """Say that there is no output, and whether some may come."""
+    wanted = [one for one in run.tasks if task in {None, one.id}]
+    subject = f"run {run.id}" if task is None else f"task {task} of run {run.id}"
+    if not (run.is_ended or all(one.ended_at for one in wanted)):
+        words = " ".join(filter(None, ("barbossactl logs", run.id, task, "--follow")))
+        return f"{subject} has no output yet; {words} waits for it"
+    if any(one.is_kept for one in wanted):
+        return f"{subject} has no output: that of what was done before is with run {run.retry_of}"
+    return f"{subject} has no output: it ended without"
 
 
 def _follow(

@@ -60,6 +60,17 @@ def test_logs_escape_control_characters_unless_raw(fake_run: FakeRun, ctl: Ctl) 
     assert ctl("logs", RUN_ID, "build", "--raw").out == "\x1b[31mred\r\n"
 
 
+def test_logs_where_there_are_none(fake_run: FakeRun, ctl: Ctl) -> None:
+    """Only what may still come is waited for."""
+    waiting = f"has no output yet; barbossactl logs {RUN_ID} --follow waits for it\n"
+    assert ctl("logs", RUN_ID).err == f"run {RUN_ID} {waiting}"
+    waiting = f"has no output yet; barbossactl logs {RUN_ID} test --follow waits for it\n"
+    assert ctl("logs", RUN_ID, "test").err == f"task test of run {RUN_ID} {waiting}"
+    fake_run.end("cancelled")
+    assert ctl("logs", RUN_ID).err == f"run {RUN_ID} has no output: it ended without\n"
+    assert ctl("logs", RUN_ID, "test").err == f"task test of run {RUN_ID} has no output: it ended without\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
