@@ -12,6 +12,7 @@ import gc
 gc.disable()  # of what is imported nothing becomes garbage; looking for it would take a tenth of the start
 
 import asyncio
+import contextlib
 import importlib
 import os
 import signal
@@ -101,7 +102,8 @@ def main() -> int:
         text, code = worker.run(), 0
     except BaseException as error:  # noqa: BLE001 (whatever it was, it is reported, and the process ends)
         if worker is not None and worker.signal_number and isinstance(error, asyncio.CancelledError):
-            sys.stdout.flush()
+            with _unless_closed():
+                sys.stdout.flush()
             die(worker.signal_number)
         text, code = report.encode_failure(_reason(error)), FAILED
     _write(output, text)
@@ -124,9 +126,15 @@ def _reason(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
         trace = trace.tb_next
-    traceback.print_exception(type(error), error, trace)
+    with _unless_closed():
+        traceback.print_exception(type(error), error, trace)
     message = str(error)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def _unless_closed() -> contextlib.AbstractContextManager[None]:
+    """Do without what cannot be printed, because the task has closed where that would go."""
+    return contextlib.suppress(ValueError, OSError)
 
 
 def _outputs(module: ModuleType, returned: object) -> Mapping[str, Any]:

@@ -106,6 +106,14 @@ async def test_any_other_error_is_told_with_its_traceback(workers: Workers, mess
     assert "asyncio" not in log
 
 
+@pytest.mark.parametrize("do", ["close", "close_fds"])
+async def test_an_error_is_told_where_nothing_can_be_printed(workers: Workers, do: str) -> None:
+    """A task that has closed its output has no traceback, but its reason."""
+    end, report = await workers.run(do, "no such thing")
+    assert report.failure == "ValueError: no such thing"
+    assert end.exit_code in {1, 120}, "120: Python found that it could not flush"
+
+
 @pytest.mark.parametrize(
     ("what", "reason"),
     [

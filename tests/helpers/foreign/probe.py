@@ -30,6 +30,7 @@ class Params(TaskParams):
     do: Literal[
         *("typed", "nothing", "returned", "fail", "crash", "order", "told", "children"),
         *("tidy", "stubborn", "blocked", "quits", "sys_exit", "exit", "fork", "cancel_itself"),
+        *("close", "close_fds"),
     ] = Field(description="What to do")
     value: Any = Field(None, description="Something that it needs for that")
 
@@ -74,6 +75,18 @@ async def _fail(_ctx: WorkerContext, value: Any) -> None:
 
 async def _crash(_ctx: WorkerContext, value: Any) -> None:
     raise ValueError(*([value] if value else []))
+
+
+async def _close(_ctx: WorkerContext, value: Any) -> None:
+    sys.stdout.close()
+    sys.stderr.close()
+    raise ValueError(value)
+
+
+async def _close_fds(_ctx: WorkerContext, value: Any) -> None:
+    os.close(1)
+    os.close(2)
+    raise ValueError(value)
 
 
 async def _order(_ctx: WorkerContext, _value: Any) -> None:
