@@ -11,7 +11,7 @@ from barbossad.engine import retrying
 from barbossad.errors import ConflictError
 from barbossad.model.flow import TaskKind
 from barbossad.model.names import RunId, run_number
-from barbossad.model.states import RUN_ENDED, TriggerType, WaitsFor
+from barbossad.model.states import RUN_ENDED, TaskState, TriggerType, WaitsFor
 from barbossad.operations import approvals, showing
 from barbossad.operations.fields import IdempotencyKey, RunParams, TaskIdText
 from barbossad.operations.registry import define
@@ -164,9 +164,10 @@ async def approve(call: Call, params: ApproveParams) -> RunView:
         values=filled,
     )
     if not answered:
-        details = showing.details(call, run_id)
-        record = details.tasks.get(params.task)
-        state = record.state if record else "pending"
+        shown = await showing.view(call, run_id)
+        state, why = next((one["state"], one["reason"]) for one in shown["tasks"] if one["id"] == params.task)
+        if state == TaskState.WAITING:
+            raise ConflictError(f"{subject} asks nobody now: {why}")
         raise ConflictError(f"{subject} waits for nobody: it is {state}")
     return await showing.view(call, run_id)
 

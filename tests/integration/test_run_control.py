@@ -131,6 +131,10 @@ def test_a_retry_is_followed_like_a_start(daemon: Daemon, tmp_path: Path) -> Non
     assert f"retry of\t{before}" in shown
     (first,) = [line for line in shown if line.startswith("task\tfirst\t")]
     assert "in the run before" in first
+    assert (
+        f"has no output: that of what was done before is with run {before}"
+        in ctl(daemon, "logs", "last", "first").stderr
+    )
 
 
 def test_a_retry_from_a_task_with_other_params(daemon: Daemon, tmp_path: Path) -> None:
@@ -284,6 +288,10 @@ def test_a_paused_run_starts_nothing(daemon: Daemon, tmp_path: Path) -> None:
     assert view["waiting"].startswith("paused since ")
     assert view["paused_at"] is not None
     assert "paused" in view["tasks"][1]["reason"]
+    assert (
+        f"task 'b' of run {run_id} asks nobody now: waiting: the run is paused"
+        in ctl(daemon, "approve", run_id, "b").stderr
+    )
     (line,) = [one for one in ctl(daemon, "ps").stdout.splitlines() if one.startswith(run_id)]
     assert line.split("\t")[2] == "paused"
     assert "paused since" in line
