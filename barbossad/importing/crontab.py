@@ -67,7 +67,9 @@ class _Reading:
 
     crontab: Crontab
     found: Found = field(default_factory=Found)
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=lambda: {"SHELL": command.DEFAULT_SHELL})
+    """Programs obey SHELL (``flock -c``, ``parallel``), which cron sets to that, whatever shell the account has."""
+
     comments: list[str] = field(default_factory=list)
     names: names.Names = field(default_factory=names.Names)
 

@@ -63,7 +63,14 @@ def test_crontabs_of_real_life(path: Path) -> None:
 def test_variables_hold_for_the_lines_below_them() -> None:
     """A job has the variables above it, with the values that they had there."""
     found = read("* * * * * a\nX=1\n* * * * * b\nX=2\nY=3\n* * * * * c\n")
-    assert [draft.env for draft in found.drafts] == [{}, {"X": "1"}, {"X": "2", "Y": "3"}]
+    shell = {"SHELL": "/bin/sh"}
+    assert [draft.env for draft in found.drafts] == [shell, {**shell, "X": "1"}, {**shell, "X": "2", "Y": "3"}]
+
+
+def test_the_shell_of_commands_is_that_of_cron() -> None:
+    """It is ``/bin/sh`` and not that of the account, which may be nologin, unless the crontab says otherwise."""
+    found = read("* * * * * a\nSHELL=/bin/bash\n* * * * * b\n")
+    assert [loaded(draft).env["SHELL"] for draft in found.drafts] == ["/bin/sh", "/bin/bash"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +93,7 @@ def test_variables_hold_for_the_lines_below_them() -> None:
 def test_values_of_variables(line: str, value: str) -> None:
     """Quotes around a whole value keep its blanks; nothing in it is replaced or taken for an expression."""
     draft = one(f"{line}\n* * * * * a")
-    assert draft.env == {"X": value}
+    assert draft.env == {"SHELL": "/bin/sh", "X": value}
     written = loaded(draft).env["X"]
     assert expressions.render_text(written, {}) == value
 
@@ -479,5 +486,5 @@ def test_what_yaml_takes_for_something_else_stays_text(name: str) -> None:
     assert not found.faults
     (draft,) = found.drafts
     said = loaded(draft)
-    assert (said.name, said.description, dict(said.env)) == (name, name, {variable: name})
+    assert (said.name, said.description, dict(said.env)) == (name, name, {"SHELL": "/bin/sh", variable: name})
     assert yaml.safe_load(compose.text_of(draft))["env"] == dict(draft.env)  # as others read it, too
