@@ -175,7 +175,10 @@ def kind_of(value: object) -> str:
 
 def shown(value: object) -> str:
     """Return a value as a message shows it: quoted, and shortened where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no digits of a whole number that has thousands of them
+        return f"{kind_of(value)} too long to be shown"
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 

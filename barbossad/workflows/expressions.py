@@ -143,6 +143,8 @@ def _survey(text: str, tree: nodes.Template) -> tuple[tuple[str, ...], ...]:
                 _check_function(text, node.name, _sandbox().filters, "filters")
             elif isinstance(node, nodes.Test):
                 _check_function(text, node.name, _sandbox().tests, "tests")
+            elif isinstance(node, nodes.Const) and _is_too_long(node.value):
+                raise ExpressionError(text, "holds a number that is too long")
             elif isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem) and not is_counted:
                 name = _reference(node)
                 found.update({name: None} if name else {})
@@ -159,6 +161,13 @@ def _check_function(text: str, name: str, known: Collection[str], noun: str) -> 
         raise ExpressionError(text, f"uses {name!r}, which there is not", proposal(name, known, noun=noun))
 
 
+def _is_too_long(number: object) -> bool:
+    """Say whether this is a whole number of more digits than Python writes, or an expression may come to."""
+    from barbossad.workflows.sandbox import MAX_BITS  # noqa: PLC0415 (see the module's docstring)
+
+    return isinstance(number, int) and number.bit_length() > MAX_BITS
+
+
 def _reference(node: nodes.Expr) -> tuple[str, ...]:
     """Return a name with the constant keys after it: ``tasks['a'].outputs[params.k]`` is ``tasks``, ``a``, ``outputs``.
 
@@ -170,7 +179,7 @@ def _reference(node: nodes.Expr) -> tuple[str, ...]:
     while isinstance(node, nodes.Getattr | nodes.Getitem):
         if isinstance(node, nodes.Getattr):
             keys.append(node.attr)
-        elif isinstance(node.arg, nodes.Const):
+        elif isinstance(node.arg, nodes.Const) and not _is_too_long(node.arg.value):
             keys.append(str(node.arg.value))
         else:
             keys.clear()

@@ -191,6 +191,8 @@ def _bounded_filter(function: Callable[..., Any], *, takes_missing: bool) -> Cal
 def _check_size(value: Any) -> None:
     if isinstance(value, str) and len(value) > MAX_RESULT_CHARACTERS:
         raise SecurityError(f"a result has more than {MAX_RESULT_CHARACTERS} characters")
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise SecurityError(f"a whole number of more than {MAX_BITS} bits")
     if isinstance(value, list | tuple | dict) and len(value) > MAX_ITEMS:
         raise SecurityError(f"a result has more than {MAX_ITEMS} items")
 
@@ -211,6 +213,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise SecurityError("the result is too large, or no number")  # JSON holds no such thing
     if value is None or isinstance(value, bool | int | float):
+        _check_size(value)
         return value
     if isinstance(value, Mapping):
         return {text_of(plain(key)): plain(item) for key, item in _bounded(value.items())}

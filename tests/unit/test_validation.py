@@ -132,3 +132,5 @@ def test_long_values_are_shortened() -> None:
     """A message stays one line whatever the value."""
     assert len(shown("x" * 1000)) == 60
     assert "\n" not in shown("a\nb")
+    assert shown(10**5000) == "a number too long to be shown"
+    assert shown([10**5000]) == "a list too long to be shown"

@@ -17,6 +17,7 @@ SCOPE: dict[str, Any] = {
     "env": {"HOME": "/root"},
     "tasks": {"dump-it": {"outputs": {"size": "41", "a-b": "c"}, "exit_code": 0}, "7": {"exit_code": 1}},
     "run": {"id": "r1"},
+    "long": 10**4299,
 }  # fmt: skip
 
 
@@ -184,6 +185,12 @@ def test_nothing_of_python_can_be_reached(text: str) -> None:
         "{{ '" + "x" * 5000 + "' }}",
         "{{ 1 }}" + "x" * 70_000,
         "{{ " + "9" * 4000 + " ** 2 }}",
+        "{{ 0x" + "f" * 4000 + " }}",
+        "{{ params[0x" + "f" * 4000 + "] }}",
+        "{{ ('f' * 4000) | int(0, 16) }}",
+        "{{ [('f' * 1024) | int(0, 16), 1] | sum }}",
+        "{{ long }}",
+        "{{ [{'k': long}] }}",
     ],
 )
 def test_nothing_grows_without_bound(text: str) -> None:
