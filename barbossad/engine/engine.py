@@ -11,6 +11,7 @@ from barbossad.engine import progress as progresses
 from barbossad.engine.active import ActiveRun, Left, LiveAttempt
 from barbossad.engine.decision import Decision
 from barbossad.engine.driver import Driver, Parts
+from barbossad.engine.faults import contained
 from barbossad.engine.gate import Gate
 from barbossad.engine.locks import Lineage
 from barbossad.engine.progress import RunProgress
@@ -345,7 +346,8 @@ class Engine(Driver):
     def _resume_call(self, active: ActiveRun, index: int) -> None:
         """Go on waiting for the run that a task called before the daemon went down."""
         try:
-            live = LiveAttempt(index, call=self._parts.prepare_call(active.progress, index))
+            with contained(active.progress.run.id, active.progress.cells[index].id):
+                live = LiveAttempt(index, call=self._parts.prepare_call(active.progress, index))
         except BarbossaError as error:
             before, now_ms = active.progress.cells[index].attempts[-1], self._clock.now_ms()
             record = transitions.attempt_interrupted(before, str(error), now_ms)
@@ -371,9 +373,11 @@ class Engine(Driver):
         definition = await self._parts.find(live.call.workflow)
         if self.gate.is_stopping:  # then it is the next daemon that makes this call: it is on record
             await asyncio.get_running_loop().create_future()
+        with contained(run.id, cell.id):
+            bound = workflow_params.bind(definition, live.call.params)
         started = await self.start_run(
             definition,
-            params=workflow_params.bind(definition, live.call.params),
+            params=bound,
             trigger=TriggerType.WORKFLOW,
             requested_by=run.requested_by,
             idempotency_key=key,

@@ -14,6 +14,7 @@ from typing import Any
 from barbossad.clock import rfc3339
 from barbossad.config import Tasks
 from barbossad.engine import confining
+from barbossad.engine.faults import contained
 from barbossad.engine.progress import RunProgress
 from barbossad.engine.taskfacts import TasksByName
 from barbossad.model.definition import TaskDefinition
@@ -94,6 +95,11 @@ class Preparation:
 
     def value(self, progress: RunProgress, index: int | None, value: Any) -> Any:
         """Return a value with its expressions replaced, as a task sees them, or the run itself. Raise BarbossaError."""
+        run = progress.run
+        with contained(run.id, "" if index is None else progress.cells[index].id):
+            return self._value(progress, index, value)
+
+    def _value(self, progress: RunProgress, index: int | None, value: Any) -> Any:
         if index is None:
             env = {**self._base, **progress.definition.env}
             return expressions.render(value, {**self._names(progress, None), "env": env})

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from barbossad.engine import growth, outcomes, triggers
+from barbossad.engine import growth, outcomes, recordable, triggers
 from barbossad.engine.decision import Decision, Stop
 from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.errors import BarbossaError
 from barbossad.model.flow import Branch, TaskKind
 from barbossad.model.records import TaskRecord, changed
 from barbossad.model.states import TASK_MOVES, RunState, StopCause, TaskState
+from barbossad.process.launcher import OUTPUT_LIMIT
 from barbossad.store import changes
 
 
@@ -159,6 +160,12 @@ class Settling:
         outputs: Mapping[str, Any] | Sequence[Any] | None = None
         if cell.is_loop:
             outputs = [self.progress.cells[item].record.outputs or {} for item in cell.members.cells]
+            try:
+                recordable.check_outputs_of_items(outputs)
+            except BarbossaError as error:
+                outputs = None
+                if state is TaskState.SUCCEEDED:
+                    state, reason = TaskState.FAILED, f"the outputs of its items cannot be kept: {error}"
         elif cell.record.outputs is not None:
             outputs = cell.record.outputs
         self.end_waiting(index, state, reason, outputs=outputs, finished_at_ms=ended_ms)
@@ -270,9 +277,11 @@ class Settling:
     def _items(self, index: int, cell: Cell) -> tuple[Any, ...]:
         assert cell.task.for_each is not None
         given = cell.task.for_each.items
-        return triggers.items_of(
+        items = triggers.items_of(
             self.evaluate(self.progress, index, list(given) if isinstance(given, tuple) else given)
         )
+        recordable.check(items, recordable.LIST_LIMIT)
+        return items
 
     def _open(self, index: int, **facts: Any) -> None:
         """Begin a group or a loop; the run begins with its first task."""
@@ -318,9 +327,11 @@ class Settling:
         if outcome is not RunState.SUCCEEDED or not wanted:
             return outcome, reason, None
         try:
-            return outcome, reason, self.evaluate(self.progress, None, dict(wanted))
+            outputs = self.evaluate(self.progress, None, dict(wanted))
+            recordable.check(outputs.items(), OUTPUT_LIMIT)
+            return outcome, reason, outputs
         except BarbossaError as error:
-            return RunState.FAILED, f"its outputs cannot be made: {error}", None
+            return RunState.FAILED, f"its outputs cannot be used: {error}", None
 
     def _finish(self, decided: Mapping[str, Any]) -> None:
         """End the run; ``decided`` is its outcome where that was not recorded before."""
