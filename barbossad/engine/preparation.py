@@ -101,8 +101,11 @@ class Preparation:
 
     def _value(self, progress: RunProgress, index: int | None, value: Any) -> Any:
         if index is None:
-            env = {**self._base, **progress.definition.env}
-            return expressions.render(value, {**self._names(progress, None), "env": env})
+            run, names = progress.run, self._names(progress, None)
+            start = {**self._base, **params.environment(run.params)}
+            facts = AttemptFacts(run_id=run.id, scheduled_for=rfc3339(run.scheduled_for_ms))
+            env = environments.build(start, progress.definition, {}, facts, names)
+            return expressions.render(value, {**names, "env": env})
         if not any(True for _ in expressions.leaves(value)):
             return value
         return expressions.render(value, self._context(progress, index, 0)[0].scope)

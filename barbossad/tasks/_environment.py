@@ -19,11 +19,11 @@ DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFacts:
-    """Which attempt it is."""
+    """Which attempt it is, or of which run where it is the run itself that looks at its environment."""
 
     run_id: str
-    task_id: str
-    number: int
+    task_id: str | None = None
+    number: int = 0
     scheduled_for: str | None = None
     """The nominal time of the schedule that asked for its run, RFC 3339."""
 
@@ -51,7 +51,7 @@ def build(
     facts: AttemptFacts,
     scope: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Return a task's environment; ``start`` is ``base`` with ``params.environment`` over it.
+    """Return the environment of a task, or of a run; ``start`` is ``base`` with ``params.environment`` over it.
 
     Then come the workflow's ``env`` and ``own``, the task's, rendered, and Barbossa's names, which nothing overrides.
     ``env`` in their expressions is what was there before. Raise BarbossaError if one has no value.
@@ -63,8 +63,9 @@ def build(
             for name, text in entries.items():
                 environment[name] = _rendered(name, text, seen)
     environment["BARBOSSA_RUN_ID"] = facts.run_id
-    environment["BARBOSSA_TASK_ID"] = facts.task_id
-    environment["BARBOSSA_ATTEMPT_NUMBER"] = str(facts.number)
+    if facts.task_id is not None:
+        environment["BARBOSSA_TASK_ID"] = facts.task_id
+        environment["BARBOSSA_ATTEMPT_NUMBER"] = str(facts.number)
     environment["BARBOSSA_WORKFLOW"] = definition.name
     if facts.scheduled_for is not None:
         environment["BARBOSSA_SCHEDULED_FOR"] = facts.scheduled_for

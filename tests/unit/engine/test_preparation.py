@@ -173,3 +173,20 @@ def test_a_path_of_creates_that_is_none() -> None:
     """It is refused with the reason, as other values are that no program can be given."""
     with pytest.raises(BarbossaError, match="a path of 'creates' holds a NUL character"):
         prepared(", creates: '/{{ params.where }}'", params={"where": "a\0b"})
+
+
+def test_outputs_of_a_workflow_see_the_environment() -> None:
+    """They see what its tasks have but for what is a task's own: the params, and the workflow's variables, rendered."""
+    text = """\
+name: a
+params: {a: {type: string}, n: {type: integer, default: 3}}
+env: {FOO: "pre-{{ params.a }}", HOME: "{{ env.HOME }}/x"}
+outputs: {foo: "{{ env.FOO }}", a: "{{ env.a }}", home: "{{ env.HOME }}", run: "{{ env.BARBOSSA_RUN_ID }}"}
+tasks: [{shell: make, env: {FOO: own}}]
+"""
+    preparation = Preparation(TYPES, Tasks(), "host", str, has_default_profile=True, now_ms=lambda: NOON_MS)
+    definition = Loader(TYPES).load(text)
+    record = run(workflow="a", params={"a": "AAA", "n": 3})
+    found = preparation.value(growth.create(definition, record), None, definition.outputs)
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    assert found == {"foo": "pre-AAA", "a": "AAA", "home": f"{home}/x", "run": record.id}
