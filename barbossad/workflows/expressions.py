@@ -163,7 +163,7 @@ def _check_function(text: str, name: str, known: Collection[str], noun: str) -> 
 
 def _is_too_long(number: object) -> bool:
     """Say whether this is a whole number of more digits than Python writes, or an expression may come to."""
-    from barbossad.workflows.sandbox import MAX_BITS  # noqa: PLC0415 (see the module's docstring)
+    from barbossad.workflows.plain import MAX_BITS  # noqa: PLC0415 (see the module's docstring)
 
     return isinstance(number, int) and number.bit_length() > MAX_BITS
 
@@ -263,13 +263,14 @@ class _Lazy:
             raise ExpressionError(self._text, f"has no value: {error}") from error
 
     def _compiled(self) -> Callable[[Mapping[str, Any]], Any]:
-        from barbossad.workflows.sandbox import MAX_RESULT_CHARACTERS, plain  # noqa: PLC0415
+        from barbossad.workflows.budget import budgeted  # noqa: PLC0415 (see the module's docstring)
+        from barbossad.workflows.plain import MAX_CHARACTERS, plain  # noqa: PLC0415 (likewise)
 
         tree = self._tree
         lone = _lone(tree, self._text)
         if lone is not None:
             evaluate = _sandbox().evaluator(lone)
-            return lambda scope: plain(evaluate(scope))
+            return budgeted(lambda scope: plain(evaluate(scope)))
         template = _sandbox().from_string(tree)
 
         def join(scope: Mapping[str, Any]) -> str:
@@ -277,12 +278,12 @@ class _Lazy:
             size = 0
             for piece in template.root_render_func(template.new_context(dict(scope))):
                 size += len(piece)
-                if size > MAX_RESULT_CHARACTERS:
-                    raise RefusalError(f"the result has more than {MAX_RESULT_CHARACTERS} characters")
+                if size > MAX_CHARACTERS:
+                    raise RefusalError(f"the result has more than {MAX_CHARACTERS} characters")
                 pieces.append(piece)
             return "".join(pieces)
 
-        return join
+        return budgeted(join)
 
 
 def _lone(tree: nodes.Template, text: str) -> nodes.Expr | None:

@@ -2,20 +2,18 @@
 
 Imported only when a workflow holds an expression (see ``expressions``): Jinja2 costs 40 ms and 6 MB.
 
-Only ``{{ }}`` exists: without statements there is no loop and no variable, so the work of an expression is bounded by
-its length and by what the functions here allow. Of objects, only the keys of maps, the items of lists and a few
-methods of text and maps can be reached, whatever else Python has.
+Only ``{{ }}`` exists: without statements there is no loop and no variable, and what multiplies work all the same
+(``*``, and filters that go through lists) takes it from a budget (see ``budget``). Of objects, only the keys of maps,
+the items of lists and a few methods of text and maps can be reached, whatever else Python has.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from jinja2 import StrictUndefined, Undefined, nodes
+from jinja2 import StrictUndefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -23,23 +21,12 @@ from jinja2.utils import missing, pass_context
 from jinja2.visitor import NodeTransformer
 
 from barbossad.validation import kind_of, nearest
-from barbossad.variables import text_of
+from barbossad.workflows import filters
+from barbossad.workflows.budget import current, glance, weigh
+from barbossad.workflows.plain import MAX_BITS, MAX_ITEMS, as_text, check_size, plain
 from barbossad.workflows.scope import MAP_METHODS
 
 MAX_RANGE: Final = 10_000
-MAX_RESULT_CHARACTERS: Final = 1024 * 1024
-MAX_ITEMS: Final = 100_000
-MAX_BITS: Final = 4096
-
-FILTERS: Final = (
-    *("abs", "capitalize", "default", "d", "dictsort", "first", "float", "int", "items", "last", "length", "count"),
-    *("list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "select", "selectattr"),
-    *("sort", "string", "sum", "title", "trim", "truncate", "unique", "upper", "urlencode"),
-)
-"""Filters taken from Jinja2 as they are; ``join``, ``replace``, ``tojson`` and ``from_json`` are our own."""
-
-DEFAULTS: Final = frozenset({"default", "d"})
-"""Filters that may be given what there is not."""
 
 TEXT_METHODS: Final = frozenset(
     {
@@ -48,6 +35,9 @@ TEXT_METHODS: Final = frozenset(
         *("rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "title", "upper"),
     }
 )
+
+BACKWARD: Final = frozenset({"rfind", "rpartition", "rsplit", "strip", "lstrip", "rstrip"})
+"""Those that may look at all of what they search for at each character that they search in."""
 
 
 class Missing(StrictUndefined):
@@ -88,8 +78,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             autoescape=False,
             cache_size=0,
         )
-        taken = {name: _bounded_filter(self.filters[name], takes_missing=name in DEFAULTS) for name in FILTERS}
-        self.filters = {**taken, "join": _join, "replace": _replace, "tojson": text_of_json, "from_json": json.loads}
+        self.filters = filters.filters()
+        self.tests = filters.tests()
         self.globals = {"range": _range}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -100,7 +90,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if attribute in MAP_METHODS:
                 return getattr(obj, attribute)
         elif isinstance(obj, str) and attribute in TEXT_METHODS:
-            return functools.partial(_replace, obj) if attribute == "replace" else getattr(obj, attribute)
+            return functools.partial(filters.replace, obj) if attribute == "replace" else getattr(obj, attribute)
         return self._missing(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -126,6 +116,19 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Say whether this can be called: whatever ``getattr`` gives out, ``range``, and what fails by itself."""
         return obj is _range or isinstance(obj, functools.partial | Missing) or hasattr(obj, "__self__")
 
+    def call(self, context: Context, obj: Any, /, *arguments: Any, **options: Any) -> Any:
+        """Call a method of a text for what it takes; others take nothing that is worth counting."""
+        text, given = getattr(obj, "__self__", None), (*arguments, *options.values())
+        if isinstance(text, str):
+            steps = glance(text) + sum(map(glance, given))
+            if obj.__name__ in BACKWARD:
+                steps += max((len(one) * len(text) for one in given if isinstance(one, str)), default=0) >> 8
+            current().spend(steps)
+        result = super().call(context, obj, *arguments, **options)
+        if isinstance(text, str):
+            current().spend(weigh(result))
+        return result
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuse arithmetic whose result is too large to hold."""
         if operator == "%" and isinstance(left, str):
@@ -134,8 +137,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError("the result of * is too large")
         if operator == "**" and _power_bits(left, right) > MAX_BITS:
             raise SecurityError("the result of ** is too large")
+        current().spend(_steps(operator, left, right))
         result = super().call_binop(context, operator, left, right)
-        _check_size(result)
+        check_size(result)
         return result
 
     def evaluator(self, expression: nodes.Expr) -> Callable[[Mapping[str, Any]], Any]:
@@ -170,72 +174,10 @@ class Strict(NodeTransformer):
         return nodes.Filter(pieces, "join", [], [], None, None, lineno=node.lineno)
 
 
-def _bounded_filter(function: Callable[..., Any], *, takes_missing: bool) -> Callable[..., Any]:
-    """Return a filter of Jinja2 whose result is refused where it is too large, so that no chain of them grows.
-
-    So is what there is not, where it would be taken: some filters take it for nothing, some stumble over it.
-    """
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **options: Any) -> Any:
-        for argument in () if takes_missing else arguments:
-            if isinstance(argument, Undefined):
-                plain(argument)
-        result = function(*arguments, **options)
-        _check_size(result)
-        return result
-
-    return call
-
-
-def _check_size(value: Any) -> None:
-    if isinstance(value, str) and len(value) > MAX_RESULT_CHARACTERS:
-        raise SecurityError(f"a result has more than {MAX_RESULT_CHARACTERS} characters")
-    if isinstance(value, int) and value.bit_length() > MAX_BITS:
-        raise SecurityError(f"a whole number of more than {MAX_BITS} bits")
-    if isinstance(value, list | tuple | dict) and len(value) > MAX_ITEMS:
-        raise SecurityError(f"a result has more than {MAX_ITEMS} items")
-
-
 @pass_context
 def _finalize(_context: Context, value: Any) -> str:
     """Make text of a value between other text. Asks for the context so that nothing is folded at load."""
-    return _text(value)
-
-
-def plain(value: Any) -> Any:
-    """Return a value as plain data: None, bool, int, float, str, list or dict. Raise SecurityError for others."""
-    if isinstance(value, Undefined):
-        value._fail_with_undefined_error()  # noqa: SLF001 (what Jinja2 itself calls)
-    if isinstance(value, str):
-        _check_size(value)
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise SecurityError("the result is too large, or no number")  # JSON holds no such thing
-    if value is None or isinstance(value, bool | int | float):
-        _check_size(value)
-        return value
-    if isinstance(value, Mapping):
-        return {text_of(plain(key)): plain(item) for key, item in _bounded(value.items())}
-    if isinstance(value, Iterable):
-        return [plain(item) for item in _bounded(value)]
-    raise SecurityError("the result is no plain value")
-
-
-def text_of_json(value: Any) -> str:
-    """Return a value as JSON text."""
-    return json.dumps(plain(value), ensure_ascii=False)
-
-
-def _text(value: Any) -> str:
-    return text_of(plain(value))
-
-
-def _bounded(items: Iterable[Any]) -> Iterable[Any]:
-    for count, item in enumerate(items):
-        if count >= MAX_ITEMS:
-            raise SecurityError(f"the result has more than {MAX_ITEMS} items")
-        yield item
+    return as_text(value)
 
 
 def _product_size(left: Any, right: Any) -> int:
@@ -248,6 +190,15 @@ def _product_size(left: Any, right: Any) -> int:
     return 0
 
 
+def _steps(operator: str, left: Any, right: Any) -> int:
+    """Return what an operator costs; of a list that is repeated, all that is in it counts each time."""
+    if operator == "*":
+        for many, count in ((left, right), (right, left)):
+            if isinstance(many, str | list | tuple) and isinstance(count, int):
+                return 1 + (glance(many) if isinstance(many, str) else weigh(many) - 1) * max(count, 0)
+    return sum(len(one) if isinstance(one, list | tuple) else glance(one) for one in (left, right))
+
+
 def _power_bits(left: Any, right: Any) -> int:
     return left.bit_length() * max(right, 0) if isinstance(left, int) and isinstance(right, int) else 0
 
@@ -257,20 +208,3 @@ def _range(*arguments: int) -> range:
     if len(numbers) > MAX_RANGE:
         raise SecurityError(f"a range of more than {MAX_RANGE} numbers")
     return numbers
-
-
-def _replace(value: Any, old: str, new: str, count: int = -1) -> str:
-    """Replace text by text, all of it or the first ``count``."""
-    text, old, new = _text(value), _text(old), _text(new)
-    if len(text) + text.count(old) * len(new) > MAX_RESULT_CHARACTERS:
-        raise SecurityError("the result of replace is too large")
-    return text.replace(old, new, count)
-
-
-def _join(items: Iterable[Any], separator: str = "") -> str:
-    """Join items to text."""
-    texts = [_text(item) for item in _bounded(items)]
-    separator = _text(separator)
-    if sum(map(len, texts)) + len(separator) * len(texts) > MAX_RESULT_CHARACTERS:
-        raise SecurityError("the result of join is too large")
-    return separator.join(texts)
