@@ -22,9 +22,13 @@ from barbossad.planning import words as plan_words
 from barbossad.planning.knowing import Knowledge
 from barbossad.planning.values import Content, Surroundings
 from barbossad.planning.verdicts import Decided, Verdict, Verdicts
+from barbossad.workflows.budget import together
 
 MOST_ITEMS: Final = 50
 """So many items of a loop are planned one by one; all of them count for the hash."""
+
+MOST_STEPS: Final = 5_000_000
+"""What all expressions of a plan together may take: as much as five of the largest."""
 
 HASH_DIGITS: Final = 16
 
@@ -87,8 +91,12 @@ def _with_problems(content: Content, decided: Decided, *more: str) -> Content:
 
 
 def make(definition: WorkflowDefinition, params: Mapping[str, Any], surroundings: Surroundings) -> Plan:
-    """Return the plan of a run of this version with these bound params."""
-    return _Planner(definition, params, surroundings).plan()
+    """Return the plan of a run of this version with these bound params.
+
+    It is made for whoever may start a run, of a text that they give: all its expressions together have a bound.
+    """
+    with together(MOST_STEPS):
+        return _Planner(definition, params, surroundings).plan()
 
 
 @dataclass(slots=True)

@@ -6,11 +6,10 @@ hundred bytes.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
-
-from jinja2.exceptions import SecurityError
 
 MAX_STEPS: Final = 1_000_000
 
@@ -24,17 +23,20 @@ class Budget:
 
     __slots__ = ("left",)
 
-    def __init__(self) -> None:
-        self.left = MAX_STEPS
+    def __init__(self, left: int = MAX_STEPS) -> None:
+        self.left = left
 
     def spend(self, steps: int) -> None:
         """Take steps that are about to be made. Raise SecurityError if there are not so many left."""
         self.left -= steps
         if self.left < 0:
-            raise SecurityError(f"it is too much work: it goes through more than {MAX_STEPS} items, or so much text")
+            from jinja2.exceptions import SecurityError  # noqa: PLC0415 (see ``expressions``)
+
+            raise SecurityError("it is too much work: there are too many items, or too much text, to go through")
 
 
 _budget: contextvars.ContextVar[Budget] = contextvars.ContextVar("budget")
+_together: contextvars.ContextVar[Budget | None] = contextvars.ContextVar("together", default=None)
 
 current: Final = _budget.get
 """Returns the budget of the evaluation that goes on."""
@@ -44,13 +46,28 @@ def budgeted(evaluate: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[
     """Return a function that evaluates an expression, or a text with some, with a budget of its own."""
 
     def within(scope: Mapping[str, Any]) -> Any:
-        token = _budget.set(Budget())
+        whole = _together.get()
+        steps = MAX_STEPS if whole is None else min(whole.left, MAX_STEPS)
+        budget = Budget(steps)
+        token = _budget.set(budget)
         try:
             return evaluate(scope)
         finally:
             _budget.reset(token)
+            if whole is not None:
+                whole.left -= min(steps, steps - budget.left)
 
     return within
+
+
+@contextlib.contextmanager
+def together(steps: int) -> Iterator[None]:
+    """Have all evaluations within make no more than so many steps, beside what each of them is given."""
+    token = _together.set(Budget(steps))
+    try:
+        yield
+    finally:
+        _together.reset(token)
 
 
 def glance(value: Any) -> int:

@@ -527,3 +527,15 @@ def test_the_hash_is_that_of_all_that_would_happen() -> None:
         task_types=TYPES, settings=Tasks(environment={"HOME": "/x"}), host_name="here", has_default_profile=False
     )
     assert first != plans.make(definition, {"n": 1}, unlike).hash
+
+
+def test_all_expressions_of_a_plan_have_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may ask for a plan of any text cannot have the daemon work at it for long; each plan has a bound."""
+    monkeypatch.setattr(plans, "MOST_STEPS", 2000)
+    text = "{{ range(300) | list | length }}"
+    for _ in range(2):
+        found = [
+            planned.content.problems for planned in plan(workflow(*(shell(f"t{i}", text) for i in range(5)))).tasks
+        ]
+        assert [bool(problems) for problems in found] == [False, False, False, True, True]
+    assert "too much work" in found[3][0]
