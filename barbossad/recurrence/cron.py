@@ -8,7 +8,8 @@ Source: crontab(5) of Debian, and croniter, which does the field maths, on wall 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
@@ -53,15 +54,18 @@ class Cron:
     """Its five or six fields, in small letters, a name such as ``@daily`` as what it stands for."""
 
     _maths: croniter
+    _asking: threading.Lock = field(default_factory=threading.Lock, compare=False)
+    """Who asks for what follows a wall time writes that into the maths first, and threads beside the loop ask too."""
 
     def after(self, local: float) -> float | None:
         """Return the next wall time after another, both as seconds since 1970 on the wall clock; None if none comes."""
-        self._maths.set_current(local, force=True)
-        try:
-            found: float = self._maths.get_next(float)
-        except ValueError:  # none comes in so many years
-            return None
-        return found
+        with self._asking:
+            self._maths.set_current(local, force=True)
+            try:
+                found: float = self._maths.get_next(float)
+            except ValueError:  # none comes in so many years
+                return None
+            return found
 
 
 @lru_cache(maxsize=1024)
