@@ -10,7 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from barbossad.model.schedules import OnHoliday, Timing
-from barbossad.recurrence import cron, holidays, moving, walltime
+from barbossad.recurrence import counting, cron, holidays, moving, walltime
 from barbossad.recurrence.moments import EARLIEST_MS, LATEST_MS
 from barbossad.recurrence.windows import Window, parse_window
 from barbossad.recurrence.zones import zone
@@ -66,12 +66,17 @@ def next_outside(timing: Timing, after_ms: int) -> int | None:
 
 def count_between(timing: Timing, after_ms: int, until_ms: int, most: int) -> int:
     """Return how many instants lie after one instant and up to another; ``most`` if there are more."""
+    after_ms = max(after_ms, EARLIEST_MS if timing.start_ms is None else timing.start_ms - 1)
+    until_ms = min(until_ms, (LATEST_MS if timing.end_ms is None else timing.end_ms) - 1)
     if until_ms <= after_ms:
         return 0
-    every_ms = timing.every_ms
-    if every_ms and not (timing.within or timing.blackout or timing.holidays or timing.start_ms or timing.end_ms):
-        first, last = ((at - timing.anchor_ms) // every_ms for at in (after_ms, until_ms))
-        return min(last - first, most)
+    if not (timing.within or timing.blackout or timing.holidays):
+        if timing.every_ms is not None:
+            first, last = ((at - timing.anchor_ms) // timing.every_ms for at in (after_ms, until_ms))
+            return min(last - first, most)
+        if timing.cron is not None:
+            expression, known = cron.parse(timing.cron), zone(timing.timezone)
+            return counting.count(expression, known, timing.dst, after_ms, until_ms, most=most)
     found = takewhile(lambda instant: instant.at_ms <= until_ms, instants(timing, after_ms))
     return sum(1 for _ in islice(found, most))
 

@@ -18,7 +18,7 @@ from barbossad.recurrence.moments import LATEST_MS
 from barbossad.recurrence.zones import first_change, offset_seconds, transition
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=None)  # noqa: DTZ001 (a wall time)
-_LARGEST_SHIFT: Final = 26 * 3600
+LARGEST_SHIFT: Final = 26 * 3600
 """Seconds. Zones have skipped a whole day (Apia, 2011); nobody has shifted more."""
 
 _LATEST: Final = LATEST_MS / 1000
@@ -63,8 +63,8 @@ def _wild(cron: Cron, zone: ZoneInfo, after: float) -> Iterator[float]:
 
 def _fixed(cron: Cron, zone: ZoneInfo, dst: Dst, after: float) -> Iterator[float]:
     """Yield instants in their order; some may be told twice, and some lie before ``after``."""
-    early = after - _LARGEST_SHIFT
-    if len({offset_seconds(zone, instant) for instant in (early, after, after + _LARGEST_SHIFT)}) == 1:
+    early = after - LARGEST_SHIFT
+    if len({offset_seconds(zone, instant) for instant in (early, after, after + LARGEST_SHIFT)}) == 1:
         early = after  # no change is near: no earlier wall time stands for a later instant
     wall = cron.after(early + offset_seconds(zone, early))
     held: list[float] = []  # those of wall times that come twice may lie behind those of later wall times
