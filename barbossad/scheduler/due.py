@@ -65,7 +65,7 @@ def due(schedule: ScheduleDefinition, offset_ms: int, last: int, now_ms: int, *,
     usual = _usual(coming, last, until)
     if usual is not None:
         return usual
-    found = _newest(coming, last, until, _wanted(schedule))
+    found = _newest(coming, last, until, _wanted(schedule), _window_ms(schedule))
     if not found:
         return Due(watermark=last)
     wanted = [instant.at_ms for instant in found if instant.skip is None]
@@ -131,22 +131,32 @@ def _wanted(schedule: ScheduleDefinition) -> int:
     return schedule.catch_up_limit if schedule.catch_up is CatchUp.ALL else 1
 
 
-def _newest(coming: _Coming, after: int, until: int, count: int) -> list[Instant]:
-    """Return the newest instants after ``after``, up to ``until``: at least ``count`` that are not let pass, if any."""
-    for step in (*_STEPS_MS, until - after):
+def _window_ms(schedule: ScheduleDefinition) -> int:
+    """Return how old an instant may be that is run."""
+    if schedule.catch_up is CatchUp.NONE:
+        return GRACE_MS
+    return max(round(schedule.catch_up_window_seconds * 1000), GRACE_MS)
+
+
+def _newest(coming: _Coming, after: int, until: int, count: int, window_ms: int) -> list[Instant]:
+    """Return the newest instants after ``after``, up to ``until``, if there are any.
+
+    At least ``count`` of them are not let pass, unless older ones are too old to be run.
+    """
+    whole_window = window_ms + 1  # the oldest that may be run belongs to it
+    for step in (*sorted({*_STEPS_MS, whole_window} - {window_ms}), until - after):
         start = max(after, until - step)
         found = list(takewhile(lambda instant: instant.at_ms <= until, coming.after(start)))
-        if start == after or sum(1 for instant in found if instant.skip is None) >= count:
+        if start == after or (found and step >= whole_window):
+            return found
+        if sum(1 for instant in found if instant.skip is None) >= count:
             return found
     return []
 
 
 def _chosen(schedule: ScheduleDefinition, wanted: list[int], until: int) -> tuple[int, ...]:
     """Return which of the instants are run."""
-    window_ms = round(schedule.catch_up_window_seconds * 1000)
-    if schedule.catch_up is CatchUp.NONE:
-        window_ms = 0
-    recent = [at for at in wanted if until - at <= max(window_ms, GRACE_MS)]
+    recent = [at for at in wanted if until - at <= _window_ms(schedule)]
     return tuple(recent[-_wanted(schedule) :])
 
 

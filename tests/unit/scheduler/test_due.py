@@ -115,6 +115,21 @@ def test_a_long_absence_is_quick_and_told() -> None:
     assert found.watermark == NOON_MS + 366 * DAY
 
 
+def test_a_long_hold_is_quick() -> None:
+    """Of a year that was held, nothing is looked at one by one beyond what might still be run, and what is counted."""
+    asked: list[int] = []
+
+    def held(at_ms: int) -> str:
+        asked.append(at_ms)
+        return "held"
+
+    schedule = replace(hourly(), timing=Timing(every_ms=1000))
+    found = due(schedule, 0, NOON_MS, NOON_MS + 366 * DAY, held=held)
+    assert (found.start, found.watermark) == ((), NOON_MS + 366 * DAY)
+    assert found.passed[-1].until_ms == NOON_MS + 366 * DAY
+    assert len(asked) < COUNTED + 100_000
+
+
 def test_blackouts_are_let_pass_and_told() -> None:
     """Instants in a blackout are skipped with their reason, and neither run nor missed."""
     schedule = replace(hourly(), timing=Timing(every_ms=HOUR, blackout=("13:30-15:30",)))
