@@ -83,6 +83,19 @@ Wake = tuple[int, Why, int, str, str]
 """When to look, at what, a number that keeps the order, the id of the schedule, and the key of the fire."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Holds:
+    """The holds that cover a schedule with a jitter. Two are equal if they say the same."""
+
+    covering: tuple[Hold, ...]
+    offset_ms: int
+
+    def __call__(self, nominal_ms: int) -> str | None:
+        """See ``Held``."""
+        due_ms = nominal_ms + self.offset_ms
+        return next((hold.words for hold in self.covering if hold.holds_at(due_ms)), None)
+
+
 class Book:
     """All schedules. Nothing in here waits or is stored."""
 
@@ -178,15 +191,8 @@ class Book:
 
         That is asked of instants that have passed: the hold may have ended since, and no daemon been there.
         """
-        covering = [hold for hold in self.holds.values() if hold.covers(entry.record.labels)]
-        if not covering:
-            return None
-
-        def words(nominal_ms: int) -> str | None:
-            due_ms = nominal_ms + entry.offset_ms
-            return next((hold.words for hold in covering if hold.holds_at(due_ms)), None)
-
-        return words
+        covering = tuple(hold for hold in self.holds.values() if hold.covers(entry.record.labels))
+        return _Holds(covering, entry.offset_ms) if covering else None
 
     # -- time ----------------------------------------------------------------------------------------------
 

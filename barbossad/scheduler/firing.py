@@ -11,8 +11,9 @@ from barbossad.model.schedules import Fire, FireState
 from barbossad.recurrence import instants
 from barbossad.scheduler import expecting
 from barbossad.scheduler import happening as happenings
+from barbossad.scheduler.backlog import Backlog, Question, question
 from barbossad.scheduler.book import Book, Entry
-from barbossad.scheduler.due import Due, Passed, due
+from barbossad.scheduler.due import GRACE_MS, Due, Passed
 from barbossad.scheduler.happening import Happening
 from barbossad.scheduler.overlap import Entry as Way
 from barbossad.scheduler.overlap import admit
@@ -25,18 +26,34 @@ from barbossad.workflows import schedules as workflow_schedules
 class Firing:
     """Decides on fires and has them recorded."""
 
-    def __init__(self, parts: Parts, book: Book, starter: Starter) -> None:
+    def __init__(self, parts: Parts, book: Book, starter: Starter, backlog: Backlog) -> None:
         self._parts = parts
         self._book = book
         self._starter = starter
+        self._backlog = backlog
 
     async def by_time(self, entry: Entry) -> None:
-        """Decide on every instant of a schedule that has come."""
+        """Decide on every instant of a schedule that has come; if it has missed any, later."""
         now_ms = self._parts.clock.now_ms()
-        record = entry.record
         if entry.coming is None:
             return
-        decided = due(record.definition, entry.offset_ms, record.watermark, now_ms, held=self._book.held(entry))
+        if now_ms - entry.coming.due_ms > GRACE_MS:
+            self._backlog.add(entry.record.id)
+        else:
+            await self._decide(entry, question(self._book, entry, now_ms).answer(), now_ms)
+
+    async def missed(self, entry: Entry, asked: Question, answer: Due) -> None:
+        """Decide on what a schedule has missed, as it was worked out; anew if it stands otherwise by now."""
+        now_ms = self._parts.clock.now_ms()
+        if self._book.entries.get(entry.record.id) is not entry or entry.coming is None:
+            return
+        if now_ms >= asked.at_ms and asked == question(self._book, entry, asked.at_ms):
+            await self._decide(entry, answer, now_ms)
+        elif entry.coming.due_ms <= now_ms:
+            await self.by_time(entry)
+
+    async def _decide(self, entry: Entry, decided: Due, now_ms: int) -> None:
+        record = entry.record
         found = self._held(entry, decided, now_ms)
         passed = [of_stretch(record.id, stretch, entry.offset_ms, now_ms) for stretch in found.passed]
         if passed or not found.start:

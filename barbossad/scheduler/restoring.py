@@ -39,9 +39,12 @@ async def pass_over(parts: Parts) -> None:
         if not _has_succeeded(parts, fire):
             then = FireOutcome(state=_ENDS[fire.state], reason=UNKNOWN, failures=failures.get(fire.schedule, 0))
             await parts.fires.settle(fire, then, at_ms=parts.clock.now_ms())
-    decisions = [await _decided(parts, record) for record in records if record.is_enabled]
-    await parts.fires.decide(decisions)
-    count = sum(fire.count for decided in decisions for fire in decided.passed)
+    count = 0
+    for record in records:
+        if record.is_enabled:
+            decided = await _decided(parts, record)
+            await parts.fires.decide([decided])  # one by one: a start that takes too long is not in vain
+            count += sum(fire.count for fire in decided.passed)
     if count:
         log.warning("%d fires of schedules are not made up for: %s", count, UNKNOWN,
                     extra={"action": "fires_passed_over"})  # fmt: skip

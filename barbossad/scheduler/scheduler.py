@@ -12,6 +12,7 @@ from typing import Final
 from barbossad.errors import StoreError, UnavailableError
 from barbossad.model.records import RunRecord
 from barbossad.scheduler import restoring
+from barbossad.scheduler.backlog import Backlog
 from barbossad.scheduler.board import Board
 from barbossad.scheduler.book import Book, Entry, Why
 from barbossad.scheduler.control import Control
@@ -42,7 +43,8 @@ class Scheduler:
         self._book = Book(parts.host_name)
         self._starter = Starter(parts, self._book)
         self._follower = Follower(parts, self._book, self._starter)
-        self._firing = Firing(parts, self._book, self._starter)
+        self._backlog = Backlog(parts.clock, self._book, self._do)
+        self._firing = Firing(parts, self._book, self._starter, self._backlog)
         self._watchers = Watchers(parts.clock, self._happened)
         self._roster = Roster(parts, self._book, self._watchers, self._happened)
         self._turn = asyncio.Lock()
@@ -75,7 +77,22 @@ class Scheduler:
                 self._happened(entry.record.id, happening)
 
     async def run(self) -> None:
-        """Sleep until something is due and do it, until cancelled."""
+        """Do what is due, and work out what was missed, until cancelled or one of both cannot go on."""
+        loops = [
+            asyncio.create_task(self._take_turns(), name="scheduler-turns"),
+            asyncio.create_task(self._backlog.run(self._firing.missed), name="scheduler-backlog"),
+        ]
+        try:
+            done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+            for finished in done:
+                finished.result()
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+
+    async def _take_turns(self) -> None:
+        """Sleep until something is due and do it."""
         while True:
             jump = await self._parts.alarm.wait_until(self._next_ms())
             async with self._turn:
@@ -86,6 +103,7 @@ class Scheduler:
     async def close(self) -> None:
         """Watch nothing any more. What was seen of the host and led to no run yet is left to the next daemon."""
         self._parts.runner.on_end = None
+        self._backlog.close()
         await self._watchers.close()
         for (schedule, _), happening in tuple(self._heard.items()):
             entry = self._book.entries.get(schedule)

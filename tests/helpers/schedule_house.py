@@ -105,6 +105,7 @@ class ScheduleHouse:
 
     async def pass_time(self, milliseconds: int) -> None:
         """Let time pass, stopping at each instant that the scheduler waits for."""
+        await self.eventually(lambda: self.scheduler._backlog.is_empty)
         await self.alarm.advance_to(self.clock.at_ms + milliseconds)
         await self.house.settle()
         await self.alarm.asleep()
@@ -126,6 +127,7 @@ class ScheduleHouse:
     async def heard(self) -> None:
         """Return when the scheduler has done what it was told."""
         for _ in range(3):
+            await self.eventually(lambda: self.scheduler._backlog.is_empty)
             await self.house.settle()
             await self.alarm.asleep()
 
