@@ -56,8 +56,10 @@ class Firing:
         record = entry.record
         found = self._held(entry, decided, now_ms)
         passed = [of_stretch(record.id, stretch, entry.offset_ms, now_ms) for stretch in found.passed]
-        if passed or not found.start:
-            await self._let_pass(entry, passed, None if found.start else found.watermark)
+        if passed or not found.start:  # with where that ends: who comes after a crash must not count it again
+            watermark = found.start[0] - 1 if found.start else found.watermark
+            await self._let_pass(entry, passed, watermark)
+            entry.record = replace(entry.record, watermark=watermark)
         for position, nominal_ms in enumerate(found.start):
             fire = of_instant(record.id, nominal_ms, entry.offset_ms, now_ms)
             watermark = found.watermark if nominal_ms == found.start[-1] else nominal_ms
@@ -66,11 +68,12 @@ class Firing:
             entry.record = replace(entry.record, watermark=watermark)  # as it is recorded now
         self._book.decided(entry, found.watermark, found.following)
 
-    async def _let_pass(self, entry: Entry, passed: list[Fire], watermark: int | None) -> None:
+    async def _let_pass(self, entry: Entry, passed: list[Fire], up_to: int) -> None:
         """Record fires that are let pass; of a stretch that begins with one that was decided before, the rest.
 
         That is so after the clock was set back: what has fired by then is known by its instant.
         """
+        watermark: int | None = up_to
         while passed or watermark is not None:
             known = await self._starter.record(entry, passed, watermark)
             for fire in passed:

@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
+from barbossad.errors import StoreError
 from barbossad.model.holds import Hold
+from barbossad.model.names import RunId
 from barbossad.model.schedules import FireState
 from barbossad.scheduler import backlog
 from barbossad.scheduler.due import Due
+from barbossad.store.runs import RunDetails
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
-from tests.helpers.schedule_house import DAY, HOUR, MINUTE, ScheduleHouse
+from tests.helpers.schedule_house import DAY, HOUR, MINUTE, SECOND, ScheduleHouse
 
 PATIENCE_SECONDS = 30.0
 
@@ -203,3 +206,32 @@ async def test_a_daemon_that_stops_meanwhile_decides_nothing(path: Path, gate: G
         await house.heard()
         assert [(fire.state.value, fire.count) for fire in await house.fires()] == [("missed", 4), ("started", 1)]
     assert gate.asked == 2
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_fault_between_what_is_missed_and_the_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """What was recorded as missed before the store refused the run, or the daemon died, is not recorded again."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        engine = house.house.engine
+        start_run, faults = engine.start_run, iter([StoreError("the disk is full")])
+
+        async def refused_once(*args: Any, **more: Any) -> RunId | RunDetails:
+            for fault in faults:
+                raise fault
+            return await start_run(*args, **more)
+
+        monkeypatch.setattr(engine, "start_run", refused_once)
+        await house.alarm.set_clock(LATE_MS)
+        await house.eventually(lambda: house.scheduler._again_ms is not None)
+        assert [(fire.state.value, fire.count) for fire in await house.fires()] == [("missed", 4)]
+        if not is_killed:
+            await house.alarm.advance_to(LATE_MS + SECOND)
+            await house.heard()
+            assert [(fire.state.value, fire.count) for fire in await house.fires()] == [("missed", 4), ("started", 1)]
+            return
+    async with ScheduleHouse.open(path, LATE_MS) as house:
+        await house.heard()
+        assert [(fire.state.value, fire.count) for fire in await house.fires()] == [("missed", 4), ("started", 1)]
