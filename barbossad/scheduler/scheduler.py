@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -26,6 +26,9 @@ from barbossad.scheduler.watching import Watchers
 
 AGAIN_MS: Final = 1000
 """How long after the store refused something it is done again."""
+
+AT_ONCE: Final = 50
+"""Of so many schedules what is due begins at once; then others have their turn."""
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +128,22 @@ class Scheduler:
             self._do(entry.record.id, self._work_of(why, entry, key))
         work, self._work = self._work, defaultdict(list)
         self._again_ms = None
-        await asyncio.gather(*(self._in_order(schedule, todo) for schedule, todo in work.items()))
+        await self._side_by_side(work)
+
+    async def _side_by_side(self, work: Mapping[str, list[Work]]) -> None:
+        """Do all of it, and return when it is done: with a pause between some that begin and the next."""
+        doing: list[asyncio.Task[None]] = []
+        try:
+            for schedule, todo in work.items():
+                doing.append(asyncio.create_task(self._in_order(schedule, todo), name=f"schedule {schedule}"))
+                if len(doing) % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            await asyncio.gather(*doing)
+        except BaseException:
+            for task in doing:
+                task.cancel()
+            await asyncio.gather(*doing, return_exceptions=True)
+            raise
 
     def _work_of(self, why: Why, entry: Entry, key: str) -> Work:
         if why is Why.DUE:

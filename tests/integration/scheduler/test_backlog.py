@@ -18,6 +18,7 @@ from barbossad.model.names import RunId
 from barbossad.model.schedules import FireState
 from barbossad.scheduler import backlog
 from barbossad.scheduler.due import Due
+from barbossad.scheduler.scheduler import AT_ONCE
 from barbossad.store.runs import RunDetails
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
@@ -235,3 +236,30 @@ async def test_a_fault_between_what_is_missed_and_the_run(
     async with ScheduleHouse.open(path, LATE_MS) as house:
         await house.heard()
         assert [(fire.state.value, fire.count) for fire in await house.fires()] == [("missed", 4), ("started", 1)]
+
+
+async def test_many_in_the_same_second_let_others_have_their_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that are due at once, some begin, and the loop goes round before the next do."""
+    count = 3 * AT_ONCE + 1
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow(*["{every: 1h}"] * count))
+        turn, begun, start_run = 0, [], house.house.engine.start_run
+
+        async def ticker() -> None:
+            nonlocal turn
+            while True:
+                turn += 1
+                await asyncio.sleep(0)
+
+        def noted(*args: Any, **more: Any) -> Awaitable[RunId | RunDetails]:
+            begun.append(turn)
+            return start_run(*args, **more)
+
+        monkeypatch.setattr(house.house.engine, "start_run", noted)
+        ticking = asyncio.create_task(ticker())
+        try:
+            await house.pass_time(HOUR)
+        finally:
+            ticking.cancel()
+        assert len(begun) == count
+        assert max(begun.count(number) for number in begun) <= AT_ONCE
