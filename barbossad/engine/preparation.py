@@ -33,7 +33,7 @@ from barbossad.tasks._environment import AttemptFacts
 from barbossad.tasks._types import TaskType
 from barbossad.validation import RefusalError
 from barbossad.variables import check_travels, text_of
-from barbossad.workflows import absent, expressions, params, scope
+from barbossad.workflows import absent, expressions, scope
 
 
 class Preparation:
@@ -139,7 +139,7 @@ class Preparation:
         run_as = self._confining.run_as(cell.task.isolation)
         if run_as is not SAME_USER:
             base = environments.base(confining.account(run_as, self._user), self._configured)
-        start = {**base, **params.environment(run.params)} if run.params else base
+        start = {**base, **progress.variables} if run.params else base
         facts = AttemptFacts(run_id=run.id, task_id=cell.id, number=number, scheduled_for=rfc3339(run.scheduled_for_ms))
         own = {} if cell.is_loop else cell.task.env  # which is that of its items, and may look at them
         environment = environments.build(start, progress.definition, own, facts, names)

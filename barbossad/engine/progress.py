@@ -7,7 +7,7 @@ rollbacks and of hooks when it is known that they are needed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from barbossad.model.names import TaskId
 from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
 from barbossad.model.states import RUN_ENDED, TASK_ENDED, AttemptState, TaskState
 from barbossad.store.runs import RunDetails
+from barbossad.workflows import params
 
 Evaluate = Callable[["RunProgress", int | None, Any], Any]
 """From a run, a cell (None: the run itself) and a value that may hold expressions to what it stands for.
@@ -146,6 +147,15 @@ class RunProgress:
 
     sections: deque[Section] = field(default_factory=deque)
     """What is still to come, once the outcome is known."""
+
+    _variables: Mapping[str, str] | None = None
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Its params as environment variables: made once, for a list of thousands takes as long as a task."""
+        if self._variables is None:
+            self._variables = params.environment(self.run.params)
+        return self._variables
 
     @property
     def has_ended(self) -> bool:

@@ -42,6 +42,16 @@ def test_times_and_detach_come_along() -> None:
     assert (spec.timeout_seconds, spec.grace_seconds, spec.detach) == (None, 10.0, False)
 
 
+def test_a_list_is_made_into_text_once_for_all_items() -> None:
+    """Each of ten thousand items has a variable of all of them: to make it anew took more time than to start it."""
+    preparation = Preparation(TYPES, Tasks(), "host", str, has_default_profile=True, now_ms=lambda: NOON_MS)
+    text = "name: a\nparams: {l: {type: list}}\ntasks: [{id: a, shell: make}, {id: b, shell: make}]"
+    progress = growth.create(Loader(TYPES).load(text), run(workflow="a", params={"l": [1, 2]}))
+    first, second = (preparation.launch_spec(progress, index, 1).env["l"] for index in (0, 1))
+    assert first == "[1,2]"
+    assert second is first
+
+
 def test_the_profile_of_the_settings_holds_for_tasks_that_name_none() -> None:
     """Secure is the default, where the launcher gives it unasked."""
     assert prepared("").isolation.sandbox.profile is SandboxProfile.STANDARD
