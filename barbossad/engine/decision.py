@@ -35,8 +35,8 @@ class Decision:
     def entered(self, record: TaskRecord, now_ms: int, kind: TaskNews) -> None:
         """Have the first row of a task recorded."""
         last = self.changes[-1] if self.changes else None
-        if isinstance(last, changes.TasksEntered) and last.kind == kind:
-            self.changes[-1] = changes.TasksEntered([*last.tasks, record], now_ms, kind)
+        if isinstance(last, changes.TasksEntered) and last.kind == kind and isinstance(last.tasks, list):
+            last.tasks.append(record)
         else:
             self.changes.append(changes.TasksEntered([record], now_ms, kind))
 

@@ -96,7 +96,7 @@ class Scope(Mapping[str, Any]):
 
     def over(self, own: Mapping[str, Any]) -> Scope:
         """Return the same with ``own`` over it."""
-        return Scope(lambda: self, own)
+        return Scope(self._names, own)
 
     def _names(self) -> Mapping[str, Any]:
         if self._made is None:

@@ -15,6 +15,7 @@ from barbossad.engine.transitions import End
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Loop, Section, TaskKind, Trigger
 from barbossad.model.states import AttemptState, RunState, TaskState
+from barbossad.store import changes
 from tests.helpers import flows
 from tests.helpers.records import NOON_MS, attempt, run
 
@@ -283,3 +284,14 @@ def test_a_member_that_may_fail_does_not_hide_a_timeout(is_restarted: bool) -> N
     player.end("g.h.a", AttemptState.INTERRUPTED)
     assert player.state("g.h.b") is TaskState.CANCELLED
     assert player.state("g") is TaskState.TIMED_OUT
+
+
+def test_what_begins_together_is_told_in_one_change() -> None:
+    """Ten thousand groups that begin at once are one list, which none of them copies."""
+    progress = growth.create(group_of("a", for_each=Loop(items=(1, 2, 3))), run())
+    decision = transitions.begin(progress, as_it_stands, NOON_MS)
+    entered = [change for change in decision.changes if isinstance(change, changes.TasksEntered)]
+    assert [[task.task_id for task in change.tasks] for change in entered] == [["g", "g[0]", "g[1]", "g[2]"]]
+    told = entered[0].tasks
+    decision.entered(told[0], NOON_MS, "task_began")
+    assert len(told) == 5
