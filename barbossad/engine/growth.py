@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from barbossad.engine import completion, outcomes
+from barbossad.engine import completion, outcomes, sizes
 from barbossad.engine.progress import Cell, LoopFacts, Members, RunProgress
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import Section
@@ -172,11 +172,7 @@ def grow_section(progress: RunProgress, section: Section) -> list[int]:
     """
     if section is not Section.ROLLBACK:
         return grow(progress, progress.definition.sections[section])
-    rollbacks: dict[int, list[int]] = {}
-    for position in progress.definition.sections[section]:
-        target = progress.definition.tasks[position].rolls_back
-        if target is not None:
-            rollbacks.setdefault(target, []).append(position)
+    rollbacks = progress.definition.rollbacks
     first = len(progress.cells)
     chain: list[int] = []
     for cell in reversed(completion.order(progress)):
@@ -241,6 +237,8 @@ def take_over(progress: RunProgress, first: int, details: RunDetails) -> None:
             cell.attempts = list(details.attempts.get(cell.id, ()))
             if cell.is_loop:
                 grow_items(progress, index)
+                if sizes.is_refusal(record.reason):
+                    progress.looped[cell.task.section] = sizes.MAX_ITEMS_IN_ALL + 1
             _count(progress, cell)
         index += 1
     for group in range(first, len(progress.cells)):  # one that was being ended for a failure goes on being ended
@@ -249,9 +247,25 @@ def take_over(progress: RunProgress, first: int, details: RunDetails) -> None:
             cell.members.verdict = outcomes.of_first_failures(progress, group)
 
 
+def check_room(progress: RunProgress, loop: int, count: int) -> None:
+    """Raise BarbossaError if a loop with so many items is more than its run may have: then so is every later one."""
+    total = _size_with(progress, loop, count)
+    if total > sizes.MAX_ITEMS_IN_ALL:
+        progress.looped[progress.cells[loop].task.section] = total
+    sizes.check(total)
+
+
+def _size_with(progress: RunProgress, loop: int, count: int) -> int:
+    """Return how many tasks the loops of a section are with so many items of one more of them."""
+    task = progress.cells[loop].task
+    items = sizes.of_items(progress.definition, progress.definition.positions[task.id], count)
+    return progress.looped.get(task.section, 0) + items
+
+
 def grow_items(progress: RunProgress, loop: int) -> None:
     """Make the cells of all items of a loop whose record has them."""
     items = progress.cells[loop].record.items or ()
+    progress.looped[progress.cells[loop].task.section] = _size_with(progress, loop, len(items))
     for number, item in enumerate(items):
         grow_item(progress, loop, LoopFacts(item, number, len(items)))
 

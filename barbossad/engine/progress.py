@@ -148,6 +148,9 @@ class RunProgress:
     sections: deque[Section] = field(default_factory=deque)
     """What is still to come, once the outcome is known."""
 
+    looped: dict[Section, int] = field(default_factory=dict)
+    """How many tasks the loops of each section have come to (``sizes``)."""
+
     _variables: Mapping[str, str] | None = None
 
     @property

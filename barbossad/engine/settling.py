@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from barbossad.engine import growth, outcomes, recordable, triggers
+from barbossad.engine import growth, outcomes, recordable, sizes, triggers
 from barbossad.engine.decision import Decision, Stop
 from barbossad.engine.progress import Cell, Evaluate, RunProgress
 from barbossad.errors import BarbossaError
@@ -277,9 +277,11 @@ class Settling:
     def _items(self, index: int, cell: Cell) -> tuple[Any, ...]:
         assert cell.task.for_each is not None
         given = cell.task.for_each.items
+        sizes.check(self.progress.looped.get(cell.task.section, 0))  # before a list is made in vain: it takes its time
         items = triggers.items_of(
             self.evaluate(self.progress, index, list(given) if isinstance(given, tuple) else given)
         )
+        growth.check_room(self.progress, index, len(items))
         recordable.check(items, recordable.LIST_LIMIT)
         return items
 

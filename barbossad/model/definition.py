@@ -169,12 +169,21 @@ class WorkflowDefinition:
     sections: Mapping[Section, tuple[int, ...]] = field(init=False)
     """The positions of the tasks of each section that has some."""
 
+    rollbacks: Mapping[int, tuple[int, ...]] = field(init=False)
+    """The positions of what takes a task back, by that of the task; their members included."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "positions", {task.id: position for position, task in enumerate(self.tasks)})
         sections: dict[Section, list[int]] = {}
         for position, task in enumerate(self.tasks):
             sections.setdefault(task.section, []).append(position)
         object.__setattr__(self, "sections", {name: tuple(found) for name, found in sections.items()})
+        rollbacks: dict[int, list[int]] = {}
+        for position in sections.get(Section.ROLLBACK, ()):
+            target = self.tasks[position].rolls_back
+            if target is not None:
+                rollbacks.setdefault(target, []).append(position)
+        object.__setattr__(self, "rollbacks", {target: tuple(found) for target, found in rollbacks.items()})
 
     @property
     def workflow_id(self) -> WorkflowName:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from barbossad.engine import triggers
+from barbossad.engine import sizes, triggers
 from barbossad.errors import BarbossaError
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Section, TaskKind
@@ -83,6 +83,10 @@ class Plan:
         )
 
 
+def _unusable(problem: object) -> str:
+    return f"its 'for_each' cannot be used: {problem}"
+
+
 def _with_problems(content: Content, decided: Decided, *more: str) -> Content:
     """Return what a task would be given with all that is wrong with it; what is skipped fails of nothing."""
     if decided.verdict is Verdict.SKIP:
@@ -108,6 +112,12 @@ class _Planner:
     lists: list[Any] = field(default_factory=list)
     """The lists of all loops that are known, for the hash."""
 
+    times: dict[int, int] = field(default_factory=dict)
+    """How often what is in a loop is done, by the loop's position, where that is sure."""
+
+    looped: dict[Section, int] = field(default_factory=dict)
+    """How many tasks the loops of each section will surely have come to."""
+
     def __post_init__(self) -> None:
         self.verdicts = Verdicts(self.definition)
 
@@ -128,6 +138,8 @@ class _Planner:
         items, loop, unusable = self._loop(task, seeing)
         is_empty = loop is not None and loop.total == 0
         decided = self.verdicts.decide(position, seeing, is_empty=is_empty)
+        if decided.verdict is Verdict.RUN and not decided.problems:
+            unusable += self._without_room(position, len(items))
         if loop is not None and loop.total is not None:
             content = replace(content, later={}, problems=())  # its items say what they wait for, and fail of
         content, why = _with_problems(content, decided, *unusable), decided.why
@@ -188,7 +200,23 @@ class _Planner:
             max_parallel=task.for_each.max_parallel,
             fail_fast=task.for_each.fail_fast,
         )
-        return items or [], loop, tuple(f"its 'for_each' cannot be used: {problem}" for problem in problems)
+        return items or [], loop, tuple(map(_unusable, problems))
+
+    def _without_room(self, position: int, count: int) -> tuple[str, ...]:
+        """Return why a loop that is sure to begin is more than the run may have; its items if it is not."""
+        task = self.definition.tasks[position]
+        around = task.parent
+        while around is not None and self.definition.tasks[around].for_each is None:
+            around = self.definition.tasks[around].parent
+        times = 1 if around is None else self.times.get(around, 0)
+        total = self.looped.get(task.section, 0) + times * sizes.of_items(self.definition, position, count)
+        self.looped[task.section] = total
+        try:
+            sizes.check(total)
+        except BarbossaError as error:
+            return (_unusable(error),)
+        self.times[position] = times * count
+        return ()
 
     def _hash(self, params: Mapping[str, Any], env: Mapping[str, str], tasks: tuple[PlannedTask, ...]) -> str:
         content = {

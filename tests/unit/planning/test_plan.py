@@ -348,6 +348,27 @@ def test_what_cannot_be_looped_over_is_a_problem(written: str, problem: str) -> 
     assert found.loop.total is None
 
 
+def nested(outer: str) -> WorkflowDefinition:
+    """Return a workflow of a task, and of a group with a loop of ``n`` items that is done for each of another list."""
+    each = shell("g", kind=TaskKind.GROUP, for_each=Loop(items=outer))
+    return workflow(shell("find"), group(each, shell("g.a", for_each=Loop(items="{{ range(params.n) }}"))))
+
+
+@pytest.mark.parametrize(("n", "total"), [(198, None), (199, 20_100), (8_000, 800_200)])
+def test_loops_that_are_too_much_together_are_a_problem(n: int, total: int | None) -> None:
+    """What a run would have no room for is told beforehand, in its words, by the loop with which it is too much."""
+    told = f"its 'for_each' cannot be used: the loops of the run would come to {total} tasks, more than 20000: "
+    told += "shorten their lists, or have each item call a workflow that does the rest"
+    made = plan(nested("{{ range(100) }}"), n=n)
+    found = {planned.id: planned.content.problems for planned in made.tasks if planned.content.problems}
+    assert found == ({} if total is None else {"g.a": (told,)})
+
+
+def test_loops_are_not_too_much_as_long_as_one_is_not_known() -> None:
+    """How often a loop is done may only be known when the run has come so far: it may be never."""
+    assert not any(one.content.problems for one in plan(nested("{{ tasks.find.outputs.x }}"), n=10_000).tasks)
+
+
 @pytest.mark.parametrize(("written", "total"), [("{{ range(10000) }}", 10_000), ("{{ params.n }}", 2)])
 def test_what_can_be_looped_over(written: str, total: int) -> None:
     """A range is a list, and of a map that an expression gives each item has a key and a value."""

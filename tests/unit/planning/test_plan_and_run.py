@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from barbossad.engine import sizes
 from barbossad.model.flow import Section, TaskKind
 from barbossad.model.states import RunState, TaskState
 from barbossad.planning.plan import Plan, PlannedTask
@@ -76,6 +77,21 @@ def test_a_problem_of_a_plan_is_a_failure_of_the_run(number: int) -> None:
     assert broken or not sure
     if not faulty:
         assert broken == []
+
+
+@pytest.mark.by_chance
+@pytest.mark.parametrize("number", range(FLOWS))
+def test_a_plan_knows_when_loops_are_too_much_for_a_run(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all loops are sure to begin, a run has room for them if and only if its plan says no otherwise."""
+    monkeypatch.setattr(sizes, "MAX_ITEMS_IN_ALL", random.randrange(1, 12))
+    plan, chance = any_plan(is_sound=True)
+    run = carry_out(plan, chance)
+    main = [planned for planned in plan.tasks if planned.task.section is Section.MAIN]
+    too_much = [planned for planned in main if planned.content.problems and planned.verdict is Verdict.RUN]
+    is_sure = all(planned.loop is None or planned.verdict is not Verdict.MAYBE for planned in main)
+    is_broken = any(cell.task.section is Section.MAIN and foretold.is_broken(cell) for cell in run.progress.cells)
+    assert is_broken or not too_much
+    assert too_much or not is_broken or not is_sure
 
 
 def check_skipped(plan: Plan, run: Run) -> None:
