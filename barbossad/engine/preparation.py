@@ -102,7 +102,7 @@ class Preparation:
     def _value(self, progress: RunProgress, index: int | None, value: Any) -> Any:
         if index is None:
             run, names = progress.run, self._names(progress, None)
-            start = {**self._base, **params.environment(run.params)}
+            start = {**self._base, **progress.variables}
             facts = AttemptFacts(run_id=run.id, scheduled_for=rfc3339(run.scheduled_for_ms))
             env = environments.build(start, progress.definition, {}, facts, names)
             return expressions.render(value, {**names, "env": env})
