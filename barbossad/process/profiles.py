@@ -1,11 +1,17 @@
-"""What each sandbox profile means to systemd: properties of the unit. No I/O. docs/confinement.md shows the same."""
+"""What each sandbox profile means to systemd: properties of the unit. docs/confinement.md shows the same.
+
+No I/O but that links in the paths that a task names are followed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from barbossad.model.isolation import Isolation, PropertyValue, SandboxProfile
+from barbossad.process import mounts
 from barbossad.process.raw_properties import LIST, Value, value_of
 
 Properties = Mapping[str, Value]
@@ -33,10 +39,18 @@ counts it among the kernel's file systems. So strict names it (docs/decisions/01
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 (named, not used)
 """Stays the host's in the /dev of ``PrivateDevices=``, unless there is another file system in its place."""
 
+QUEUES: Final = "/dev/mqueue"
+"""Is there anew with ``PrivateIPC=``."""
+
 TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 (named, not used)
+
+SHOWING: Final = frozenset({"ExecPaths", "NoExecPaths", "ReadOnlyPaths", "ReadWritePaths"})
+"""The lists that have systemd show the host's in a place, and drop there what is new (read: ``namespace.c`` of 252):
+of two mounts for one place it keeps the one of these. What is inaccessible stays that, and a private /tmp too."""
 
 _ANYBODYS: Final = "mode=1777"
 _RECURSIVE: Final = 1 << 14  # MS_REC of mount(2)
+_OF_A_PROCESS: Final = re.compile(r"/proc/[0-9]+(?:/|$)")
 
 
 def _shown() -> Value:
@@ -115,24 +129,56 @@ def own_folders(isolation: Isolation) -> Sequence[str]:
 def properties(isolation: Isolation, hidden: Sequence[str] = ()) -> dict[str, Value]:
     """Return the properties of the profile, and what the task says otherwise; all but none cover ``hidden``.
 
-    Raw lists are added to the profile's, which so stay covered; what else is raw takes the place of the profile's.
+    Raw lists are added to the profile's, but for what would show what it hides; what else is raw takes the place of
+    the profile's.
     """
-    found = dict(BY_PROFILE[profile_of(isolation)])
+    profile = profile_of(isolation)
+    found = dict(BY_PROFILE[profile])
     if "InaccessiblePaths" in found:
         found["InaccessiblePaths"] = ("as", list(dict.fromkeys([*HIDDEN, *(f"-{path}" for path in hidden)])))
     sandbox = isolation.sandbox
     if sandbox.network is not None:
         found["PrivateNetwork"] = ("b", not sandbox.network)
+    declared = {place_of(path) for path in sandbox.writable}
+    own = _own_places(profile, declared)
     if sandbox.writable:
-        found["ReadWritePaths"] = (LIST, list(sandbox.writable))
+        found["ReadWritePaths"] = (LIST, _beside(own, sandbox.writable))
         if "ReadOnlyPaths" in found:  # systemd keeps read-only what is in both lists
-            declared = {path.rstrip("/").replace("/var/run", "/run", 1) for path in sandbox.writable}
             found["ReadOnlyPaths"] = (LIST, [path for path in CLOSED if path.removeprefix("-") not in declared])
     for name, given in sandbox.properties.items():
         signature, value = value_of(name, given)
+        value = _beside(own, value) if name in SHOWING else value
         is_added = signature == LIST and name in found
         found[name] = signature, [*found[name][1], *value] if is_added else value
     return found
+
+
+def _own_places(profile: SandboxProfile, declared: Collection[str]) -> Collection[str]:
+    """Return where a task has something else than the host: always in systemd's folder, else where it declares none."""
+    if profile is SandboxProfile.NONE:
+        return ()
+    shared = (SHARED_MEMORY, QUEUES) if profile is SandboxProfile.STRICT else ()
+    return SYSTEMD_FOLDER, *(place for place in shared if place not in declared)
+
+
+def _beside(own: Collection[str], paths: Iterable[str]) -> list[str]:
+    """Return the paths that lead to none of some places; where those of a process lead nobody can tell in advance."""
+    if not own:
+        return list(paths)
+    places = [(path, place_of(path)) for path in paths]
+    return [path for path, place in places if place not in own and not _OF_A_PROCESS.match(place)]
+
+
+def place_of(path: str) -> str:
+    """Return where a path that a task names leads, without what may stand before it in one of systemd's lists.
+
+    That is a link which cannot be followed from here, if one is on the way: the root of another process.
+    """
+    bare = "/" + path.lstrip("-+").lstrip("/")
+    try:
+        return os.path.normpath(bare) if mounts.may_wait(bare) else os.path.realpath(bare)
+    except OSError as error:
+        return str(error.filename)
 
 
 def loosened(profile: SandboxProfile, name: str, given: PropertyValue) -> Value | None:

@@ -185,6 +185,29 @@ async def test_the_folder_of_secrets_is_hidden(bench: Bench, name: SandboxProfil
     assert text == ""
 
 
+@as_root
+@pytest.mark.parametrize("name", CONFINED)
+@pytest.mark.parametrize("declared", ["/run", "/run/systemd", "/run/dbus", "{link}"])
+async def test_no_way_to_systemd_is_writable(bench: Bench, name: SandboxProfile, declared: str) -> None:
+    """What a profile hides of systemd and D-Bus is not seen where a task declares it writable, or a folder above it."""
+    link = Path(f"/opt/barbossa-{os.getpid()}")
+    link.symlink_to("../run")
+    marks = [Path(f"/run/{folder}/barbossa-{os.getpid()}") for folder in ("systemd", "dbus")]
+    made = [mark.parent for mark in marks if not mark.parent.exists()]
+    try:
+        for mark in marks:
+            mark.parent.mkdir(exist_ok=True)
+            mark.touch()
+        isolation = profile(name, Path(declared.format(link=link)))
+        end = await bench.run(f"ls /run/*/{marks[0].name} {link}/*/{marks[0].name}; true", isolation=isolation)
+    finally:
+        for path in (link, *marks):
+            path.unlink()
+        for folder in made:
+            folder.rmdir()
+    assert bench.text(end.log, "stdout") == ""
+
+
 @pytest.mark.parametrize("name", CONFINED)
 async def test_the_kernels_settings_are_read_only(bench: Bench, name: SandboxProfile) -> None:
     """Neither /proc/sys nor /sys can be written, by root either."""

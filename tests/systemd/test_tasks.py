@@ -450,6 +450,25 @@ def test_raw_properties_take_no_wall_down(running: Service) -> None:
     assert printed(running) == "kept\nhome\n"
 
 
+WAYS_TO_SYSTEMD = [
+    *("/run/systemd", "//run/systemd", "/run/systemd/.", "+/run/systemd"),
+    *("/etc/way", "/proc/1/root/run/systemd"),
+]
+
+
+@pytest.mark.parametrize("profile", ["standard", "offline", "strict"])
+def test_no_list_of_paths_shows_the_ways_to_systemd(running: Service, profile: str) -> None:
+    """However a task names systemd's folder, as one to be read or written, it has not the host's in its place."""
+    running.container.run("ln -sfn /run/systemd /etc/way; touch /dev/shm/theirs /dev/mqueue/theirs")
+    shell = "ls -d /run/systemd/private /etc/way/private /dev/shm/theirs /dev/mqueue/theirs 2>/dev/null; true"
+    hosts = "" if profile == "strict" else "/dev/mqueue/theirs\n/dev/shm/theirs\n"
+    named = [f"systemd: {{ReadOnlyPaths: {way}}}" for way in (*WAYS_TO_SYSTEMD, "/dev/shm", "/dev/mqueue")]
+    for words in (*named, "writable: [/run/systemd, /etc/way]"):
+        run(running, f"run_as: root\nsandbox: {{profile: {profile}, {words}}}\nshell: {shell}")
+        assert printed(running) == hosts, words
+    running.container.run("rm /etc/way /dev/shm/theirs /dev/mqueue/theirs")
+
+
 def test_what_raw_properties_replace_is_not_in_force(running: Service) -> None:
     """The record of an attempt says what its unit has."""
     running.container.write(CONFIG, "tasks: {systemd_properties: [PrivateNetwork, MemoryMax, User]}\n")

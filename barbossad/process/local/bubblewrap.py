@@ -10,7 +10,7 @@ from typing import Final
 
 from barbossad.model.isolation import Sandbox, SandboxProfile
 from barbossad.process.in_force import has_network
-from barbossad.process.profiles import SHOWN, SYSTEMD_FOLDER
+from barbossad.process.profiles import SHOWN, SYSTEMD_FOLDER, place_of
 
 SOCKETS: Final = ("run/dbus", "run/systemd", "run/user/*/bus", "run/user/*/systemd")
 """Through which a process could have another do what it may not do itself; below / .
@@ -101,8 +101,9 @@ def _namespaces(view: View) -> list[str]:
 def _hidden(view: View) -> list[str]:
     """Return what covers sockets, the kernel's memory and the daemon's folders, and shows the attempt its own files."""
     covered = [path for path in KERNEL_HIDDEN if not (view.is_strict and path.startswith("/dev/"))]
-    if not view.is_strict:
-        covered += [str(path) for pattern in SOCKETS for path in Path("/").glob(pattern)]
+    hosts = [place_of(path) for path in view.sandbox.writable] if view.is_strict else ["/"]
+    sockets = (str(path) for pattern in SOCKETS for path in Path("/").glob(pattern))
+    covered += [path for path in sockets if is_beneath(path, hosts) or any(is_beneath(one, [path]) for one in hosts)]
     options: list[str] = []
     for path in (*covered, *view.own):
         if Path(path).is_dir():
@@ -110,8 +111,8 @@ def _hidden(view: View) -> list[str]:
         elif Path(path).exists():
             options += ("--ro-bind", "/dev/null", path)
     if SYSTEMD_FOLDER in covered:
-        for name in SHOWN:
-            options += ("--bind-try", f"{SYSTEMD_FOLDER}/{name}", f"{SYSTEMD_FOLDER}/{name}")
+        for folder in (f"{SYSTEMD_FOLDER}/{name}" for name in SHOWN):
+            options += ("--bind-try" if is_beneath(folder, hosts) else "--ro-bind-try", folder, folder)
     for how, path in view.files:
         options += (*_way_to(path, view), how, path, path)
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,7 +133,12 @@ def test_profiles(profile: SandboxProfile) -> None:
 
 @pytest.mark.parametrize(
     ("path", "closed"),
-    [("/run/x", ["/run", "-/dev/hugepages"]), ("/run", ["-/dev/hugepages"]), ("/var/run/", ["-/dev/hugepages"])],
+    [
+        ("/run/x", ["/run", "-/dev/hugepages"]),
+        ("/run", ["-/dev/hugepages"]),
+        ("/var/run/", ["-/dev/hugepages"]),
+        ("//run/.", ["-/dev/hugepages"]),
+    ],
 )
 def test_what_is_closed_by_name_may_be_declared(path: str, closed: list[str]) -> None:
     """Under strict some places are closed by name, unless the task declares them: systemd closes what is in both."""
@@ -173,6 +179,33 @@ def test_raw_lists_are_added_to_the_profiles() -> None:
     assert values["InaccessiblePaths"] == [*profiles.HIDDEN, "-/etc/x", "/opt"]
     assert values["ReadWritePaths"] == ["/srv", "/var"]
     assert (values["MemoryMax"], values["MemorySwapMax"], values["User"]) == (9, 0, "shop")
+
+
+WAYS = ["/run/systemd", "//run//systemd/", "/run/./systemd/.", "/var/run/systemd", "/proc/1/root/run/systemd"]
+
+
+@pytest.mark.parametrize("name", sorted(profiles.SHOWING))
+@pytest.mark.parametrize("profile", [one for one in SandboxProfile if one is not SandboxProfile.NONE])
+def test_no_list_names_what_a_task_has_instead_of_the_host(profile: SandboxProfile, name: str, tmp_path: Path) -> None:
+    """Of two mounts for one place systemd drops the file system in memory; so no list may name such a place."""
+    (tmp_path / "link").symlink_to("/run")
+    (tmp_path / "process").symlink_to("/proc/1/root/run/systemd")
+    ways = [*WAYS, "+/run/systemd", "-/run/systemd", f"-+{tmp_path}/link/systemd", f"{tmp_path}/process"]
+    sandbox = Sandbox(profile=profile, properties={name: (*ways, "/srv", "/run/systemd/private")})
+    values = made(replace(SPEC, isolation=Isolation(sandbox=sandbox)))
+    own = list(profiles.CLOSED) if profile is SandboxProfile.STRICT and name == "ReadOnlyPaths" else []
+    assert values[name] == [*own, "/srv", "/run/systemd/private"]
+    found = made(replace(SPEC, isolation=Isolation(sandbox=Sandbox(profile=profile, writable=(*WAYS, "/srv")))))
+    assert found["ReadWritePaths"] == ["/srv"]
+
+
+@pytest.mark.parametrize("place", [profiles.SHARED_MEMORY, profiles.QUEUES])
+def test_memory_of_its_own_is_the_hosts_only_where_declared(place: str) -> None:
+    """A raw list does not show the host's shared memory and queues to a strict task; ``writable`` does."""
+    strict = Sandbox(profile=SandboxProfile.STRICT, properties={"ReadWritePaths": (f"{place}/.", "/srv")})
+    assert made(replace(SPEC, isolation=Isolation(sandbox=strict)))["ReadWritePaths"] == ["/srv"]
+    declared = Isolation(sandbox=replace(strict, writable=(place,)))
+    assert made(replace(SPEC, isolation=declared))["ReadWritePaths"] == [place, f"{place}/.", "/srv"]
 
 
 def test_environment_file() -> None:
