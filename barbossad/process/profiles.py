@@ -16,10 +16,11 @@ from barbossad.process.raw_properties import LIST, Value, value_of
 
 Properties = Mapping[str, Value]
 
-HIDDEN: Final = ("-/run/barbossa", "-/run/dbus")
+HIDDEN: Final = ("-/run/barbossa", "-/run/dbus", "-/run/initctl")
 """The ways to the daemon and to systemd: who reaches them as root is not confined at all.
 
-Folders: what is mounted over a socket is gone when the socket is made anew, as systemd's are by daemon-reexec.
+Folders: what is mounted over a socket is gone when the socket is made anew, as systemd's are by daemon-reexec. The
+pipe of telinit(8) is kept as it is, and what is read-only does not keep from writing to a pipe.
 """
 
 SYSTEMD_FOLDER: Final = "/run/systemd"

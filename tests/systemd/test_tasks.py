@@ -469,6 +469,16 @@ def test_no_list_of_paths_shows_the_ways_to_systemd(running: Service, profile: s
     running.container.run("rm /etc/way /dev/shm/theirs /dev/mqueue/theirs")
 
 
+@pytest.mark.parametrize("profile", ["standard", "strict"])
+def test_no_profile_reaches_the_pipe_of_telinit(running: Service, profile: str) -> None:
+    """Where systemd listens for telinit(8), which is only a pipe to write to, no task gets an answer."""
+    running.container.run("test -p /run/initctl")
+    opened = "import os; os.open('/run/initctl', os.O_WRONLY | os.O_NONBLOCK)"
+    found = run(running, f'run_as: root\nsandbox: {profile}\nshell: [python3, -c, "{opened}"]')
+    assert found["state"] == "failed"
+    assert "PermissionError" in printed(running) or "No such device or address" in printed(running)
+
+
 def test_what_raw_properties_replace_is_not_in_force(running: Service) -> None:
     """The record of an attempt says what its unit has."""
     running.container.write(CONFIG, "tasks: {systemd_properties: [PrivateNetwork, MemoryMax, User]}\n")

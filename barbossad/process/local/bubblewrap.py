@@ -12,7 +12,7 @@ from barbossad.model.isolation import Sandbox, SandboxProfile
 from barbossad.process.in_force import has_network
 from barbossad.process.profiles import SHOWN, SYSTEMD_FOLDER, place_of
 
-SOCKETS: Final = ("run/dbus", "run/systemd", "run/user/*/bus", "run/user/*/systemd")
+SOCKETS: Final = ("run/dbus", "run/systemd", "run/initctl", "run/user/*/bus", "run/user/*/systemd")
 """Through which a process could have another do what it may not do itself; below / .
 
 Folders where that is possible: what is mounted over a socket is gone when the socket is made anew.
