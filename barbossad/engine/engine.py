@@ -27,7 +27,7 @@ from barbossad.store.runs import RunDetails
 from barbossad.workflows import params as workflow_params
 
 DRAIN_SECONDS: Final = 5.0
-"""Beyond the grace: until what was killed is gone and recorded."""
+"""Beyond the grace: until what was killed is gone and recorded; nor is a commit waited for any longer."""
 
 MOST_CALLERS: Final = 10
 """How deep runs may call others."""
@@ -296,7 +296,7 @@ class Engine(Driver):
         await self._calls.close()
 
     async def stop(self, grace_seconds: float, cause: StopCause = StopCause.SHUTDOWN) -> list[str]:
-        """Start nothing new, end what runs within the grace, record it; return what would not end.
+        """Start nothing new, end what runs within the grace, record it and let go of it; return what would not end.
 
         Runs with tasks that have not started stay as they are and go on at the next start.
         """
@@ -308,6 +308,8 @@ class Engine(Driver):
         try:
             async with asyncio.timeout(grace_seconds + DRAIN_SECONDS):
                 await self._live.all_ended()
+                if recording := [active.recording for active in self._active.values() if active.recording is not None]:
+                    await asyncio.wait(recording, timeout=DRAIN_SECONDS)  # what ended is released then
         except TimeoutError:
             specs = [live.spec for active in self._active.values() for live in active.live.values()]
             return [str(spec.key) for spec in specs if spec is not None]

@@ -164,13 +164,15 @@ def test_run_is_answered_while_the_daemon_is_away(service: Service) -> None:
 
 
 def test_stop_ends_running_tasks_in_good_order(service: Service) -> None:
-    """`systemctl stop` asks a running task to end, leaves no process of it, and the run's end is on record."""
+    """`systemctl stop` asks a running task to end, leaves nothing of it, and the run's end is on record."""
     service.container.run("rm -f /root/farewell")
     service.start()
     run_id = start_long_run(service)
     service.systemctl(f"stop {UNITS}")
     assert service.property("Result") == "success"
     assert_nothing_is_left(service)
+    left = "systemctl list-units --all --no-legend 'barbossa-*.service'; find /run/barbossa-tasks -mindepth 1"
+    assert service.container.run(left).stdout == ""
     assert service.container.run("cat /root/farewell").stdout == "asked to end\n"
     service.start()
     run = service.get_run(run_id)

@@ -12,6 +12,7 @@ from barbossad.errors import UnavailableError
 from barbossad.model.states import AttemptState, RunState, StopCause, TaskState
 from tests.helpers.house import LIMIT_SECONDS, Blocker, House
 from tests.helpers.records import run_id, workflow
+from tests.helpers.waiting import eventually_async
 
 ONE = workflow({"a": []})
 CHAIN = workflow({"a": [], "b": ["a"]})
@@ -218,6 +219,34 @@ async def test_stop_ends_what_runs(house: House) -> None:
     assert details.tasks["a"].reason == "the daemon was stopped while it ran"
     assert details.tasks["a"].state is TaskState.INTERRUPTED
     assert details.run.state is RunState.INTERRUPTED
+
+
+async def test_stop_waits_until_what_ended_is_let_go(house: House) -> None:
+    """The launcher is closed after a stop: what it keeps of a process until the end is recorded would stay for ever."""
+    await house.start(workflow({"a": []}))
+    process = await house.launcher.next()
+    blocker = Blocker(house.database)
+    await blocker.inside()
+    stopping = asyncio.create_task(house.engine.stop(3.0))
+    await eventually_async(lambda: process.has_ended, LIMIT_SECONDS, "the task is stopped")
+    blocker.let_go()
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert await stopping == []
+    assert process.is_released
+
+
+async def test_stop_does_not_wait_for_a_commit_that_never_comes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the state file takes nothing, the next daemon finds what ended."""
+    monkeypatch.setattr(engines, "DRAIN_SECONDS", 0.02)
+    await house.start(workflow({"a": []}))
+    process = await house.launcher.next()
+    blocker = Blocker(house.database)
+    await blocker.inside()
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert await house.engine.stop(LIMIT_SECONDS * 2) == []
+    assert (process.has_ended, process.is_released) == (True, False)
+    blocker.let_go()
+    await house.settle()
 
 
 async def test_nothing_starts_any_more(house: House) -> None:
