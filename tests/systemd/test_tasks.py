@@ -69,6 +69,16 @@ ENDS = {
         "failed",
         "cannot be made: '/no/such', which is under 'writable', does not exist",
     ),
+    "no such path in a raw list": (
+        "sandbox: {systemd: {ReadOnlyPaths: /no/such}}\nshell: 'true'",
+        "failed",
+        "cannot be made: '/no/such', which is under 'ReadOnlyPaths', does not exist",
+    ),
+    "a raw list that hides the journal": (
+        "sandbox: {profile: strict, systemd: {InaccessiblePaths: /run/systemd}}\nshell: 'true'",
+        "failed",
+        "'/run/systemd' is under 'InaccessiblePaths', and systemd needs what it has in /run/systemd to make it",
+    ),
     "dots in the working directory": ("working_dir: /root/../root/\nshell: 'true'", "succeeded", ""),
     "dots behind a link": (
         "working_dir: /opt/link/../lib\nshell: [/bin/sh, -c, 'test $(pwd -P) = /usr/lib']",
@@ -131,7 +141,8 @@ ln -sfn /usr/share /opt/link
 def test_every_end_is_told_in_words(running: Service, case: str) -> None:
     """How a task ended, or why it could not start, is a sentence of its own."""
     running.container.run(PREPARED)
-    running.container.write(CONFIG, "tasks: {systemd_properties: [CPUWeight, LogLevelMax]}\n")
+    names = "CPUWeight, InaccessiblePaths, LogLevelMax, ReadOnlyPaths"
+    running.container.write(CONFIG, f"tasks: {{systemd_properties: [{names}]}}\n")
     running.systemctl("reload barbossad")
     task, state, words = ENDS[case]
     found = run(running, task)

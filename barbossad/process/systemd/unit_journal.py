@@ -2,7 +2,8 @@
 
 systemd hears of an exit before it hears that the program was executed, where both come at once; and what it cannot set
 up ends with an exit status that a program may have as well. Who could not execute a program says so in the journal
-before it exits, and systemd writes there of the exit after that: the second without the first proves the execution.
+before it exits, and systemd writes there of the exit after that: the second without the first proves the execution,
+unless it may not reach the journal (``unit_reasons.hides_journal``).
 
 Sources: systemd.exec(5), "Process Exit Codes"; sd-messages(3); systemd.journal-fields(7).
 """

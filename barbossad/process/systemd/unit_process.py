@@ -234,7 +234,7 @@ class UnitProcess:
         )
         if not unit_ends.is_ambiguous(facts):
             return unit_ends.verdict(facts, context)
-        if start is not None:
+        if start is not None and not (start.was_executed and unit_reasons.hides_journal(spec)):
             return unit_ends.verdict(replace(facts, was_active=start.was_executed), context)
         if unit_reasons.established(facts.status, spec) is not None:
             return unit_ends.verdict(facts, context)

@@ -10,13 +10,14 @@ import grp
 import os
 import pwd
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from barbossad.model.isolation import SandboxProfile
 from barbossad.process import profiles
 from barbossad.process.launcher import LaunchSpec
+from barbossad.process.raw_properties import value_of
 
 FOLDER, PROGRAM, GROUP, USER, FILE_SYSTEM = 200, 203, 216, 217, 226
 """Exit statuses of systemd's own whose cause can be looked for; see systemd.exec(5)."""
@@ -39,8 +40,9 @@ _SAYS: Final = {
 _OTHERWISE: Final = {
     FOLDER: "it may not be entered by this user",
     PROGRAM: "it is not a program that this user may execute: a script needs a first line such as #!/bin/sh",
-    FILE_SYSTEM: "does each path under 'writable' exist?",
 }
+_INACCESSIBLE: Final = "InaccessiblePaths"
+_JOURNAL: Final = f"{profiles.SYSTEMD_FOLDER}/journal"
 
 
 def detail(status: int, spec: LaunchSpec, error_number: int = 0) -> str:
@@ -52,7 +54,12 @@ def detail(status: int, spec: LaunchSpec, error_number: int = 0) -> str:
     unseen = next((path for path in _paths(status, spec) if not _is_seen(path)), None)
     if unseen is not None:
         return said or f"it may lie in {_temporary(unseen)}, which the daemon does not see: does it exist?"
-    return _OTHERWISE.get(status) or said or "systemd could not do it"
+    return _otherwise(status, spec) or said or "systemd could not do it"
+
+
+def hides_journal(spec: LaunchSpec) -> bool:
+    """Say whether a process that cannot be set up may be unable to tell the journal so."""
+    return any(key == _INACCESSIBLE and _holds(path, _JOURNAL) for path, key in _listed(spec))
 
 
 def established(status: int, spec: LaunchSpec) -> str | None:
@@ -104,16 +111,44 @@ def _hidden(path: Path, spec: LaunchSpec) -> str | None:
     return f"{who} hides it: the task is given a {folder} of its own; {mend}"
 
 
+def _listed(spec: LaunchSpec) -> Iterator[tuple[str, str]]:
+    """Yield the paths of which a task's view of the file system is made, as written, and which key names them."""
+    sandbox = spec.isolation.sandbox
+    yield from ((path, "writable") for path in sandbox.writable)
+    for name in (*sorted(profiles.SHOWING), _INACCESSIBLE):
+        if name in sandbox.properties:
+            yield from ((path, name) for path in value_of(name, sandbox.properties[name])[1])
+
+
+def _otherwise(status: int, spec: LaunchSpec) -> str | None:
+    """Return what an exit status most likely means where nothing is seen to be amiss."""
+    if status != FILE_SYSTEM:
+        return _OTHERWISE.get(status)
+    keys = [repr(key) for key in dict.fromkeys(key for _, key in _listed(spec))]
+    return f"does each path under {' and '.join(keys)} exist for the task?" if keys else None
+
+
 def _of_file_system(spec: LaunchSpec) -> str | None:
-    return next(filter(None, (_of_writable(Path(path), spec) for path in spec.isolation.sandbox.writable)), None)
+    return next(filter(None, (_of_listed(path, key, spec) for path, key in _listed(spec))), None)
 
 
-def _of_writable(path: Path, spec: LaunchSpec) -> str | None:
+def _of_listed(text: str, key: str, spec: LaunchSpec) -> str | None:
+    path = Path(text.lstrip("-+"))
+    if key == _INACCESSIBLE and _holds(text, profiles.SYSTEMD_FOLDER):
+        return f"{str(path)!r} is under {key!r}, and systemd needs what it has in {profiles.SYSTEMD_FOLDER} to make it"
+    if text.startswith("-"):
+        return None  # it need not be there
     hidden = _hidden(path, spec)
     if hidden or not _is_seen(path):
-        return hidden and f"{str(path)!r} is under 'writable', and {hidden}"
-    missing = f"{str(path)!r}, which is under 'writable', does not exist"
+        return hidden and f"{str(path)!r} is under {key!r}, and {hidden}"
+    missing = f"{str(path)!r}, which is under {key!r}, does not exist"
     return _first_true((lambda: not path.exists(), missing))
+
+
+def _holds(path: str, other: str) -> bool:
+    """Say whether a path that a task names leads to another one, or to a folder above it."""
+    place = profiles.place_of(path)
+    return f"{other}/".startswith(f"{place.rstrip('/')}/")
 
 
 def _of_folder(spec: LaunchSpec) -> str | None:

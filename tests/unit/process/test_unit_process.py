@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from barbossad.model.isolation import UNCONFINED, Isolation, Sandbox
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import LogRecord
 from barbossad.process.launcher import AttemptKey, EndCause, LaunchSpec, Process, ProcessEnd
@@ -35,10 +36,11 @@ class Nobody:
         """Let nothing go."""
 
 
-def ended(*, program: str = "/bin/true", **changed: Any) -> UnitProcess:
+def ended(*, program: str = "/bin/true", isolation: Isolation = UNCONFINED, **changed: Any) -> UnitProcess:
     """Return a process of which systemd told that it ended."""
     key = AttemptKey(RunId("01m89c39k4"), TaskId("task"), 1)
-    process = UnitProcess(LaunchSpec(key=key, argv=(program,), env={}, working_dir="/"), Nobody(), Nobody())
+    spec = LaunchSpec(key=key, argv=(program,), env={}, working_dir="/", isolation=isolation)
+    process = UnitProcess(spec, Nobody(), Nobody())
     assert process.hear({**GOOD, **changed})
     return process
 
@@ -141,6 +143,26 @@ async def test_without_a_journal_what_can_be_seen_decides() -> None:
     end = await told(ended(ExecMainStatus=203), Told(None, **FAILED))
     assert (end.cause, end.exit_code) == (EndCause.EXITED, 203)
     assert end.message == "or, as systemd uses this code where a start fails: cannot start '/bin/true'"
+
+
+@pytest.mark.parametrize("path", ["/run/systemd/journal", "-/var/run/systemd/", "/run", "/"])
+async def test_a_process_that_does_not_reach_the_journal_proves_nothing_by_silence(path: str) -> None:
+    """Where the task's own list hides the journal, a start that failed may leave no word there."""
+    isolation = Isolation(sandbox=Sandbox(properties={"InaccessiblePaths": (path,)}))
+    end = await told(ended(isolation=isolation, ExecMainStatus=203), Told(Start(was_executed=True), **FAILED))
+    assert (end.cause, end.exit_code) == (EndCause.EXITED, 203)
+    assert end.message == "or, as systemd uses this code where a start fails: cannot start '/bin/true'"
+
+
+@pytest.mark.parametrize("path", ["/run/systemd", "-/var/run/systemd/", "+/run", "/"])
+async def test_what_takes_systemds_own_folder_away_is_told(path: str) -> None:
+    """With that no view can be made, and the process that could not do it has said so to nobody."""
+    isolation = Isolation(sandbox=Sandbox(properties={"InaccessiblePaths": (path,)}))
+    end = await told(ended(isolation=isolation, ExecMainStatus=226), Told(Start(was_executed=True), **FAILED))
+    assert end.cause is EndCause.START_FAILED
+    assert end.message is not None
+    assert end.message.startswith("its view of the file system cannot be made: '/")
+    assert end.message.endswith("under 'InaccessiblePaths', and systemd needs what it has in /run/systemd to make it")
 
 
 async def test_the_journal_is_asked_only_in_doubt() -> None:

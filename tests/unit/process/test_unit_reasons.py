@@ -67,6 +67,16 @@ def test_what_the_task_cannot_see() -> None:
     assert "strict hides it: the task is given a /dev/shm of its own" in detail(FILE_SYSTEM, shared)
 
 
+@pytest.mark.parametrize("key", ["ReadOnlyPaths", "ReadWritePaths", "ExecPaths", "NoExecPaths", "InaccessiblePaths"])
+def test_the_list_is_named_that_asks_for_what_is_not_there(key: str) -> None:
+    """A raw list of paths may be the reason as well as 'writable'; what may be missing is not."""
+    said = detail(FILE_SYSTEM, confined(Sandbox(properties={key: ("/usr", "-/not/this", "+/no/such")})))
+    assert said == f"'/no/such', which is under {key!r}, does not exist"
+    wanted = Sandbox(profile=SandboxProfile.STRICT, writable=("/usr",), properties={key: "/usr"})
+    assert detail(FILE_SYSTEM, confined(wanted)) == f"does each path under 'writable' and {key!r} exist for the task?"
+    assert detail(FILE_SYSTEM, confined(Sandbox()), 13) == "Permission denied"
+
+
 @pytest.mark.parametrize(
     "sandbox", [Sandbox(), Sandbox(profile=SandboxProfile.STANDARD, properties={"PrivateTmp": False})]
 )
