@@ -116,6 +116,11 @@ class Run:
     paused_at: str | None = None
     priority: int = 0
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    tasks_left_out: int = 0
+    """How many tasks were not told of."""
+
+    outputs_left_out: Mapping[str, int] = field(default_factory=dict)
+    """Whose outputs were not (empty: the run's own), and how many bytes they have."""
 
     @property
     def is_ended(self) -> bool:
@@ -155,6 +160,7 @@ class OutputPiece:
 
 def run_from(value: Mapping[str, Any]) -> Run:
     """Return the run that ``run.get`` and its like answer with."""
+    left_out = value.get("left_out") or {}
     return Run(
         id=value["id"],
         workflow=value["workflow"],
@@ -174,6 +180,8 @@ def run_from(value: Mapping[str, Any]) -> Run:
         paused_at=value.get("paused_at"),
         priority=value.get("priority") or 0,
         outputs=value.get("outputs") or {},
+        tasks_left_out=left_out.get("tasks") or 0,
+        outputs_left_out=left_out.get("outputs") or {},
     )
 
 

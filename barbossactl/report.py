@@ -47,6 +47,14 @@ def _though(run: Run) -> str:
     return words + (f", and {text.count(at_end, 'failed task')} after its end" if at_end else "")
 
 
+def left_out(run: Run) -> Iterator[str]:
+    """Yield the lines that say what is not told of a large run, and how to get it."""
+    if run.tasks_left_out:
+        yield f"{text.count(run.tasks_left_out, 'task')} more of run {run.id} than one answer holds"
+    if "" in run.outputs_left_out:
+        yield f"outputs of {run.outputs_left_out['']} bytes: barbossactl run outputs {run.id}"
+
+
 def waiting(run: Run) -> str:
     """Return why a run that has not ended does not go on, or what it is doing at its end."""
     if run.outcome and not run.is_ended:

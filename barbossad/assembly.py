@@ -68,9 +68,8 @@ async def open_services(
     """Open the state, settle what an earlier daemon left, and yield the running parts.
 
     ``nofile_soft`` is the limit on open files that tasks get (None: that of this process); ``manager`` is systemd,
-    where this process is a service of it.
-    Raise AlreadyRunningError if another daemon owns the state folder, StoreError if the state is damaged,
-    UnavailableError if a process of an earlier daemon will not die. Others may write into none of its folders.
+    where this process is a service of it. Raise AlreadyRunningError if another daemon owns the state folder, StoreError
+    if the state is damaged or others may change it, UnavailableError if a process of an earlier daemon will not die.
     """
     for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
         _make_own_folder(folder)
@@ -114,6 +113,7 @@ async def open_services(
             pruner=Pruner(clock, database, logs, config.retention, lost_runs=high_water.lost_runs),
             high_water=high_water,
             aside=stack.enter_context(contextlib.closing(Aside("asked-for"))),
+            showing=stack.enter_context(contextlib.closing(Aside("showing"))),
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )

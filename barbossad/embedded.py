@@ -186,8 +186,8 @@ class EmbeddedEngine:
         there is nothing to retry, InvalidParamsError.
         """
         wanted = {"from": since, "params": dict(params or {})}
-        view = await run_control.retry(self._call, _asked(run_control.RetryParams, "retry", run_id, wanted))
-        return self.run(RunId(view["id"]))
+        made = await run_control.retried(self._call, _asked(run_control.RetryParams, "retry", run_id, wanted))
+        return made if isinstance(made, RunDetails) else self.run(made)
 
     async def output(self, result: RunDetails, task_id: str) -> list[LogEntry]:
         """Return what the last attempt of a task printed, record by record."""

@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -67,6 +68,13 @@ ERRORS: Final[dict[str, ErrorClass]] = {
 """The one table from an error's ``kind`` to its RPC code, HTTP status and exit code."""
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value as the JSON that it is: what is told to many, or made in pieces, is written once."""
+
+    text: bytes
+
+
 class WireError(Exception):
     """Say that a message is not what the protocol allows; carries the ``kind`` and a sentence."""
 
@@ -92,6 +100,16 @@ def encode(message: object, *, is_exact: bool = False) -> bytes:
     the message ``is_exact``, as what is asked for has to be, it raises ValueError too.
     """
     return _ENCODER.encode(message).encode(errors="strict" if is_exact else "replace") + b"\n"
+
+
+def encoded(members: Mapping[str, object]) -> Encoded:
+    """Return an object of members of which some may be written already."""
+    pairs = (encode(name)[:-1] + b":" + _text(value) for name, value in members.items())
+    return Encoded(b"{" + b",".join(pairs) + b"}")
+
+
+def _text(value: object) -> bytes:
+    return value.text if isinstance(value, Encoded) else encode(value)[:-1]
 
 
 def decode(line: bytes, *, max_values: int | None = None) -> object:

@@ -64,7 +64,10 @@ def logs(
         else:
             found = run_from(client.call("run.get", {"run_id": run_id}))
             _print(client, run_id, _sources(found, task, attempt), style, stream=stream, tail=tail)
-            if not any(one.attempts for one in found.tasks if task in {None, one.id}):
+            if found.tasks_left_out:
+                if task is None:
+                    output.talk(f"that of {found.tasks_left_out} more tasks is printed by task: logs {run_id} TASK")
+            elif not any(one.attempts for one in found.tasks if task in {None, one.id}):
                 output.talk(_why_nothing(found, task))
     return Exit.SUCCEEDED
 
@@ -102,6 +105,8 @@ def _leave() -> None:
 def _sources(run: Run, task: str | None, attempt: int | None) -> list[Source]:
     """Return whose output is wanted. Raise ``CommandError`` for a task or an attempt that is not there."""
     found = [one for one in run.tasks if task in {None, one.id}]
+    if not found and task is not None and run.tasks_left_out:
+        return [Source(task, attempt or 0)]
     if not found:
         names = ", ".join(one.id for one in run.tasks[:10])
         raise CommandError(f"run {run.id} has no task {task!r}", hint=f"it has: {names}")
@@ -133,9 +138,10 @@ def _pieces(client: Client, run_id: str, source: Source, stream: str | None) -> 
     asked: dict[str, Any] = {
         "run_id": run_id,
         "task": source.task,
-        "attempt": source.attempt,
         "limit": PIECES_A_CALL,
     }
+    if source.attempt:  # else the last one
+        asked["attempt"] = source.attempt
     if stream is not None:
         asked["stream"] = stream
     while True:

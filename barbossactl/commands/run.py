@@ -26,6 +26,7 @@ _COMMANDS = {
     "start": "start:start",
     "get": "run_get:get",
     "show": "run_get:get",
+    "outputs": "run_outputs:outputs",
     "definition": "run_diff:definition",
     "diff": "run_diff:diff",
     "list": "run:list_runs",

@@ -61,7 +61,7 @@ def get(context: click.Context, run: str, is_whole: bool, as_json: bool) -> None
         _draw(rows)
     else:
         _print(rows)
-    for line in asking.lines(found):
+    for line in (*report.left_out(found), *asking.lines(found)):
         output.talk(line)
 
 

@@ -59,6 +59,9 @@ class Operation:
     summary: str
     description: str
     max_request_bytes: int
+    less: Callable[[Any], Any] | None = None
+    """Makes of a result that is too large for an answer what is answered instead."""
+
     handler: Handler
 
     @property
@@ -91,8 +94,17 @@ class Operation:
 _DEFINED: Final[dict[str, Operation]] = {}
 
 
-def define(name: str, role: Role, *, max_request_bytes: int = wire.MAX_REQUEST_BYTES) -> Callable[[Handler], Handler]:
-    """Make an operation of a function ``(call, params) -> result``; its docstring is its documentation."""
+def define(
+    name: str,
+    role: Role,
+    *,
+    max_request_bytes: int = wire.MAX_REQUEST_BYTES,
+    less: Callable[[Any], Any] | None = None,
+) -> Callable[[Handler], Handler]:
+    """Make an operation of a function ``(call, params) -> result``; its docstring is its documentation.
+
+    ``less`` makes of a result that is too large for an answer one that is not.
+    """
 
     def register(handler: Handler) -> Handler:
         hints = typing.get_type_hints(handler)
@@ -108,6 +120,7 @@ def define(name: str, role: Role, *, max_request_bytes: int = wire.MAX_REQUEST_B
             summary=" ".join(summary.split()),
             description=description,
             max_request_bytes=max_request_bytes,
+            less=less,
             handler=handler,
         )
         return handler
@@ -116,9 +129,10 @@ def define(name: str, role: Role, *, max_request_bytes: int = wire.MAX_REQUEST_B
 
 
 def _result_type(hint: Any) -> Any:
-    """Return what an operation answers with, whether at once, later, or now this and now that."""
+    """Return what an operation answers with, whether at once or later, as it is or written already."""
     if typing.get_origin(hint) is types.UnionType:
-        (hint,) = (member for member in typing.get_args(hint) if typing.get_origin(member) is not Awaitable)
+        members = (member for member in typing.get_args(hint) if typing.get_origin(member) is not Awaitable)
+        (hint,) = (member for member in members if member is not wire.Encoded)
     return hint
 
 

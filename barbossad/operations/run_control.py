@@ -14,11 +14,13 @@ from barbossad.model.names import RunId, run_number
 from barbossad.model.states import RUN_ENDED, TaskState, TriggerType, WaitsFor
 from barbossad.operations import approvals, showing
 from barbossad.operations.fields import IdempotencyKey, RunParams, TaskIdText
+from barbossad.operations.fitting import without_tasks
 from barbossad.operations.registry import define
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunView
 from barbossad.security.access import Role
 from barbossad.store.runs import RunDetails
+from barbossad.wire import Encoded
 from barbossad.workflows import params as workflow_params
 
 Reason = Annotated[str | None, Field(max_length=500, description="Why, for those who read the history")]
@@ -56,8 +58,8 @@ class Deleted(TypedDict):
     deleted: bool
 
 
-@define("run.cancel", Role.OPERATOR)
-async def cancel(call: Call, params: ReasonParams) -> RunView:
+@define("run.cancel", Role.OPERATOR, less=without_tasks)
+async def cancel(call: Call, params: ReasonParams) -> RunView | Encoded:
     """Cancel a run: its tasks get SIGTERM and, after their grace, SIGKILL; what has not started never will.
 
     The answer comes when that is recorded; ``run.wait`` tells when its processes are gone.
@@ -65,36 +67,36 @@ async def cancel(call: Call, params: ReasonParams) -> RunView:
     run_id = RunId(params.run_id)
     reason = _words("cancelled", call, params.reason)
     if not await call.services.engine.cancel(run_id, reason):
-        details = showing.details(call, run_id)
+        details = await showing.look(call, run_id)
         raise ConflictError(f"run {run_id} has ended already: {details.run.state}")
     return await showing.view(call, run_id)
 
 
-@define("run.pause", Role.OPERATOR)
-async def pause(call: Call, params: ReasonParams) -> RunView:
+@define("run.pause", Role.OPERATOR, less=without_tasks)
+async def pause(call: Call, params: ReasonParams) -> RunView | Encoded:
     """Pause a run: what runs goes on, nothing else of it starts, nor of the runs that it called, until it is resumed.
 
     While it is paused the run's own timeout does not go on.
     """
     run_id = RunId(params.run_id)
     if not await call.services.engine.pause(run_id, _words("paused", call, params.reason)):
-        state = showing.details(call, run_id).run.state
+        state = (await showing.look(call, run_id)).run.state
         raise ConflictError(f"run {run_id} is {state}: only a run that is queued or running can be paused")
     return await showing.view(call, run_id)
 
 
-@define("run.resume", Role.OPERATOR)
-async def resume(call: Call, params: ReasonParams) -> RunView:
+@define("run.resume", Role.OPERATOR, less=without_tasks)
+async def resume(call: Call, params: ReasonParams) -> RunView | Encoded:
     """Go on with a run that was paused, and with the runs that it called."""
     run_id = RunId(params.run_id)
     if not await call.services.engine.unpause(run_id, _words("resumed", call, params.reason)):
-        state = showing.details(call, run_id).run.state
+        state = (await showing.look(call, run_id)).run.state
         raise ConflictError(f"run {run_id} is not paused: it is {state}")
     return await showing.view(call, run_id)
 
 
-@define("run.retry", Role.OPERATOR)
-async def retry(call: Call, params: RetryParams) -> RunView:
+@define("run.retry", Role.OPERATOR, less=without_tasks)
+async def retry(call: Call, params: RetryParams) -> RunView | Encoded:
     """Try a run again that has ended: a new run of the same version, with the same params where none are given.
 
     From ``failed`` on, what had succeeded or was skipped is taken over as done, as far as nothing that it depends on
@@ -103,8 +105,13 @@ async def retry(call: Call, params: RetryParams) -> RunView:
     something after it runs with an edited param, does again what it had done, or may have run in an earlier retry.
     The new run says of which it is a retry (``retry_of``).
     """
+    return await showing.started(call, await retried(call, params))
+
+
+async def retried(call: Call, params: RetryParams) -> RunId | RunDetails:
+    """Record the retry of a run, and return it; its id alone if an earlier call with the same key made it."""
     services = call.services
-    before = showing.details(call, RunId(params.run_id))
+    before = await showing.whole(call, RunId(params.run_id))
     run = before.run
     if run.state not in RUN_ENDED:
         raise ConflictError(f"run {run.id} is {run.state}; it can be retried when it has ended")
@@ -118,7 +125,7 @@ async def retry(call: Call, params: RetryParams) -> RunView:
     async with services.retrying:
         is_first = not await services.runs.is_retried(run)
         kept = retrying.kept(definition, run.id, before.tasks, params.from_, edited, is_first=is_first)
-        started = await services.engine.start_run(
+        return await services.engine.start_run(
             definition,
             params=given,
             trigger=TriggerType.RETRY,
@@ -128,11 +135,10 @@ async def retry(call: Call, params: RetryParams) -> RunView:
             scheduled_for_ms=run.scheduled_for_ms,
             kept=retrying.with_attempts(kept, before.attempts),
         )
-    return await (showing.shown(call, started) if isinstance(started, RunDetails) else showing.view(call, started))
 
 
-@define("run.approve", Role.OPERATOR)
-async def approve(call: Call, params: ApproveParams) -> RunView:
+@define("run.approve", Role.OPERATOR, less=without_tasks)
+async def approve(call: Call, params: ApproveParams) -> RunView | Encoded:
     """Approve or reject what a task waits for.
 
     That is an approval, with the values of its form, or another attempt of a task that was interrupted
@@ -153,7 +159,7 @@ async def approve(call: Call, params: ApproveParams) -> RunView:
             form = request.form
         filled = approvals.fill_in(form, params.values, subject, is_whole=params.approve)
     elif index is None:
-        await showing.require_task(call, showing.details(call, run_id), params.task)
+        await showing.require_task(call, await showing.look(call, run_id), params.task)
     verb = "approved" if params.approve else "rejected"
     answered = await engine.answer(
         run_id,
@@ -164,8 +170,8 @@ async def approve(call: Call, params: ApproveParams) -> RunView:
         values=filled,
     )
     if not answered:
-        shown = await showing.view(call, run_id)
-        state, why = next((one["state"], one["reason"]) for one in shown["tasks"] if one["id"] == params.task)
+        shown = await showing.view_of_task(call, run_id, params.task)
+        state, why = shown["state"], shown["reason"]
         if state == TaskState.WAITING:
             raise ConflictError(f"{subject} asks nobody now: {why}")
         raise ConflictError(f"{subject} waits for nobody: it is {state}")
@@ -180,7 +186,7 @@ async def delete(call: Call, params: RunParams) -> Deleted:
     """
     run_id = RunId(params.run_id)
     if not await call.services.pruner.delete_run(run_number(run_id), by=call.caller.name):
-        details = showing.details(call, run_id)
+        details = await showing.look(call, run_id)
         raise ConflictError(f"run {run_id} is {details.run.state}; cancel it, and delete it when it has ended")
     return {"id": run_id, "deleted": True}
 

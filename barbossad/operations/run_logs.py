@@ -116,8 +116,7 @@ async def _output(call: Call, params: LogParams) -> _Output:
     """Find the output of a task's attempt, the last one if none is named. Raise NotFoundError."""
     run_id, task_id = RunId(params.run_id), TaskId(params.task)
     process = call.services.engine.process(run_id, task_id)
-    details = showing.details(call, run_id)
-    await showing.require_task(call, details, task_id)
+    details = await showing.look_at(call, run_id, task_id)
     tries = details.attempts.get(task_id, ())
     if params.attempt is not None and params.attempt > max(len(tries), 1):
         raise NotFoundError(f"attempt of task {task_id!r}", str(params.attempt), f"it had {len(tries)}")

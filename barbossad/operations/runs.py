@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from barbossad import wire
 from barbossad.clock import rfc3339
 from barbossad.errors import TimedOutError
 from barbossad.model.names import RunId
@@ -17,12 +18,13 @@ from barbossad.model.records import RunRecord
 from barbossad.model.states import RUN_ENDED, RunState, TriggerType
 from barbossad.operations import planning, showing
 from barbossad.operations.fields import IdempotencyKey, Instant, Limit, Name, RunIdText, RunParams, milliseconds
+from barbossad.operations.fitting import without_tasks
 from barbossad.operations.planning import PlanHash
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunSummary, RunView, run_summary
 from barbossad.security.access import Role
-from barbossad.store.runs import RunDetails
+from barbossad.wire import Encoded
 from barbossad.workflows import params as workflow_params
 
 RECORDED_LATE_MS: Final = 10_000
@@ -94,8 +96,8 @@ class Watched(TypedDict):
     told_at: str | None
 
 
-@define("run.start", Role.OPERATOR)
-async def start(call: Call, params: StartParams) -> RunView:
+@define("run.start", Role.OPERATOR, less=without_tasks)
+async def start(call: Call, params: StartParams) -> RunView | Encoded:
     """Start a run of a workflow's version in force; the answer comes when it is recorded."""
     services = call.services
     record = services.workflows.record(params.workflow)
@@ -110,7 +112,7 @@ async def start(call: Call, params: StartParams) -> RunView:
         requested_by=call.caller.name,
         idempotency_key=params.idempotency_key,
     )
-    return await (showing.shown(call, started) if isinstance(started, RunDetails) else showing.view(call, started))
+    return await showing.started(call, started)
 
 
 async def _is_started(call: Call, params: StartParams) -> bool:
@@ -119,11 +121,10 @@ async def _is_started(call: Call, params: StartParams) -> bool:
     return key is not None and await call.services.runs.find_by_key(params.workflow, key) is not None
 
 
-@define("run.get", Role.VIEWER)
-def get(call: Call, params: GetParams) -> RunView | Awaitable[RunView]:
+@define("run.get", Role.VIEWER, less=without_tasks)
+def get(call: Call, params: GetParams) -> RunView | Encoded | Awaitable[RunView | Encoded]:
     """Show a run with its tasks and their attempts."""
-    found = showing.details(call, RunId(params.run_id))
-    return showing.shown_now(call, found, forget_before_ms=_forget_before_ms(call, params))
+    return showing.view_now(call, RunId(params.run_id), forget_before_ms=_forget_before_ms(call, params))
 
 
 def _forget_before_ms(call: Call, params: GetParams | WaitParams) -> int:
@@ -150,8 +151,8 @@ def _waiting(call: Call, run: RunRecord) -> str | None:
     return call.services.engine.why(run.id).get("") if is_waiting else None
 
 
-@define("run.wait", Role.VIEWER)
-async def wait(call: Call, params: WaitParams) -> RunView:
+@define("run.wait", Role.VIEWER, less=without_tasks)
+async def wait(call: Call, params: WaitParams) -> RunView | Encoded:
     """Answer when the run has ended and that is recorded."""
     run_id = RunId(params.run_id)
     limit = contextlib.nullcontext() if params.timeout_seconds is None else asyncio.timeout(params.timeout_seconds)
@@ -161,12 +162,17 @@ async def wait(call: Call, params: WaitParams) -> RunView:
     except TimeoutError:
         raise TimedOutError(f"run {run_id} has not ended after {params.timeout_seconds:g} s; it goes on") from None
     before_ms = _forget_before_ms(call, params)
-    found = ended or showing.details(call, run_id)
-    return await showing.shown(call, found, forget_before_ms=before_ms)
+    if ended is None:
+        return await showing.view(call, run_id, forget_before_ms=before_ms)
+    return await showing.shown_whole(call, ended, forget_before_ms=before_ms)
 
 
-@define("run.watch", Role.VIEWER)
-async def watch(call: Call, params: WatchParams) -> Watched:
+def _less(watched: Watched) -> Watched:
+    return {**watched, "run": without_tasks(watched["run"])}
+
+
+@define("run.watch", Role.VIEWER, less=_less)
+async def watch(call: Call, params: WatchParams) -> Watched | Encoded:
     """Answer when the run has changed beyond the revision that the caller knows, or the time is up.
 
     A run that has ended is answered at once.
@@ -177,7 +183,7 @@ async def watch(call: Call, params: WatchParams) -> Watched:
         changed = call.services.engine.next_change(run_id)
         told_at_ms = call.services.clock.now_ms()
         revision = await call.services.runs.revision(run_id)
-        details = showing.details(call, run_id)
+        details = await showing.look(call, run_id)
         if details.run.state in RUN_ENDED:  # perhaps since; nothing comes after its end
             revision = await call.services.runs.revision(run_id)
         is_new = revision > params.after or details.run.state in RUN_ENDED
@@ -186,7 +192,10 @@ async def watch(call: Call, params: WatchParams) -> Watched:
                 changed.cancel()
             before_ms = max(milliseconds(params.since) - RECORDED_LATE_MS, 0) if params.since else 0
             run = await showing.shown(call, details, forget_before_ms=before_ms)
-            return {"run": run, "revision": revision, "told_at": rfc3339(told_at_ms)}
+            at = rfc3339(told_at_ms)
+            if isinstance(run, Encoded):
+                return wire.encoded({"run": run, "revision": revision, "told_at": at})
+            return {"run": run, "revision": revision, "told_at": at}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await changed

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from barbossad import wire
 from barbossad.errors import ConflictError, InvalidParamsError
 from barbossad.model.names import RunId, WorkflowName
 from barbossad.model.schedules import FIRE_ACTIVE, Fire, ScheduleRecord, ScheduleSource
@@ -18,6 +19,7 @@ from barbossad.operations.schedule_views import FireView, ScheduleView, fire_vie
 from barbossad.operations.services import Call, Services
 from barbossad.operations.views import RunView
 from barbossad.security.access import Role
+from barbossad.wire import Encoded
 from barbossad.workflows import schedules as entries
 
 ScheduleName = Annotated[
@@ -193,14 +195,16 @@ async def disable(call: Call, params: DisableParams) -> ScheduleView:
 
 
 @define("schedule.trigger", Role.OPERATOR)
-async def trigger(call: Call, params: NameParams) -> Triggered:
+async def trigger(call: Call, params: NameParams) -> Triggered | Encoded:
     """Fire a schedule now, with its params and its rules for overlap, also while it is held or disabled."""
     fire = await call.services.scheduler.control.trigger(params.name, by=call.caller.name)
     if fire.state not in FIRE_ACTIVE:
         raise ConflictError(f"schedule {fire.schedule} was not fired: {fire.reason}")
     if fire.run_id is None:
         return {"fire": fire_view(fire), "run": None}
-    return {"fire": fire_view(fire), "run": await showing.view(call, RunId(fire.run_id))}
+    run = await showing.view(call, RunId(fire.run_id))
+    told = fire_view(fire)
+    return wire.encoded({"fire": told, "run": run}) if isinstance(run, Encoded) else {"fire": told, "run": run}
 
 
 async def put(services: Services, workflow: str, entry: Mapping[str, Any], *, by: str) -> ScheduleRecord:

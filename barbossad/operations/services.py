@@ -60,6 +60,9 @@ class Services:
     aside: Aside
     """Where is computed what callers ask for that may take long, and that changes nothing."""
 
+    showing: Aside
+    """Where what is told of large runs is put together: not behind what may take seconds."""
+
     started_monotonic: float
     reload: Callable[[], Any]
     """Reads the config and the workflow files again; awaited, it gives a ``Reloaded``."""

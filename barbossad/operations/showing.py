@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
 
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError, InvalidWorkflowError, NotFoundError
@@ -12,16 +14,45 @@ from barbossad.model.flow import ApprovalRequest, TaskKind
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
 from barbossad.model.states import WaitsFor
-from barbossad.operations.nodes import nodes
+from barbossad.operations import fitting
+from barbossad.operations.nodes import Node, nodes
 from barbossad.operations.services import Call
-from barbossad.operations.views import RunView, run_view
-from barbossad.store.runs import RunDetails
+from barbossad.operations.views import RunView, Shown, TaskView
+from barbossad.store.runs import Long, RunDetails
 from barbossad.validation import proposal
+from barbossad.wire import Encoded
+
+QUICK_TASKS: Final = 1000
+"""A run with so many tasks, each with one attempt, is told of at once; what there is of more is put together aside."""
 
 
 def details(call: Call, run_id: RunId) -> RunDetails:
     """Return a run as the store has it. Raise NotFoundError."""
-    found = call.services.runs.get(run_id)
+    return _known(call.services.runs.get(run_id), run_id)
+
+
+async def whole(call: Call, run_id: RunId) -> RunDetails:
+    """Return what ``details`` does, and hold up nobody if it is much."""
+    return _known(await call.services.runs.read(run_id), run_id)
+
+
+async def look(call: Call, run_id: RunId) -> RunDetails:
+    """Return a run with as much of its outputs as is shown. Raise NotFoundError."""
+    found = call.services.runs.shown(run_id)
+    return _known(await call.services.runs.read_shown(run_id) if found is Long.LONG else found, run_id)
+
+
+async def look_at(call: Call, run_id: RunId, task_id: str) -> RunDetails:
+    """Return a run with one of its tasks alone, without outputs. Raise NotFoundError, also for the task."""
+    found = _known(call.services.runs.of_task(run_id, task_id), run_id)
+    if task_id not in found.tasks:
+        ran = await definition(call, found.run)
+        if not (ran and task_id in ran.positions):
+            await require_task(call, await look(call, run_id), task_id)
+    return found
+
+
+def _known(found: RunDetails | None, run_id: RunId) -> RunDetails:
     if found is None:
         raise NotFoundError("run", run_id, "`barbossactl ps --all` lists the newest")
     return found
@@ -35,29 +66,68 @@ async def require_task(call: Call, found: RunDetails, task_id: str) -> None:
         raise NotFoundError(f"task of run {found.run.id}", task_id, proposal(task_id, known, noun="its tasks"))
 
 
-async def view(call: Call, run_id: RunId, *, forget_before_ms: int = 0) -> RunView:
+async def view(call: Call, run_id: RunId, *, forget_before_ms: int = 0) -> RunView | Encoded:
     """Return a run as it is shown. Raise NotFoundError."""
-    return await shown(call, details(call, run_id), forget_before_ms=forget_before_ms)
+    return await shown(call, await look(call, run_id), forget_before_ms=forget_before_ms)
 
 
-def shown_now(call: Call, found: RunDetails, *, forget_before_ms: int = 0) -> RunView | Awaitable[RunView]:
-    """Return a run as it is shown: at once where its definition is at hand."""
-    ran = call.services.workflows.at_hand(found.run.workflow, found.run.version)
-    if ran is None:
-        return shown(call, found, forget_before_ms=forget_before_ms)
-    return _shown_as(call, found, ran, forget_before_ms)
+async def view_of_task(call: Call, run_id: RunId, task_id: str) -> TaskView:
+    """Return one task of a run as it is shown. Raise NotFoundError."""
+    found = await look_at(call, run_id, task_id)
+    shown = _prepared(call, found, await definition(call, found.run), 0)()
+    return shown.task(next((node for node in shown.nodes if node.id == task_id), Node(task_id, None)))
 
 
-async def shown(call: Call, found: RunDetails, *, forget_before_ms: int = 0) -> RunView:
+def view_now(
+    call: Call, run_id: RunId, *, forget_before_ms: int = 0
+) -> RunView | Encoded | Awaitable[RunView | Encoded]:
+    """Return a run as it is shown: at once where it is small and its definition at hand. Raise NotFoundError."""
+    looked_up = call.services.runs.shown(run_id)
+    if looked_up is not Long.LONG:
+        found = _known(looked_up, run_id)
+        ran = call.services.workflows.at_hand(found.run.workflow, found.run.version)
+        if ran is not None and _is_quick(found, ran):
+            return _prepared(call, found, ran, forget_before_ms)().view()
+    return view(call, run_id, forget_before_ms=forget_before_ms)
+
+
+async def shown(call: Call, found: RunDetails, *, forget_before_ms: int = 0) -> RunView | Encoded:
     """Return a run as it is shown, without the items of long loops that went well before an instant."""
-    return _shown_as(call, found, await definition(call, found.run), forget_before_ms)
+    ran = await definition(call, found.run)
+    prepared = _prepared(call, found, ran, forget_before_ms)
+    return prepared().view() if _is_quick(found, ran) else await call.services.showing.run(_text, prepared)
 
 
-def _shown_as(call: Call, found: RunDetails, ran: WorkflowDefinition | None, forget_before_ms: int) -> RunView:
+def _text(prepared: Callable[[], Shown]) -> Encoded:
+    return fitting.text(prepared())
+
+
+async def shown_whole(call: Call, found: RunDetails, *, forget_before_ms: int = 0) -> RunView | Encoded:
+    """Return a run with all of its outputs as it is shown, with as much of them as may be; it is recorded."""
+    if not fitting.is_light(found):
+        return await view(call, found.run.id, forget_before_ms=forget_before_ms)
+    return await shown(call, found, forget_before_ms=forget_before_ms)
+
+
+async def started(call: Call, run: RunId | RunDetails) -> RunView | Encoded:
+    """Return a run that was just recorded as it is shown, or one that was there with the same key."""
+    return await (shown_whole(call, run) if isinstance(run, RunDetails) else view(call, run))
+
+
+def _is_quick(found: RunDetails, ran: WorkflowDefinition | None) -> bool:
+    tasks = max(len(found.tasks), len(ran.tasks) if ran is not None else 0)
+    return tasks + sum(map(len, found.attempts.values())) <= 2 * QUICK_TASKS
+
+
+def _prepared(
+    call: Call, found: RunDetails, ran: WorkflowDefinition | None, forget_before_ms: int
+) -> Callable[[], Shown]:
+    """Return what makes a run ready to be shown, in any thread: what the engine knows is asked here and now."""
     engine = call.services.engine
     progress = engine.progress(found.run.id)
     asked = _asked(call, found, progress) if progress is not None else {}
-    return run_view(found, ran, progress, engine.why(found.run.id), asked, forget_before_ms=forget_before_ms)
+    why = engine.why(found.run.id)
+    return partial(Shown, found, ran, progress, why, asked, forget_before_ms=forget_before_ms)
 
 
 def _asked(call: Call, found: RunDetails, progress: RunProgress) -> dict[str, ApprovalRequest]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
@@ -134,12 +134,25 @@ class RunSummary(TypedDict):
     """Why it waits, if it does."""
 
 
+class LeftOut(TypedDict):
+    """What a run has beyond what one answer tells."""
+
+    tasks: int
+    """How many tasks: single items of loops, as far as these went well or wait, before any others."""
+
+    outputs: dict[str, int]
+    """The outputs that are not shown, by task (empty: those of the run): how many bytes they have as JSON."""
+
+
 class RunView(RunSummary):
     """A run with its tasks."""
 
     outputs: dict[str, Any]
     params: dict[str, Any]
     requested_by: str
+    left_out: LeftOut | None
+    """What is not told of a large run; ``run.outputs`` tells the outputs of one task whole."""
+
     tasks: list[TaskView]
 
 
@@ -199,46 +212,73 @@ def run_summary(run: RunRecord, waiting: str | None = None) -> RunSummary:
     }
 
 
-def run_view(
-    details: RunDetails,
-    definition: WorkflowDefinition | None,
-    progress: RunProgress | None,
-    why: Mapping[str, str],
-    asked: Mapping[str, ApprovalRequest],
-    *,
-    forget_before_ms: int = 0,
-) -> RunView:
-    """Return a run with its tasks (``nodes``).
+class Shown:
+    """A run as it is shown, made as a whole or task by task.
 
     ``progress`` is where an active run stands, ``why`` what keeps it and its tasks, ``asked`` what those ask a person
     that wait for one. Of loops of many items those are left out that went well and ended before ``forget_before_ms``,
-    and the outputs of such a loop. Without a ``definition`` (one that
-    this version no longer understands) there are only the tasks that have a row.
+    and the outputs of such a loop. Without a ``definition`` (one that this version no longer understands) there are
+    only the tasks that have a row.
     """
-    kept = _kept(details)
-    found = nodes(definition, details.tasks)
-    loops = Loops(details.tasks)
-    if forget_before_ms:
-        found = loops.without_good(found, details.tasks, forget_before_ms)
-    return {
-        **run_summary(details.run, why.get("")),
-        "params": shown_params(definition, details.run.params),
-        "outputs": dict(details.run.outputs or {}),
-        "requested_by": details.run.requested_by,
-        "tasks": [
-            _task_view(
-                node,
-                details.tasks.get(node.id),
-                details.attempts.get(node.id, ()),
-                _waiting(progress, node.id, why),
-                asked.get(node.id),
-                is_kept=node.id in kept,
-                item_states=loops.states(node.id),
-                has_outputs=not (forget_before_ms and node.id in loops.long),
-            )
-            for node in found
-        ],
-    }
+
+    def __init__(
+        self,
+        details: RunDetails,
+        definition: WorkflowDefinition | None,
+        progress: RunProgress | None,
+        why: Mapping[str, str],
+        asked: Mapping[str, ApprovalRequest],
+        *,
+        forget_before_ms: int = 0,
+    ) -> None:
+        self.details = details
+        self._definition = definition
+        self._progress = progress
+        self._why = why
+        self._asked = asked
+        self._kept = _kept(details)
+        self._loops = Loops(details.tasks)
+        self._brief = self._loops.long if forget_before_ms else frozenset[str]()
+        self.nodes = nodes(definition, details.tasks)
+        if forget_before_ms:
+            self.nodes = self._loops.without_good(self.nodes, details.tasks, forget_before_ms)
+
+    def view(self) -> RunView:
+        """Return the run with its tasks."""
+        left_out = self.outputs_left_out(node.id for node in self.nodes) if self.details.left_out else {}
+        shown = self.head(0, left_out)
+        shown["tasks"] = [self.task(node) for node in self.nodes]
+        return shown
+
+    def head(self, tasks_left_out: int, outputs_left_out: dict[str, int]) -> RunView:
+        """Return the run without its tasks."""
+        left_out = tasks_left_out or outputs_left_out
+        return {
+            **run_summary(self.details.run, self._why.get("")),
+            "params": shown_params(self._definition, self.details.run.params),
+            "outputs": dict(self.details.run.outputs or {}),
+            "requested_by": self.details.run.requested_by,
+            "left_out": {"tasks": tasks_left_out, "outputs": outputs_left_out} if left_out else None,
+            "tasks": [],
+        }
+
+    def outputs_left_out(self, told: Iterable[str]) -> dict[str, int]:
+        """Return whose outputs are not shown, of the run and of the tasks that are told of."""
+        sizes = self.details.left_out
+        return {task: sizes[task] for task in ("", *told) if task in sizes and task not in self._brief}
+
+    def task(self, node: Node) -> TaskView:
+        """Return a task."""
+        return _task_view(
+            node,
+            self.details.tasks.get(node.id),
+            self.details.attempts.get(node.id, ()),
+            _waiting(self._progress, node.id, self._why),
+            self._asked.get(node.id),
+            is_kept=node.id in self._kept,
+            item_states=self._loops.states(node.id),
+            has_outputs=node.id not in self._brief,
+        )
 
 
 def _kept(details: RunDetails) -> frozenset[str]:

@@ -107,7 +107,7 @@ class Dispatcher:
         if inspect.iscoroutine(result):  # not at hand this time: it is asked for again, where it can be waited for
             result.close()
             return Pending(partial(_awaited, request, operation, call), size_bytes)
-        return None if request.is_notification else _written(wire.result(request.id, result))
+        return None if request.is_notification else _told(request, operation, result)
 
 
 class _Batch:
@@ -202,7 +202,9 @@ async def _awaited(request: Request, operation: Operation, call: Call) -> Answer
         value = await result if inspect.isawaitable(result) else result
     except Exception as error:  # noqa: BLE001 (whatever it is, the caller is told)
         return _failure(request, error)
-    return None if request.is_notification else _written(wire.result(request.id, value))
+    if request.is_notification:
+        return None
+    return _told(request, operation, value)
 
 
 def refusal(identity: str | int | float | None, kind: str, message: str) -> bytes:
@@ -210,15 +212,28 @@ def refusal(identity: str | int | float | None, kind: str, message: str) -> byte
     return wire.encode(wire.error(identity, kind, message))
 
 
-def _written(answer: dict[str, Any]) -> bytes:
-    """Return an answer as a line; one that is no line, or too long a one, becomes an error."""
+def _told(request: Request, operation: Operation, value: Any) -> bytes:
+    """Return what an operation answers with as a line; where that is too long, less if there is less to tell."""
+    if isinstance(value, wire.Encoded):
+        return _bounded(wire.encoded(wire.result(request.id, value)).text + b"\n", request.id)
+    line = _line(wire.result(request.id, value))
+    if len(line) > wire.MAX_MESSAGE_BYTES and operation.less is not None:
+        line = _line(wire.result(request.id, operation.less(value)))
+    return _bounded(line, request.id)
+
+
+def _bounded(line: bytes, identity: str | int | float | None) -> bytes:
+    return line if len(line) <= wire.MAX_MESSAGE_BYTES else refusal(identity, "internal_error", _TOO_LARGE)
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    """Return an answer as a line; one that is no line becomes an error."""
     try:
-        line = wire.encode(answer)
+        return wire.encode(answer)
     except (ValueError, TypeError):  # an operation's result that JSON does not have
         log.exception("an answer is no JSON", extra={"action": "operation_failed"})
         message = "the answer cannot be written as JSON"
         return wire.encode(wire.error(answer["id"], "internal_error", message, {"hint": _SEE_LOG}))
-    return line if len(line) <= wire.MAX_MESSAGE_BYTES else refusal(answer["id"], "internal_error", _TOO_LARGE)
 
 
 def _failure(request: Request, error: Exception) -> Answer:
@@ -228,4 +243,6 @@ def _failure(request: Request, error: Exception) -> Answer:
     else:
         log.error("%s failed", request.method, exc_info=error, extra={"action": "operation_failed"})
         kind, message, details = "internal_error", f"{request.method} failed", {"hint": _SEE_LOG}
-    return None if request.is_notification else _written(wire.error(request.id, kind, message, details))
+    if request.is_notification:
+        return None
+    return _bounded(_line(wire.error(request.id, kind, message, details)), request.id)

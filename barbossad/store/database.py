@@ -24,6 +24,9 @@ from barbossad.store.writer import Waiting, Writer
 
 Result = TypeVar("Result")
 Row = rows.Row
+Fetch = Callable[[str, Sequence[Any]], list[Row]]
+"""Runs a query with its parameters, and returns all of its rows."""
+
 Connections = tuple[aiosqlite.Connection, list[aiosqlite.Connection], sqlite3.Connection]
 """The writer's, those of the readers, and that of ``look_up``."""
 
@@ -218,6 +221,24 @@ class Database:
         finally:
             self._free_readers.put_nowait(reader)
 
+    async def read_by(self, function: Callable[[Fetch], Result]) -> Result:
+        """Return what ``function`` makes of one state of the file, as ``read`` does: it runs in the reader's thread."""
+        reader = await self._free_readers.get()
+        try:
+            found = await reader._execute(_together, reader._conn, function)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            return cast("Result", found)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        finally:
+            self._free_readers.put_nowait(reader)
+
+    def look_up_by(self, function: Callable[[Fetch], Result]) -> Result:
+        """Return what ``function`` makes of one state of the file, as ``look_up`` does: here and now."""
+        try:
+            return _together(self._near, function)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
     def look_up(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
         """Return the rows of several queries that see one and the same state of the file, read here and now.
 
@@ -227,11 +248,7 @@ class Database:
         try:
             if len(queries) == 1:
                 return [_fetch(self._near, *queries[0])]
-            self._near.execute("BEGIN")
-            try:
-                return [_fetch(self._near, sql, parameters) for sql, parameters in queries]
-            finally:
-                self._near.execute("COMMIT")
+            return _together(self._near, lambda fetch: [fetch(sql, parameters) for sql, parameters in queries])
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
@@ -273,6 +290,15 @@ async def _on_the_reserve(
 
 def _future() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
+
+
+def _together(connection: sqlite3.Connection, function: Callable[[Fetch], Result]) -> Result:
+    """Call ``function`` with what runs queries that all see one and the same state of the file."""
+    connection.execute("BEGIN")
+    try:
+        return function(partial(_fetch, connection))
+    finally:
+        connection.execute("COMMIT")
 
 
 def _fetch(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[Row]:

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final
 
-from barbossad.model.names import RunId, run_id_from_number
+from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, LogRecord, Page, RunRecord, TaskRecord
-from barbossad.model.states import AttemptState, RunState, StopCause, TaskState, TriggerType, WaitsFor
+from barbossad.model.states import RunState
 from barbossad.store import rows
-from barbossad.store.database import Database, Row
+from barbossad.store.database import Database, Fetch, Row
+from barbossad.store.run_rows import attempt_of, run_of, task_of
 
 _RUN_COLUMNS: Final = """id, workflow, version, state, trigger, params, requested_by, idempotency_key, reason,
     stop_cause, stop_reason, created_at_ms, started_at_ms, finished_at_ms, outcome, outcome_reason, priority,
     parent_run, parent_task, retry_of, warnings, outputs, paused_at_ms, paused_ms, late_at_ms, schedule,
     scheduled_for_ms, chain"""
+_LISTED_COLUMNS: Final = _RUN_COLUMNS.replace(" outputs,", " NULL,")
+"""Listings show no outputs: those of one run may be long."""
+
+_OUTPUTS_BYTES: Final = "length(CAST(outputs AS BLOB))"
+_SMALL_OUTPUTS: Final = f"CASE WHEN {_OUTPUTS_BYTES} <= ? THEN outputs END"
 _ATTEMPT_COLUMNS: Final = """run, task, number, state, launcher, unit, boot_id, pid, pid_started_ticks, exit_code,
     signal, reason, started_at_ms, finished_at_ms, cpu_seconds, peak_memory_bytes, log_path, log_size_bytes,
     log_dropped_bytes, log_dropped_at, invocation_id, io_read_bytes, io_write_bytes, in_force"""
 _UNENDED: Final = "('queued', 'running', 'paused')"
+
+
+SHOWN_BYTES: Final = 2 * 1024 * 1024
+"""How much of the outputs of a run is read to be shown, as JSON: twice what one task may have."""
+
+SMALL_BYTES: Final = 16 * 1024
+"""Outputs up to this are read together, longer ones one by one if they are to be shown."""
+
+QUICK_TASKS: Final = 32
+"""A run with no more attempts is looked up on the event loop; each task may have a megabyte of outputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +47,14 @@ class RunDetails:
     run: RunRecord
     tasks: dict[str, TaskRecord]
     attempts: dict[str, tuple[AttemptRecord, ...]]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """The outputs that were not read, by task (empty: those of the run): how many bytes they have as JSON."""
+
+
+class Long(Enum):
+    """What is returned in the place of a run that is to be read beside the event loop."""
+
+    LONG = "long"
 
 
 class RunStore:
@@ -54,21 +79,114 @@ FROM tasks WHERE run = ?"""
 
     def get(self, run_id: RunId) -> RunDetails | None:
         """Return a run with its tasks and attempts, or None if there is no such run."""
+        return self._database.look_up_by(lambda fetch: self._whole(fetch, run_id))
+
+    async def read(self, run_id: RunId) -> RunDetails | None:
+        """Return what ``get`` does, read beside the event loop if it may be much."""
+        number = rows.number(run_id)
+        if self._database.look_up_by(lambda fetch: self._is_long(fetch, number)):
+            return await self._database.read_by(lambda fetch: self._whole(fetch, run_id))
+        return self.get(run_id)
+
+    def _whole(self, fetch: Fetch, run_id: RunId) -> RunDetails | None:
         key = (rows.number(run_id),)
-        found, task_rows, attempt_rows = self._database.look_up(
-            (self.GET, key), (self.TASKS, key), (self.ATTEMPTS, key)
-        )
+        found = fetch(self.GET, key)
+        return _details(found[0], fetch(self.TASKS, key), fetch(self.ATTEMPTS, key)) if found else None
+
+    LONG: Final = """
+SELECT count(*) FROM
+    (SELECT 1 FROM attempts WHERE run IN (?, (SELECT retry_of FROM runs WHERE id = ?)) LIMIT ?)"""
+
+    def _is_long(self, fetch: Fetch, number: int) -> bool:
+        """Say whether a run has so many tasks that it is not to be read on the event loop.
+
+        Their attempts are counted, and those of the run that it is a retry of, from which outputs were taken over: to
+        find a row with long outputs among others is to read those.
+        """
+        ((found,),) = fetch(self.LONG, (number, number, QUICK_TASKS + 1))
+        return bool(found > QUICK_TASKS)
+
+    SHOWN: Final = f"""
+SELECT {_RUN_COLUMNS.replace(" outputs,", f" {_SMALL_OUTPUTS},")}, {_OUTPUTS_BYTES} FROM runs WHERE id = ?"""
+    SHOWN_TASKS: Final = f"""
+SELECT run, task, state, reason, {_SMALL_OUTPUTS}, started_at_ms, finished_at_ms, waits_for, waits_until_ms, NULL,
+    items, late_at_ms, kept_attempts, kept_exit_code, {_OUTPUTS_BYTES}
+FROM tasks WHERE run = ?"""
+
+    SHOWN_ATTEMPTS: Final = f"{ATTEMPTS} LIMIT ?"
+
+    def shown(self, run_id: RunId) -> RunDetails | Long | None:
+        """Return a run as ``get`` does, but without what is never shown, and of its outputs as much as may be.
+
+        The longest are left out first. ``LONG`` is what ``read_shown`` is for.
+        """
+        return self._database.look_up_by(lambda fetch: self._quickly(fetch, run_id))
+
+    def _quickly(self, fetch: Fetch, run_id: RunId) -> RunDetails | Long | None:
+        number = rows.number(run_id)
+        attempt_rows = fetch(self.SHOWN_ATTEMPTS, (number, QUICK_TASKS + 1))
+        if len(attempt_rows) > QUICK_TASKS:
+            return Long.LONG
+        found = fetch(self.SHOWN, (SMALL_BYTES, number))
         if not found:
             return None
-        tasks = [_task(row) for row in task_rows]
-        attempts: defaultdict[str, list[AttemptRecord]] = defaultdict(list)
-        for row in attempt_rows:
-            attempts[row[1]].append(_attempt(row))
-        return RunDetails(
-            run=_run(found[0]),
-            tasks={task.task_id: task for task in tasks},
-            attempts={task: tuple(tries) for task, tries in attempts.items()},
+        if found[0][_RETRY_OF] is not None and self._is_long(fetch, number):
+            return Long.LONG
+        return self._as_shown(fetch, found[0], attempt_rows)
+
+    async def read_shown(self, run_id: RunId) -> RunDetails | None:
+        """Return what ``shown`` does, read beside the event loop."""
+        number = rows.number(run_id)
+
+        def read(fetch: Fetch) -> RunDetails | None:
+            found = fetch(self.SHOWN, (SMALL_BYTES, number))
+            return self._as_shown(fetch, found[0], fetch(self.ATTEMPTS, (number,))) if found else None
+
+        return await self._database.read_by(read)
+
+    def _as_shown(self, fetch: Fetch, run: Row, attempt_rows: Sequence[Row]) -> RunDetails:
+        number = run[0]
+        task_rows = fetch(self.SHOWN_TASKS, (SMALL_BYTES, number))
+        sizes = {row[1]: row[-1] for row in task_rows if row[-1]}
+        if run[-1]:
+            sizes[""] = run[-1]
+        left_out = _longest(sizes) if sum(sizes.values()) > SHOWN_BYTES else {}
+        texts = {
+            task: self._outputs(fetch, number, task)
+            for task, size in sizes.items()
+            if size > SMALL_BYTES and task not in left_out
+        }
+        if texts or left_out:
+            dropped = dict.fromkeys(left_out)
+            run = _with(run, _RUN_OUTPUTS, {**texts, **dropped}, "")
+            task_rows = [_with(row, _TASK_OUTPUTS, {**texts, **dropped}, row[1]) for row in task_rows]
+        return _details(run, task_rows, attempt_rows, left_out)
+
+    STATE: Final = f"SELECT {_LISTED_COLUMNS} FROM runs WHERE id = ?"
+    TASK: Final = """
+SELECT run, task, state, reason, NULL, started_at_ms, finished_at_ms, waits_for, waits_until_ms, NULL, NULL, late_at_ms,
+    kept_attempts, kept_exit_code
+FROM tasks WHERE run = ? AND task = ?"""
+    TASK_ATTEMPTS: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? AND task = ? ORDER BY number"
+
+    def of_task(self, run_id: RunId, task: str) -> RunDetails | None:
+        """Return a run with one of its tasks alone, without outputs; None if there is no such run."""
+        key = (rows.number(run_id), task)
+        found, task_rows, attempt_rows = self._database.look_up(
+            (self.STATE, key[:1]), (self.TASK, key), (self.TASK_ATTEMPTS, key)
         )
+        return _details(found[0], task_rows, attempt_rows) if found else None
+
+    RUN_OUTPUTS: Final = "SELECT outputs FROM runs WHERE id = ?"
+    TASK_OUTPUTS: Final = "SELECT outputs FROM tasks WHERE run = ? AND task = ?"
+
+    def _outputs(self, fetch: Fetch, number: int, task: str) -> str | None:
+        found = fetch(self.TASK_OUTPUTS, (number, task)) if task else fetch(self.RUN_OUTPUTS, (number,))
+        return found[0][0] if found else None
+
+    async def outputs(self, run_id: RunId, task: str) -> str | None:
+        """Return the outputs of a task as JSON, those of the run for an empty one; None: there are none."""
+        return await self._database.read_by(lambda fetch: self._outputs(fetch, rows.number(run_id), task))
 
     REVISION: Final = "SELECT max(seq) FROM events WHERE run = ?"
 
@@ -82,7 +200,7 @@ FROM tasks WHERE run = ?"""
     async def find_by_key(self, workflow: str, idempotency_key: str) -> RunRecord | None:
         """Return the run that was made with this key before, if any."""
         found = await self._database.read(self.BY_KEY, (workflow, rows.text(idempotency_key)))
-        return _run(found[0]) if found else None
+        return run_of(found[0]) if found else None
 
     CHAIN: Final = "SELECT chain FROM runs WHERE id = ?"
 
@@ -102,18 +220,20 @@ FROM tasks WHERE run = ?"""
 
     async def unended(self) -> list[RunRecord]:
         """Return the runs that have not ended, oldest first."""
-        return [_run(row) for row in await self._database.read(self.UNENDED)]
+        return [run_of(row) for row in await self._database.read(self.UNENDED)]
 
     PAGE: Final = {
-        (): f"SELECT {_RUN_COLUMNS} FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?",
+        (): f"SELECT {_LISTED_COLUMNS} FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?",
         ("workflow",): f"""
-SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND id < ? ORDER BY id DESC LIMIT ?""",
-        ("state",): f"SELECT {_RUN_COLUMNS} FROM runs WHERE state = ? AND id < ? ORDER BY id DESC LIMIT ?",
+SELECT {_LISTED_COLUMNS} FROM runs WHERE workflow = ? AND id < ? ORDER BY id DESC LIMIT ?""",
+        ("state",): f"SELECT {_LISTED_COLUMNS} FROM runs WHERE state = ? AND id < ? ORDER BY id DESC LIMIT ?",
         ("workflow", "state"): f"""
-SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?""",
-        ("active",): f"SELECT {_RUN_COLUMNS} FROM runs WHERE state IN {_UNENDED} AND id < ? ORDER BY id DESC LIMIT ?",
+SELECT {_LISTED_COLUMNS} FROM runs WHERE workflow = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?""",
+        (
+            "active",
+        ): f"SELECT {_LISTED_COLUMNS} FROM runs WHERE state IN {_UNENDED} AND id < ? ORDER BY id DESC LIMIT ?",
         ("active", "workflow"): f"""
-SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND state IN {_UNENDED} AND id < ? ORDER BY id DESC LIMIT ?""",
+SELECT {_LISTED_COLUMNS} FROM runs WHERE workflow = ? AND state IN {_UNENDED} AND id < ? ORDER BY id DESC LIMIT ?""",
     }
 
     async def page(
@@ -137,7 +257,7 @@ SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND state IN {_UNENDED} AND i
         bound = (*values, start, limit + 1)
         # The newest of all lie next to each other; what a filter finds may lie anywhere.
         read = await self._database.read(sql, bound) if filters else self._database.look_up((sql, bound))[0]
-        found = [_run(row) for row in read]
+        found = [run_of(row) for row in read]
         more = len(found) > limit
         return Page(items=tuple(found[:limit]), next_cursor=found[limit - 1].id if more else None)
 
@@ -149,7 +269,7 @@ WHERE runs.id = (SELECT max(id) FROM runs WHERE workflow = wanted.value)"""
     async def last_of_each(self, workflows: Sequence[str]) -> dict[str, RunRecord]:
         """Return the newest run of each workflow that has one."""
         found = await self._database.read(self.LAST_OF_EACH, (rows.to_json_list(workflows),))
-        return {run.workflow: run for run in map(_run, found)}
+        return {run.workflow: run for run in map(run_of, found)}
 
     ATTEMPT: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? AND task = ? AND number = ?"
     LOG_TEXT: Final = "SELECT text FROM logs WHERE run = ? AND task = ? AND number = ?"
@@ -160,7 +280,7 @@ WHERE runs.id = (SELECT max(id) FROM runs WHERE workflow = wanted.value)"""
         found, text = self._database.look_up((self.ATTEMPT, place), (self.LOG_TEXT, place))
         if not found:
             return None
-        record = _attempt(found[0]).log or LogRecord()
+        record = attempt_of(found[0]).log or LogRecord()
         if record.path is None:
             record = LogRecord(text=text[0][0] if text else b"", size_bytes=record.size_bytes)
         return record
@@ -173,84 +293,36 @@ WHERE runs.id = (SELECT max(id) FROM runs WHERE workflow = wanted.value)"""
         return bool(found)
 
 
-_RUN_STATES: Final = {state.value: state for state in RunState}
-_TRIGGERS: Final = {trigger.value: trigger for trigger in TriggerType}
-"""Looked up a thousand times a listing: a call of the enum takes ten times as long."""
-
-
-def _run(row: Row) -> RunRecord:
-    return RunRecord(
-        id=run_id_from_number(row[0]),
-        workflow=row[1],
-        version=row[2],
-        state=_RUN_STATES[row[3]],
-        trigger=_TRIGGERS[row[4]],
-        params=rows.from_json(row[5]) or {},
-        requested_by=row[6],
-        idempotency_key=row[7],
-        reason=row[8],
-        stop_cause=StopCause(row[9]) if row[9] else None,
-        stop_reason=row[10],
-        created_at_ms=row[11],
-        started_at_ms=row[12],
-        finished_at_ms=row[13],
-        outcome=_RUN_STATES[row[14]] if row[14] else None,
-        outcome_reason=row[15],
-        priority=row[16],
-        parent_run=run_id_from_number(row[17]) if row[17] else None,
-        parent_task=row[18],
-        retry_of=run_id_from_number(row[19]) if row[19] else None,
-        warnings=row[20],
-        outputs=rows.from_json(row[21]),
-        paused_at_ms=row[22],
-        paused_ms=row[23],
-        late_at_ms=row[24],
-        schedule=row[25],
-        scheduled_for_ms=row[26],
-        chain=row[27],
+def _details(
+    run: Row, task_rows: Sequence[Row], attempt_rows: Sequence[Row], left_out: Mapping[str, int] | None = None
+) -> RunDetails:
+    tasks = [task_of(row) for row in task_rows]
+    attempts: defaultdict[str, list[AttemptRecord]] = defaultdict(list)
+    for row in attempt_rows:
+        attempts[row[1]].append(attempt_of(row))
+    return RunDetails(
+        run=run_of(run),
+        tasks={task.task_id: task for task in tasks},
+        attempts={task: tuple(tries) for task, tries in attempts.items()},
+        left_out=left_out or {},
     )
 
 
-def _task(row: Row) -> TaskRecord:
-    return TaskRecord(
-        run_id=run_id_from_number(row[0]),
-        task_id=row[1],
-        state=TaskState(row[2]),
-        reason=row[3],
-        outputs=rows.from_json(row[4]),
-        started_at_ms=row[5],
-        finished_at_ms=row[6],
-        waits_for=WaitsFor(row[7]) if row[7] else None,
-        waits_until_ms=row[8],
-        stdout=row[9],
-        items=tuple(rows.from_json(row[10])) if row[10] else None,
-        late_at_ms=row[11],
-        kept_attempts=row[12],
-        kept_exit_code=row[13],
-    )
+def _longest(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return those that are not read: the shortest are, as many as fit."""
+    left, left_out = SHOWN_BYTES, {}
+    for task, size in sorted(sizes.items(), key=lambda item: item[1]):
+        left -= size
+        if left < 0:
+            left_out[task] = size
+    return left_out
 
 
-def _attempt(row: Row) -> AttemptRecord:
-    return AttemptRecord(
-        run_id=run_id_from_number(row[0]),
-        task_id=row[1],
-        number=row[2],
-        state=AttemptState(row[3]),
-        launcher=row[4],
-        unit=row[5],
-        boot_id=row[6],
-        pid=row[7],
-        pid_started_ticks=row[8],
-        exit_code=row[9],
-        signal=row[10],
-        reason=row[11],
-        started_at_ms=row[12],
-        finished_at_ms=row[13],
-        cpu_seconds=row[14],
-        peak_memory_bytes=row[15],
-        log=LogRecord(path=row[16], size_bytes=row[17], dropped_bytes=row[18], dropped_at=row[19]),
-        invocation_id=row[20],
-        io_read_bytes=row[21],
-        io_write_bytes=row[22],
-        in_force=rows.from_json(row[23]),
-    )
+def _with(row: Row, column: int, texts: Mapping[str, str | None], task: str) -> Row:
+    return (*row[:column], texts[task], *row[column + 1 :]) if task in texts else row
+
+
+_RETRY_OF: Final = 19
+_RUN_OUTPUTS: Final = 21
+_TASK_OUTPUTS: Final = 4
+"""Where these stand in a row of a run, and of a task."""

@@ -39,6 +39,7 @@ ROLES = {
     "run.definition": Role.VIEWER,
     "run.delete": Role.ADMIN,
     "run.diff": Role.VIEWER,
+    "run.outputs": Role.VIEWER,
     "run.get": Role.VIEWER,
     "run.list": Role.VIEWER,
     "run.logs": Role.VIEWER,
@@ -88,6 +89,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "run.definition": {"run_id": RUN_ID},
     "run.delete": {"run_id": RUN_ID},
     "run.diff": {"run_id": RUN_ID, "other": RUN_ID},
+    "run.outputs": {"run_id": RUN_ID, "task": "one"},
     "run.get": {"run_id": RUN_ID},
     "run.list": {},
     "run.logs": {"run_id": RUN_ID, "task": "one"},
@@ -456,6 +458,7 @@ def results(daemon: Daemon) -> dict[str, list[Any]]:
         call("run.retry", run_id=run_id)
         call("run.definition", run_id=run_id)
         call("run.diff", run_id=run_id, other=asleep)
+        call("run.outputs", run_id=run_id)
         call("run.delete", run_id=asleep)
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord
-from barbossad.store import changes, rows, runs, schema
+from barbossad.store import changes, rows, run_rows, schema
 from barbossad.store.changes import Change
 from barbossad.store.runs import RunDetails, RunStore
 
@@ -33,11 +33,11 @@ class MemoryStore:
     def details(self, run_id: RunId) -> RunDetails:
         """Return a run as ``RunStore.get`` does."""
         key = (rows.number(run_id),)
-        (run,) = map(runs._run, self.connection.execute(RunStore.GET, key))
+        (run,) = map(run_rows.run_of, self.connection.execute(RunStore.GET, key))
         tries: dict[str, tuple[AttemptRecord, ...]] = {}
-        for attempt in map(runs._attempt, self.connection.execute(RunStore.ATTEMPTS, key)):
+        for attempt in map(run_rows.attempt_of, self.connection.execute(RunStore.ATTEMPTS, key)):
             tries[attempt.task_id] = (*tries.get(attempt.task_id, ()), attempt)
-        tasks = {task.task_id: task for task in map(runs._task, self.connection.execute(RunStore.TASKS, key))}
+        tasks = {task.task_id: task for task in map(run_rows.task_of, self.connection.execute(RunStore.TASKS, key))}
         return RunDetails(run=run, tasks=tasks, attempts=tries)
 
     def story(self, run_id: RunId) -> list[tuple[object, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from barbossad import wire
@@ -26,6 +27,7 @@ def make(
     role: Role = Role.VIEWER,
     params: type[Params] = NoParams,
     max_request_bytes: int = wire.MAX_REQUEST_BYTES,
+    less: Callable[[Any], Any] | None = None,
 ) -> Operation:
     """Return an operation of a handler."""
     return Operation(
@@ -36,6 +38,7 @@ def make(
         summary="",
         description="",
         max_request_bytes=max_request_bytes,
+        less=less,
         handler=handler,
     )
 

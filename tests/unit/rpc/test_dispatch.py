@@ -226,3 +226,37 @@ async def test_others_have_their_turn_within_a_batch(costly_dispatcher: Dispatch
     await batch_of(Dispatcher({"slow": slow}), *[line("slow")] * 12)
     other.cancel()
     assert turns >= 10
+
+
+async def test_a_result_that_is_written_already(dispatcher: Dispatcher) -> None:
+    """It is put into the answer as it is, also where it was waited for and is long."""
+    written = wire.Encoded(wire.encode({"text": "x" * 100_000})[:-1])
+
+    async def later(_call: Call, _params: NoParams) -> wire.Encoded:
+        return written
+
+    made = (make("now", lambda _call, _params: written), make("later", later))
+    dispatcher = Dispatcher({known.name: known for known in made})
+    expected = wire.encode({"jsonrpc": "2.0", "result": {"text": "x" * 100_000}, "id": "é"})
+    assert dispatcher.handle(line("now", identity="é"), CALL) == expected
+    pending = dispatcher.handle(line("later", identity="é"), CALL)
+    assert isinstance(pending, Pending)
+    assert await pending.answer() == expected
+
+
+async def test_less_is_told_where_all_is_too_large() -> None:
+    """An operation that knows how to tell less does; of what still is too large it is said that it is."""
+    large = "x" * wire.MAX_MESSAGE_BYTES
+
+    def tell(_call: Call, _params: NoParams) -> str:
+        return large
+
+    made = (
+        make("less", tell, less=lambda value: value[:3]),
+        make("never", tell, less=lambda value: value),
+        make("all", tell),
+    )
+    dispatcher = Dispatcher({known.name: known for known in made})
+    assert answer_of(dispatcher.handle(line("less"), CALL))["result"] == "xxx"
+    for method in ("never", "all"):
+        assert "too large" in answer_of(dispatcher.handle(line(method), CALL))["error"]["message"]
