@@ -7,6 +7,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -65,6 +66,38 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
         future.set_result(result)
     else:
         future.set_exception(error)
+
+
+class Gate:
+    """Lets many who were woken together go on one after another, each in a turn of the loop where that takes long."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_open = True
+        self._until = 0.0
+
+    async def passed(self) -> None:
+        """Return when the caller may do its work; what it does until it waits again counts as its turn."""
+        if self._is_open:
+            self._begin()
+        elif self._waiting or time.monotonic() > self._until:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+
+    def _begin(self) -> None:
+        self._is_open = False
+        self._until = time.monotonic() + TURN_SECONDS
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        """Begin the next turn, with the first of those who wait."""
+        self._is_open = True
+        while self._waiting and self._is_open:
+            turn = self._waiting.popleft()
+            if not turn.done():  # it is cancelled when its client hangs up
+                turn.set_result(None)
+                self._begin()
 
 
 class Turns:

@@ -76,6 +76,9 @@ class ActiveRun:
     recording: asyncio.Future[None] | None = None
     """The last commit that was asked for; done when all that was decided before it is recorded."""
 
+    outcome: RunDetails | None = None
+    """The run as it ended, once somebody who waited for that has asked."""
+
     enders: set[asyncio.Future[None]] = field(default_factory=set)
     """Those who wait for the run's end."""
 
@@ -173,7 +176,9 @@ class Watching:
         active.enders.add(ended)
         ended.add_done_callback(active.enders.discard)
         await ended
-        return progresses.details(active.progress)
+        if active.outcome is None:  # the first of all who wait
+            active.outcome = progresses.details(active.progress)
+        return active.outcome
 
     def next_change(self, run_id: RunId) -> asyncio.Future[None] | None:
         """Return a future that is done at the run's next recorded change; None if it is not active."""

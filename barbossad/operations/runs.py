@@ -164,7 +164,7 @@ async def wait(call: Call, params: WaitParams) -> RunView | Encoded:
     before_ms = _forget_before_ms(call, params)
     if ended is None:
         return await showing.view(call, run_id, forget_before_ms=before_ms)
-    return await showing.shown_whole(call, ended, forget_before_ms=before_ms)
+    return await showing.shared(call, ended, forget_before_ms=before_ms)
 
 
 def _less(watched: Watched) -> Watched:

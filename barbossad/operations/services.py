@@ -22,8 +22,9 @@ from barbossad.security.access import Caller
 from barbossad.store.database import Database
 from barbossad.store.fires import FireStore
 from barbossad.store.highwater import HighWater
-from barbossad.store.runs import RunStore
+from barbossad.store.runs import RunDetails, RunStore
 from barbossad.tasks._types import TaskType
+from barbossad.wire import Encoded
 from barbossad.workflows.registry import Registry
 
 LOGS_READ_AT_ONCE: Final = 2
@@ -75,6 +76,9 @@ class Services:
 
     retrying: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from the question whether a run was retried until its retry is recorded: an approval holds for one."""
+
+    shared: dict[tuple[int, bool], tuple[RunDetails, asyncio.Task[Encoded]]] = field(default_factory=dict)
+    """What is told to many at once: by the identity of the run that ended, kept with it, and whether in brief."""
 
     is_stopping: bool = False
 

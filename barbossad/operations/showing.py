@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
+from barbossad import wire
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError, InvalidWorkflowError, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
@@ -21,6 +23,12 @@ from barbossad.operations.views import RunView, Shown, TaskView
 from barbossad.store.runs import Long, RunDetails
 from barbossad.validation import proposal
 from barbossad.wire import Encoded
+
+SHARED_TASKS: Final = 100
+"""The end of a run with more tasks is put in words once for all who wait for it."""
+
+SHARED_SECONDS: Final = 1.0
+"""How long that is kept for the next one: those who wait are woken in turns."""
 
 QUICK_TASKS: Final = 1000
 """A run with so many tasks, each with one attempt, is told of at once; what there is of more is put together aside."""
@@ -112,6 +120,24 @@ async def shown_whole(call: Call, found: RunDetails, *, forget_before_ms: int = 
 async def started(call: Call, run: RunId | RunDetails) -> RunView | Encoded:
     """Return a run that was just recorded as it is shown, or one that was there with the same key."""
     return await (shown_whole(call, run) if isinstance(run, RunDetails) else view(call, run))
+
+
+async def shared(call: Call, ended: RunDetails, *, forget_before_ms: int = 0) -> RunView | Encoded:
+    """Return what ``shown_whole`` does of a run that has ended, made once for all who wait for its end."""
+    if len(ended.tasks) <= SHARED_TASKS:
+        return await shown_whole(call, ended, forget_before_ms=forget_before_ms)
+    known = call.services.shared
+    key = (id(ended), bool(forget_before_ms))
+    if key not in known:
+        making = asyncio.create_task(_written(call, ended, forget_before_ms), name="run-shown")
+        known[key] = ended, making
+        asyncio.get_running_loop().call_later(SHARED_SECONDS, known.pop, key)
+    return await asyncio.shield(known[key][1])
+
+
+async def _written(call: Call, ended: RunDetails, forget_before_ms: int) -> Encoded:
+    made = await shown_whole(call, ended, forget_before_ms=forget_before_ms)
+    return made if isinstance(made, Encoded) else Encoded(wire.encode(made)[:-1])
 
 
 def _is_quick(found: RunDetails, ran: WorkflowDefinition | None) -> bool:

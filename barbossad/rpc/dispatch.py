@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from barbossad import wire
-from barbossad.aside import Turns
+from barbossad.aside import Gate, Turns
 from barbossad.errors import BarbossaError
 from barbossad.operations.registry import Operation
 from barbossad.operations.services import Call
@@ -20,6 +20,9 @@ from barbossad.wire import Request, WireError
 
 CALLS_A_TURN: Final = 16
 """Calls of a batch that are begun before others get their turn."""
+
+LARGE_BYTES: Final = 64 * 1024
+"""An answer that was waited for and is longer is sent in a turn of its own: many may wait for the same."""
 
 _TOO_LARGE: Final = "the answer is too large; ask for less"
 _TOO_LARGE_TOGETHER: Final = "the answers to this batch are too large together; ask for less"
@@ -51,6 +54,7 @@ class Dispatcher:
 
     def __init__(self, operations: Mapping[str, Operation]) -> None:
         self._operations = operations
+        self._gate = Gate()
         self._waiting = frozenset(n for n, known in operations.items() if inspect.iscoroutinefunction(known.handler))
 
     def largest_request(self, line: bytes) -> int:
@@ -98,7 +102,7 @@ class Dispatcher:
             message = f"there is no method {request.method[:80]!r}; rpc.discover lists them"
             return None if request.is_notification else refusal(request.id, "method_not_found", message)
         if operation.name in self._waiting:
-            answer = partial(_awaited, request, operation, call)
+            answer = partial(_awaited, request, operation, call, self._gate)
             return Pending(answer, size_bytes, is_change=operation.role > Role.VIEWER)
         try:
             result = operation.invoke(call, request.params)
@@ -106,7 +110,7 @@ class Dispatcher:
             return _failure(request, error)
         if inspect.iscoroutine(result):  # not at hand this time: it is asked for again, where it can be waited for
             result.close()
-            return Pending(partial(_awaited, request, operation, call), size_bytes)
+            return Pending(partial(_awaited, request, operation, call, self._gate), size_bytes)
         return None if request.is_notification else _told(request, operation, result)
 
 
@@ -196,7 +200,7 @@ def _is_notification(item: Any) -> bool:
     return isinstance(item, dict) and "id" not in item
 
 
-async def _awaited(request: Request, operation: Operation, call: Call) -> Answer:
+async def _awaited(request: Request, operation: Operation, call: Call, gate: Gate) -> Answer:
     try:
         result = operation.invoke(call, request.params)
         value = await result if inspect.isawaitable(result) else result
@@ -204,6 +208,8 @@ async def _awaited(request: Request, operation: Operation, call: Call) -> Answer
         return _failure(request, error)
     if request.is_notification:
         return None
+    if isinstance(value, wire.Encoded) and len(value.text) > LARGE_BYTES:
+        await gate.passed()
     return _told(request, operation, value)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from barbossad.aside import Aside
+from barbossad import aside as asides
+from barbossad.aside import Aside, Gate
 from tests.helpers.waiting import eventually_async
 
 
@@ -85,3 +86,43 @@ def test_it_holds_up_nobodys_end() -> None:
             assert thread.daemon
             thread.join(5)
             assert not thread.is_alive()
+
+
+async def test_who_was_woken_together_goes_on_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a turn is used up, others have theirs before the next goes on, and all do, in their order."""
+    monkeypatch.setattr(asides, "TURN_SECONDS", 0.0)
+    gate, woken = Gate(), asyncio.Event()
+    turns, done = 0, []
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def work(number: int) -> None:
+        await woken.wait()
+        await gate.passed()
+        done.append((number, turns))
+
+    beside = asyncio.create_task(others())
+    tasks = [asyncio.create_task(work(number)) for number in range(10)]
+    await asyncio.sleep(0)
+    tasks[3].cancel()  # who has gone takes no turn
+    woken.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    tasks[5].cancel()
+    await asyncio.wait(tasks)
+    beside.cancel()
+    assert [number for number, _ in done] == [0, 1, 2, 4, 6, 7, 8, 9]
+    assert len({turn for _, turn in done}) == len(done)
+
+
+async def test_who_comes_alone_waits_for_nothing() -> None:
+    """The first of a turn, and those for whom it is long enough, go on at once."""
+    gate = Gate()
+    for _ in range(3):
+        passing = gate.passed()
+        with pytest.raises(StopIteration):
+            passing.send(None)
