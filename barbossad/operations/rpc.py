@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +14,7 @@ from barbossad.operations import registry
 from barbossad.operations.registry import NoParams, Operation, define
 from barbossad.operations.services import Call
 from barbossad.security.access import Role
+from barbossad.wire import Encoded
 
 
 class OpenRpc(TypedDict):
@@ -23,14 +26,20 @@ class OpenRpc(TypedDict):
 
 
 @define("rpc.discover", Role.VIEWER)
-def discover(call: Call, params: NoParams) -> OpenRpc:  # noqa: ARG001 (the same for everybody)
+def discover(call: Call, params: NoParams) -> Encoded | OpenRpc | Awaitable[Encoded]:  # noqa: ARG001 (takes none)
     """Describe every method: its parameters, result, role and errors, as OpenRPC."""
-    return document()
+    return _written() if _written.cache_info().currsize else asyncio.to_thread(_written)
+
+
+@lru_cache(maxsize=1)
+def _written() -> Encoded:
+    """Return the document as it is sent: made once, since that takes a while and never differs."""
+    return Encoded(wire.encode(document())[:-1])
 
 
 @lru_cache(maxsize=1)
 def document() -> OpenRpc:
-    """Return the OpenRPC document of all operations; made once, since that takes a while and never differs."""
+    """Return the OpenRPC document of all operations."""
     return {
         "openrpc": "1.3.2",
         "info": {

@@ -1,4 +1,4 @@
-"""What many ask for at once is made once: the end of a run."""
+"""What many ask for at once is made once: the end of a run, and the description of the interface."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 
 from barbossad import Barbossa, TriggerType, wire
 from barbossad.model.names import RunId
-from barbossad.operations import runs, showing
+from barbossad.operations import rpc, runs, showing
+from barbossad.operations.registry import NoParams
 from barbossad.operations.services import Call
 
 WORKFLOW = """
@@ -54,3 +55,12 @@ async def test_all_who_wait_are_told_the_same(
     assert all(one is told[0] for one in told)
     assert isinstance(run, wire.Encoded) is (quick_tasks == 0)
     assert json.loads(told[0].text) == (json.loads(run.text) if isinstance(run, wire.Encoded) else run)
+
+
+async def test_the_interface_is_described_once(barbossa: Barbossa) -> None:
+    """Its description is written once, aside, and then at hand."""
+    call = barbossa.engine._call
+    first = rpc.discover(call, NoParams())
+    written = await first if not isinstance(first, wire.Encoded) else first
+    assert rpc.discover(call, NoParams()) is written
+    assert json.loads(written.text) == rpc.document()
