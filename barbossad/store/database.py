@@ -18,9 +18,10 @@ import aiosqlite
 
 from barbossad.errors import StoreError
 from barbossad.store import mark, place, rows, schema
+from barbossad.store.batch import Waiting
 from barbossad.store.changes import Change
 from barbossad.store.reserve import RESERVE_BYTES, Reserve
-from barbossad.store.writer import Waiting, Writer
+from barbossad.store.writer import Writer
 
 Result = TypeVar("Result")
 Row = rows.Row

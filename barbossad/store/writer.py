@@ -13,9 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,35 +21,10 @@ from typing import Any, Final
 import aiosqlite
 
 from barbossad.errors import StoreError
-from barbossad.store import changes
-from barbossad.store.changes import Change
+from barbossad.store.batch import Outcome, Refusal, Waiting, Written, commit_timed, primary_code
 from barbossad.store.emptying import checkpoint, wait_for_locks
 from barbossad.store.place import Place
 from barbossad.store.reserve import Reserve
-
-_REFUSALS: Final = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_PERM,
-    }
-)
-"""What the disk or the file says no with, as opposed to a change that is wrong (primary result codes)."""
-
-Outcome = tuple["Waiting", Any, BaseException | None]
-"""A change that was decided on: its result, or what it raised."""
-
-Refusal = tuple["Waiting", sqlite3.Error]
-"""A change that the disk did not take, and why."""
-
-Written = tuple[list[Outcome], list[Refusal], float]
-"""What became of a batch, and how many seconds that took."""
 
 ANSWERS_A_TURN: Final = 4
 """Callers that are answered in one turn of the loop: each may go on to launch a process."""
@@ -69,29 +42,6 @@ _FORGETTING: Final = 0.9
 """How much of a slow commit is remembered after each that follows."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Waiting:
-    """What is in the queue: steps of runs, or another change. Facts are kept until the disk takes them."""
-
-    future: asyncio.Future[Any]
-    is_fact: bool
-    steps: Sequence[Change] = ()
-    function: Callable[[sqlite3.Connection], Any] | None = None
-    then: Callable[[asyncio.Future[Any]], None] | None = None
-    """Called with the future when it is done, in the same turn of the loop."""
-
-    makes_room: bool = False
-    """Whether it deletes what is old: while the store refuses changes it overtakes the facts that found no room."""
-
-    is_alone: bool = False
-    """Whether ``function`` wants no transaction around it: a checkpoint cannot be made inside one."""
-
-    @property
-    def weight(self) -> int:
-        """How many rows its steps change, about."""
-        return sum(step.weight for step in self.steps)
 
 
 class Writer:
@@ -190,7 +140,7 @@ class Writer:
             self._is_patient = False
             wait_for_locks(self._connection._conn, 0)  # noqa: SLF001
         outcomes, refused, seconds = self._commit(self._connection._conn, batch)  # noqa: SLF001
-        if refused and _primary_code(refused[0][1]) == sqlite3.SQLITE_BUSY:
+        if refused and primary_code(refused[0][1]) == sqlite3.SQLITE_BUSY:
             self._answer(outcomes)
             self._hand_over([item for item, _ in refused])  # to who may wait for the lock
         else:
@@ -231,7 +181,7 @@ class Writer:
         moved = self._place.check()
         if moved is not None:
             return [], [(item, moved) for item in batch], 0.0
-        return _commit_timed(connection, batch)
+        return commit_timed(connection, batch)
 
     def _done(self, outcomes: list[Outcome], refused: list[Refusal], seconds: float) -> None:
         """Answer the callers, then go on with what has come meanwhile."""
@@ -342,58 +292,3 @@ def _next_count(queue: Sequence[Waiting], *, is_refusing: bool) -> int:
         if item.is_alone or (item.makes_room and is_refusing):
             return position or 1
     return min(len(queue), MOST_TOGETHER)
-
-
-def _commit_timed(connection: sqlite3.Connection, batch: list[Waiting]) -> Written:
-    start = time.monotonic()
-    outcomes, refused = _commit_group(connection, batch)
-    return outcomes, refused, time.monotonic() - start
-
-
-def _commit_group(connection: sqlite3.Connection, batch: list[Waiting]) -> tuple[list[Outcome], list[Refusal]]:
-    """Commit a batch; return what was decided on, and what the disk refused. Never raises."""
-    try:
-        results = _transact(connection, batch)
-    except BaseException as error:  # noqa: BLE001 (whatever a change raises belongs to its caller)
-        if isinstance(error, sqlite3.Error) and _primary_code(error) in _REFUSALS:
-            if _primary_code(error) == sqlite3.SQLITE_CORRUPT:
-                connection.execute("PRAGMA shrink_memory")  # a page once read as bad would be bad for ever
-            return [], [(item, error) for item in batch]
-        if len(batch) > 1:  # one of them is at fault: each gets a transaction of its own
-            return _commit_one_by_one(connection, batch)
-        return [(batch[0], None, error)], []
-    return [(item, result, None) for item, result in zip(batch, results, strict=True)], []
-
-
-def _commit_one_by_one(connection: sqlite3.Connection, batch: list[Waiting]) -> tuple[list[Outcome], list[Refusal]]:
-    outcomes: list[Outcome] = []
-    for position, item in enumerate(batch):
-        done, refused = _commit_group(connection, [item])
-        outcomes += done
-        if refused:  # what follows may build on it, so it must not overtake it
-            return outcomes, [(later, refused[0][1]) for later in batch[position:]]
-    return outcomes, []
-
-
-def _primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code; 0 for errors of Python's module, such as a missing binding."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
-def _transact(connection: sqlite3.Connection, batch: list[Waiting]) -> list[Any]:
-    """Do everything of a batch in one transaction. The steps of all runs go first, and together."""
-    if batch[0].is_alone:
-        return [item.function(connection) if item.function else None for item in batch]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        steps = [step for item in batch for step in item.steps]
-        if steps:
-            changes.apply_all(connection, steps)
-        results = [item.function(connection) if item.function else None for item in batch]
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return results

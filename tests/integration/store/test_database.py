@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from barbossad.errors import ConflictError, StoreError
+from barbossad.store import batch
 from barbossad.store import writer as writers
 from barbossad.store.database import Database
 
@@ -551,4 +552,4 @@ async def _opened_and_closed(path: Path) -> None:
 def test_every_refusal_is_named() -> None:
     """Running out of room or rights is never taken for a fault of the change that met it."""
     for name in ("FULL", "IOERR", "BUSY", "READONLY", "CANTOPEN", "CORRUPT"):
-        assert getattr(sqlite3, f"SQLITE_{name}") in writers._REFUSALS
+        assert getattr(sqlite3, f"SQLITE_{name}") in batch._REFUSALS
