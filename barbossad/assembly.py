@@ -81,7 +81,7 @@ async def open_services(
         stack.callback(workflows.close)
         await workflows.open()
         runs = RunStore(database)
-        logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
+        logs = _log_folder(config, database)
         launcher = await choice.started_launcher(config, clock, logs, nofile_soft=nofile_soft, manager=manager)
         gate = Gate()
         stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
@@ -228,6 +228,14 @@ def _make_own_folder(folder: Path) -> None:
     make_folder(folder)
     with _believed():
         check_folder(folder)
+
+
+def _log_folder(config: Config, database: Database) -> LogFolder:
+    """Return the folder of logs, which leaves the last room of a disk to the state file."""
+    logs = LogFolder(root=config.state_dir / LOG_FOLDER, cap_bytes=config.tasks.log_limit)
+    logs.losses.is_full = lambda: database.is_out_of_room
+    logs.losses.found_full = database.look_for_room
+    return logs
 
 
 def _check_state(state_dir: Path) -> None:

@@ -114,6 +114,7 @@ class Daemon:
             await _schedules_changed(services, applied)
             services.database.on_fault(self._store_fault)
             services.workflows.counted = services.engine.gate.drained = self._show_status
+            services.logs.losses.changed = self._show_status
             server.listen(sockets)
             gc.collect()
             gc.freeze()  # what stands now stands until the end: later collections need not walk it
@@ -287,6 +288,8 @@ class Daemon:
         assert services is not None
         if services.database.fault:
             return f"DEGRADED: the state file refuses changes: {services.database.fault}"
+        if services.logs.losses.reason:
+            return f"DEGRADED: {services.logs.losses.reason}"
         counts = f"{len(services.workflows)} workflows, launcher {services.launcher.name}"
         if services.engine.gate.is_draining:
             return f"draining, nothing new is started until `barbossactl daemon drain --end`, {counts}"

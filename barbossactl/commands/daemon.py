@@ -85,6 +85,7 @@ def status(context: click.Context, as_json: bool) -> None:
             (Column("store state"), "healthy" if store["healthy"] else f"not healthy: {store['reason']}"),
             (Column("store reserve", Kind.BYTES), store.get("reserve_bytes")),
             (Column("rolled back"), store.get("rolled_back")),
+            (Column("logs"), (answer.get("logs") or {}).get("reason")),
             (Column("socket"), answer["socket"]),
             (Column("config"), answer["config"]["path"]),
             (Column("runs as"), answer["user"]),

@@ -55,6 +55,13 @@ class StoreStatus(TypedDict):
     rolled_back: str | None
 
 
+class LogsStatus(TypedDict):
+    """The files of logs; ``reason`` says whose output they do not take and why, if they do not."""
+
+    healthy: bool
+    reason: str | None
+
+
 class RunCounts(TypedDict):
     """Runs that have not ended; the queued ones are among the active."""
 
@@ -91,6 +98,7 @@ class Status(Ping):
     state: str
     launcher: LauncherStatus
     store: StoreStatus
+    logs: LogsStatus
     runs: RunCounts
     tasks: TaskCounts
     workflows: int
@@ -118,7 +126,7 @@ class ReloadView(TypedDict):
 def _state(services: Services) -> str:
     if services.is_stopping:
         return "stopping"
-    if services.database.fault:
+    if services.database.fault or services.logs.losses.reason:
         return "degraded"
     return "draining" if services.engine.gate.is_draining else "running"
 
@@ -151,7 +159,7 @@ def status(call: Call, params: NoParams) -> Status:
     services = call.services
     services.database.look()
     counts = services.engine.counts
-    fault = services.database.fault
+    fault, lost = services.database.fault, services.logs.losses.reason
     role = call.caller.role
     alive = ping(call, params)
     return {
@@ -168,6 +176,7 @@ def status(call: Call, params: NoParams) -> Status:
             "reserve_bytes": services.database.reserve_bytes,
             "rolled_back": services.high_water.rolled_back,
         },
+        "logs": {"healthy": lost is None, "reason": lost},
         "runs": {"active": counts["active"], "queued": counts["queued"]},
         "tasks": {"running": counts["running"], "waiting": counts["waiting"], "limit": counts["limit"]},
         "workflows": len(services.workflows),

@@ -20,7 +20,7 @@ from barbossad.errors import StoreError
 from barbossad.store import mark, place, rows, schema
 from barbossad.store.batch import Waiting
 from barbossad.store.changes import Change
-from barbossad.store.reserve import RESERVE_BYTES, Reserve
+from barbossad.store.reserve import RESERVE_BYTES, Reserve, full_error
 from barbossad.store.writer import Writer
 
 Result = TypeVar("Result")
@@ -106,7 +106,7 @@ class Database:
         """Open, check and migrate ``path`` (made with mode 0600 if missing); close it on leaving.
 
         ``reserve_bytes`` of disk are kept beside it, as ``path`` with the suffix ``.reserve``. On a full disk that is
-        given up, and the file begins with a fault.
+        given up, and the file begins with a fault; so it does where there is no room for it.
 
         Raise StoreError if it is damaged, locked, foreign or newer than this program, or missing though it had a
         history; then it is left as it is.
@@ -121,10 +121,12 @@ class Database:
                 remedy = place.remedy(path, error, is_full=reserve.means_full(error))
                 raise StoreError(f"cannot open the state file {path}: {error}{remedy}") from error
             writer = Writer(path, writing, reserve, busy_seconds=busy_seconds, retry_seconds=retry_seconds)
+            if full is None and not reserve.make():
+                log.warning("the disk has no room for the reserve %s", reserve.path, extra={"action": "no_reserve"})
+                if not reserve.is_hindered:
+                    full = full_error(f"the disk has no room for the reserve {reserve.path}")
             if full is not None:
                 writer.begin_out_of_room(full)
-            elif not reserve.make():
-                log.warning("the disk has no room for the reserve %s", reserve.path, extra={"action": "no_reserve"})
             try:
                 yield cls(path, writer, reading, near, reserve)
             finally:
@@ -138,6 +140,14 @@ class Database:
     def look(self) -> None:
         """See whether the file is still where it was opened; if not, that is the ``fault`` from now on."""
         self._writer.look()
+
+    def look_for_room(self) -> None:
+        """See whether the disk is full, where somebody else found no room; if so, that is the ``fault`` from now on."""
+        self._writer.look_for_room()
+
+    def refusal(self) -> asyncio.Future[str]:
+        """Return a future that is done when the disk refuses changes the next time, with the reason; wait shielded."""
+        return self._writer.refusal()
 
     @property
     def size_bytes(self) -> int:
@@ -154,7 +164,7 @@ class Database:
 
     @property
     def is_out_of_room(self) -> bool:
-        """Whether the disk is full, and what is recorded lives on what the reserve gave up."""
+        """Whether the disk is full, and what is recorded lives on what the reserve gave up, if it was there."""
         return self._writer.is_out_of_room
 
     def on_fault(self, tell: Callable[[str | None], None]) -> None:

@@ -24,6 +24,13 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 log = logging.getLogger(__name__)
 
 
+def full_error(words: str) -> sqlite3.Error:
+    """Return what SQLite says of a full disk, in other words."""
+    error = sqlite3.OperationalError(words)
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+    return error
+
+
 class Reserve:
     """The reserve of one state file; its methods block for a moment."""
 
@@ -32,6 +39,9 @@ class Reserve:
         self._size_bytes = size_bytes
         self.is_kept = False
         """Whether it is there."""
+
+        self.is_hindered = False
+        """Whether it could not be made the last time for another reason than want of room."""
 
     @property
     def kept_bytes(self) -> int:
@@ -47,6 +57,7 @@ class Reserve:
         """Allocate the file if the disk has room for it twice; return whether it is there."""
         if self.look():
             return True
+        self.is_hindered = False
         try:
             if self._room_bytes() < 2 * self._size_bytes:
                 return False
@@ -55,12 +66,22 @@ class Reserve:
                 os.posix_fallocate(descriptor, 0, self._size_bytes)  # a file with a hole would keep nothing
             finally:
                 os.close(descriptor)
-        except OSError:
+        except OSError as error:
+            self.is_hindered = error.errno not in _FULL
             with contextlib.suppress(OSError):
                 self.path.unlink()
             return False
         self.is_kept = True
         return True
+
+    def look_for_room(self) -> None:
+        """Raise what SQLite would say of a full disk if less is left than the reserve keeps: it need not be tried."""
+        try:
+            is_full = self._room_bytes() < self._size_bytes
+        except OSError:
+            return  # which is another fault, and not for this to tell
+        if is_full:
+            raise full_error("the disk is full")
 
     def give_up(self, error: Exception) -> bool:
         """Free its room if ``error`` says that there is none; return whether that was done."""

@@ -79,10 +79,11 @@ class Writer:
         self._rest: asyncio.TimerHandle | None = None
         self._refill: asyncio.TimerHandle | None = None
         self._idle: asyncio.Future[None] | None = None
+        self._refusal: asyncio.Future[str] | None = None
 
     @property
     def is_out_of_room(self) -> bool:
-        """Whether the disk is full and the reserve given up."""
+        """Whether the disk is full, and what is recorded lives on what the reserve gave up, if it was there."""
         return self._is_out_of_room
 
     def enqueue(self, item: Waiting) -> None:
@@ -110,8 +111,19 @@ class Writer:
                 self._is_busy = True
                 self._refused([(self._probe(), moved)])
 
+    def look_for_room(self) -> None:
+        """Be at fault at once if the disk is full, as somebody else who writes there has found."""
+        if self.fault is None and not self._is_closing:
+            self.enqueue(self._nobodys(lambda _tx: self._reserve.look_for_room(), is_alone=True))
+
+    def refusal(self) -> asyncio.Future[str]:
+        """Return a future that is done when the disk refuses something the next time, with the reason."""
+        if self._refusal is None:
+            self._refusal = self._loop.create_future()
+        return self._refusal
+
     def begin_out_of_room(self, error: Exception) -> None:
-        """Be at fault from the start, until there is room: the reserve was given up to get this far."""
+        """Be at fault from the start, until there is room: nothing is kept for bad times any more."""
         self.fault = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
         self._is_out_of_room = True
         self._wait_for_room()
@@ -225,10 +237,13 @@ class Writer:
         reason = f"{first} ({first.sqlite_errorname})"
         if self.fault is None:
             log.error("the state file %s refuses changes: %s", self._path, reason, extra={"action": "store_refused"})
+        self._is_out_of_room = self._is_out_of_room or self._reserve.means_full(first)
         has_room_now = self._reserve.give_up(first)
-        self._is_out_of_room = self._is_out_of_room or has_room_now
         self.fault = reason
         self.on_fault(reason)
+        if self._refusal is not None and not has_room_now:  # otherwise it is tried again at once
+            self._refusal.set_result(reason)
+            self._refusal = None
         facts: list[Waiting] = []
         for item, _ in refused:
             if item.is_fact and not self._is_closing:
@@ -262,11 +277,12 @@ class Writer:
     def _made_reserve(self, is_kept: bool) -> None:
         self._refill = None
         self.answered.set()
-        if not is_kept:
+        if not is_kept and not self._reserve.is_hindered:
             self._wait_for_room()
             return
         self._is_out_of_room = False
-        log.warning("there is room again: the reserve is kept", extra={"action": "store_reserve_kept"})
+        if is_kept:
+            log.warning("there is room again: the reserve is kept", extra={"action": "store_reserve_kept"})
         if self._rest is None and not self._is_closing:  # otherwise what was refused is tried again first
             self._recovered()
 

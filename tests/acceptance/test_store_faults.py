@@ -204,6 +204,59 @@ def test_fault_under_a_running_daemon(host: Host, fault: Fault) -> None:
         assert invariants.broken(host.database) == []
 
 
+NOISY = """
+name: noisy
+tasks:
+  - {id: a, shell: [sh, -c, "while :; do seq 1 2000; sleep 0.02; done"]}
+  - {id: b, depends_on: [], shell: [sh, -c, "while :; do seq 1 2000; sleep 0.02; done"]}
+"""
+OLD = "name: old\ntasks: [{id: x, shell: [sh, -c, seq 1 20000]}]"
+
+
+def test_logs_leave_the_last_room_to_the_state_file(host: Host) -> None:
+    """Tasks that fill the disk with their output lose it, and no more: runs can be cancelled, deleted and pruned."""
+    with mounts.tmpfs(host.state, "24m") as folder, host.daemon as daemon:
+        daemon.apply(NOISY)
+        daemon.apply(OLD)
+        old = [daemon.call("run.start", workflow="old")["id"] for _ in range(6)]
+        for run_id in old:
+            daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)
+        run_id = daemon.call("run.start", workflow="noisy")["id"]
+        part = lambda name: daemon.call("daemon.status")[name]  # noqa: E731
+        daemon.eventually(lambda: not part("store")["healthy"], "the disk is full", 60)
+        daemon.eventually(lambda: not part("logs")["healthy"], "output is lost")
+        assert (part("state"), part("store")["reserve_bytes"]) == ("degraded", 0)
+        assert " being lost: " in part("logs")["reason"]
+        assert mounts.room_bytes(folder) > 3 * 1024**2
+        with pytest.raises(RpcError, match="nothing is started"):
+            daemon.call("run.start", workflow="old")
+        assert daemon.call("run.delete", run_id=old[0])["deleted"] is True
+        daemon.write_config("retention: {max_runs: 2}")
+        daemon.call("daemon.reload")
+        of_old = lambda: [run["id"] for run in daemon.call("run.list", workflow="old")["items"]]  # noqa: E731
+        daemon.eventually(lambda: of_old() == [old[5], old[4]], "the past is pruned")
+        assert daemon.call("run.get", run_id=run_id)["state"] == "running"
+        daemon.call("run.cancel", run_id=run_id)
+        assert daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)["state"] == "cancelled"
+        assert part("logs") == {"healthy": True, "reason": None}
+
+
+def test_output_that_is_lost_is_told(host: Host) -> None:
+    """Logs that take nothing are no fault of the state file, and told as loudly, while they take nothing."""
+    with host.daemon as daemon:
+        (host.daemon.state_dir / "logs").rmdir()
+        (host.daemon.state_dir / "logs").write_text("a file where a folder should be\n")
+        daemon.apply(NOISY)
+        run_id = daemon.call("run.start", workflow="noisy")["id"]
+        host.hear_of_status("DEGRADED: output of 1 task is being lost: Not a directory")
+        status = daemon.call("daemon.status")
+        assert (status["state"], status["store"]["healthy"]) == ("degraded", True)
+        assert status["logs"]["reason"].endswith(" being lost: Not a directory")
+        daemon.call("run.cancel", run_id=run_id)
+        host.hear_of_status("running")
+        assert daemon.call("daemon.status")["state"] == "running"
+
+
 @pytest.mark.parametrize("kind", ["locked", "moved away"])
 def test_the_watchdog_is_fed_during_a_fault(host: Host, kind: str) -> None:
     """A daemon whose state file is refused is healthy: it finds that out, and goes on telling that it lives."""

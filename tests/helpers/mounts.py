@@ -106,8 +106,14 @@ def fill(folder: Path) -> Path:
                 file.write(b"\xff" * piece)
             except OSError:
                 piece //= 2
-    assert os.statvfs(folder).f_bavail == 0
+    assert room_bytes(folder) == 0
     return ballast
+
+
+def room_bytes(folder: Path) -> int:
+    """Return how much the file system of ``folder`` can take."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 def _run(*command: str | Path) -> str:

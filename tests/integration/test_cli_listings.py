@@ -81,10 +81,11 @@ def test_status_tells_why_a_store_is_ill(stub_daemon: StubDaemon, ctl: Ctl) -> N
     """A degraded daemon is shown with the reason."""
     bad = {"healthy": False, "reason": "disk full", "reserve_bytes": 0, "rolled_back": "it is an older one"}
     store = {**STATUS["store"], **bad}  # type: ignore[dict-item]
-    stub_daemon.handlers["daemon.status"] = lambda _: {**STATUS, "state": "degraded", "store": store}
+    logs = {"healthy": False, "reason": "output is being lost"}
+    stub_daemon.handlers["daemon.status"] = lambda _: {**STATUS, "state": "degraded", "store": store, "logs": logs}
     told = ctl("status").out
     assert "store state\tnot healthy: disk full\n" in told
-    assert "store reserve\t0\nrolled back\tit is an older one\n" in told
+    assert "store reserve\t0\nrolled back\tit is an older one\nlogs\toutput is being lost\n" in told
 
 
 def test_reload_reports_faults_and_what_changed(stub_daemon: StubDaemon, ctl: Ctl) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -235,3 +236,73 @@ async def test_a_disk_that_takes_no_more(bench: Bench, tmp_path: Path) -> None:
     assert text.startswith("0123456789\n" * 4000)
     assert text.endswith(" bytes of log records could not be written here]\n")
     assert "last" not in text
+
+
+def refuse(bench: Bench, flag: Path) -> None:
+    """Have the disk be full as soon as ``flag`` is there."""
+    bench.folder.losses.is_full = flag.exists
+
+
+async def test_the_last_room_is_left_to_the_state_file(bench: Bench, tmp_path: Path) -> None:
+    """On a full disk no log grows, though it could: what is lost meanwhile is told, and stated where it is missing."""
+    flag, gate, told = tmp_path / "flag", tmp_path / "gate", []
+    refuse(bench, flag)
+    bench.folder.losses.changed = lambda: told.append(bench.folder.losses.reason)
+    wait = f"while [ ! -e {gate} ]; do sleep 0.02; done"
+    watched = bench.launch(f"seq 1000; while [ ! -e {flag} ]; do sleep 0.02; done; seq 5000; {wait}; echo last")
+    is_there = lambda: bench.text(watched.process.log.snapshot()).endswith("\n1000\n")  # noqa: E731
+    await eventually_async(is_there, 20, "all of it is on the disk")
+    (file,) = bench.folder.root.glob("*/*.log")
+    size = file.stat().st_size
+    flag.touch()
+    await eventually_async(lambda: told != [], 20, "output is lost")
+    assert told == ["output of 1 task is being lost: the disk is full, and what is left of it is for the state file"]
+    assert file.stat().st_size == size
+    flag.unlink()
+    gate.touch()
+    text = bench.text((await watched.end()).log)
+    assert text.startswith("".join(f"{number}\n" for number in range(1, 1001)) + "[barbossad: ")
+    assert text.endswith(" bytes of log records could not be written here]\nlast\n")
+    assert told[1:] == [None]
+
+
+@pytest.mark.parametrize("cap_bytes", [10 * 1024 * 1024, 100_000])
+async def test_full_until_the_end(bench: Bench, tmp_path: Path, cap_bytes: int) -> None:
+    """A log that ends on a full disk is not put in order there, can be read as it is, and states its loss."""
+    flag = tmp_path / "flag"
+    refuse(bench, flag)
+    bench.folder.cap_bytes = cap_bytes
+    watched = bench.launch(f"seq 1500; while [ ! -e {flag} ]; do sleep 0.02; done; seq 5000")
+    is_there = lambda: bench.text(watched.process.log.snapshot()).endswith("\n1500\n")  # noqa: E731
+    await eventually_async(is_there, 20, "all of it is on the disk")
+    used = sum(file.stat().st_size for file in bench.folder.root.rglob("*") if file.is_file())
+    flag.touch()
+    end = await watched.end()
+    text = bench.text(end.log)
+    assert text.startswith("".join(f"{number}\n" for number in range(1, 1501)) + "[barbossad: ")
+    assert text.endswith(" bytes of log records could not be written here]\n")
+    assert sum(file.stat().st_size for file in bench.folder.root.rglob("*") if file.is_file()) < used + 200
+    assert end.log.has_tail_apart is (cap_bytes == 100_000)
+    assert bench.folder.losses.reason is None
+
+
+async def test_no_file_is_begun_on_a_full_disk(bench: Bench, tmp_path: Path) -> None:
+    """The first of what was printed is kept with the attempt, as where the folder takes nothing."""
+    bench.folder.losses.is_full = lambda: True
+    end = await bench.run("echo first; sleep 0.3; seq 5000")
+    assert bench.text(end.log).startswith("first\n")
+    assert bench.text(end.log).endswith(" bytes of log records could not be written here]\n")
+    assert end.log.path is None
+    assert list(bench.folder.root.rglob("*.log")) == []
+
+
+async def test_a_disk_that_says_it_is_full(bench: Bench) -> None:
+    """Who found no room tells it, once a loss, so that others need not find it out."""
+    told: list[str | None] = []
+    losses, key = bench.folder.losses, bench.spec("true").key
+    losses.found_full = lambda: told.append(losses.reason)
+    losses.begin(key, PermissionError(errno.EACCES, "Permission denied"))
+    assert told == []
+    losses.end(key)
+    losses.begin(key, OSError(errno.ENOSPC, "No space left on device"))
+    assert told == ["output of 1 task is being lost: No space left on device"]

@@ -182,7 +182,7 @@ class Capture:
         if not self._pipes and self._is_draining:
             self._end()
 
-    def _write(self, records: bytes) -> None:
+    def _write(self, records: bytes, *, is_end: bool = False) -> None:
         if self._memory is not None:
             self._memory.append(records)
             if sum(map(len, self._memory)) <= SMALL_BYTES:
@@ -195,9 +195,14 @@ class Capture:
         size = len(records)
         pending = self._head + (self._loss_record() if self._lost_bytes else b"") + records
         before = self._file.end_cursor
+        losses = self._recorder.folder.losses
         try:
+            if not (is_end and before):  # the statement of a loss, of some bytes, is let through
+                losses.check()
             self._file.write(pending)
-            self._head, self._lost_bytes = b"", 0
+            if self._head or self._lost_bytes:
+                self._head, self._lost_bytes = b"", 0
+                losses.end(self._key)
         except OSError as error:
             lost = min(size, len(pending) - (self._file.end_cursor - before))
             if not self._file.end_cursor and not self._head and not self._lost_bytes:
@@ -212,6 +217,7 @@ class Capture:
                     error.strerror,
                     extra={"action": "log_lost", "run_id": self._key.run_id, "task": self._key.task_id},
                 )
+                losses.begin(self._key, error)
             self._lost_bytes += lost
         self._wake()
 
@@ -247,13 +253,15 @@ class Capture:
     def _end(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        losses = self._recorder.folder.losses
         if self._lost_bytes or self._head:
-            self._write(b"")  # the statement of the loss, if there is room again
+            self._write(b"", is_end=True)  # the statement of the loss, if there is room again
+            losses.end(self._key)
         if self._memory is not None:
             text = b"".join(self._memory)
             self._final = LogRecord(text=text, size_bytes=len(text)) if text else _EMPTY
         else:
-            self._final = self._stating_loss(self._file.finish()) if self._file is not None else LogRecord()
+            self._final = self._stating_loss(self._file.finish(losses.check)) if self._file is not None else LogRecord()
         self._wake()
         done, self._done = self._done, None  # whoever waited holds this: together they would wait for the collector
         assert done is not None
@@ -267,7 +275,7 @@ class Capture:
         if not record.size_bytes or record.text is not None:
             text = (record.text or b"") + missing
             return changed(record, text=text, size_bytes=len(text), path=record.path if record.size_bytes else None)
-        if record.dropped_bytes:  # another loss is stated, in its middle
+        if record.dropped_bytes or record.has_tail_apart:  # another loss is stated, in its middle, or will be there
             return record
         return changed(record, dropped_at=record.size_bytes, dropped_bytes=self._lost_bytes)
 

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -126,25 +127,27 @@ class LogFile:
         while records:
             records = self._write_segment(records)
 
-    def finish(self) -> LogRecord:
-        """Close the log and return its record; a small one comes with its text."""
+    def finish(self, check: Callable[[], None] = lambda: None) -> LogRecord:
+        """Close the log and return its record; a small one comes with its text.
+
+        ``check`` raises OSError if nothing more may be written: the segments stay apart then.
+        """
         if self._final is None:
-            self._final = self._finished()
+            self._final = self._finished(check)
         return self._final
 
-    def _finished(self) -> LogRecord:
+    def _finished(self, check: Callable[[], None]) -> LogRecord:
         record = self.snapshot()
         if self._fd < 0:
             return record
         self.close()
         try:
             if self._segments:
+                check()
                 return join_segments(self._root, self._path)
             return ended_record(self._root, self._path)
         except OSError as error:  # the disk is full: all is where it was, and can be read there
-            logger.error(  # noqa: TRY400 (not a fault of the code)
-                "The log %s stays in parts: %s", self._path, error.strerror, extra={"action": "log_not_joined"}
-            )
+            tell_of_parts(self._path, error)
             return record
 
     def close(self) -> None:
@@ -226,6 +229,26 @@ def complete_last_record(file: Path) -> None:
         size = opened.seek(0, os.SEEK_END)
         if size and os.pread(opened.fileno(), 1, size - 1) != b"\n":
             opened.write(b"\n")
+
+
+def tell_of_parts(path: str, error: OSError) -> None:
+    """Say that a log is not put in order."""
+    logger.error("The log %s stays in parts: %s", path, error.strerror, extra={"action": "log_not_joined"})
+
+
+def record_in_parts(root: Path, path: str) -> LogRecord:
+    """Return the record of a log whose segments, if it has any, stay where they are."""
+    tail = tail_folder(root / path)
+    names = os.listdir(tail) if tail.exists() else []  # noqa: PTH208 (one system call, so one moment)
+    heads = [int(name[len(HEAD) :]) for name in names if name.startswith(HEAD)]
+    starts = sorted(int(name) for name in names if name.isdigit())
+    if not heads or not starts:
+        return ended_record(root, path)
+    dropped = starts[0] - heads[0]
+    end = starts[-1] + (tail / str(starts[-1])).stat().st_size
+    return LogRecord(
+        path=path, size_bytes=end - dropped, dropped_bytes=dropped, dropped_at=heads[0], has_tail_apart=True
+    )
 
 
 def join_segments(root: Path, path: str) -> LogRecord:

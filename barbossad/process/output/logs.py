@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from barbossad.model.names import plain_task_id, run_number
 from barbossad.model.records import LogRecord
 from barbossad.process.launcher import OUTPUT_LIMIT, AttemptKey
 from barbossad.process.output import logfile
+from barbossad.process.output.losses import Losses
 
 READ_BYTES: Final = 1024 * 1024
 """How much of a log one call of ``read`` looks at."""
@@ -53,6 +54,7 @@ class LogFolder:
 
     root: Path
     cap_bytes: int = 10 * 1024 * 1024
+    losses: Losses = field(default_factory=Losses)
 
     def path_of(self, key: AttemptKey) -> str:
         """Return the path of an attempt's file, relative to the folder."""
@@ -69,14 +71,22 @@ class LogFolder:
             (self.root / record.path).unlink(missing_ok=True)
 
     def recover(self, key: AttemptKey) -> LogRecord | None:
-        """Put in order and return the log that an attempt left when its daemon died; None if it has no file."""
+        """Put in order and return the log that an attempt left when its daemon died; None if it has no file.
+
+        On a full disk it stays as it is, and can be read so.
+        """
         path = self.path_of(key)
         file = self.root / path
         if not file.exists():
             return None
-        logfile.complete_last_record(file)
-        if logfile.tail_folder(file).exists():
-            return logfile.join_segments(self.root, path)
+        try:
+            self.losses.check()
+            logfile.complete_last_record(file)
+            if logfile.tail_folder(file).exists():
+                return logfile.join_segments(self.root, path)
+        except OSError as error:
+            logfile.tell_of_parts(path, error)
+            return logfile.record_in_parts(self.root, path)
         return logfile.ended_record(self.root, path)
 
 

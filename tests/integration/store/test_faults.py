@@ -263,6 +263,76 @@ async def test_opened_on_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert said == ["store_reserve_used", "store_reserve_kept", "store_recovered"]
 
 
+async def test_full_disk_that_somebody_else_found(tmp_path: Path) -> None:
+    """Who found no room has the state file look: if it is on that disk, nothing new is recorded from then on."""
+    with mounts.tmpfs(tmp_path / "disk", "12m") as folder:
+        path = folder / "barbossa.db"
+        async with opened(path) as database:
+            database.look_for_room()
+            await database.write(put)
+            assert database.fault is None, "that was another disk"
+            ballast = mounts.fill(folder)
+            database.look_for_room()
+            await eventually_async(lambda: database.fault is not None, LIMIT_SECONDS, "it is at fault")
+            assert database.fault == "the disk is full (SQLITE_FULL)"
+            assert (database.is_out_of_room, database.reserve_bytes) == (True, 0)
+            await database.write(put, is_fact=True)
+            assert database.fault is not None
+            ballast.unlink()
+            await healthy(database)
+            assert (database.is_out_of_room, database.reserve_bytes) == (False, RESERVE)
+
+
+async def test_no_room_for_a_reserve_at_start(tmp_path: Path) -> None:
+    """A start does not end the fault of the daemon before it: where there is no room for the reserve it goes on."""
+    with mounts.tmpfs(tmp_path / "disk", "12m") as folder:
+        path = folder / "barbossa.db"
+        async with opened(path) as database:
+            await database.write(put)
+        path.with_suffix(".reserve").unlink()
+        ballast = mounts.fill(folder)
+        os.truncate(ballast, ballast.stat().st_size - RESERVE)
+        async with opened(path) as database:
+            assert "no room for the reserve" in (database.fault or "")
+            assert database.is_out_of_room
+            await database.write(put, is_fact=True)
+            ballast.unlink()
+            await healthy(database)
+            assert database.reserve_bytes == RESERVE
+
+
+async def test_full_disk_without_a_reserve(tmp_path: Path) -> None:
+    """Where there was none to give up the disk is full all the same, and logs leave it to the state file."""
+    with mounts.tmpfs(tmp_path / "disk", "12m") as folder:
+        path = folder / "barbossa.db"
+        path.with_suffix(".reserve").mkdir()
+        async with opened(path) as database:
+            assert (database.fault, database.reserve_bytes) == (None, 0)
+            ballast = mounts.fill(folder)
+            with pytest.raises(StoreError, match="SQLITE_FULL"):
+                await database.write(lambda tx: put(tx, 200_000))
+            assert database.is_out_of_room
+            ballast.unlink()
+            await healthy(database)
+            assert not database.is_out_of_room
+
+
+async def test_a_refusal_is_told(path: Path) -> None:
+    """Who waits for a fact is told when the disk refuses it, and not if it is taken at once on the reserve."""
+    async with opened(path) as database:
+        refusal = database.refusal()
+        await database.write(put, is_fact=True)
+        assert not refusal.done()
+        away = path.rename(path.with_name("away"))
+        fact = database.write(put, is_fact=True)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            assert "is not there any more" in await refusal
+            assert database.refusal() is not refusal
+            assert not fact.done()
+            away.rename(path)
+            await fact
+
+
 async def test_no_reserve_on_a_full_disk(tmp_path: Path) -> None:
     """Where nothing is left to give up the file is refused, and it is said that the disk is full."""
     with mounts.tmpfs(tmp_path / "disk", "12m") as folder:

@@ -285,6 +285,27 @@ def test_full_disk_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert numbers(read_all(folder, replace(log, has_tail_apart=False))) == expected
 
 
+@pytest.mark.parametrize("count", [3, 6000])
+def test_recovery_on_a_full_disk(tmp_path: Path, count: int) -> None:
+    """What a daemon left is read as it lies where there is no room to put it in order, which can be done later."""
+    folder, file = make(tmp_path, 2000 * SIZE)
+    for number in range(count):
+        file.write(record(number))
+    expected = numbers(read_all(folder, file.snapshot()))
+    file.close()
+    folder.losses.is_full = lambda: True
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    log = folder.recover(KEY)
+    assert log is not None
+    assert numbers(read_all(folder, log)) == expected
+    assert numbers(read_all(folder, replace(log, has_tail_apart=False))) == expected
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+    folder.losses.is_full = lambda: False
+    log = folder.recover(KEY)
+    assert log is not None
+    assert numbers(read_all(folder, log)) == expected
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     """A FIFO where a log was is no log, and nobody waits for somebody to write into it."""
     os.mkfifo(tmp_path / "x.log")
