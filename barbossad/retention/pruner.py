@@ -257,7 +257,13 @@ class Pruner:
             if not piece:
                 await self._peel(weights[0].run)
                 continue
-            count = await self._in_turn(self._history.delete(piece, at_ms=self._clock.now_ms(), by=by))
+            try:
+                count = await self._in_turn(self._history.delete(piece, at_ms=self._clock.now_ms(), by=by))
+            except StoreError:
+                if not self._database.is_out_of_room:
+                    raise
+                await self._remove(paths)  # which needs no room, and makes some
+                count = await self._in_turn(self._history.delete(piece, at_ms=self._clock.now_ms(), by=by))
             self._done.runs += count
             await self._remove(paths)
             paths = []

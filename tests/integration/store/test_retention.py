@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from barbossad.config import Retention
+from barbossad.errors import StoreError
 from barbossad.model.names import run_id_from_number
 from barbossad.model.schedules import Fire, FireOutcome, FireState
 from barbossad.process.output.logs import LogFolder
@@ -401,6 +402,27 @@ async def test_full_disk_recovers(tmp_path: Path, clock: StillClock, fact_bytes:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         assert invariants.broken(path, is_pruned=True, has_texts=False) == []
+
+
+async def test_files_go_first_where_nothing_is_left(tmp_path: Path, clock: StillClock) -> None:
+    """On a disk whose reserve is used up too, what is due loses its files first, which makes the room for the rest."""
+    with mounts.tmpfs(tmp_path / "disk", "24m") as folder:
+        path, logs = folder / "barbossa.db", LogFolder(root=folder / "logs")
+        async with Database.open(path, retry_seconds=0.02) as database:
+            kept = write_log(logs, 1, 500_000)
+            await record(database, [past(0, path=write_log(logs, 0, 500_000)), past(1, path=kept)])
+            mounts.fill(folder).rename(folder / "first")
+            database.look_for_room()
+            await eventually_async(lambda: database.reserve_bytes == 0, LIMIT_SECONDS, "the reserve is given up")
+            await database.make_room(lambda tx: tx.execute("PRAGMA user_version").fetchone())
+            mounts.fill(folder)
+            with pytest.raises(StoreError, match="SQLITE_FULL"):
+                await database.make_room(lambda tx: tx.execute("DELETE FROM events"))
+            done = await pruner(database, logs, clock, max_runs=1).prune()
+            assert (done.runs, done.log_bytes >= 500_000) == (1, True)
+            assert await history.numbers(database) == [1]
+            assert history.files(logs.root)[1:] == [kept]
+        assert invariants.broken(path, is_idle=False, is_pruned=True, has_texts=False) == []
 
 
 # -- fires of schedules ----------------------------------------------------------------------------------------
