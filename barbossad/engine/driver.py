@@ -27,7 +27,7 @@ from barbossad.engine.locks import Locks
 from barbossad.engine.progress import TASK_STATE_AFTER, Cell, Evaluate, RunProgress
 from barbossad.engine.runqueue import RunQueue
 from barbossad.engine.settling import start_run
-from barbossad.errors import BarbossaError
+from barbossad.errors import BarbossaError, StoreError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.flow import ApprovalRequest, CallRequest, TaskKind
 from barbossad.model.names import WorkflowName
@@ -198,11 +198,18 @@ class Driver(Watching):
             self._go_on()
 
     def _not_recorded(self, batch: Batch, error: BaseException) -> None:
-        """Take back a run that could not be created; anything else ends the daemon, which then recovers."""
+        """Take back a run that could not be created; anything else ends the daemon, which then recovers.
+
+        What the disk refuses to the end, when the store is closed, is nobody's fault.
+        """
         active = batch.active
         run = active.progress.run
         if active.is_created:
-            self.fail(error)
+            if self.is_closed and isinstance(error, StoreError):
+                log.error("what became of run %s is not recorded; the next start sees what it can: %s", run.id, error,
+                          extra={"action": "end_unrecorded", "run_id": run.id})  # fmt: skip
+            else:
+                self.fail(error)
             return
         self._active.pop(run.id, None)
         self._dirty = [other for other in self._dirty if other is not active]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Annotated, Any
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from barbossad.engine import retrying
-from barbossad.errors import ConflictError
+from barbossad.errors import ConflictError, UnavailableError
 from barbossad.model.flow import TaskKind
 from barbossad.model.names import RunId, run_number
 from barbossad.model.states import RUN_ENDED, TaskState, TriggerType, WaitsFor
@@ -62,11 +64,13 @@ class Deleted(TypedDict):
 async def cancel(call: Call, params: ReasonParams) -> RunView | Encoded:
     """Cancel a run: its tasks get SIGTERM and, after their grace, SIGKILL; what has not started never will.
 
-    The answer comes when that is recorded; ``run.wait`` tells when its processes are gone.
+    The answer comes when that is recorded; ``run.wait`` tells when its processes are gone. Where the state file refuses
+    changes the run is ended all the same, and the error says that it is not recorded yet.
     """
     run_id = RunId(params.run_id)
     reason = _words("cancelled", call, params.reason)
-    if not await call.services.engine.cancel(run_id, reason):
+    cancelling = call.services.engine.cancel(run_id, reason)
+    if not await _recorded(call, cancelling, f"run {run_id} is being ended"):
         details = await showing.look(call, run_id)
         raise ConflictError(f"run {run_id} has ended already: {details.run.state}")
     return await showing.view(call, run_id)
@@ -79,7 +83,8 @@ async def pause(call: Call, params: ReasonParams) -> RunView | Encoded:
     While it is paused the run's own timeout does not go on.
     """
     run_id = RunId(params.run_id)
-    if not await call.services.engine.pause(run_id, _words("paused", call, params.reason)):
+    pausing = call.services.engine.pause(run_id, _words("paused", call, params.reason))
+    if not await _recorded(call, pausing, f"run {run_id} is paused"):
         state = (await showing.look(call, run_id)).run.state
         raise ConflictError(f"run {run_id} is {state}: only a run that is queued or running can be paused")
     return await showing.view(call, run_id)
@@ -89,7 +94,8 @@ async def pause(call: Call, params: ReasonParams) -> RunView | Encoded:
 async def resume(call: Call, params: ReasonParams) -> RunView | Encoded:
     """Go on with a run that was paused, and with the runs that it called."""
     run_id = RunId(params.run_id)
-    if not await call.services.engine.unpause(run_id, _words("resumed", call, params.reason)):
+    resuming = call.services.engine.unpause(run_id, _words("resumed", call, params.reason))
+    if not await _recorded(call, resuming, f"run {run_id} is resumed"):
         state = (await showing.look(call, run_id)).run.state
         raise ConflictError(f"run {run_id} is not paused: it is {state}")
     return await showing.view(call, run_id)
@@ -161,7 +167,7 @@ async def approve(call: Call, params: ApproveParams) -> RunView | Encoded:
     elif index is None:
         await showing.require_task(call, await showing.look(call, run_id), params.task)
     verb = "approved" if params.approve else "rejected"
-    answered = await engine.answer(
+    answering = engine.answer(
         run_id,
         params.task,
         is_approved=params.approve,
@@ -169,7 +175,7 @@ async def approve(call: Call, params: ApproveParams) -> RunView | Encoded:
         by=call.caller.name,
         values=filled,
     )
-    if not answered:
+    if not await _recorded(call, answering, f"{subject} has its answer"):
         shown = await showing.view_of_task(call, run_id, params.task)
         state, why = shown["state"], shown["reason"]
         if state == TaskState.WAITING:
@@ -189,6 +195,24 @@ async def delete(call: Call, params: RunParams) -> Deleted:
         details = await showing.look(call, run_id)
         raise ConflictError(f"run {run_id} is {details.run.state}; cancel it, and delete it when it has ended")
     return {"id": run_id, "deleted": True}
+
+
+async def _recorded(call: Call, change: Coroutine[Any, Any, bool], done: str) -> bool:
+    """Return what a change of a run returns when it is recorded.
+
+    Raise UnavailableError if the store refuses that meanwhile: it is a fact all the same, as ``done`` has it.
+    """
+    changing = asyncio.ensure_future(change)
+    refusal = call.services.database.refusal()
+    try:
+        await asyncio.wait((changing, refusal), return_when=asyncio.FIRST_COMPLETED)
+        if changing.done():
+            return changing.result()
+    finally:
+        changing.cancel()  # it is the answer alone that nobody waits for any more
+    raise UnavailableError(
+        f"{done}, but the state file refuses changes ({refusal.result()}); it is recorded as soon as it takes them"
+    )
 
 
 def _words(verb: str, call: Call, why: str | None) -> str:

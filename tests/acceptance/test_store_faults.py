@@ -257,6 +257,42 @@ def test_output_that_is_lost_is_told(host: Host) -> None:
         assert daemon.call("daemon.status")["state"] == "running"
 
 
+def test_cancelled_where_nothing_can_be_recorded(host: Host) -> None:
+    """A run is ended all the same, who asked for that is told what is amiss, and it is on record when that is over."""
+    with _moved_away(host) as break_down, host.daemon as daemon:
+        daemon.apply(WORKFLOW)
+        run_id = host.start()
+        mend = break_down()
+        try:
+            with pytest.raises(RpcError, match="is being ended, but the state file refuses changes") as told:
+                daemon.call("run.cancel", run_id=run_id, reason="enough")
+            assert told.value.kind == "unavailable"
+            no_task = lambda: daemon.call("daemon.status")["tasks"]["running"] == 0  # noqa: E731
+            daemon.eventually(no_task, "its task is ended")
+        finally:
+            mend()
+        run = daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)
+        assert (run["state"], run["reason"].endswith(": enough")) == ("cancelled", True)
+
+
+def test_stop_where_nothing_can_be_recorded(host: Host) -> None:
+    """What the disk refuses to the end is told as that, and a stop remains a stop."""
+    with _moved_away(host) as break_down:
+        with host.daemon as daemon:
+            daemon.apply(WORKFLOW)
+            run_id = host.start()
+            mend = break_down()
+            try:
+                assert daemon.stop() == 0
+            finally:
+                mend()
+            assert f"what became of run {run_id} is not recorded" in daemon.log
+            assert "is not there any more" in daemon.log
+            assert " critical " not in daemon.log
+        with host.daemon as daemon:
+            assert daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)["state"] == "interrupted"
+
+
 @pytest.mark.parametrize("kind", ["locked", "moved away"])
 def test_the_watchdog_is_fed_during_a_fault(host: Host, kind: str) -> None:
     """A daemon whose state file is refused is healthy: it finds that out, and goes on telling that it lives."""
