@@ -169,7 +169,8 @@ class Clients(_Settings):
         2048,
         ge=1,
         le=65536,
-        description="Connections that may be open at once; some are kept for admins, and no other user gets all",
+        description="Connections that may be open at once, fewer where tasks need the open files; some are kept for "
+        "admins, and no other user gets all",
     )
 
 

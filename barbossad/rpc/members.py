@@ -11,6 +11,15 @@ from barbossad.security.access import Caller, Role
 MOST_RESERVED: Final = 64
 """Connections that are kept for admins; of few that may be open at all, a quarter."""
 
+OWN_DESCRIPTORS: Final = 64
+"""What the daemon itself has open, for moments too."""
+
+DESCRIPTORS_A_TASK: Final = 4
+"""Two pipes, the file of its log, and that of the end which is kept apart."""
+
+LEAST: Final = 8
+"""Connections that there may be in any case: somebody has to look after a daemon that is short of descriptors."""
+
 
 class Member(Protocol):
     """A connection, as far as it is counted."""
@@ -21,6 +30,11 @@ class Member(Protocol):
 
 
 Connected = TypeVar("Connected", bound=Member)
+
+
+def most(limit: int, descriptors: int, tasks: int) -> int:
+    """Return how many connections there may be: what the descriptors of this process leave beside so many tasks."""
+    return min(limit, max(LEAST, descriptors - OWN_DESCRIPTORS - DESCRIPTORS_A_TASK * tasks))
 
 
 class Members(Generic[Connected]):

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import socket
 import stat
 from collections.abc import AsyncIterator, Sequence
@@ -17,7 +18,7 @@ from barbossad.config import MAX_SOCKET_PATH_BYTES
 from barbossad.errors import ConflictError
 from barbossad.operations import registry
 from barbossad.operations.services import Call, Services
-from barbossad.rpc import peer
+from barbossad.rpc import members, peer
 from barbossad.rpc.connection import STALL_SECONDS, Connection
 from barbossad.rpc.dispatch import Dispatcher, refusal
 from barbossad.rpc.members import Members
@@ -44,6 +45,7 @@ class Server:
         self._services = services
         self._dispatcher = dispatcher
         self._stall_seconds = stall_seconds
+        self._descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._clients: Members[Connection] = Members()
         self._arriving: set[asyncio.Task[None]] = set()
         self._sockets: list[socket.socket] = []
@@ -61,11 +63,23 @@ class Server:
     def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Accept clients on listening sockets."""
         loop = asyncio.get_running_loop()
+        wanted = self._services.config.clients.limit
+        if self._most_clients < wanted:
+            log.warning(
+                "%d clients may connect, not %d (clients.limit): this process may open %d files, and tasks need some"
+                " (LimitNOFILE= of the unit, or ulimit -n, is the limit)",
+                self._most_clients, wanted, self._descriptors, extra={"action": "clients_limited"},
+            )  # fmt: skip
         for listening in sockets:
             listening.setblocking(False)
             self._sockets.append(listening)
             loop.add_reader(listening.fileno(), self._accept, listening)
         self._is_accepting = True
+
+    @property
+    def _most_clients(self) -> int:
+        config = self._services.config
+        return members.most(config.clients.limit, self._descriptors, config.tasks.limit)
 
     def stop_accepting(self) -> None:
         """Take no new clients; those who connect wait in the kernel's queue."""
@@ -118,7 +132,7 @@ class Server:
         if caller.role is None:
             _turn_away(connection, "permission_denied", registry.no_role(caller))
             return
-        crowd = self._clients.no_room(caller, self._services.config.clients.limit)
+        crowd = self._clients.no_room(caller, self._most_clients)
         if crowd:
             _turn_away(connection, "too_many_requests", crowd)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import pytest
 from barbossad import __version__
 from tests.helpers import cli_process
 from tests.helpers.daemon import COMMAND, ROOT, Daemon, started, state_of
-from tests.helpers.rpc_client import RpcError
+from tests.helpers.rpc_client import Client, RpcError
 
 
 def fails(daemon: Daemon, code: int) -> str:
@@ -23,6 +24,20 @@ def fails(daemon: Daemon, code: int) -> str:
     assert daemon.wait() == code, daemon.log
     assert "Traceback" not in daemon.log
     return daemon.log
+
+
+def test_clients_leave_descriptors_to_tasks(tmp_path: Path) -> None:
+    """However many connect, tasks run; who finds no room is told, and so is, once, whoever reads the log."""
+    with Daemon(tmp_path, wrapper=("prlimit", "--nofile=200:200")) as daemon, contextlib.ExitStack() as stack:
+        assert "72 clients may connect, not 2048 (clients.limit): this process may open 200 files" in daemon.log
+        daemon.apply("name: wide\ntasks: [{id: each, for_each: '{{ range(40) | list }}', shell: [sh, -c, seq 3000]}]")
+        clients = [stack.enter_context(Client(daemon.socket_path)) for _ in range(200)]
+        assert b"too many clients are connected" in clients[-1].read_line()
+        run = clients[0].call("run.start", workflow="wide")
+        run = clients[0].call("run.wait", run_id=run["id"], timeout_seconds=20.0)
+        assert run["state"] == "succeeded", run
+        assert clients[0].call("daemon.backup")["size_bytes"] > 0
+        assert daemon.log.count("clients may connect") == 1
 
 
 @pytest.mark.parametrize("which", ["state", "runtime"])

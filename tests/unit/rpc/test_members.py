@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from barbossad.rpc.members import MOST_RESERVED, Members
+from barbossad.rpc.members import LEAST, MOST_RESERVED, Members, most
 from barbossad.security.access import Caller, Role
 
 
@@ -65,3 +65,11 @@ def test_of_few_connections_the_first_user_has_one(limit: int) -> None:
     """A small limit is no wall."""
     members: Members[One] = Members()
     assert fill(members, user(1), limit)
+
+
+def test_descriptors_bound_the_clients() -> None:
+    """Tasks and the daemon itself come first; a few may connect in any case, but never more than is allowed."""
+    assert most(2048, 65536, 16) == 2048
+    assert most(2048, 1024, 16) == 896
+    assert most(2048, 64, 32) == LEAST
+    assert most(1, 64, 32) == 1
