@@ -46,6 +46,7 @@ from barbossad.process.programs import StartFailureError
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 15.0
+_RETRY_SECONDS: Final = 0.1
 
 
 class LocalProcess:
@@ -64,6 +65,9 @@ class LocalProcess:
         self.pid_started_ticks: int | None = None
         self.invocation_id: str | None = None
         self.capture: Capture
+        self.waiting: asyncio.TimerHandle | None = None
+        """Until when it waits to be started, because this process is short of something."""
+
         self._stop = stop
 
     @property
@@ -148,6 +152,11 @@ class LocalLauncher(Launcher):
         process = LocalProcess(spec, self._serial, watcher, self._stop)
         process.folder = self._runtime_dir
         self._live[process.serial] = process
+        self._start(process, spec)
+        return process
+
+    def _start(self, process: LocalProcess, spec: LaunchSpec) -> None:
+        """Have the reaper start an attempt; where there are no descriptors for that, when there are again."""
         fds: list[int] = []
         try:
             if self._is_closing:
@@ -162,16 +171,32 @@ class LocalLauncher(Launcher):
             packet, memory = supervisor.packet_of(message)
         except (OSError, BarbossaError) as error:
             supervisor.close_all(fds)
-            process.capture = self._recorder.capture(spec.key, {})
+            if process.waiting is None:
+                process.capture = self._recorder.capture(spec.key, {})
+            if isinstance(error, OSError) and error.errno in procfs.SHORTAGES:
+                self._start_later(process, spec, error)
+                return
+            process.waiting = None
             reason = str(error) if isinstance(error, StartFailureError) else f"cannot prepare the start: {error}"
             asyncio.get_running_loop().call_soon(self._fail, process, reason)
-            return process
+            return
         theirs = (fds[1], fds[3], *memory)
         tell = partial(Supervisor.launch, packet=packet, fds=theirs)
         self._reaping.command(Command(tell, theirs, partial(self._fail, process)))
         # What comes of it is told in a later turn: the process can begin meanwhile.
-        process.capture = self._recorder.capture(spec.key, {"stdout": fds[0], "stderr": fds[2]}, spec.make_mask)
-        return process
+        ours = {"stdout": fds[0], "stderr": fds[2]}
+        if process.waiting is None:
+            process.capture = self._recorder.capture(spec.key, ours, spec.make_mask)
+        else:
+            process.waiting = None
+            process.capture.take(ours, spec.make_mask)
+            self._recorder.bring_up(process.capture)
+
+    def _start_later(self, process: LocalProcess, spec: LaunchSpec, error: OSError) -> None:
+        """Try again soon: what others hold, clients say, they will not hold for ever."""
+        if process.waiting is None and not any(other.waiting for other in self._live.values()):
+            logger.warning("Tasks wait to be started: %s", error, extra={"action": "starts_wait"})
+        process.waiting = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._start, process, spec)
 
     async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
         """End all processes that an earlier daemon left: their pipes and exit statuses died with it."""
@@ -241,7 +266,13 @@ class LocalLauncher(Launcher):
             raise StartFailureError(failures.start_failure(Stage.PROGRAM, errno.EINVAL, argv[0])) from None
 
     def _stop(self, serial: int, grace_seconds: float) -> None:
-        if serial in self._live:
+        process = self._live.get(serial)
+        if process is not None and process.waiting is not None:
+            process.waiting.cancel()
+            process.waiting = None
+            fail = partial(self._fail, process, "it was stopped before it started", cause=EndCause.LOST)
+            asyncio.get_running_loop().call_soon(fail)
+        elif process is not None:
             self._reaping.command(Command(partial(Supervisor.stop, serial=serial, grace_seconds=grace_seconds)))
 
     # -- from the reaper -----------------------------------------------------------------------------------
@@ -279,8 +310,8 @@ class LocalLauncher(Launcher):
             make = partial(make, cause=EndCause.EXITED, exit_code=os.WEXITSTATUS(status), message=message)
         process.capture.finish(partial(self._end, process, make))
 
-    def _fail(self, process: LocalProcess, message: str) -> None:
-        make = partial(ProcessEnd, cause=EndCause.START_FAILED, message=message, finished_at_ms=self._clock.now_ms())
+    def _fail(self, process: LocalProcess, message: str, *, cause: EndCause = EndCause.START_FAILED) -> None:
+        make = partial(ProcessEnd, cause=cause, message=message, finished_at_ms=self._clock.now_ms())
         process.capture.finish(partial(self._end, process, make))
 
     def _end(self, process: LocalProcess, make: Callable[..., ProcessEnd], log: LogRecord) -> None:
@@ -300,8 +331,8 @@ class LocalLauncher(Launcher):
             logger.exception("A watcher failed", extra={"action": "watcher_failed"})
 
     def lose(self) -> Lost:
-        """See ``reaping.News``; those whose end was told and whose output is still being read are not among them."""
-        lost = [process for process in self._live.values() if not process.capture.is_over]
+        """See ``reaping.News``: neither what waits to start, nor what has ended and whose output is being read."""
+        lost = [p for p in self._live.values() if not p.capture.is_over and p.waiting is None]
         firsts = {p.pid: p.pid_started_ticks for p in lost if p.pid and p.pid_started_ticks}
         return Lost({str(process.key) for process in lost}, firsts, partial(self._lost, lost))
 

@@ -70,14 +70,21 @@ class Capture:
         self._drained_bytes = 0
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._is_recoverable = bool(slots)
-        self._pipes = [
+        self._pipes: list[Pipe] = []
+        self.take(pipes, make_mask, slots)
+
+    def take(
+        self, pipes: Mapping[str, int], make_mask: Callable[[], Mask] | None, slots: Mapping[str, int] | None = None
+    ) -> None:
+        """Take over the read ends of an attempt's pipes."""
+        self._pipes += [
             Pipe(
                 fd,
                 stream,
                 self,
                 mask=make_mask() if make_mask is not None else None,
-                inflight=recorder.inflight,
-                slot=slots.get(stream),
+                inflight=self._recorder.inflight,
+                slot=slots.get(stream) if slots else None,
             )
             for stream, fd in pipes.items()
         ]
@@ -318,10 +325,14 @@ class Recorder:
         ``slots`` are those of the streams in ``inflight``, if they have them.
         """
         capture = Capture(self, key, pipes, make_mask, slots or {})
+        self.bring_up(capture)
+        return capture
+
+    def bring_up(self, capture: Capture) -> None:
+        """Have a capture's pipes watched when it is not young any more."""
         if not self._young:
             self._loop.call_later(YOUNG_SECONDS, self._grow_up)
         self._young.append((self._loop.time() + YOUNG_SECONDS, capture))
-        return capture
 
     def adopt(
         self,
