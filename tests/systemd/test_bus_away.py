@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.service import WAIT_SECONDS, Service
+from tests.helpers.service import UNITS, WAIT_SECONDS, Service
 from tests.helpers.waiting import eventually
 
 BUS = "dbus.socket dbus.service"
@@ -146,3 +146,32 @@ def test_a_restart_of_both_leaves_tasks_alone(service: Service) -> None:
     service.wait_for_process("sleep 4")
     service.systemctl("restart dbus.service barbossad.service")
     assert result(service, run_id) == SUCCEEDED
+
+
+def test_a_restart_without_the_bus_leaves_tasks_alone(service: Service) -> None:
+    """Where it does not come back either, systemd is asked without it."""
+    service.apply(NAP)
+    run_id = service.start_run("nap")
+    service.wait_for_process("sleep 4")
+    mask_bus(service)
+    try:
+        service.systemctl("restart --no-block barbossad")
+        eventually(lambda: "1 tasks go on without the daemon" in service.log(), WAIT_SECONDS, "it goes")
+        assert "cannot tell a restart from a stop" not in service.log()
+    finally:
+        unmask_bus(service)
+    assert result(service, run_id) == SUCCEEDED
+
+
+def test_a_stop_without_the_bus_ends_tasks_in_good_order(service: Service) -> None:
+    """They are asked to end, their ends are heard of and recorded, and nothing is waited for."""
+    service.apply("name: nap\ntasks: [{id: nap, shell: exec sleep 4711}]\n")
+    run_id = service.start_run("nap")
+    service.wait_for_process("sleep 4711")
+    bus_away(service)
+    service.systemctl(f"stop {UNITS}")
+    assert "1 tasks are being ended" in service.log()
+    assert not any(words in service.log() for words in ("cannot tell", "would not end", "did not end"))
+    service.start()
+    reason = "the daemon was stopped while it ran"
+    assert result(service, run_id) == {"run": "interrupted", "task": "interrupted", "reason": reason}

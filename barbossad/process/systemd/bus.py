@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from dbus_fast import BusType, Message, MessageType, Variant
+from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusError
 
 from barbossad.errors import UnavailableError
+from barbossad.process.systemd.connections import PRIVATE, Connection, DirectConnection
 
 NAME: Final = "org.freedesktop.systemd1"
 PATH: Final = "/org/freedesktop/systemd1"
@@ -30,6 +31,9 @@ MOST_CALLS: Final = 12
 does one after another anyway."""
 
 RETRY_SECONDS: Final = 1.0
+HURRIED_RETRY_SECONDS: Final = 0.05
+"""When the daemon is about to end."""
+
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _PASSING: Final = ("LimitsExceeded", "NoReply", "Timeout", "TimedOut", "Disconnected", "NoServer")
 """Ends of the names of errors that say nothing about what was asked."""
@@ -56,36 +60,6 @@ class SystemdError(Exception):
         self.name = name
 
 
-class _Connection(MessageBus):
-    """A connection whose loss is told once, by ``wait_for_disconnect``, and to each call that waits for a reply.
-
-    The library's own, when it is lost under a message, hands the closed descriptor to the event loop, which either
-    raises past whoever would have looked at the futures, or, if the number is another's by then, watches that.
-    """
-
-    async def call(self, message: Message) -> Message | None:  # type: ignore[override] # as in the library
-        """Call a method and return the reply. Raise OSError or EOFError if the connection is lost, now or before."""
-        if not self.connected:
-            raise ConnectionResetError("the connection was closed")
-        return await super().call(message)
-
-    def send(self, message: Message) -> asyncio.Future[None]:  # type: ignore[override] # as in the library
-        """Send a message; who waits for its reply does not wait for its being sent."""
-        message.serial = message.serial or self.next_serial()
-        sent: asyncio.Future[None] = self._loop.create_future()
-        sent.add_done_callback(_heed)
-        if self.connected:
-            assert self._writer is not None  # made by connect()
-            with suppress(OSError):  # of the event loop, about a connection that was closed under this message
-                self._writer.schedule_write(message, sent)
-        return sent
-
-
-def _heed(sent: asyncio.Future[None]) -> None:
-    if not sent.cancelled():
-        sent.exception()  # or else the event loop calls it a fault, with a traceback in the log
-
-
 class Bus:
     """A connection to the system's manager that comes back by itself.
 
@@ -100,6 +74,7 @@ class Bus:
         self._rules = list(rules)
         self._bus: MessageBus | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._is_direct = False
         self._places = asyncio.Semaphore(MOST_CALLS)
         self._unknown: set[tuple[str, str]] = set()
         """Properties that this systemd does not have."""
@@ -115,6 +90,13 @@ class Bus:
                 f"systemd cannot be reached over D-Bus: {str(error) or 'it does not answer'}"
             ) from error
         self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="systemd-bus")
+
+    def hold_out(self) -> None:
+        """Do without the bus if it is away, or goes: the daemon is to end, and so may be the bus, and the host."""
+        self._is_direct = True
+        if self._bus is None and self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="systemd-direct")
 
     async def close(self) -> None:
         """Close the connection."""
@@ -200,14 +182,20 @@ class Bus:
                 return await ask()
             except UnavailableError as error:
                 logger.debug("asked again: %s", error)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._retry_seconds)
+
+    @property
+    def _retry_seconds(self) -> float:
+        return HURRIED_RETRY_SECONDS if self._is_direct else RETRY_SECONDS
 
     async def _connect(self) -> None:
-        bus = await _Connection(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
+        is_direct = self._is_direct and os.access(PRIVATE, os.W_OK)
+        connection = DirectConnection() if is_direct else Connection()
+        bus = await connection.connect()
         self._bus = bus
         self._unknown.clear()  # it may be another systemd
         bus.add_message_handler(self._hear)
-        for rule in self._rules:
+        for rule in () if is_direct else self._rules:
             _body(await bus.call(_of_the_bus("AddMatch", rule)))
         await self.call("Subscribe")
 
@@ -222,21 +210,26 @@ class Bus:
 
     async def _keep(self) -> None:
         """Connect again whenever the bus goes away."""
-        while self._bus is not None:
-            try:
-                await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
-            except (OSError, EOFError, DBusError) as error:
-                logger.debug("the bus went away: %r", error)
-            logger.warning("The connection to systemd was lost; it is made anew", extra={"action": "bus_lost"})
-            self._disconnect()
+        while True:
+            if self._bus is not None:
+                await self._until_lost(self._bus)
             while self._bus is None:
                 try:
                     async with asyncio.timeout(CALL_SECONDS):
                         await self._connect()
                 except (OSError, EOFError, DBusError, TimeoutError, SystemdError, UnavailableError):
                     self._disconnect()
-                    await asyncio.sleep(RETRY_SECONDS)
+                    await asyncio.sleep(self._retry_seconds)
             self._on_reconnected()
+
+    async def _until_lost(self, bus: MessageBus) -> None:
+        try:
+            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+        except (OSError, EOFError, DBusError) as error:
+            logger.debug("the bus went away: %r", error)
+        level = logging.INFO if self._is_direct else logging.WARNING
+        logger.log(level, "The connection to systemd was lost; it is made anew", extra={"action": "bus_lost"})
+        self._disconnect()
 
 
 def _of_the_bus(member: str, rule: str) -> Message:

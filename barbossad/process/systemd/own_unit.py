@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 async def stop_kind(bus: Bus) -> StopKind:
     """Return why the daemon was told to end; a stop if systemd does not say so for a while."""
+    bus.hold_out()
     try:
         async with asyncio.timeout(STOP_KIND_SECONDS):
             return await bus.surely(partial(_asked, bus))
