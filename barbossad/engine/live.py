@@ -232,7 +232,8 @@ class LiveAttempts:
         task = _task(active, live)
         if live.stop_cause is StopCause.HOST_DOWN:
             return task.on_reboot
-        return OnInterrupt.FAIL if end.cause is EndCause.REMOVED else task.on_interrupt
+        is_by_hand = end.cause is EndCause.REMOVED and live.stop_cause is None
+        return OnInterrupt.FAIL if is_by_hand else task.on_interrupt
 
     def forget(self, active: ActiveRun) -> None:
         """Give back the slots of a run that could not be created; nothing of it was launched."""

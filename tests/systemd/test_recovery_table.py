@@ -272,6 +272,19 @@ def test_removed_by_hand_under_the_daemon_is_interrupted(service: Service) -> No
     assert_tidy(service)
 
 
+@pytest.mark.parametrize("exit_code", [0, 7])
+def test_what_a_task_makes_of_a_stop_by_hand_is_no_end_of_its_own(service: Service, exit_code: int) -> None:
+    """The same act has one verdict, whatever the exit code."""
+    command = f"trap 'exit {exit_code}' TERM; echo ready; sleep 4711 & wait"
+    run_id, unit = sleeping(service, f'name: sleeper\ntasks: [{{id: task, shell: "{command}"}}]\n')
+    eventually(lambda: service.ctl(f"logs {run_id} task").stdout == "ready\n", WAIT_SECONDS, "the trap is set")
+    service.systemctl(f"stop {unit}")
+    task = task_of(ended(service, run_id))
+    assert task["state"] == "interrupted"
+    assert "stopped by hand" in task["reason"]
+    assert_tidy(service)
+
+
 @pytest.mark.parametrize("command", ["exec sleep 4711", "trap 'exit 0' TERM; sleep 4711 & wait"])
 def test_restarted_by_hand_under_the_daemon_is_interrupted(service: Service, command: str) -> None:
     """systemd cannot start a task again: that is no end of the task's own, and leaves no failed unit."""

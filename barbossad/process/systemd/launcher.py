@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +40,7 @@ from barbossad.process.output.capture import Recorder
 from barbossad.process.output.logs import LogFolder
 from barbossad.process.systemd import own_unit, unit_files, units
 from barbossad.process.systemd.asking import SharedQuestion
-from barbossad.process.systemd.bus import MANAGER, PATH, SERVICE, UNIT, Bus, SystemdError
+from barbossad.process.systemd.bus import MANAGER, PATH, RETRY_SECONDS, SERVICE, UNIT, Bus, SystemdError
 from barbossad.process.systemd.kept import Keeper, KeptPipes
 from barbossad.process.systemd.survivors import Survivors
 from barbossad.process.systemd.unit_control import UnitControl
@@ -266,8 +267,20 @@ class SystemdLauncher(Launcher):
             message = "processes that cannot be killed hang in the kernel"
         crashpoints.reach("leftovers-ended")
         answers = await process.ask_why(self._bus, self._journal)
+        if process.is_stopped_by_others(answers):
+            await self._while_host_goes_down(process)
         make = process.end(answers, message, self._clock.now_ms())
         process.capture.finish(partial(self._end, process, make))
+
+    async def _while_host_goes_down(self, process: UnitProcess) -> None:
+        """Wait, if the host goes down, until the daemon is told as well, and asks its tasks to end.
+
+        Then it is known why this one did, and nothing follows from it until the host is back.
+        """
+        while not (process.is_asked_to_stop or self._is_closing) and await own_unit.is_host_going_down(self._bus):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await process.asked_to_stop.wait()
 
     def _fail(self, process: UnitProcess, message: str, *, cause: EndCause = EndCause.START_FAILED) -> None:
         """End an attempt for which systemd made no unit."""

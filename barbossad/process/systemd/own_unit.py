@@ -25,6 +25,11 @@ async def stop_kind(bus: Bus) -> StopKind:
         return StopKind.STOP
 
 
+async def is_host_going_down(bus: Bus) -> bool:
+    """Say whether the host shuts down, or reboots, as soon as systemd answers."""
+    return bool(await bus.surely(partial(bus.get, PATH, MANAGER, "SystemState")) == "stopping")
+
+
 async def _asked(bus: Bus) -> StopKind:
     if await bus.get(PATH, MANAGER, "SystemState") == "stopping":
         return StopKind.HOST_DOWN

@@ -105,9 +105,9 @@ class Verdict:
 
 def verdict(facts: UnitFacts, context: Context) -> Verdict:
     """Return how an attempt ended; a success is only an exit code of 0 that systemd saw."""
-    if (facts.is_stopped or facts.is_restarted) and facts.code in {0, _EXITED, _KILLED}:
+    if facts.is_stopped or facts.is_restarted:
         how = _RESTARTED if facts.is_restarted else _STOPPED
-        signal = facts.status if facts.code == _KILLED else None
+        signal = facts.status if facts.code in {_KILLED, _DUMPED} else None
         return Verdict(cause=EndCause.REMOVED, signal=signal, message=how)
     if facts.result == "oom-kill":
         return Verdict(cause=EndCause.OUT_OF_MEMORY, signal=facts.status or None, message="it ran out of memory")

@@ -32,7 +32,7 @@ Answers = Mapping[Name, Any]
 
 STATE: Final[Name] = (bus.UNIT, "ActiveState")
 _INVOCATION: Final[Name] = (bus.UNIT, "InvocationID")
-_ACTIVE_SINCE: Final[Name] = (bus.UNIT, "ActiveEnterTimestampMonotonic")
+_ACTIVE_UNTIL: Final[Name] = (bus.UNIT, "ActiveExitTimestamp")
 _RESULT: Final[Name] = (bus.SERVICE, "Result")
 _CPU: Final[Name] = (bus.SERVICE, "CPUUsageNSec")
 _PEAK: Final[Name] = (bus.SERVICE, "MemoryPeak")
@@ -41,8 +41,11 @@ _WRITTEN: Final[Name] = (bus.SERVICE, "IOWriteBytes")
 ACCOUNTS: Final = (STATE, _CPU, _PEAK, _READ, _WRITTEN)
 """What is asked of every unit that has ended; no change of these is told."""
 
-WHY: Final = (_RESULT, _ACTIVE_SINCE, _INVOCATION)
+WHY: Final = (_RESULT, _ACTIVE_UNTIL, _INVOCATION)
 """What is asked besides unless the unit stays active, as one does whose program was executed and exited with 0."""
+
+_OF_THE_PROCESS: Final = frozenset({"success", "exit-code", "signal", "core-dump"})
+"""Results that tell what the process made of it, and not why it did."""
 
 _NEVER: Final = float("inf")
 
@@ -74,7 +77,7 @@ class UnitProcess:
         self.pipes: KeptPipes | None = None
         """None: they could not be made."""
 
-        self.is_asked_to_stop = False
+        self.asked_to_stop = asyncio.Event()
         self.is_started = False
         """Whether systemd has accepted its unit."""
 
@@ -96,10 +99,16 @@ class UnitProcess:
         """Its output so far."""
         return self.capture
 
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self.asked_to_stop.is_set()
+
     def stop(self, grace_seconds: float) -> None:
         """Ask every process of the attempt to end (SIGTERM); kill what is left after the grace (0: at once)."""
         loop = asyncio.get_running_loop()
-        is_first, self.is_asked_to_stop = not self.is_asked_to_stop, True
+        is_first = not self.is_asked_to_stop
+        self.asked_to_stop.set()
         kill_at = loop.time() + grace_seconds
         if kill_at < self._kill_at:
             self._kill_at = kill_at
@@ -155,16 +164,30 @@ class UnitProcess:
         """Return what systemd knows of the end."""
         assert self.facts is not None
         state = answers[STATE]
-        is_there = state in {"active", "failed"} or self.is_asked_to_stop
-        was_active = state == "active" or bool(answers[_ACTIVE_SINCE])
+        is_there = state in {"active", "failed"}
+        was_active = state == "active" or bool(answers[_ACTIVE_UNTIL])
         result = answers[_RESULT] if state == "failed" else self.facts.result
+        is_gone = not is_there and self.facts.result == "success"
         return replace(
             self.facts,
             result=result,
             was_active=was_active or not is_there or self.started_at_ms is not None,
-            is_stopped=self.facts.is_stopped or (not is_there and self.facts.result == "success"),
+            is_stopped=self.facts.is_stopped or is_gone or self._was_being_stopped(answers, result),
             is_restarted=not self.is_asked_to_stop and self._has_another_start(answers, result),
         )
+
+    def is_stopped_by_others(self, answers: Answers) -> bool:
+        """Say whether somebody else had its unit stopped: by hand, or because the host goes down."""
+        return answers[STATE] != "active" and not self.is_asked_to_stop and self._known(answers).is_stopped
+
+    def _was_being_stopped(self, answers: Answers, result: str) -> bool:
+        """Say whether its unit was being stopped when the process ended, and so not active any more.
+
+        One that fails is active until systemd has seen that end. What that stops by itself has a result of its own.
+        """
+        assert self.facts is not None
+        is_meant = result in _OF_THE_PROCESS or (result == "timeout" and self.spec.timeout_seconds is None)
+        return is_meant and 0 < (answers.get(_ACTIVE_UNTIL) or 0) < self.facts.exited_at_us
 
     def _has_another_start(self, answers: Answers, result: str) -> bool:
         """Say whether the unit was started once more: as another invocation, or in vain, which the process was not."""

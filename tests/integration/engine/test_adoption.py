@@ -379,6 +379,20 @@ async def test_stopped_by_hand_is_not_tried_again(house: House) -> None:
     assert details.tasks["a"].state is TaskState.INTERRUPTED
 
 
+async def test_stopped_by_others_while_the_daemon_stops_is_for_on_interrupt_to_decide(path: Path) -> None:
+    """What goes with the daemon (`systemctl isolate`, say) goes on with it, whoever was first to stop it."""
+    definition = asking(OnInterrupt.RETRY)
+    async with House.open(path, definition) as house:
+        run_id = await running(house, definition)
+        process = house.launcher.launched[0]
+        process.is_stubborn = True
+        stopping = asyncio.create_task(house.engine.stop(5))
+        await eventually_async(lambda: bool(process.stops), LIMIT_SECONDS, "it is asked to end")
+        process._end(EndCause.REMOVED, message="its unit was stopped by hand")
+        assert await stopping == []
+        await until(house, run_id, "a", TaskState.WAITING)
+
+
 async def test_drained(house: House) -> None:
     """While the daemon is drained runs are recorded and wait, and it is told when nothing runs."""
     run_id = await running(house)

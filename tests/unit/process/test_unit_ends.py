@@ -53,7 +53,7 @@ def test_verdict(case: str) -> None:
     assert verdict(facts, CONTEXT) == wanted
 
 
-@pytest.mark.parametrize("code", [0, 1, 2])
+@pytest.mark.parametrize("code", [0, 1, 2, 3])
 def test_stopped_by_hand_is_never_a_success(code: int) -> None:
     """A unit that somebody stopped is told so, whatever its process made of it (I8)."""
     found = verdict(UnitFacts(code=code, status=0, is_stopped=True), CONTEXT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from barbossad.process.systemd.unit_journal import Journal, Start
 from barbossad.process.systemd.unit_process import ACCOUNTS, STATE, WHY, UnitProcess
 
 INVOCATION = (bus.UNIT, "InvocationID")
-RESULT, ACTIVE_SINCE, _ = WHY
+RESULT, ACTIVE_UNTIL, _ = WHY
 GOOD: dict[str, Any] = {"ExecMainCode": 1, "ExecMainStatus": 0, "Result": "success", "MainPID": 0}
 
 
@@ -76,13 +77,13 @@ def test_anything_else_is_asked_why(changed: dict[str, Any]) -> None:
 
 def test_exit_0_of_a_unit_that_failed_is_no_success() -> None:
     """The kernel's word about memory may come after the exit: the unit is not active, is asked why, and that counts."""
-    told = end(ended(), ActiveState="failed", Result="oom-kill", ActiveEnterTimestampMonotonic=1)
+    told = end(ended(), ActiveState="failed", Result="oom-kill", ActiveExitTimestamp=1)
     assert told.cause is EndCause.OUT_OF_MEMORY
 
 
 def test_exit_0_of_a_unit_that_is_gone_is_no_success() -> None:
     """Somebody stopped it by hand: what systemd says of a unit that it does not know is evidence of nothing."""
-    told = end(ended(), ActiveState="inactive", Result="success", ActiveEnterTimestampMonotonic=0)
+    told = end(ended(), ActiveState="inactive", Result="success", ActiveExitTimestamp=0)
     assert told.cause is EndCause.REMOVED
 
 
@@ -90,7 +91,7 @@ def test_the_state_is_always_asked() -> None:
     """No success without a unit that is there."""
     assert STATE in ended().wanted()
     assert RESULT not in ended().wanted()
-    assert ACTIVE_SINCE not in ended().wanted()
+    assert ACTIVE_UNTIL not in ended().wanted()
 
 
 class Told(bus.Bus, Journal):
@@ -112,7 +113,7 @@ class Told(bus.Bus, Journal):
         return self.start
 
 
-FAILED = {"ActiveState": "failed", "Result": "exit-code", "ActiveEnterTimestampMonotonic": 0}
+FAILED = {"ActiveState": "failed", "Result": "exit-code", "ActiveExitTimestamp": 0}
 
 
 async def told(process: UnitProcess, said: Told) -> ProcessEnd:
@@ -169,12 +170,44 @@ async def test_the_journal_is_asked_only_in_doubt() -> None:
     """Neither a program that systemd saw executed nor an exit status that is nobody else's costs a look at it."""
     said = Told(None, **FAILED)
     await told(ended(ExecMainStatus=1), said)
-    said.given["ActiveEnterTimestampMonotonic"] = 1
+    said.given["ActiveExitTimestamp"] = 1
     end = await told(ended(ExecMainStatus=203), said)
     assert (end.cause, end.exit_code, end.message, said.times_asked) == (EndCause.EXITED, 203, None, 0)
 
 
-RESTARTED = {"ActiveState": "failed", "Result": "resources", "ActiveEnterTimestampMonotonic": 1}
+STOPPED = {"ActiveState": "failed", "Result": "exit-code", "ActiveExitTimestamp": 100}
+SEVEN = {"ExecMainStatus": 7, "Result": "exit-code"}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize(("exited", "cause"), [(101, EndCause.REMOVED), (99, EndCause.EXITED)])
+def test_an_exit_of_a_unit_that_was_being_stopped_is_no_end_of_its_own(
+    exited: int, cause: EndCause, asked: bool
+) -> None:
+    """A unit that fails was active until its process had ended; one that is stopped, until before that."""
+    process = ended(**SEVEN, ExecMainExitTimestamp=exited)
+    if asked:
+        process.asked_to_stop.set()
+    assert end(process, **STOPPED).cause is cause
+
+
+def test_a_process_that_had_to_be_killed_when_its_unit_was_stopped() -> None:
+    """systemd calls that a timeout, as it does one of the task's, if that has any."""
+    process = ended(ExecMainCode=2, ExecMainStatus=9, Result="timeout", ExecMainExitTimestamp=101)
+    said = {**STOPPED, "Result": "timeout"}
+    assert end(process, **said).cause is EndCause.REMOVED
+    process.spec = replace(process.spec, timeout_seconds=5)
+    assert end(process, **said).cause is EndCause.TIMED_OUT
+
+
+def test_what_went_with_its_unit_is_removed_though_it_was_asked_to_end_as_well() -> None:
+    """A shutdown ends the unit, and the daemon hears of it only then, or asks it to end at the same moment."""
+    process = ended()
+    process.asked_to_stop.set()
+    assert end(process, ActiveState="inactive", Result="success", ActiveExitTimestamp=0).cause is EndCause.REMOVED
+
+
+RESTARTED = {"ActiveState": "failed", "Result": "resources", "ActiveExitTimestamp": 1}
 
 
 @pytest.mark.parametrize("changed", [{"ExecMainCode": 2, "ExecMainStatus": 15}, {"ExecMainStatus": 3}, {}])
