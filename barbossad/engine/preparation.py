@@ -17,6 +17,7 @@ from barbossad.engine import confining
 from barbossad.engine.faults import contained
 from barbossad.engine.progress import RunProgress
 from barbossad.engine.taskfacts import TasksByName
+from barbossad.model import boots
 from barbossad.model.definition import TaskDefinition
 from barbossad.model.flow import ApprovalRequest, CallRequest
 from barbossad.model.isolation import SAME_USER
@@ -177,4 +178,4 @@ def _resumed(before: AttemptRecord) -> str | None:
     """Return what ``BARBOSSA_RESUMED`` says to an attempt that follows an interrupted one: what had gone down."""
     if before.state is not AttemptState.INTERRUPTED:
         return None
-    return "daemon" if before.boot_id == procfs.boot_id() else "host"
+    return "daemon" if boots.is_same(before.boot_id, procfs.boot_id()) else "host"

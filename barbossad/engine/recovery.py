@@ -15,6 +15,7 @@ from barbossad.engine.driver import Parts
 from barbossad.engine.engine import Engine
 from barbossad.engine.progress import RunProgress
 from barbossad.errors import BarbossaError
+from barbossad.model import boots
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, VersionId, WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord
@@ -72,7 +73,7 @@ async def recover(
     left = [await _look_up(parts, record.id, find) for record in await parts.runs.unended()]
     if is_rolled_back:
         left = [replace(run, why_not=UNKNOWN) for run in left]
-    of_this_boot = [attempt for run in left for attempt in run.live if attempt.boot_id == parts.boot_id]
+    of_this_boot = [attempt for run in left for attempt in run.live if boots.is_same(attempt.boot_id, parts.boot_id)]
     findings = await parts.launcher.survey(of_this_boot)
     await _end_strays(parts, [_key(attempt) for run in left if run.why_not for attempt in run.live])
     settle = _Settlement(parts, findings, recover_log)
@@ -139,13 +140,16 @@ class _Settlement:
     def _finding(self, attempt: AttemptRecord) -> Finding:
         if attempt.launcher == LAUNCHER:
             return Finding(Verdict.GONE)
-        if attempt.boot_id != self._parts.boot_id:
+        if not boots.is_same(attempt.boot_id, self._parts.boot_id):
             return Finding(Verdict.GONE, "the host was restarted while it ran")
-        return self._findings[_key(attempt)]
+        found = self._findings[_key(attempt)]
+        if found.verdict is Verdict.NEVER_STARTED and attempt.boot_id != self._parts.boot_id:
+            return Finding(Verdict.GONE, "whether it had started is not known: the host may have been restarted since")
+        return found
 
     def _then(self, progress: RunProgress, index: int, attempt: AttemptRecord) -> OnInterrupt:
         task = progress.cells[index].task
-        return task.on_interrupt if attempt.boot_id == self._parts.boot_id else task.on_reboot
+        return task.on_interrupt if boots.is_same(attempt.boot_id, self._parts.boot_id) else task.on_reboot
 
     def _adopted(self, progress: RunProgress, index: int, attempt: AttemptRecord) -> LaunchSpec:
         """Return what was launched; it is masked by the secrets that it was given, whatever they are today."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from barbossad.engine.progress import Cell
+from barbossad.model import boots
 from barbossad.model.flow import Backoff, Repeat, Retry, RetryCause
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState, OnInterrupt
@@ -90,7 +91,7 @@ def _since_good(cell: Cell) -> Sequence[AttemptRecord]:
 def _was_resumed(cell: Cell, past: AttemptRecord, following: AttemptRecord) -> bool:
     if past.state is not AttemptState.INTERRUPTED:
         return False
-    then = cell.task.on_interrupt if past.boot_id == following.boot_id else cell.task.on_reboot
+    then = cell.task.on_interrupt if boots.is_same(past.boot_id, following.boot_id) else cell.task.on_reboot
     return then is OnInterrupt.RESUME
 
 

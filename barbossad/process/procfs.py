@@ -13,6 +13,9 @@ import errno
 import os
 import signal
 
+from barbossad import systemd
+from barbossad.model import boots
+
 MARKER = "BARBOSSA_ATTEMPT"
 """The environment variable that names the attempt a process belongs to."""
 
@@ -28,8 +31,14 @@ _GET_SUBREAPER = 37
 
 
 def boot_id() -> str:
-    """Return the name of the time since the host was started."""
-    return read("sys/kernel/random/boot_id").decode().strip()
+    """Return the name of the time since the host was started (``boots``).
+
+    What containers are shown as the kernel's word, a unit with a view of its own of /proc/sys is not: it reads that of
+    the host. So where systemd is the first process, its start is a part of the name. It stays when systemd executes
+    itself anew; where something else is the first process, its start need be no boot.
+    """
+    kernel = read("sys/kernel/random/boot_id").decode().strip()
+    return boots.name(kernel, start_ticks(1) if systemd.is_booted() else None)
 
 
 def become_subreaper(is_one: bool = True) -> bool:

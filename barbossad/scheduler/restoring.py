@@ -10,6 +10,7 @@ import logging
 from dataclasses import replace
 from typing import Final
 
+from barbossad.model import boots
 from barbossad.model.schedules import TIME_KINDS, Fire, FireOutcome, FireState, ScheduleKind, ScheduleRecord
 from barbossad.model.states import RunState
 from barbossad.recurrence import jitter
@@ -67,7 +68,7 @@ async def _decided(parts: Parts, record: ScheduleRecord) -> Decided:
     if kind is ScheduleKind.WORKFLOW:
         fires = [_missed(record, happening, now_ms) for happening in await missed(parts, record)]
         return Decided(schedule=record.id, watermark=await parts.events.newest(), passed=fires)
-    if kind is ScheduleKind.BOOT and record.mark not in {None, parts.boot_id}:
+    if kind is ScheduleKind.BOOT and record.mark is not None and not boots.is_same(record.mark, parts.boot_id):
         boot = happenings.of_boot(parts.boot_id, parts.booted_at_ms(), record.definition.delay_seconds)
         return Decided(schedule=record.id, mark=parts.boot_id, passed=[_missed(record, boot, now_ms)])
     return Decided(schedule=record.id)

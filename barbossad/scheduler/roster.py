@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from barbossad.model import boots
 from barbossad.model.schedules import TIME_KINDS, ScheduleKind, ScheduleRecord
 from barbossad.scheduler.book import Book, Entry
 from barbossad.scheduler.happening import Happening, of_boot
@@ -40,10 +41,11 @@ class Roster:
     async def _look_at_boot(self, entry: Entry) -> None:
         """Fire if the host was booted since the last time; one that is new waits for the next boot."""
         boot_id = self._parts.boot_id
-        if entry.record.mark is None:
+        mark = entry.record.mark
+        if mark is None or (mark != boot_id and boots.is_same(mark, boot_id)):
             await self._parts.fires.decide([Decided(schedule=entry.record.id, mark=boot_id)])
             entry.record = replace(entry.record, mark=boot_id)
-        elif entry.record.mark != boot_id:
+        elif mark != boot_id:
             delay_seconds = entry.record.definition.delay_seconds
             self._happened(entry.record.id, of_boot(boot_id, self._parts.booted_at_ms(), delay_seconds))
 

@@ -80,10 +80,11 @@ class Container:
 
 
 @contextmanager
-def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Container]:
+def booted(binds: Mapping[Path, str] | None = None, disk: Path | None = None) -> Iterator[Container]:
     """Boot a container and wait until all its units have started; shut it down at the end of the block.
 
     `binds` are folders of this host, by where they lie in the container: what is written there is not in memory.
+    `disk` is a folder for all else that is written but in /run and /tmp; a container that boots from it finds it again.
     """
     image = container_image.prepare()
     options = ["--boot", "--console=passive", "--private-network", f"--bind-ro={image.wheels}:/wheels"]
@@ -91,7 +92,7 @@ def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Container]:
     options += [f"--bind={folder}:{path}" for folder, path in (binds or {}).items()]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as console,
-        nspawn.launched(image.root, options, console) as process,
+        nspawn.launched(image.root, options, console, disk) as process,
     ):
         try:
             eventually(lambda: _leader(process) is not None, _BOOT_SECONDS, "the container has a PID 1")

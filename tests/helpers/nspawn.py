@@ -32,12 +32,20 @@ def why_not() -> str | None:
 
 
 @contextmanager
-def launched(root: Path, options: list[str], output: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run nspawn on `root` until the block ends; what is written to the root goes to memory and is gone with it."""
+def launched(
+    root: Path, options: list[str], output: IO[str], disk: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run nspawn on `root` until the block ends; what is written to the root goes to memory and is gone with it.
+
+    Or it goes to `disk`, a folder, and is there again the next time.
+    """
     name = f"{_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
     groups = [] if Path("/run/systemd/system").is_dir() else _make_groups(name)
-    command = ["systemd-nspawn", "--quiet", "--register=no", f"--machine={name}", "--volatile=overlay"]
-    command += [*(["--keep-unit"] if groups else []), f"--directory={root}", *options]
+    command = ["systemd-nspawn", "--quiet", "--register=no", f"--machine={name}"]
+    command += [f"--directory={root}", "--volatile=overlay"] if disk is None else [f"--directory={disk / 'root'}"]
+    command += [*(["--keep-unit"] if groups else []), *options]
+    if disk is not None:
+        command = [*_on_disk(root, disk), *command]
     environment = {**os.environ, "SYSTEMD_NSPAWN_LOCK": "0", "GROUPS_OF_ITS_OWN": " ".join(map(str, groups))}
     if any((group / "cgroup.subtree_control").exists() for group in groups):
         environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1"
@@ -50,6 +58,15 @@ def launched(root: Path, options: list[str], output: IO[str]) -> Iterator[subpro
         _end(process)
         for group in groups:
             _remove(group)
+
+
+def _on_disk(root: Path, disk: Path) -> list[str]:
+    """Return what calls a command that finds `root` at `disk`/root, where it may write; others see nothing there."""
+    for name in ("root", "written", "work"):
+        (disk / name).mkdir(exist_ok=True)
+    layers = f"lowerdir={root},upperdir={disk / 'written'},workdir={disk / 'work'}"
+    mount = 'mount -t overlay -o "$0" overlay "$1"; shift; exec "$@"'
+    return ["unshare", "--mount", "/bin/sh", "-ec", mount, layers, str(disk / "root")]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -22,13 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(_TIMEOUT_SECONDS))
 
 
-def boot() -> Iterator[Container]:
-    """Boot a container, or say why this host cannot: a skip for a person, a failure in CI."""
+def boot(disk: Path | None = None) -> Iterator[Container]:
+    """Boot a container, from a disk of its own if so, or say why this host cannot: skip for a person, fail in CI."""
     if reason := nspawn.why_not():
         if os.environ.get("CI"):
             pytest.fail(f"{reason}; in CI this ring may not be skipped")
         pytest.skip(reason)
-    with booted() as container:
+    with booted(disk=disk) as container:
         yield container
 
 

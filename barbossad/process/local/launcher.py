@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
+from barbossad.model import boots
 from barbossad.model.isolation import UNCONFINED
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.process import cgroups, failures, procfs, taskfiles
@@ -210,7 +211,7 @@ class LocalLauncher(Launcher):
         firsts = {
             attempt.pid: attempt.pid_started_ticks
             for attempt in attempts
-            if attempt.pid and attempt.pid_started_ticks and attempt.boot_id == procfs.boot_id()
+            if attempt.pid and attempt.pid_started_ticks and boots.is_same(attempt.boot_id, procfs.boot_id())
         }
         markers = {str(AttemptKey(a.run_id, a.task_id, a.number)) for a in attempts}
         await self._reaping.end_traces(markers, firsts)

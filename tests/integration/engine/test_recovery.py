@@ -105,6 +105,29 @@ async def test_host_was_restarted(path: Path) -> None:
         assert (await after.ended(started)).tasks["a"].reason == "the host was restarted while it ran"
 
 
+@pytest.mark.parametrize(
+    ("boot_id", "state", "launched"),
+    [
+        ("this-boot", RunState.RUNNING, 1),
+        ("this-boot@7", RunState.INTERRUPTED, 0),
+        ("this-boot@9", RunState.RUNNING, 1),
+    ],
+)
+async def test_what_had_not_started_in_this_boot_is_started(
+    path: Path, boot_id: str, state: RunState, launched: int
+) -> None:
+    """Where it may have been another, it is not: what is not there now may have been there before a reboot (I5)."""
+    async with House.open(path, *ALL) as before:
+        before.engine._parts = replace(before.parts, boot_id="this-boot@9" if boot_id == "this-boot@9" else "this-boot")
+        started = await before.start(ONE)
+    async with House.open(path, *ALL) as after:
+        after.engine._parts = after.parts = replace(after.parts, boot_id=boot_id)
+        after.launcher.otherwise = Finding(Verdict.NEVER_STARTED)
+        await after.recover()
+        await after.settle()
+        assert ((await after.details(started)).run.state, len(after.launcher.launched)) == (state, launched)
+
+
 async def test_process_that_will_not_die(path: Path) -> None:
     """While a process of an earlier daemon lives nothing is started and nothing is declared (I3, I4)."""
     async with House.open(path, *ALL) as before:

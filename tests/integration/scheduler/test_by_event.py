@@ -93,6 +93,16 @@ async def test_once_a_boot(path: Path) -> None:
             assert fire.due_ms == fire.nominal_ms + 2 * MINUTE
 
 
+async def test_a_boot_that_an_older_release_named(path: Path) -> None:
+    """Its name for the same boot, the kernel's word alone, is taken over; the next boot of a container is one."""
+    async with ScheduleHouse.open(path, boot_id="kernel") as house:
+        await house.apply(BOOT)
+    for boot_id, fires in (("kernel@7", 0), ("kernel@7", 0), ("kernel@9", 1), ("kernel@9", 1), ("kernel", 1)):
+        async with ScheduleHouse.open(path, boot_id=boot_id) as house:
+            await house.heard()
+            assert len(await house.fires()) == fires, boot_id
+
+
 async def test_the_delay_after_a_boot(path: Path) -> None:
     """It waits until the delay has passed since the boot."""
     async with ScheduleHouse.open(path) as house:
