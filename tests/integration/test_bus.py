@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import shutil
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 from functools import partial
@@ -51,7 +52,11 @@ class Host:
         self._socket.unlink(missing_ok=True)
         command = ["dbus-daemon", f"--config-file={self._config}", "--nofork"]
         self._daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        eventually(self._socket.exists, 10, "the bus listens")
+        eventually(self._listens, 10, "the bus listens")
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self._socket)) == 0
 
     def kill(self) -> None:
         """Kill the bus."""
