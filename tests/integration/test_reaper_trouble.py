@@ -107,17 +107,17 @@ async def test_message_that_does_not_get_through(bench: Bench, monkeypatch: pyte
 
 
 async def test_daemon_without_descriptors(bench: Bench) -> None:
-    """Without descriptors a task fails with the reason, whether its pipes or its long environment want them."""
+    """Without descriptors a task waits for some, whether its pipes or its long environment want them."""
     many = {**ENV, **{f"V{number}": "v" * 100 for number in range(2000)}}
     with no_descriptors() as kept:
         without = bench.launch(argv=("/bin/true",))
         for fd in (kept.pop() for _ in range(4)):
             os.close(fd)
         long = bench.launch(argv=("/bin/true",), env=many)
+        assert without.process.waiting is not None
+        assert long.process.waiting is not None
     for watched in (without, long):
-        end = await watched.end()
-        assert end.cause is EndCause.START_FAILED
-        assert "Too many open files" in (end.message or "")
+        assert (await watched.end()).exit_code == 0
     assert (await bench.run(argv=("/bin/true",), env=many)).exit_code == 0
 
 
