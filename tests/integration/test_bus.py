@@ -124,7 +124,7 @@ async def test_a_bus_that_dies_under_calls(host: Host, faults: list[str]) -> Non
         async with asyncio.timeout(10):
             await bus.surely(partial(bus.call, "Reload"))
         assert lost > before, "the bus was gone, and no call was told"
-    assert not any(caller.done() for caller in callers), callers
+    assert [caller.exception() for caller in callers if caller.done()] == []
     for caller in callers:
         caller.cancel()
     await asyncio.gather(*callers, return_exceptions=True)

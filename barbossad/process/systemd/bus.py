@@ -35,8 +35,14 @@ HURRIED_RETRY_SECONDS: Final = 0.05
 """When the daemon is about to end."""
 
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
-_PASSING: Final = ("LimitsExceeded", "NoReply", "Timeout", "TimedOut", "Disconnected", "NoServer")
+_PASSING: Final = (
+    *("LimitsExceeded", "NoReply", "Timeout", "TimedOut", "Disconnected", "NoServer"),
+    *("ServiceUnknown", "NameHasNoOwner"),  # systemd is not on a new bus at once
+)
 """Ends of the names of errors that say nothing about what was asked."""
+
+_SPAWN: Final = ".Spawn."
+"""In the names of errors of a bus that cannot have systemd started, as systemd's file for buses has it."""
 
 _CHANGES: Final = f"type='signal',sender='{NAME}',interface='{_PROPERTIES}',member='PropertiesChanged'"
 SERVICES: Final = f"{_CHANGES},path_namespace='{PATH}/unit',arg0='{SERVICE}'"
@@ -246,7 +252,7 @@ def _body(reply: Message | None) -> list[Any]:
         raise UnavailableError("systemd does not answer: the connection was closed")
     if reply.message_type is MessageType.ERROR:
         name, words = reply.error_name or "", str(reply.body[0]) if reply.body else ""
-        if name.rpartition(".")[2] in _PASSING:
+        if name.rpartition(".")[2] in _PASSING or _SPAWN in name:
             raise UnavailableError(f"systemd does not answer: {words or name}")
         raise SystemdError(name, words)
     return list(reply.body)
