@@ -13,7 +13,7 @@ import pytest
 
 from barbossad.errors import StoreError
 from barbossad.model.states import RunState, TaskState
-from barbossad.store import changes
+from barbossad.store import batch, changes
 from barbossad.store import writer as writers
 from barbossad.store.changes import Change
 from barbossad.store.database import Database
@@ -97,7 +97,7 @@ async def test_slow_disk(database: Database, threads: list[int], monkeypatch: py
     """After a slow commit the loop leaves the disk to the thread, until it has been quick for a while."""
     await database.record(created(0), is_fact=False)
     database._writer._lately_seconds = 2 * writers.QUICK_SECONDS
-    monkeypatch.setattr(writers.time, "monotonic", lambda: 0.0)  # from now on commits take no time at all
+    monkeypatch.setattr(batch.time, "monotonic", lambda: 0.0)  # from now on commits take no time at all
     for number in range(1, 20):
         await database.record(created(number), is_fact=False)
         await asyncio.sleep(0)
