@@ -98,8 +98,13 @@ class Bus:
         self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="systemd-bus")
 
     def hold_out(self) -> None:
-        """Do without the bus if it is away, or goes: the daemon is to end, and so may be the bus, and the host."""
+        """Do without the bus if it is away, or goes: the daemon is to end, and so may be the bus, and the host.
+
+        What is asked from now on waits behind nothing that was asked before: what is to become of hundreds of tasks
+        that are just being started hangs on it.
+        """
         self._is_direct = True
+        self._places = asyncio.Semaphore(MOST_CALLS)
         if self._bus is None and self._keeping is not None:
             self._keeping.cancel()
             self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="systemd-direct")
