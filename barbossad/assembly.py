@@ -214,10 +214,10 @@ def make_folder(folder: Path) -> None:
 
 def _check_lasts(folder: Path) -> None:
     """Raise StoreError for a folder that would be gone after a restart, with all that lies in it."""
-    point = private_tmp(folder)
-    if point is not None:
+    own = private_tmp(str(folder.resolve()))
+    if own is not None:
         raise StoreError(
-            f"{folder} lies in a {point} that systemd makes for this service alone (PrivateTmp=) and removes when it "
+            f"{folder} lies in a {own} that systemd makes for this service alone (PrivateTmp=) and removes when it "
             "stops; name another folder in the configuration (docs/systemd.md, `To have a folder elsewhere`)"
         )
 

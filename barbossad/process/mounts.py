@@ -20,8 +20,11 @@ _SERVED: Final = frozenset(
 )
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 _MOST_LINKS: Final = 40
-_PRIVATE: Final = re.compile(r"/systemd-private-[^/]+/")
-"""Where ``PrivateTmp=`` puts what a service sees as ``/tmp`` and ``/var/tmp``."""
+_PRIVATE: Final = "/systemd-private-"
+"""In the place where systemd keeps what a service with ``PrivateTmp=`` sees as one of ``TEMPORARY``."""
+
+TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 (named, not used)
+"""The folders that are not the same for everybody."""
 
 
 def may_wait(path: str, working_dir: str = "/") -> bool:
@@ -53,12 +56,14 @@ def may_wait(path: str, working_dir: str = "/") -> bool:
     return False
 
 
-def private_tmp(path: Path) -> Path | None:
-    """Return the mount point above a path that systemd makes for this service alone and removes when it stops."""
-    place = path.resolve()
-    points = {point: root for point, root, _ in _table()}
-    nearest = next(point for point in (place, *place.parents) if str(point) in points)
-    return nearest if _PRIVATE.search(points[str(nearest)]) else None
+def private_tmp(path: str) -> str | None:
+    """Return which of ``TEMPORARY`` a path is in by its letters, if systemd made that for this service alone.
+
+    Nobody else sees what lies there, and it goes when the service stops. Source: systemd.exec(5), ``PrivateTmp=``.
+    """
+    folder = next((folder for folder in TEMPORARY if f"{path}/".startswith(f"{folder}/")), None)
+    is_own = folder is not None and any(point == folder and _PRIVATE in root for point, root, _ in _table())
+    return folder if is_own else None
 
 
 def _link(path: str) -> str | None:

@@ -43,7 +43,7 @@ SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 (named, not used)
 QUEUES: Final = "/dev/mqueue"
 """Is there anew with ``PrivateIPC=``."""
 
-TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 (named, not used)
+TEMPORARY: Final = mounts.TEMPORARY
 
 SHOWING: Final = frozenset({"ExecPaths", "NoExecPaths", "ReadOnlyPaths", "ReadWritePaths"})
 """The lists that have systemd show the host's in a place, and drop there what is new (read: ``namespace.c`` of 252):

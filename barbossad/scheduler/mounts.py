@@ -6,11 +6,8 @@ import asyncio
 import os
 import select
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final
 
-_TABLE: Final = Path("/proc/self/mountinfo")
-_TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 (named, not used)
+from barbossad.process.mounts import TABLE, private_tmp
 
 
 class Mounts:
@@ -24,7 +21,7 @@ class Mounts:
     def open(self) -> None:
         """Begin, if that was not done."""
         if self._poll is None:
-            self._table = os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
+            self._table = os.open(TABLE, os.O_RDONLY | os.O_CLOEXEC)
             # The table can always be read, and only says that it has changed as something urgent, for which the
             # event loop has no word; a descriptor that polls it can be read just then.
             self._poll = select.epoll()
@@ -46,14 +43,6 @@ class Mounts:
 
 
 def why_unseen(path: str) -> str:
-    """Return in words why this process sees other files than everybody else at that path; empty if it does not.
-
-    A service with ``PrivateTmp=`` has a /tmp of its own; see systemd.exec(5).
-    """
-    for folder in _TEMPORARY:
-        if path == folder or path.startswith(f"{folder}/"):
-            for line in _TABLE.read_text(errors="surrogateescape").splitlines():
-                _, _, _, root, point, *_ = line.split(" ")
-                if point == folder and "/systemd-private-" in root:
-                    return f"{path} cannot be seen: {folder} is Barbossa's own (PrivateTmp= of its unit); use another"
-    return ""
+    """Return in words why this process sees other files than everybody else at that path; empty if it does not."""
+    own = private_tmp(path)
+    return f"{path} cannot be seen: {own} is Barbossa's own (PrivateTmp= of its unit); use another" if own else ""

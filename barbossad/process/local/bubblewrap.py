@@ -10,6 +10,7 @@ from typing import Final
 
 from barbossad.model.isolation import Sandbox, SandboxProfile
 from barbossad.process.in_force import has_network
+from barbossad.process.mounts import TEMPORARY
 from barbossad.process.profiles import SHOWN, SYSTEMD_FOLDER, place_of
 
 SOCKETS: Final = ("run/dbus", "run/systemd", "run/initctl", "run/user/*/bus", "run/user/*/systemd")
@@ -23,7 +24,6 @@ KERNEL_READ_ONLY: Final = (
 )
 KERNEL_HIDDEN: Final = ("/proc/kcore", "/proc/kmsg", "/dev/kmsg", "/dev/mem", "/dev/port")
 
-TEMPORARY: Final = ("/tmp", "/var/tmp")  # noqa: S108 (each attempt gets its own)
 
 DROPPED_IN_STANDARD: Final = (*("CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_TIME", "CAP_WAKE_ALARM", "CAP_SYSLOG"),)
 """What loads modules, sets the clock, reads the kernel's log, and goes to the hardware past the kernel."""

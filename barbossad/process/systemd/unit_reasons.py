@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from barbossad.model.isolation import SandboxProfile
-from barbossad.process import profiles
+from barbossad.process import mounts, profiles
 from barbossad.process.launcher import LaunchSpec
 from barbossad.process.raw_properties import value_of
 
 FOLDER, PROGRAM, GROUP, USER, FILE_SYSTEM = 200, 203, 216, 217, 226
 """Exit statuses of systemd's own whose cause can be looked for; see systemd.exec(5)."""
-
-TABLE: Final = Path("/proc/self/mountinfo")
 
 _LONGEST_ARGUMENT: Final = 128 * 1024
 _LONGEST_ALL: Final = 2 * 1024 * 1024
@@ -93,11 +91,9 @@ def _temporary(path: Path) -> str | None:
 
 
 def _is_seen(path: Path) -> bool:
-    """Say whether what lies at a path is the host's for the daemon too; see PrivateTmp= in systemd.exec(5)."""
+    """Say whether what lies at a path is the host's for the daemon too."""
     folder = _temporary(path)
-    table = TABLE.read_text(errors="surrogateescape") if folder else ""
-    mounts = (line.split(" ")[3:5] for line in table.splitlines())
-    return not any(point == folder and "/systemd-private-" in root for root, point in mounts)
+    return folder is None or mounts.private_tmp(folder) is None
 
 
 def _hidden(path: Path, spec: LaunchSpec) -> str | None:

@@ -50,17 +50,19 @@ def test_the_reaper_knows_the_same() -> None:
     assert set(re.findall(r'"(\w+)"', listed)) == mounts._SERVED
 
 
-@pytest.mark.parametrize(("path", "point"), [("state", "private"), ("", None), ("../shared/x", None)])
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [("/tmp/state", "/tmp"), ("/tmp", "/tmp"), ("/var/tmp/x", None), ("/tmpfs/x", None), ("/srv/tmp/x", None)],
+)
 def test_what_systemd_removes_when_a_service_stops(
-    path: str, point: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, own: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder, also one that is not there yet, in what ``PrivateTmp=`` makes; not beside it."""
+    """What ``PrivateTmp=`` makes of a folder, and not what is mounted there for everybody."""
     table = tmp_path / "mountinfo"
     table.write_text(
         "22 1 0:21 / / rw - ext4 /dev/vda1 rw\n"
-        f"23 22 0:21 /tmp/systemd-private-1f0a-barbossad.service-x/tmp {tmp_path}/private rw - ext4 /dev/vda1 rw\n"
-        f"24 22 0:21 /tmp {tmp_path}/shared rw - ext4 /dev/vda1 rw\n"
+        "23 22 0:21 /tmp/systemd-private-1f0a-barbossad.service-x/tmp /tmp rw - ext4 /dev/vda1 rw\n"
+        "24 22 0:21 /scratch /var/tmp rw - ext4 /dev/vda1 rw\n"
     )
     monkeypatch.setattr(mounts, "TABLE", table)
-    place = tmp_path / "private" / path if path else tmp_path
-    assert mounts.private_tmp(place) == (tmp_path / point if point else None)
+    assert mounts.private_tmp(path) == own

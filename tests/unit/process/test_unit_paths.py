@@ -9,10 +9,10 @@ import pytest
 
 from barbossad.model.isolation import Isolation, Sandbox, SandboxProfile
 from barbossad.model.names import RunId, TaskId
-from barbossad.process import profiles
+from barbossad.process import mounts, profiles
 from barbossad.process.launcher import AttemptKey, LaunchSpec
 from barbossad.process.programs import StartFailureError
-from barbossad.process.systemd import unit_paths, unit_reasons
+from barbossad.process.systemd import unit_paths
 
 SPEC = LaunchSpec(key=AttemptKey(RunId("01m89539n0"), TaskId("task"), 1), argv=("x",), env={}, working_dir="/")
 
@@ -80,7 +80,7 @@ def test_a_path_that_is_not_seen(
 ) -> None:
     """Nothing is guessed of the host's /tmp."""
     (tmp_path / "mountinfo").write_text("1 2 0:1 /systemd-private-0 /tmp rw - tmpfs x rw\n")
-    monkeypatch.setattr(unit_reasons, "TABLE", tmp_path / "mountinfo")
+    monkeypatch.setattr(mounts, "TABLE", tmp_path / "mountinfo")
     isolation = Isolation(sandbox=Sandbox(profile=profile))
     with pytest.raises(StartFailureError, match=words):
         unit_paths.folder(replace(SPEC, working_dir="/tmp/no-such-folder/../x", isolation=isolation))

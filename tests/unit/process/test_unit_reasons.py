@@ -9,9 +9,8 @@ import pytest
 
 from barbossad.model.isolation import Isolation, RunAs, Sandbox, SandboxProfile
 from barbossad.model.names import RunId, TaskId
-from barbossad.process import profiles
+from barbossad.process import mounts, profiles
 from barbossad.process.launcher import AttemptKey, LaunchSpec
-from barbossad.process.systemd import unit_reasons
 from barbossad.process.systemd.unit_reasons import FILE_SYSTEM, FOLDER, GROUP, PROGRAM, USER, detail, established
 
 SPEC = LaunchSpec(
@@ -23,9 +22,9 @@ STRICT = Sandbox(profile=SandboxProfile.STRICT, writable=("/usr", "/tmp/w"))
 @pytest.fixture
 def own_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the daemon a /tmp and a /var/tmp of its own."""
-    mounts = "".join(f"1 2 0:1 /systemd-private-0 {folder} rw - tmpfs x rw\n" for folder in profiles.TEMPORARY)
-    (tmp_path / "mountinfo").write_text(f"1 1 0:1 / / rw - ext4 x rw\n{mounts}")
-    monkeypatch.setattr(unit_reasons, "TABLE", tmp_path / "mountinfo")
+    rows = "".join(f"1 2 0:1 /systemd-private-0 {folder} rw - tmpfs x rw\n" for folder in profiles.TEMPORARY)
+    (tmp_path / "mountinfo").write_text(f"1 1 0:1 / / rw - ext4 x rw\n{rows}")
+    monkeypatch.setattr(mounts, "TABLE", tmp_path / "mountinfo")
 
 
 def test_what_the_daemon_sees_as_the_task_does() -> None:
