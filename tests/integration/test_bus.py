@@ -20,11 +20,13 @@ from dbus_fast.aio import MessageBus
 
 from barbossad.errors import UnavailableError
 from barbossad.process.systemd import bus as module
-from barbossad.process.systemd.bus import NAME, Bus
+from barbossad.process.systemd.bus import CALL_SECONDS, MOST_CALLS, NAME, Bus
 from tests.helpers.waiting import eventually
 
 ROUNDS: Final = 10
 CALLERS: Final = 12
+UNANSWERED: Final = "StartTransientUnit"
+"""A call that systemd takes its time for."""
 
 _CONFIG: Final = """<busconfig><type>session</type><listen>unix:path={socket}</listen><auth>EXTERNAL</auth>
 <policy context="default">
@@ -33,20 +35,29 @@ _CONFIG: Final = """<busconfig><type>session</type><listen>unix:path={socket}</l
 
 
 class Host:
-    """A bus, and on it one that bears systemd's name and answers everything with nothing."""
+    """A bus, and on it one that bears systemd's name and answers everything but ``UNANSWERED`` with nothing."""
 
     def __init__(self, folder: Path) -> None:
         self._socket = folder / "socket"
         self._config = folder / "bus.conf"
         self._config.write_text(_CONFIG.format(socket=self._socket))
         self._daemon: subprocess.Popen[bytes] | None = None
+        self._systemd: MessageBus
 
     async def start(self) -> None:
         """Start the bus anew."""
         await asyncio.to_thread(self._start)
-        systemd = await MessageBus(bus_address=f"unix:path={self._socket}").connect()
-        systemd.add_message_handler(self._answer)
-        await systemd.request_name(NAME)
+        self._systemd = await MessageBus(bus_address=f"unix:path={self._socket}").connect()
+        self._systemd.add_message_handler(self._answer)
+        await self.come()
+
+    async def come(self) -> None:
+        """Have systemd on the bus."""
+        await self._systemd.request_name(NAME)
+
+    async def leave(self) -> None:
+        """Have it not there, as on a bus that was just started."""
+        await self._systemd.release_name(NAME)
 
     def _start(self) -> None:
         self._socket.unlink(missing_ok=True)
@@ -70,8 +81,10 @@ class Host:
         return f"unix:path={self._socket}"
 
     @staticmethod
-    def _answer(message: Message) -> Message | None:
-        return Message.new_method_return(message) if message.message_type is MessageType.METHOD_CALL else None
+    def _answer(message: Message) -> Message | bool:
+        if message.message_type is not MessageType.METHOD_CALL:
+            return False
+        return message.member == UNANSWERED or Message.new_method_return(message)
 
 
 @pytest.fixture
@@ -131,3 +144,33 @@ async def test_a_bus_that_dies_under_calls(host: Host, faults: list[str]) -> Non
     await bus.close()
     gc.collect()
     assert faults == []
+
+
+async def test_a_bus_on_which_systemd_is_not_yet(host: Host) -> None:
+    """That says nothing about what was asked, which is asked again and answered when systemd has come."""
+    bus = Bus(lambda _path, _properties: None, lambda: None, rules=())
+    await bus.connect()
+    await host.leave()
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await bus.call("Reload")
+    asking = asyncio.create_task(bus.surely(partial(bus.call, "Reload")))
+    await host.come()
+    async with asyncio.timeout(10):
+        assert await asking == []
+    await bus.close()
+
+
+async def test_a_daemon_that_is_to_end_asks_behind_nobody(host: Host) -> None:
+    """Whether it is a restart is known though as many starts as may be under way are not answered, and more wait."""
+    bus = Bus(lambda _path, _properties: None, lambda: None, rules=())
+    await bus.connect()
+    starts = [asyncio.create_task(bus.call(UNANSWERED)) for _ in range(2 * MOST_CALLS)]
+    await asyncio.sleep(0)
+    bus.hold_out()
+    async with asyncio.timeout(CALL_SECONDS / 2):
+        assert await bus.call("GetUnitByPID") == []
+    assert not any(start.done() for start in starts)
+    for start in starts:
+        start.cancel()
+    await asyncio.gather(*starts, return_exceptions=True)
+    await bus.close()
