@@ -73,15 +73,19 @@ async def open_services(
     """
     for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
         _make_own_folder(folder)
+    at = partial(_at, manager)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
+        at("the state file is opened and checked")
         database, high_water = await _open_store(config, clock, stack)
+        at("the workflows are read")
         task_types = task_registry.discover().types
         workflows = Registry(WorkflowStore(database), Loader(task_types), clock)
         stack.callback(workflows.close)
         await workflows.open()
         runs = RunStore(database)
         logs = _log_folder(config, database)
+        at("systemd is asked what runs")
         launcher = await choice.started_launcher(config, clock, logs, nofile_soft=nofile_soft, manager=manager)
         gate = Gate()
         stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
@@ -91,10 +95,12 @@ async def open_services(
         database.on_fault(gate.store_fault)
         launcher.on_fault = engine.fail
         stack.push_async_callback(engine.close)
+        at("what an earlier daemon began is taken over")
         is_rolled_back = high_water.rolled_back is not None
         await recovery.recover(engine, parts, workflows.begun, logs.recover, is_rolled_back=is_rolled_back)
         if manager is not None:
             manager.drop_kept()  # what nobody took over; not before it is known that no task lives in a unit
+        at("schedules are worked out")
         scheduler = await _scheduler(clock, database, high_water, runs, workflows, engine, stack)
         yield Services(
             clock=clock,
@@ -179,6 +185,12 @@ def parts_of(  # noqa: PLR0917 (the one place where they come together)
         boot_id=procfs.boot_id(),
         discard_log=logs.discard,
     )
+
+
+def _at(manager: Manager | None, stage: str) -> None:
+    """Note what the start is at, which systemd hears if it takes long."""
+    if manager is not None:
+        manager.stage = stage
 
 
 async def _open_store(config: Config, clock: Clock, stack: contextlib.AsyncExitStack) -> tuple[Database, HighWater]:

@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,12 @@ DRAIN_SECONDS: Final = 5.0
 
 ANSWER_SECONDS: Final = 2.0
 """How long calls under way may take to be answered when the daemon stops."""
+
+START_SIGN_SECONDS: Final = 5.0
+"""How often systemd hears of a start that takes long: a large state file is checked, many tasks are taken over."""
+
+START_PATIENCE_SECONDS: Final = 60.0
+"""How much longer it is to wait each time; the unit's ``TimeoutStartSec`` ends only a start that says nothing."""
 
 RELEASE_SECONDS: Final = 10.0
 """How long the launcher and the store may take to be closed."""
@@ -89,6 +96,8 @@ class Daemon:
         self._catch_signals()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._manager.close)
+            patience = asyncio.create_task(self._ask_for_patience(), name="patience")
+            stack.callback(patience.cancel)
             services = await stack.enter_async_context(
                 open_services(
                     self._config,
@@ -120,6 +129,7 @@ class Daemon:
             gc.freeze()  # what stands now stands until the end: later collections need not walk it
             gc.set_threshold(*COLLECTIONS)
             sys.setswitchinterval(SWITCH_SECONDS)
+            patience.cancel()
             self._manager.ready(self._status())
             self._is_ready = True
             log.info(
@@ -129,6 +139,14 @@ class Daemon:
             await self._serve(services)
             await self._end(services, server)
         log.info("barbossad has stopped", extra={"action": "stopped"})
+
+    async def _ask_for_patience(self) -> None:
+        """Have systemd wait for a start that takes long, for as long as this loop lives."""
+        begun = time.monotonic()
+        while True:
+            await asyncio.sleep(START_SIGN_SECONDS)
+            taken = round(time.monotonic() - begun)
+            self._manager.starting(f"starting for {taken} s: {self._manager.stage}", START_PATIENCE_SECONDS)
 
     def tell_of_tasks(self) -> None:
         """Say, if the start failed, what becomes of the tasks of the daemon before this one."""

@@ -64,6 +64,9 @@ class Manager:
         self.watchdog_seconds = _watchdog_seconds()
         """How long it waits for a sign of life, None if it does not."""
 
+        self.stage = "the configuration is read"
+        """What a start is at, for a ``status``."""
+
         for name in _VARIABLES:  # nothing that is started from here may speak in our name
             os.environ.pop(name, None)
 
@@ -71,6 +74,10 @@ class Manager:
     def paths(self) -> list[Path]:
         """Where the sockets are that were handed over."""
         return [Path(os.fsdecode(handed.getsockname())) for handed in self.sockets]
+
+    def starting(self, status: str, seconds: float) -> None:
+        """Say that the start goes on, and may take ``seconds`` more, whatever its unit says."""
+        self._notify(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}\nSTATUS={_one_line(status)}")
 
     def ready(self, status: str) -> None:
         """Say that start, or a reload, is complete."""

@@ -1,6 +1,7 @@
 """The life of the service: started, called, reloaded, restarted, stopped, hung and killed."""
 
 import json
+import re
 
 import pytest
 
@@ -23,6 +24,14 @@ name: short
 tasks:
   - id: hello
     shell: echo hello
+"""
+
+LOCK = """\
+import os, signal, sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("BEGIN EXCLUSIVE")
+os.system("systemd-notify --ready")
+signal.pause()
 """
 
 LOOK = """\
@@ -62,6 +71,24 @@ def test_start_returns_when_the_daemon_answers(service: Service) -> None:
     assert service.property("StatusText")
     assert service.ping()["pid"] == int(service.property("MainPID"))
     assert service.container.run(f"stat -c '%U:%G %a' {STATE}").stdout == "root:root 750\n"
+
+
+def test_a_start_that_takes_long_is_waited_for(service: Service) -> None:
+    """Past `TimeoutStartSec` too, while it says that it goes on, and at what; here the state file is locked so long."""
+    service.start()
+    service.systemctl(f"stop {UNITS}")
+    service.set_up("TimeoutStartSec=15s")
+    service.container.write("/root/lock.py", LOCK)
+    lock = "systemd-run --unit=lock --collect --service-type=notify -p NotifyAccess=all python3 /root/lock.py"
+    service.container.run(f"{lock} {STATE}/barbossa.db")
+    service.systemctl("start --no-block barbossad")
+    late = re.compile("starting for 2. s: the state file is opened and checked")
+    eventually(lambda: late.fullmatch(service.property("StatusText")), 2 * WAIT_SECONDS, f"the status is {late!r}")
+    service.systemctl("stop lock")
+    service.systemctl("start barbossad")
+    assert service.property("NRestarts") == "0"
+    assert service.ping()["pid"] == int(service.property("MainPID"))
+    assert service.property("StatusText").startswith("running")
 
 
 def test_first_client_starts_the_daemon(service: Service) -> None:
