@@ -179,8 +179,8 @@ class Starter:
         if state is not FireState.SKIPPED:
             then = outcome.failed(entry.record.definition, reason, failures, state)
         if fire.state in {FireState.QUEUED, FireState.RETRYING}:
-            await self.settle(entry, fire, then)
-            await self._tell_unstarted(entry, ended)
+            if await self.settle(entry, fire, then):
+                await self._tell_unstarted(entry, ended)
             return ended
         await self.record(entry, [ended], watermark)
         await self._tell_unstarted(entry, ended)
@@ -205,15 +205,21 @@ class Starter:
                 log.warning("schedule %s: %s", entry.record.id, one.words,
                             extra={"action": one.kind, "schedule": entry.record.id, "run_id": fire.run_id})  # fmt: skip
 
-    async def settle(self, entry: Entry, fire: Fire, then: FireOutcome) -> None:
-        """Record what became of a fire that was recorded before, and what that means for its schedule."""
-        await self._parts.fires.settle(fire, then, at_ms=self._parts.clock.now_ms())
+    async def settle(self, entry: Entry, fire: Fire, then: FireOutcome) -> bool:
+        """Record what became of a fire that was recorded before, and what that means for its schedule.
+
+        Return False if it has ended with its schedule, of which nobody has told the scheduler yet.
+        """
+        is_settled = await self._parts.fires.settle(fire, then, at_ms=self._parts.clock.now_ms())
         after = replace(fire, state=then.state, reason=then.reason, retry_at_ms=then.retry_at_ms)
         entry.keep(after)
+        if not is_settled:
+            return False
         if then.retry_at_ms is not None:
             self._book.wake_at(then.retry_at_ms, Why.RETRY, entry.record.id, fire.key)
         self._counted(entry, then)
         _say(entry, after)
+        return True
 
     async def _count(self, entry: Entry, then: FireOutcome) -> None:
         """Record a failure that came of no run."""
@@ -232,8 +238,9 @@ class Starter:
         """End a fire that waits, for the sake of a newer one."""
         state = FireState.FAILED if fire.state is FireState.RETRYING else FireState.SKIPPED
         reason = f"{fire.reason or 'it had not begun'}; a newer fire takes its place"
-        await self.settle(entry, fire, FireOutcome(state=state, reason=reason, failures=entry.record.failures))
-        await self._tell_unstarted(entry, replace(fire, state=state, reason=reason))
+        then = FireOutcome(state=state, reason=reason, failures=entry.record.failures)
+        if await self.settle(entry, fire, then):
+            await self._tell_unstarted(entry, replace(fire, state=state, reason=reason))
 
 
 _SAID: Final = {

@@ -19,11 +19,21 @@ WHERE schedule = ? AND key = ? AND +state IN ({allowed(state, FIRE_MOVES)})"""
 }
 
 
-def move(tx: sqlite3.Connection, fire: Fire, then: FireOutcome) -> None:
-    """Bring a fire into another state. Raise StateError if it is in none that allows it."""
+_IS_THERE: Final = "SELECT 1 FROM fires WHERE schedule = ? AND key = ? AND +state NOT IN ('skipped', 'failed')"
+
+
+def move(tx: sqlite3.Connection, fire: Fire, then: FireOutcome) -> bool:
+    """Bring a fire into another state. Raise StateError if it is in none that allows it.
+
+    Return False if it was to wait and has ended with its schedule (``end_waiting``), or that was gone before it came.
+    """
     values = (rows.text(then.reason), then.retry_at_ms, fire.schedule, rows.text(fire.key))
-    if tx.execute(_MOVE[then.state], values).rowcount != 1:
-        raise StateError(f"the fire {fire.key} of {fire.schedule} could not become {then.state}")
+    if tx.execute(_MOVE[then.state], values).rowcount == 1:
+        return True
+    has_waited = fire.state in {FireState.QUEUED, FireState.RETRYING}
+    if has_waited and not tx.execute(_IS_THERE, values[2:]).fetchone():
+        return False
+    raise StateError(f"the fire {fire.key} of {fire.schedule} could not become {then.state}")
 
 
 _END_QUEUED: Final = "UPDATE fires SET state = 'skipped', reason = ? WHERE schedule = ? AND state = 'queued'"

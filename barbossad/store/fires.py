@@ -64,22 +64,25 @@ class FireStore:
         """
         return await self._database.write(lambda tx: record(tx, decisions))
 
-    async def settle(self, fire: Fire, then: FireOutcome, *, at_ms: int) -> None:
+    async def settle(self, fire: Fire, then: FireOutcome, *, at_ms: int) -> bool:
         """Record what became of a fire that went on or waited, and what that means for its schedule.
 
+        Return False if it was to wait, but its schedule is gone: then it has ended with that, and stays so.
         Raise StateError if it is not in the state that it was thought to be in.
         """
 
-        def change(tx: sqlite3.Connection) -> None:
-            fire_moves.move(tx, fire, then)
+        def change(tx: sqlite3.Connection) -> bool:
+            if not fire_moves.move(tx, fire, then):
+                return False
             schedules.count_failures(tx, fire.schedule, then, at_ms=at_ms)
             if then.state in _TOLD:
                 events.insert(
                     tx, f"schedule_{then.state}", at_ms=at_ms,
                     schedule=fire.schedule, reason=then.reason, nominal_ms=fire.nominal_ms, run=fire.run_id,
                 )  # fmt: skip
+            return True
 
-        await self._database.write(change, is_fact=True)
+        return await self._database.write(change, is_fact=True)
 
     GET: Final = f"SELECT {FIRE_COLUMNS} FROM fires WHERE schedule = ? AND key = ?"
 

@@ -10,8 +10,9 @@ import pytest
 from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName
 from barbossad.model.schedules import FireState
+from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
-from tests.helpers.schedule_house import HOUR, MINUTE, ScheduleHouse
+from tests.helpers.schedule_house import DAY, HOUR, MINUTE, ScheduleHouse
 
 QUEUE = "name: a\nschedules: [{every: 1h, overlap: queue, queue_depth: 3, expect: {start_within: 5h}}]\n"
 RETRY = "name: a\nschedules: [{every: 1d, retry: {attempts: 3, delay: 10m}}]\n"
@@ -112,3 +113,38 @@ async def test_a_newer_fire_takes_the_place_of_one_that_waits(path: Path) -> Non
         assert await house.states() == ["started", "skipped", "queued"]
         (told,) = house.told("schedule_never_started")
         assert "a newer fire takes its place" in told["words"]
+
+
+@pytest.mark.parametrize("overlap", ["queue, queue_depth: 3", "replace"])
+async def test_its_workflow_goes_just_before_it_has_its_turn(path: Path, overlap: str) -> None:
+    """What waits ends with its schedule, once, also where the scheduler comes to it before it has heard of that."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(QUEUE.replace("queue, queue_depth: 3", overlap) + TASK)
+        await house.pass_time(HOUR)
+        process = await house.process()
+        process.is_stubborn = True
+        await house.pass_time(HOUR)
+        await house.workflows.delete(WorkflowName("a"), by="anne")
+        await house.pass_time(HOUR)
+        await house.end(process)
+        await house.scheduler.control.changed("a")
+        first, second = await house.fires()
+        assert (second.state, second.reason) == (FireState.SKIPPED, "its workflow was deleted")
+        assert first.state is (FireState.FAILED if overlap == "replace" else FireState.SUCCEEDED)
+        assert house.told("schedule_never_started") == []
+    assert invariants.broken(path) == []
+
+
+async def test_its_workflow_goes_just_before_it_is_tried_again(path: Path) -> None:
+    """So does what is to be tried again."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(RETRY + TASK)
+        await house.pass_time(DAY)
+        await house.end(await house.process(), 1)
+        await house.workflows.delete(WorkflowName("a"), by="anne")
+        await house.pass_time(HOUR)
+        await house.scheduler.control.changed("a")
+        (fire,) = await house.fires()
+        assert (fire.state, fire.reason) == (FireState.FAILED, "its workflow was deleted")
+        assert len(house.runs()) == 1
+    assert invariants.broken(path) == []
