@@ -2,9 +2,9 @@
 
 A task is kept if it had done its work, or was skipped, and all that it depends on is kept: directly, and through the
 groups that it is in. What was rolled back is not done any more. A group is kept with all of its members or not at all.
-A loop of which some items failed goes on with the same list, if all that it depends on is kept; in a group it runs
-again as a whole. What was skipped, a branch that was chosen, and the list of a loop that goes on are found anew where
-they come of a param that is edited; what was done stays done.
+A loop of which some items failed goes on with the same list, if all that it and its members depend on is kept; in a
+group it runs again as a whole. What was skipped, a branch that was chosen, and the list of a loop that goes on are
+found anew where they come of a param that is edited; what was done stays done.
 
 An approval lets what comes after it run once, with the params that it was given for. It is asked again, and all that
 comes after it runs again, where something after it runs with an edited param, does a second time what it had done, or
@@ -97,12 +97,17 @@ def with_attempts(
 
 
 def _rest_of(loop: str, tasks: Mapping[str, TaskRecord], undecided: Set[str]) -> dict[str, TaskRecord]:
-    """Return the row of a loop that goes on with the same items, and those of the items that are done."""
+    """Return the row of a loop that goes on with the same items, and those of the items that are done.
+
+    Nothing where all of them are: the loop failed for another reason, and runs again whole.
+    """
     begun = changed(tasks[loop], state=TaskState.RUNNING, reason=None, outputs=None, finished_at_ms=None)
     rows = _items(loop, tasks)
     undone = {_item_of(row) for row in rows if tasks[row].state not in _DONE or row in undecided}
-    kept_rows = {row: tasks[row] for row in rows if _item_of(row) not in undone}
-    return {loop: begun, **kept_rows} if kept_rows else {}
+    done = {_item_of(row) for row in rows} - undone
+    if not done or len(done) == len(tasks[loop].items or ()):
+        return {}
+    return {loop: begun, **{row: tasks[row] for row in rows if _item_of(row) in done}}
 
 
 def _item_of(row: str) -> str:
@@ -164,7 +169,8 @@ class _Again:
         inside = range(position, position + task.size)
         if any(self._is_forced(member) or member in self.rolled_back | self.asked_again for member in inside):
             return False
-        return not any(self.runs(self.definition.positions[name]) for name in task.depends_on)
+        needed = {self.definition.positions[name] for at in inside for name in self.definition.tasks[at].depends_on}
+        return not any(self.runs(other) for other in needed if other not in inside)
 
     def _spread(self, first: Iterable[int]) -> None:
         """Begin with what cannot be kept for its own sake, then go on to all that hangs on that."""

@@ -192,6 +192,25 @@ def test_a_loop_goes_on_with_its_list() -> None:
     assert set(retrying.kept(LOOPS, records.run_id(), rows, "failed")) == set(), "another list may come of it"
 
 
+def test_a_loop_of_which_nothing_is_left_to_do_runs_again_whole() -> None:
+    """It must not be kept as if it went on, for nothing would ever end it: a member hangs on what runs again, or
+    the outputs of its items could not be kept together.
+    """
+    definition = workflow(
+        task("a"),
+        group(task("each", kind=TaskKind.GROUP, for_each=Loop(items=(1,))), task("each.m"), task("each.n", "a")),
+        task("one", for_each=Loop(items=(1,))),
+    )
+    ends = "a:f each:s each[0]:s each[0].m:s each[0].n:s one:f one[0]:s"
+    rows = {name: records.task(STATES[state], name) for name, state in (pair.split(":") for pair in ends.split())}
+    rows |= {name: replace(rows[name], items=(1,)) for name in ("each", "one")}
+    assert retrying.kept(definition, records.run_id(), rows, "failed") == {}
+    rows["each[0].m"] = replace(rows["each[0].m"], state=TaskState.FAILED)
+    rows["one"] = replace(rows["one"], items=(1, 2))
+    found = retrying.kept(definition, records.run_id(), rows, "failed")
+    assert set(found) == {"one", "one[0]"}, "an item that has no row was never begun, and is left to do"
+
+
 def test_the_rollback_of_an_item_undoes_its_loop() -> None:
     """What was taken back for one item undoes the loop, and what waits for it."""
     assert kept(LOOPS, f"{ITEMS} end:f", rolled_back="each[1].a") == {"list"}
