@@ -108,11 +108,17 @@ class Admission:
         self.wake(woken)
 
     def admit(self, taken: Taken) -> Iterator[Claim]:
-        """Yield the next claim as long as it can be met; who uses it counts it in ``taken`` before the next."""
-        while self._for_nothing and self._gate.closed is None:
-            yield from self._next(self._for_nothing)
-        while self._for_slots and taken.count < self.limit and self._gate.closed is None:
-            yield from self._next(self._for_slots)
+        """Yield the next claim as long as it can be met; who uses it counts it in ``taken`` before the next.
+
+        What is claimed meanwhile, since a task could not be started say, has its turn as well.
+        """
+        while self._gate.closed is None:
+            if self._for_nothing:
+                yield from self._next(self._for_nothing)
+            elif self._for_slots and taken.count < self.limit:
+                yield from self._next(self._for_slots)
+            else:
+                return
 
     def _next(self, heap: list[_Entry]) -> Iterator[Claim]:
         entry = heapq.heappop(heap)

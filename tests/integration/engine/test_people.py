@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from barbossad.errors import NotFoundError
 from barbossad.model.states import RunState, TaskState, WaitsFor
 from barbossad.process.launcher import Finding, Verdict
 from tests.helpers import invariants
@@ -55,6 +56,18 @@ async def test_approve(path: Path) -> None:
         assert details.run.state is RunState.SUCCEEDED
         assert not await house.engine.answer(run_id, "may", is_approved=True, words="again")
     assert invariants.broken(path, has_texts=False) == []
+
+
+@pytest.mark.parametrize("follows", ["approval: {message: Go on?}", "workflow: {name: ask}"])
+async def test_what_holds_no_slot_follows_what_cannot_start(path: Path, follows: str) -> None:
+    """An approval, or a call, comes after a task that could not be prepared, also where nothing else ever happens."""
+    after = load(f"name: after\ntasks: [{{id: z, shell: make}}]\non_failure: [{{id: then, {follows}}}]")
+    async with House.open(path, ASK, after) as house:
+        house.unprepared["z"] = NotFoundError("secret", "tok")
+        run_id = await house.start(after)
+        await house.settle()
+        state = (await house.details(run_id)).tasks["on_failure.then"].state
+        assert state is (TaskState.WAITING if "approval" in follows else TaskState.RUNNING)
 
 
 async def test_reject(house: House) -> None:
