@@ -21,7 +21,7 @@ COMMAND = (sys.executable, "-W", "error", "-m", "barbossad")
 START_SECONDS = 30.0
 STOP_SECONDS = 40.0
 _PAUSE_SECONDS = 0.01
-_BROKEN = re.compile(r"Traceback|Warning:|Exception ignored|never (awaited|retrieved)")
+BROKEN = re.compile(r"Traceback|Warning:|Exception ignored|never (awaited|retrieved)")
 
 
 class Daemon:
@@ -137,7 +137,7 @@ class Daemon:
         try:
             self.start()
         except BaseException:
-            self._make_sure()
+            self.make_sure()
             raise
         return self
 
@@ -148,11 +148,11 @@ class Daemon:
             if self.process is not None and self.process.poll() is None and error is None:
                 assert self.stop() == 0, f"it ended badly and said:\n{self.log}"
         finally:
-            self._make_sure()
+            self.make_sure()
         if error is None:
-            assert not _BROKEN.search(self.log), f"signs of a fault in its log:\n{self.log}"
+            assert not BROKEN.search(self.log), f"signs of a fault in its log:\n{self.log}"
 
-    def _make_sure(self) -> None:
+    def make_sure(self) -> None:
         """Leave nothing behind, however the test went; its reaper ends its tasks."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()

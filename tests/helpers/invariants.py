@@ -29,7 +29,7 @@ _ENDED: dict[str, frozenset[Any]] = {
 def broken(database: Path, *, is_idle: bool = True, is_pruned: bool = False, has_texts: bool = True) -> list[str]:
     """Return every invariant that does not hold in a state file that no daemon has open.
 
-    ``is_idle``: nothing was under way when its daemon stopped. ``is_pruned``: the oldest events may have been deleted.
+    ``is_idle``: nothing was under way when its daemon stopped. ``is_pruned``: runs and events may have been deleted.
     ``has_texts``: versions were applied as the daemon does it, so that each is named by its content.
     """
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
@@ -37,7 +37,7 @@ def broken(database: Path, *, is_idle: bool = True, is_pruned: bool = False, has
             *_damage(connection),
             *_unknown_states(connection),
             *(_unended(connection) if is_idle else ()),
-            *_contradictions(connection),
+            *_contradictions(connection, is_pruned=is_pruned),
             *_misfired(connection, is_idle=is_idle, is_pruned=is_pruned),
             *_untold(connection, is_pruned=is_pruned),
             *(_misnamed(connection) if has_texts else ()),
@@ -78,16 +78,18 @@ def _among(found: frozenset[Any]) -> str:
     return "(" + ", ".join(f"'{state}'" for state in sorted(found)) + ")"
 
 
-def _contradictions(connection: sqlite3.Connection) -> list[str]:
+def _contradictions(connection: sqlite3.Connection, *, is_pruned: bool) -> list[str]:
     """Success stands on a seen exit code 0 (I8), a task ends as its attempt did, a run as its tasks."""
     runs, tasks, attempts = (_among(_ENDED[table]) for table in _KEYS)
     rules = {
         "succeeded without exit code 0": """
             SELECT run, task FROM attempts
             WHERE state = 'succeeded' AND exit_code IS NOT 0 AND launcher != 'workflow'""",
-        "a call that succeeded though the run that it called did not": """
+        "a call that succeeded though the run that it called did not": f"""
             SELECT run, task FROM attempts AS a WHERE state = 'succeeded' AND launcher = 'workflow' AND NOT EXISTS
-                (SELECT 1 FROM runs WHERE parent_run = a.run AND parent_task = a.task AND state = 'succeeded')""",
+                (SELECT 1 FROM runs AS r WHERE parent_run = a.run AND parent_task = a.task AND r.state = 'succeeded')
+                AND ({not is_pruned} OR EXISTS
+                    (SELECT 1 FROM runs WHERE parent_run = a.run AND parent_task = a.task))""",
         "a task that is not what its last attempt is": """
             SELECT run, task, state FROM tasks AS t
             WHERE state NOT IN ('failed', 'cancelled', 'waiting') AND EXISTS
@@ -118,9 +120,10 @@ def _contradictions(connection: sqlite3.Connection) -> list[str]:
                 AND (state = 'starting' OR (run, task) IN (SELECT run, task FROM attempts))""",
         "two live attempts of a task (I3)": f"""
             SELECT run, task FROM attempts WHERE state NOT IN {attempts} GROUP BY run, task HAVING count(*) > 1""",
-        "a queued run with a task that was not kept": f"""
+        "a queued run with a task that has begun": f"""
             SELECT run, task, tasks.state FROM tasks JOIN runs ON runs.id = run
-            WHERE runs.state = 'queued' AND (runs.retry_of IS NULL OR tasks.state NOT IN {tasks})""",
+            WHERE runs.state = 'queued' AND (tasks.state NOT IN {tasks} OR (runs.retry_of IS NULL AND EXISTS
+                (SELECT 1 FROM attempts AS a WHERE a.run = tasks.run AND a.task = tasks.task)))""",
         **{
             f"{table}: an end without its instant, or an instant without an end": f"""
             SELECT {key}, state, finished_at_ms FROM {table}
