@@ -61,9 +61,9 @@ def _of_some(progress: RunProgress, members: Sequence[Cell]) -> tuple[TaskState,
             outcome = TaskState.INTERRUPTED if state is TaskState.INTERRUPTED else TaskState.FAILED
             return outcome, _named(by_state[state], state)
     if TaskState.CANCELLED in by_state:
-        return TaskState.CANCELLED, progress.run.stop_reason or _named(
-            by_state[TaskState.CANCELLED], TaskState.CANCELLED
-        )
+        reasons = {cell.record.reason for cell in members if cell.record.state is TaskState.CANCELLED}
+        reason = progress.run.stop_reason if progress.run.stop_reason in reasons else None
+        return TaskState.CANCELLED, reason or _named(by_state[TaskState.CANCELLED], TaskState.CANCELLED)
     return TaskState.SUCCEEDED, None
 
 

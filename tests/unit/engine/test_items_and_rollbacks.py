@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from barbossad.engine import growth, transitions
+from barbossad.engine import growth, outcomes, transitions
 from barbossad.engine import progress as progresses
 from barbossad.engine.decision import Decision
 from barbossad.engine.progress import RunProgress
 from barbossad.engine.transitions import End
 from barbossad.model.definition import TaskDefinition, WorkflowDefinition
 from barbossad.model.flow import Loop, Section, TaskKind, Trigger
-from barbossad.model.states import AttemptState, RunState, TaskState
+from barbossad.model.records import changed
+from barbossad.model.states import AttemptState, RunState, StopCause, TaskState
 from barbossad.store import changes
 from tests.helpers import flows
 from tests.helpers.records import NOON_MS, attempt, run
@@ -284,6 +285,16 @@ def test_a_member_that_may_fail_does_not_hide_a_timeout(is_restarted: bool) -> N
     player.end("g.h.a", AttemptState.INTERRUPTED)
     assert player.state("g.h.b") is TaskState.CANCELLED
     assert player.state("g") is TaskState.TIMED_OUT
+
+
+def test_a_group_names_the_end_of_its_run_where_that_cancelled_it() -> None:
+    """In what follows a run that was cancelled something else may cancel: the timeout of a group around it, say."""
+    progress = growth.create(group_of("ab"), replace(run(), stop_cause=StopCause.CANCEL, stop_reason="enough"))
+    for cell in progress.cells[1:]:
+        cell.record = changed(cell.record, state=TaskState.CANCELLED, reason="its group took too long")
+    assert outcomes.of_group(progress, 0, NOON_MS) == (TaskState.CANCELLED, "tasks g.a, g.b were cancelled")
+    progress.cells[2].record = changed(progress.cells[2].record, reason="enough")
+    assert outcomes.of_group(progress, 0, NOON_MS) == (TaskState.CANCELLED, "enough")
 
 
 def test_what_begins_together_is_told_in_one_change() -> None:
