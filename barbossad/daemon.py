@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from barbossad import log as logs
 from barbossad.assembly import make_folder, open_services
 from barbossad.clock import SystemClock
 from barbossad.config import Config
-from barbossad.errors import BarbossaError, InvalidConfigError
+from barbossad.errors import BarbossaError, Fault, InvalidConfigError, InvalidWorkflowError
 from barbossad.model.states import StopCause
 from barbossad.operations import registry
 from barbossad.operations.services import Reloaded, Services
@@ -83,7 +83,6 @@ class Daemon:
         self._hurry = asyncio.Event()
         self._reload = asyncio.Event()
         self._is_ready = False
-        self._reload_fault = ""
         self._reloading = asyncio.Lock()
         self._services: Services | None = None
         self._server: Server | None = None
@@ -119,7 +118,8 @@ class Daemon:
                               path, extra={"action": "socket_gone"})  # fmt: skip
             if not sockets:
                 sockets = [await stack.enter_async_context(self._own_socket())]
-            applied, _ = await services.workflows.apply_folder(self._config.workflows_dir)
+            applied, faults = await services.workflows.apply_folder(self._config.workflows_dir)
+            services.files_fault = _of_refused(faults)
             await _schedules_changed(services, applied)
             services.database.on_fault(self._store_fault)
             services.workflows.counted = services.engine.gate.drained = self._show_status
@@ -232,7 +232,7 @@ class Daemon:
             try:
                 config = configs.load(self._config_path, user=self._is_user)
                 done = await self._take_over(self._services, config)
-                fault = ""
+                fault = _of_refused(done.faults)
             except InvalidConfigError as error:
                 for each in error.faults:
                     log.error("config not reloaded: %s: %s", error.subject, each, extra=_REFUSED)  # noqa: TRY400
@@ -243,7 +243,7 @@ class Daemon:
                 fault = f"reloaded in part: {error}"
                 raise
             finally:
-                self._reload_fault = fault
+                self._services.files_fault = fault
                 self._manager.ready(self._status())  # systemd waits for it, whatever came of the reload
             return done
 
@@ -311,7 +311,7 @@ class Daemon:
         counts = f"{len(services.workflows)} workflows, launcher {services.launcher.name}"
         if services.engine.gate.is_draining:
             return f"draining, nothing new is started until `barbossactl daemon drain --end`, {counts}"
-        return self._reload_fault or f"running, {counts}"
+        return services.files_fault or f"running, {counts}"
 
     def _config_file(self) -> Path | None:
         """Return the file that the settings come from, None where there is none."""
@@ -339,6 +339,11 @@ class Daemon:
 async def _schedules_changed(services: Services, workflows: Iterable[str]) -> None:
     for workflow in workflows:
         await services.scheduler.control.changed(workflow)
+
+
+def _of_refused(faults: Sequence[Fault]) -> str:
+    """Say that workflow files were refused and why, nothing where none was."""
+    return f"workflow file refused: {InvalidWorkflowError(faults[0].file, faults)}" if faults else ""
 
 
 def _group_id() -> int | None:

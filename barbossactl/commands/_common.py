@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from barbossactl import output
 from barbossactl.client import Client
 from barbossactl.exits import CommandError, Exit
 from barbossactl.values import GIVEN
@@ -50,6 +51,12 @@ def resolve_run(client: Client, word: str) -> str:
         raise CommandError("there is no run yet", hint="start one: barbossactl start NAME")
     own = next((item for item in items if not item.get("parent")), items[0])
     return str(own["id"])
+
+
+def tell_of_file(answer: dict[str, Any], what: str) -> None:
+    """Say so if a file on the daemon's host undoes what was done when it is read again; ``what`` it does then."""
+    if file := answer.get("kept_file"):
+        output.talk(f"its file {output.plain(file)} {what} at the next reload or start: mend or remove it too")
 
 
 def example(*commands: str) -> str:

@@ -88,6 +88,7 @@ def status(context: click.Context, as_json: bool) -> None:
             (Column("logs"), (answer.get("logs") or {}).get("reason")),
             (Column("socket"), answer["socket"]),
             (Column("config"), answer["config"]["path"]),
+            (Column("not in force"), answer["config"].get("reason")),
             (Column("runs as"), answer["user"]),
             (Column("your role"), answer["role"]),
         ]

@@ -9,7 +9,7 @@ import click
 
 from barbossactl import output
 from barbossactl.client import Client
-from barbossactl.commands._common import connect, example, json_option, workflow_argument
+from barbossactl.commands._common import connect, example, json_option, tell_of_file, workflow_argument
 from barbossactl.exits import DaemonError, Exit
 from barbossactl.lazy import LazyGroup
 from barbossactl.output import Column, Kind
@@ -89,8 +89,9 @@ def delete(context: click.Context, name: str, yes: bool) -> int:
         if is_asked and not click.confirm(f"Delete the workflow {output.plain(name)}?", err=True):
             output.talk("nothing was deleted")
             return Exit.FAILED
-        client.call("workflow.delete", {"name": name})
+        answer = client.call("workflow.delete", {"name": name})
     output.talk(f"{output.plain(name)} is deleted")
+    tell_of_file(answer, "puts it in force again")
     return Exit.SUCCEEDED
 
 
@@ -142,6 +143,7 @@ def _tell_applied(told: dict[str, Any]) -> None:
             output.line(f"{output.plain(told['name'])} is {what}, version {output.plain(told['version'])}")
         else:
             output.line("\t".join(output.plain(value) for value in (told["name"], told["version"], what)))
+        tell_of_file(told, "puts another version in force")
 
 
 def _row(item: dict[str, Any]) -> list[object]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 
 from barbossactl import output
-from barbossactl.commands._common import connect, example, json_option, version_argument, workflow_argument
+from barbossactl.commands._common import (
+    connect,
+    example,
+    json_option,
+    tell_of_file,
+    version_argument,
+    workflow_argument,
+)
 from barbossactl.output import Column, Kind
 
 
@@ -76,3 +83,4 @@ def rollback(context: click.Context, name: str, version: str, as_json: bool) -> 
         output.as_json(answer)
     else:
         output.talk(f"{output.plain(answer['name'])} is at version {output.plain(answer['version'])} again")
+        tell_of_file(answer, "puts another version in force")

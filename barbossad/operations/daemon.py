@@ -87,9 +87,13 @@ class ScheduleCounts(TypedDict):
 
 
 class ConfigStatus(TypedDict):
-    """The file that was read, None where the defaults are in force."""
+    """The file that was read, None where the defaults are in force.
+
+    ``reason`` says what of it and of the workflow files was refused when they were read last, if anything was.
+    """
 
     path: str | None
+    reason: str | None
 
 
 class Status(Ping):
@@ -182,7 +186,10 @@ def status(call: Call, params: NoParams) -> Status:
         "workflows": len(services.workflows),
         "schedules": _schedules(services),
         "socket": str(services.config.socket),
-        "config": {"path": str(services.config_path) if services.config_path else None},
+        "config": {
+            "path": str(services.config_path) if services.config_path else None,
+            "reason": services.files_fault or None,
+        },
         "user": user_name(os.geteuid()),
         "role": role.word if role else "none",
     }

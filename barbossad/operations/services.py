@@ -80,6 +80,9 @@ class Services:
     shared: dict[tuple[int, bool], tuple[RunDetails, asyncio.Task[Encoded]]] = field(default_factory=dict)
     """What is told to many at once: by the identity of the run that ended, kept with it, and whether in brief."""
 
+    files_fault: str = ""
+    """What of the config and the workflow files is not in force since they were read last, and why."""
+
     is_stopping: bool = False
 
 

@@ -15,7 +15,7 @@ from barbossad.operations.fields import Limit, NameParams, Version, schema_of, s
 from barbossad.operations.registry import define
 from barbossad.operations.services import Call
 from barbossad.operations.texts import difference
-from barbossad.operations.views import Applied
+from barbossad.operations.views import Applied, applied_view
 from barbossad.security.access import Role
 
 _POSITION: Final = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
@@ -121,7 +121,8 @@ async def rollback(call: Call, params: RollbackParams) -> Applied:
     wanted = await workflows.definition(record.name, VersionId(params.version))
     definition, has_changed = await workflows.apply(wanted.text, by=call.caller.name)
     await call.services.scheduler.control.changed(definition.name)
-    return {"name": definition.name, "version": definition.version, "changed": has_changed}
+    kept_file = workflows.kept_file(definition.name, definition.version)
+    return applied_view(definition, kept_file, has_changed=has_changed)
 
 
 async def _before(call: Call, name: str, version: str) -> str:

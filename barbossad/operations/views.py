@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
@@ -167,11 +168,25 @@ class FaultView(TypedDict):
 
 
 class Applied(TypedDict):
-    """The version that is in force, and whether it was not before."""
+    """The version that is in force, and whether it was not before.
+
+    ``kept_file`` is the file on the daemon's host that puts another one in force when it is read next.
+    """
 
     name: str
     version: str
     changed: bool
+    kept_file: str | None
+
+
+def applied_view(definition: WorkflowDefinition, kept_file: Path | None, *, has_changed: bool) -> Applied:
+    """Return what was put in force as answers have it."""
+    return {
+        "name": definition.name,
+        "version": definition.version,
+        "changed": has_changed,
+        "kept_file": str(kept_file) if kept_file else None,
+    }
 
 
 def fault_view(fault: Fault) -> FaultView:

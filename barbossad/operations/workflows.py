@@ -15,7 +15,7 @@ from barbossad.model.records import WorkflowRecord
 from barbossad.operations.fields import Cursor, Limit, NameParams, Version
 from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
-from barbossad.operations.views import Applied, FaultView, fault_view
+from barbossad.operations.views import Applied, FaultView, applied_view, fault_view
 from barbossad.security.access import Role
 
 MAX_YAML_REQUEST_BYTES: Final = 4 * wire.MAX_REQUEST_BYTES
@@ -130,10 +130,11 @@ class WorkflowView(TypedDict):
 
 
 class Deleted(TypedDict):
-    """What is no longer in force."""
+    """What is no longer in force; ``kept_file`` is the file that puts it in force again when it is read next."""
 
     name: str
     deleted: bool
+    kept_file: str | None
 
 
 class Enabled(TypedDict):
@@ -157,9 +158,11 @@ async def apply(call: Call, params: YamlParams) -> Applied:
     Runs that have started keep the version that they started with. Applying what is in force already
     changes nothing.
     """
-    definition, changed = await call.services.workflows.apply(params.yaml, by=call.caller.name)
+    workflows = call.services.workflows
+    definition, has_changed = await workflows.apply(params.yaml, by=call.caller.name)
     await call.services.scheduler.control.changed(definition.name)
-    return {"name": definition.name, "version": definition.version, "changed": changed}
+    kept_file = workflows.kept_file(definition.name, definition.version)
+    return applied_view(definition, kept_file, has_changed=has_changed)
 
 
 @define("workflow.list", Role.VIEWER)
@@ -216,10 +219,12 @@ async def get(call: Call, params: GetParams) -> WorkflowView:
 @define("workflow.delete", Role.AUTHOR)
 async def delete(call: Call, params: NameParams) -> Deleted:
     """Take a workflow out of force; its versions and runs stay."""
-    name = call.services.workflows.record(params.name).name
-    await call.services.workflows.delete(name, by=call.caller.name)
+    workflows = call.services.workflows
+    name = workflows.record(params.name).name
+    await workflows.delete(name, by=call.caller.name)
     await call.services.scheduler.control.changed(name)
-    return {"name": name, "deleted": True}
+    kept_file = workflows.kept_file(name)
+    return {"name": name, "deleted": True, "kept_file": str(kept_file) if kept_file else None}
 
 
 @define("workflow.enable", Role.OPERATOR)

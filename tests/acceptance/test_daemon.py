@@ -333,6 +333,66 @@ def test_workflow_files(unstarted: Daemon) -> None:
         )
 
 
+def test_two_files_of_one_workflow(unstarted: Daemon) -> None:
+    """Of two files with the same workflow the first is in force, whichever was changed last; the other is told of."""
+    unstarted.write_workflow("copied.yaml", "name: copied\ntasks: [{shell: echo 1}]\n")
+    unstarted.write_workflow("copied-2.yaml", "name: copied\ntasks: [{shell: echo 2}]\n")
+    with unstarted as daemon:
+        first = daemon.call("workflow.get", name="copied")
+        assert "echo 1" in first["yaml"]
+        for _ in range(2):
+            done = daemon.call("daemon.reload")
+            assert done["changed"] == []
+            (fault,) = done["faults"]
+            assert fault["file"] == str(daemon.workflows_dir / "copied-2.yaml")
+            assert fault["message"] == "workflow 'copied' stands in copied.yaml already"
+        assert len(daemon.call("workflow.versions", name="copied")["items"]) == 1
+
+
+def test_what_of_the_files_is_not_in_force(unstarted: Daemon) -> None:
+    """The status names a file that was refused, a workflow's as well as the config, until it is mended."""
+    unstarted.write_workflow("bad.yaml", "name: bad\ntasks: [{shel: echo 1}]\n")
+    with unstarted as daemon:
+
+        def reason() -> str | None:
+            said: str | None = daemon.call("daemon.status")["config"]["reason"]
+            return said
+
+        bad = daemon.workflows_dir / "bad.yaml"
+        place = f"{bad}: line 2, column 10"
+        assert reason() == f"workflow file refused: {place}: unknown key 'shel' (did you mean 'shell'?)"
+        ended = cli_process.run(daemon.socket_path, "status")
+        assert f"not in force\t{reason()}\n" in ended.stdout
+        daemon.write_config("acess: {}\n")
+        with pytest.raises(RpcError):
+            daemon.call("daemon.reload")
+        assert "unknown key 'acess'" in (reason() or "")
+        daemon.write_config("")
+        bad.unlink()
+        daemon.call("daemon.reload")
+        assert reason() is None
+
+
+def test_a_file_that_undoes_what_is_done_by_hand(unstarted: Daemon) -> None:
+    """Who deletes or changes a workflow that is kept as a file is told of the file, unless it says the same."""
+    text = "name: kept\ntasks: [{shell: echo 1}]\n"
+    unstarted.write_workflow("kept.yaml", text)
+    with unstarted as daemon:
+        kept = str(daemon.workflows_dir / "kept.yaml")
+        first = daemon.call("workflow.get", name="kept")["version"]
+        assert daemon.call("workflow.apply", yaml=text)["kept_file"] is None
+        changed = daemon.folder / "changed.yaml"
+        changed.write_text(text.replace("1", "2"))
+        applied = cli_process.run(daemon.socket_path, "apply", str(changed))
+        assert f"{kept} puts another version in force at the next reload" in applied.stderr
+        assert daemon.call("workflow.rollback", name="kept", version=first)["kept_file"] is None
+        deleted = cli_process.run(daemon.socket_path, "workflow", "delete", "kept", "--yes")
+        assert f"{kept} puts it in force again at the next reload" in deleted.stderr
+        daemon.call("daemon.reload")
+        Path(kept).unlink()
+        assert daemon.call("workflow.delete", name="kept")["kept_file"] is None
+
+
 def test_a_workflow_file_that_others_may_write(unstarted: Daemon) -> None:
     """A workflow file that another user could have written is not applied."""
     unstarted.write_workflow("open.yaml", "name: open\ntasks: [{shell: echo 1}]\n")

@@ -85,7 +85,7 @@ def test_versions(client: Client) -> None:
     """Each text is a version, the last applied first; applying an old text again puts the old version in force."""
     applied = [client.call("workflow.apply", yaml=text("many", f"echo {n}"))["version"] for n in (1, 2, 3)]
     again = client.call("workflow.apply", yaml=text("many", "echo 1"))
-    assert again == {"name": "many", "version": applied[0], "changed": True}
+    assert again == {"name": "many", "version": applied[0], "changed": True, "kept_file": None}
     page = client.call("workflow.versions", name="many")
     assert [item["version"] for item in page["items"] if item["current"]] == [applied[0]]
     assert {item["version"] for item in page["items"]} == set(applied)
@@ -175,7 +175,7 @@ def test_a_deleted_workflow(client: Client) -> None:
     client.call("workflow.apply", yaml=text("deleted", "echo still here"))
     run_id = client.call("run.start", workflow="deleted")["id"]
     ended = client.call("run.wait", run_id=run_id)
-    assert client.call("workflow.delete", name="deleted") == {"name": "deleted", "deleted": True}
+    assert client.call("workflow.delete", name="deleted") == {"name": "deleted", "deleted": True, "kept_file": None}
     for method in ("workflow.get", "workflow.delete", "workflow.enable", "workflow.versions"):
         assert refused(client, method, name="deleted").kind == "not_found"
     assert refused(client, "run.start", workflow="deleted").kind == "not_found"
