@@ -101,7 +101,7 @@ def run(arguments: list[str]) -> int:
     except streams.OutputError as error:
         return _tell_unwritten(error)
     except (click.ClickException, CommandError) as error:
-        return _tell(error)
+        return _tell(error, arguments)
     except Exception as error:
         if os.environ.get("BARBOSSA_DEBUG"):
             raise
@@ -109,16 +109,37 @@ def run(arguments: list[str]) -> int:
         return Exit.FAILED
 
 
-def _tell(error: click.ClickException | CommandError) -> int:
+def _tell(error: click.ClickException | CommandError, arguments: list[str]) -> int:
     if isinstance(error, CommandError):
         output.error(str(error), error.hint)
         return error.exit_code
     if isinstance(error, click.UsageError):
-        where = error.ctx.command_path if error.ctx else PROGRAM
-        output.error(error.format_message().rstrip("."), f"see: {where} --help")
+        where = error.ctx.command_path if error.ctx else _command_path(arguments)
+        message = error.format_message().rstrip(".").replace("\n\t", " ")  # click lists choices so
+        way = "params are given as -p NAME=VALUE; " if _is_stray_param(error, message) else ""
+        output.error(message, f"{way}see: {where} --help")
         return Exit.USAGE
     output.error(error.format_message())
     return Exit.FAILED
+
+
+def _command_path(arguments: list[str]) -> str:
+    """Return the command that a command line begins with: click does not say whose option has no value."""
+    names = [PROGRAM]
+    command: click.Command = cli
+    for word in arguments:
+        found = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        if found is None:
+            break
+        names.append(word)
+        command = found
+    return " ".join(names)
+
+
+def _is_stray_param(error: click.UsageError, message: str) -> bool:
+    """Say whether a word too many is a param of a run, written without its option."""
+    takes_params = error.ctx is not None and any(param.name == "pairs" for param in error.ctx.command.params)
+    return takes_params and message.startswith("Got unexpected extra argument") and "=" in message
 
 
 def _tell_unwritten(error: streams.OutputError) -> int:

@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import socket
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -224,7 +225,7 @@ def _connect(path: Path) -> socket.socket:
         connection.connect(str(path))
     except OSError as error:
         connection.close()
-        raise _why_unreachable(path, error) from error
+        raise (_why_hidden(path) or _why_unreachable(path, error)) from error
     return connection
 
 
@@ -248,6 +249,18 @@ def _why_unreachable(path: Path, error: OSError) -> UnreachableError:
     if isinstance(error, TimeoutError):
         return UnreachableError(f"barbossad at {path} accepts no connection", hint=f"see: {_log_of(path)}")
     return UnreachableError(f"cannot connect to {path}: {error.strerror or error}", hint="name it: --socket PATH")
+
+
+def _why_hidden(path: Path) -> UnreachableError | None:
+    """Return why a task in a sandbox reaches no socket: systemd puts a folder that nobody may enter in its place."""
+    try:
+        is_hidden = stat.S_IMODE(path.parent.stat().st_mode) == 0
+    except OSError:
+        return None
+    if not is_hidden:
+        return None
+    hint = "a task that asks the daemon says sandbox: none"
+    return UnreachableError(f"{path} is hidden from this process by its sandbox", hint=hint)
 
 
 def _is_unit_installed() -> bool:

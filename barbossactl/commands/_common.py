@@ -71,8 +71,25 @@ def json_option(command: Command) -> Command:
 
 def workflow_argument(*, required: bool = True) -> Callable[[Command], Command]:
     """Give a command the argument NAME, which completes to the workflows of the daemon."""
-    metavar = "NAME" if required else "[NAME]"
-    return click.argument("name", metavar=metavar, required=required, type=GIVEN, shell_complete=_complete("workflows"))
+    return click.argument(
+        "name",
+        metavar="NAME" if required else "[NAME]",
+        required=required,
+        type=GIVEN,
+        callback=_no_file,
+        shell_complete=_complete("workflows"),
+    )
+
+
+def _no_file(_context: click.Context, _argument: click.Parameter, name: str | None) -> str | None:
+    """Tell whoever gives a file where a name is wanted how the one becomes the other."""
+    if name is not None and name.endswith((".yaml", ".yml")):
+        raise CommandError(
+            f"{name!r} is a file, and here goes the name that stands in it",
+            hint=f"put it in force first: barbossactl apply {name}",
+            exit_code=Exit.USAGE,
+        )
+    return name
 
 
 def version_argument(name: str, metavar: str, *, required: bool) -> Callable[[Command], Command]:

@@ -108,6 +108,8 @@ def _import(  # noqa: PLR0917 (the options that both commands have)
         elif not as_json:
             imports.show(items)
         imports.tell(answer)
+        if not items and is_whole:
+            output.talk("there is nothing to import")
         for fault in answer["faults"]:
             output.talk(f"not imported: {faults.sentence(fault, file)}")
         if is_applied and items:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -63,25 +64,28 @@ def logs(
             _follow(client, run_id, style, task=task, attempt=attempt, stream=stream)
         else:
             found = run_from(client.call("run.get", {"run_id": run_id}))
-            _print(client, run_id, _sources(found, task, attempt), style, stream=stream, tail=tail)
+            has_some = _print(client, run_id, _sources(found, task, attempt), style, stream=stream, tail=tail)
             if found.tasks_left_out:
                 if task is None:
                     output.talk(f"that of {found.tasks_left_out} more tasks is printed by task: logs {run_id} TASK")
-            elif not any(one.attempts for one in found.tasks if task in {None, one.id}):
-                output.talk(_why_nothing(found, task))
+            elif not has_some:
+                output.talk(_why_nothing(found, task, attempt, stream))
     return Exit.SUCCEEDED
 
 
-def _why_nothing(run: Run, task: str | None) -> str:
+def _why_nothing(run: Run, task: str | None, attempt: int | None, stream: str | None) -> str:
     """Say that there is no output, and whether some may come."""
     wanted = [one for one in run.tasks if task in {None, one.id}]
     subject = f"run {run.id}" if task is None else f"task {task} of run {run.id}"
+    what = f"output on {stream}" if stream else "output"
+    if attempt is not None:
+        return f"attempt {attempt} of {subject} has no {what}"
     if not (run.is_ended or all(one.ended_at for one in wanted)):
         words = " ".join(filter(None, ("barbossactl logs", run.id, task, "--follow")))
-        return f"{subject} has no output yet; {words} waits for it"
+        return f"{subject} has no {what} yet; {words} waits for it"
     if any(one.is_kept for one in wanted):
-        return f"{subject} has no output: that of what was done before is with run {run.retry_of}"
-    return f"{subject} has no output: it ended without"
+        return f"{subject} has no {what}: that of what was done before is with run {run.retry_of}"
+    return f"{subject} has no {what}: it ended without"
 
 
 def _follow(
@@ -123,15 +127,21 @@ def _sources(run: Run, task: str | None, attempt: int | None) -> list[Source]:
 
 def _print(
     client: Client, run_id: str, sources: list[Source], style: LogStyle, *, stream: str | None, tail: int | None
-) -> None:
+) -> bool:
+    """Print what the sources have, of all of it the last ``tail`` lines; return whether they have anything."""
     read = [_pieces(client, run_id, source, stream) for source in sources]
     merged: Any = heapq.merge(*read, key=lambda pair: pair[1].at)
+    first = next(merged, None)
+    if first is None:
+        return False
+    merged = itertools.chain([first], merged)
     if tail is not None:
         merged = deque(merged, maxlen=tail)
     printer = LogPrinter(style)
     for source, piece in merged:
         printer.print(source, [piece])
     printer.finish()
+    return True
 
 
 def _pieces(client: Client, run_id: str, source: Source, stream: str | None) -> Iterator[tuple[Source, OutputPiece]]:

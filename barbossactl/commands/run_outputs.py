@@ -11,6 +11,7 @@ from barbossactl.commands._common import connect, example, resolve_run, run_argu
 @click.command(epilog=example("barbossactl run outputs last build", "barbossactl run outputs last | jq -r .version"))
 @run_argument
 @task_argument
+@click.option("--json", is_flag=True, expose_value=False, help="Print JSON, as it does anyway.")
 @click.pass_context
 def outputs(context: click.Context, run: str, task: str | None) -> None:
     """Print the outputs of a task of a run as JSON, or those of the run itself.

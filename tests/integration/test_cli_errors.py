@@ -62,6 +62,15 @@ def test_a_runtime_folder_that_is_gone(
     assert_one_line(ended, f"there is no socket {path}; {gone if is_installed else start}\n")
 
 
+def test_a_socket_that_a_sandbox_hides(socket_folder: Path) -> None:
+    """In a task that does not see the daemon's folder the message is about that, and not about a daemon at rest."""
+    folder = socket_folder / "barbossa"
+    folder.mkdir(mode=0)  # as systemd has it for InaccessiblePaths=
+    path = folder / "barbossad.sock"
+    hint = "a task that asks the daemon says sandbox: none"
+    assert_one_line(cli_process.run(path, "ps"), f"{path} is hidden from this process by its sandbox; {hint}\n")
+
+
 def test_a_dead_socket_says_how_to_start_the_daemon(socket_folder: Path) -> None:
     """A socket that nobody listens on any more is told apart from a file that is no socket."""
     path = socket_folder / "dead.sock"
@@ -310,6 +319,12 @@ def test_an_answer_of_another_shape_is_no_traceback(stub_daemon: StubDaemon, ctl
         ),
         (["start", "x", "--detach", "--wait"], "exclude"),
         (["start", "x", "-p", "novalue"], "keep_days=3"),
+        (["start", "x", "-p"], "barbossactl start --help"),
+        (["schedule", "add", "x", "--cron"], "barbossactl schedule add --help"),
+        (["start", "x", "keep_days=3"], "params are given as -p NAME=VALUE"),
+        (["start", "x", "y"], "extra argument (y); see: barbossactl start --help"),
+        (["start", "backup.yaml"], "barbossactl apply backup.yaml"),
+        (["completion"], "Choose from: bash, zsh, fish"),
         (["run", "wait", "last", "--timeout", "soon"], "1h30m"),
         (["logs", "x", "--attempt", "1"], "needs a TASK"),
         (["run", "get", "no-id"], "barbossactl ps --all"),

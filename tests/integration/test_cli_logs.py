@@ -68,6 +68,24 @@ def test_logs_where_there_are_none(fake_run: FakeRun, ctl: Ctl) -> None:
     assert ctl("logs", RUN_ID, "test").err == f"task test of run {RUN_ID} {waiting}"
     fake_run.end("cancelled")
     assert ctl("logs", RUN_ID).err == f"run {RUN_ID} has no output: it ended without\n"
+
+
+def test_logs_of_tasks_that_print_nothing(fake_run: FakeRun, ctl: Ctl) -> None:
+    """A task that has started and printed nothing, on the stream that is asked for, is told of too."""
+    fake_run.begin("build")
+    waiting = f"task build of run {RUN_ID} has no output yet; barbossactl logs {RUN_ID} build --follow waits for it\n"
+    assert ctl("logs", RUN_ID, "build").err == waiting
+    fake_run.print("build", "out")
+    fake_run.finish("build", "succeeded")
+    fake_run.begin("test")
+    fake_run.finish("test", "succeeded")
+    fake_run.end("succeeded")
+    assert ctl("logs", RUN_ID, "test").err == f"task test of run {RUN_ID} has no output: it ended without\n"
+    assert ctl("logs", RUN_ID, "--stream", "stderr").err == f"run {RUN_ID} has no output on stderr: it ended without\n"
+    assert (
+        ctl("logs", RUN_ID, "test", "--attempt", "1").err == f"attempt 1 of task test of run {RUN_ID} has no output\n"
+    )
+    assert ctl("logs", RUN_ID, "--tail", "0").err == ""
     assert ctl("logs", RUN_ID, "test").err == f"task test of run {RUN_ID} has no output: it ended without\n"
 
 

@@ -92,6 +92,12 @@ def test_json(daemon: Daemon, file: str) -> None:
     assert done.returncode == 1
 
 
+def test_a_crontab_without_jobs(daemon: Daemon) -> None:
+    """Where there is nothing to import that is said."""
+    done = run(daemon, "cron", "-", stdin="# m h dom mon dow command\nMAILTO=ada\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "there is nothing to import\n")
+
+
 def test_files_are_never_overwritten_unasked(daemon: Daemon, tmp_path: Path) -> None:
     """-o writes NAME.yaml; one that is there stays, is told and makes the exit code 1, but with --force."""
     folder = tmp_path / "out"

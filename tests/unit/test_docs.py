@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from barbossactl.cli import cli as barbossactl
+from barbossad.cli import main as barbossad
 from barbossad.document import parse
 from barbossad.tasks import _registry as tasks
 from barbossad.workflows.loader import Loader
@@ -17,6 +20,7 @@ from barbossad.workflows.templates import Templates, packaged_folder
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+CALL = re.compile(r"(?:^|`|[$(:;] )((?:barbossactl|barbossad) [a-z-][^`\n|;&)(#]+)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(#[^)]*)?\)")
 
 
@@ -41,6 +45,56 @@ def workflows_of_the_pages() -> list[tuple[str, str]]:
 def test_examples_load(page: str, text: str, loader: Loader) -> None:
     """Every YAML example of the pages is a workflow, or a task of one, that the loader takes as it stands."""
     assert [str(fault) for fault in loader.check(text)] == []
+
+
+def calls() -> list[tuple[str, str]]:
+    """Return every command line of Barbossa in the pages and the examples, with the place where it stands."""
+    files = [*PAGES, *(ROOT / "docs" / "examples").glob("*.yaml")]
+    return [
+        (f"{file.relative_to(ROOT)}:{number}", call)
+        for file in files
+        if file.name != "commands.md"  # which is made from the commands
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        for call in CALL.findall(line)
+    ]
+
+
+def wrong_in(call: str) -> str:
+    """Return which word of a command line its program does not know, nothing where there is none."""
+    words = [word.strip("[],.:\"'") for word in call.split()]
+    command: click.Command = {"barbossad": barbossad, "barbossactl": barbossactl}[words[0]]
+    for word in words[1:]:
+        if isinstance(command, click.Group) and not word.startswith("-"):
+            found = command.get_command(click.Context(command), word)
+            if found is None:
+                return word
+            command = found
+        elif re.fullmatch("--?[a-z][a-z=-]*", word):
+            known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+            if word.partition("=")[0] not in known | {"-h", "--help"}:
+                return word
+    return ""
+
+
+def test_commands_of_the_pages_exist() -> None:
+    """Every command that a page or an example names is one, down to its options."""
+    found = calls()
+    assert len(found) > 300
+    assert [(place, call) for place, call in found if wrong_in(call)] == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "barbossactl strat x",
+        "barbossactl run lst",
+        "barbossactl start x --detatch",
+        "barbossad check-config -x",
+    ],
+)
+def test_commands_that_do_not_exist_are_seen(call: str) -> None:
+    """What is looked for is found where it is wrong."""
+    assert wrong_in(call)
 
 
 def test_there_are_examples() -> None:
