@@ -10,7 +10,7 @@ None, bool, int, float, str, list and dict. Dates stay strings.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +25,21 @@ MAX_DIGITS: Final = 400
 Path = tuple[str | int, ...]
 """Keys and positions from the root, as pydantic's ``loc`` has them."""
 
+_HINTS: Final[Mapping[str, str]] = {
+    "did not find expected alphabetic or numeric character": "put text that begins with * or & in quotes",
+    "mapping values are not allowed": (
+        "put text that holds a colon and a space in quotes, and indent the keys of a map alike"
+    ),
+    "did not find expected '-' indicator": (
+        "begin each item with a dash and a space, and indent the keys of one item alike"
+    ),
+    "could not find expected ':'": (
+        "write a colon and a space after a key, and indent the lines of a text alike, further than its key"
+    ),
+}
+"""From how the parser's complaint begins to the way to mend what beginners mostly mean by it."""
+
+_ONE_DOCUMENT: Final = "keep one, and give each of the others a file of its own"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER: Final = yaml.resolver.Resolver()
 _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
@@ -108,11 +123,7 @@ def _yaml_hint(problem: str, mark: Any, text: str) -> str:
         return "indent with spaces, not with tabs"
     if problem.endswith("cannot start any token") and here in {"@", "`", "%"}:
         return f"put text that begins with {here} in quotes"
-    if problem.startswith("did not find expected alphabetic or numeric character"):
-        return "put text that begins with * or & in quotes"
-    if problem.startswith("mapping values are not allowed"):
-        return "put text that holds a colon and a space in quotes, and indent the keys of a map alike"
-    return ""
+    return next((hint for beginning, hint in _HINTS.items() if problem.startswith(beginning)), "")
 
 
 def _place(event: Any) -> tuple[int, int]:
@@ -131,7 +142,7 @@ def _build(document: Document, events: Iterator[Any]) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                document.faults.append(_form_fault(event.start_mark, "a second document starts here", "keep one"))
+                document.faults.append(_form_fault(event.start_mark, "a second document starts here", _ONE_DOCUMENT))
                 raise _RefusedError
         elif isinstance(event, yaml.CollectionEndEvent):
             stack.pop()

@@ -111,12 +111,17 @@ def faults_of(
     nearest of those; ``whole`` is what messages call all of it.
     """
     found: list[Fault] = []
+    needed = [field.alias or name for name, field in model.model_fields.items() if field.is_required()]
     for item in error.errors(include_url=False)[:_MAX_ERRORS]:
         path = real_path(value, item["loc"])
         full_path = place(path)
         if full_path is not None:
             name = subject(full_path) if full_path else whole
-            message, hint = _explain(item, full_path, name, known_keys(model, path[:-1]), hint_for or proposal)
+            known = known_keys(model, path[:-1])
+            if item["input"] is None and item["type"] != "extra_forbidden":
+                message, hint = _nothing(full_path, needed)
+            else:
+                message, hint = _explain(item, full_path, name, known, hint_for or proposal)
             found.append(document.fault(full_path, message, hint))
     return found
 
@@ -145,7 +150,7 @@ def nearest(name: object, known: Collection[str]) -> str | None:
         return None
     wanted = _folded(name)
     if len(known) > _MAX_CANDIDATES:  # difflib is slow: leave those that are a slip of the finger away
-        near = (key for key in known if key[:1] == name[:1] and abs(len(key) - len(name)) < 2)
+        near = (key for key in known if _folded(key[:1]) == wanted[:1] and abs(len(key) - len(name)) < 2)
         known = list(itertools.islice(near, _MAX_CANDIDATES))
     folded = {_folded(candidate): candidate for candidate in known}
     matches = difflib.get_close_matches(wanted[:100], folded, n=1, cutoff=0.6)
@@ -201,8 +206,6 @@ def _explain(item: Any, path: Path, name: str, known: Mapping[str, str], hint_fo
     if kind == "missing":
         description = known.get(str(path[-1]), "")
         return f"the key {name} is missing", f"{description[:1].lower()}{description[1:]}"
-    if item["input"] is None:
-        return _nothing(path, known)
     if kind == "value_error":
         reason = context["error"]
         return f"{name} {reason}", getattr(reason, "hint", "")
@@ -212,14 +215,15 @@ def _explain(item: Any, path: Path, name: str, known: Mapping[str, str], hint_fo
     return f"{name} {message}", hint
 
 
-def _nothing(path: Path, known: Collection[str]) -> tuple[str, str]:
+def _nothing(path: Path, needed: Collection[str]) -> tuple[str, str]:
+    """Return what to say where there is no value; ``needed`` are the keys that the whole must have."""
     if path:
         is_key = isinstance(path[-1], str)
         way = (
             "write one after the colon, or remove the key" if is_key else 'write "" for empty text, or remove the item'
         )
         return f"{subject(path)} has no value", way
-    return "the file is empty", f"it needs keys such as {', '.join(list(known)[:3])}"
+    return "the file is empty", f"it needs {' and '.join(needed)}" if needed else ""
 
 
 def _explain_value(kind: str, given: object, context: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -234,7 +238,8 @@ def _explain_value(kind: str, given: object, context: Mapping[str, Any]) -> tupl
         words, key = _BOUNDS[kind]
         result = f"must be {words} {context[key]}, not {shown(given)}", ""
     elif kind == "literal_error":
-        result = f"must be {context['expected']}, not {shown(given)}", _literal_hint(given, context)
+        found = str(given).lower() if isinstance(given, bool) else shown(given)
+        result = f"must be {context['expected']}, not {found}", _literal_hint(given, context)
     elif kind == "string_pattern_mismatch":
         result = f"does not match the pattern {context['pattern']}: {shown(given)}", ""
     elif kind in {"too_short", "string_too_short"}:

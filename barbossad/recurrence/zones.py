@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zoneinfo
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from barbossad.validation import RefusalError, nearest, shown
 
+_OFFSET: Final = re.compile(r"(?:UTC|GMT)?[+-]\d", flags=re.IGNORECASE)
 _ZONE_FOLDER: Final = "zoneinfo/"
 _STEP_SECONDS: Final = 7 * 86_400
 """Clocks change at most once in it: what is put off and on again within a week would not be seen."""
@@ -32,6 +34,8 @@ def zone(name: str) -> ZoneInfo:
         known = {other for other in zoneinfo.available_timezones() if _is_canonical(other)}
         close = nearest(name, known) if name else None
         hint = f"did you mean {close!r}?" if close else "write an IANA name such as Europe/London or UTC"
+        if _OFFSET.match(name):  # what is near to it is another offset
+            hint = "an offset knows no summer time; write the name of a place, such as Europe/London"
         raise RefusalError(f"is not a time zone: {shown(name)}", hint)
     return found
 

@@ -36,6 +36,9 @@ BARE: Final = {str: "code"}
 _REMEDY: Final = Remedy(param="params['NAME']", env="os.environ['NAME']", braces='"{" "{"')
 
 PARAMS_VARIABLE: Final = "BARBOSSA_PARAMS"
+_FILE: Final = re.compile(r"(?:\S*/python3? |python3? )?[\w./~-]+\.py")
+"""A file, perhaps with its interpreter before it, where its code is expected: no program says that and no more."""
+
 MAX_CODE_BYTES: Final = 1024 * 1024
 
 BOOTSTRAP: Final = """\
@@ -77,6 +80,8 @@ def _code(code: str) -> str:
         raise RefusalError("holds a NUL character, which no code can")
     if len(code.encode(errors="replace")) > MAX_CODE_BYTES:
         raise RefusalError(f"is longer than {MAX_CODE_BYTES} bytes", "put it into a file and name that under file")
+    if _FILE.fullmatch(code.strip()):
+        raise RefusalError(f"is code, and this names a file: {shown(code.strip())}", "write {file: /path/to/it.py}")
     return refuse_expressions(code, _REMEDY)
 
 

@@ -58,12 +58,28 @@ class _Resolver:
                 self.faults.append(self.document.fault(path, str(error), error.hint))
         return list(found)
 
+    def _inner(self, position: int, name: str) -> str:
+        """Return the whole id of the one member of a group that has this name, or of the loop that it is in."""
+        entries = self.lookup.entries
+        section = entries[position].place.section
+        found = [
+            other
+            for other, entry in enumerate(entries)
+            if entry.name == name and entry.place.section is section and entry.place.parent is not None
+        ]
+        if len(found) != 1:
+            return ""
+        loop = self.lookup.is_cut_off(position, found[0])
+        return entries[found[0] if loop is None else loop].id
+
     def _refuse_unknown(self, position: int, name: str, path: Path) -> None:
         hint = LITERAL_HINT if "{{" in name else ""
         if not hint and len(self.faults) < MAX_FAULTS:
             own = self.lookup.entries[position].name
+            inner = self._inner(position, name)
             names = self.lookup.names(list(self.lookup.homes(position)))
-            hint = proposal(name, [other for other in dict.fromkeys(names) if other != own], noun="other tasks")
+            known = [other for other in dict.fromkeys(names) if other != own]
+            hint = f"did you mean {inner!r}?" if inner else proposal(name, known, noun="other tasks")
         self.faults.append(self.document.fault(path, f"there is no task {shown(name)}", hint))
 
     def _check(self, position: int, other: int) -> None:

@@ -117,6 +117,8 @@ class EntryReader:
         line = self._document.place(path)[0] or 0
         if not isinstance(raw, dict):
             hint = 'write a type and its value, such as {shell: "echo hello"}'
+            if isinstance(raw, str) and "\N{NO-BREAK SPACE}" in raw:
+                hint = "it holds a no-break space, which looks like a space and is none: write that anew"
             self._refuse(path, f"a task must be a map, not {kind_of(raw)}", hint)
             name = name or f"task-{number}"
             return Entry(path, line, place, name, place.prefix + name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from barbossad.document import Path
 from barbossad.errors import BarbossaError
 from barbossad.validation import RefusalError, proposal
+from barbossad.workflows import comparisons
 from barbossad.workflows.scope import ROOTS, TASK_FIELDS
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def _survey(text: str, tree: nodes.Template) -> tuple[tuple[str, ...], ...]:
                 _check_function(text, node.name, _sandbox().filters, "filters")
             elif isinstance(node, nodes.Test):
                 _check_function(text, node.name, _sandbox().tests, "tests")
+            elif isinstance(node, nodes.Compare):
+                _check_comparison(text, node)
             elif isinstance(node, nodes.Const) and _is_too_long(node.value):
                 raise ExpressionError(text, "holds a number that is too long")
             elif isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem) and not is_counted:
@@ -159,6 +162,13 @@ def _survey(text: str, tree: nodes.Template) -> tuple[tuple[str, ...], ...]:
 def _check_function(text: str, name: str, known: Collection[str], noun: str) -> None:
     if name not in known:
         raise ExpressionError(text, f"uses {name!r}, which there is not", proposal(name, known, noun=noun))
+
+
+def _check_comparison(text: str, node: nodes.Compare) -> None:
+    try:
+        comparisons.check(_reference(node.expr), node)
+    except RefusalError as error:
+        raise ExpressionError(text, str(error), error.hint) from None
 
 
 def _is_too_long(number: object) -> bool:

@@ -29,7 +29,10 @@ def _account(name: str) -> str:
     if MARK in name:
         raise RefusalError(f"cannot hold an expression: {shown(name)}", _LITERAL_HINT)
     if not ACCOUNT.fullmatch(name):
-        raise RefusalError(f"is no name of an account: {shown(name)}")
+        user, _, group = name.partition(":")
+        is_pair = ACCOUNT.fullmatch(user) and ACCOUNT.fullmatch(group)
+        hint = f"write {{user: {user}, group: {group}}}" if is_pair else ""
+        raise RefusalError(f"is no name of an account: {shown(name)}", hint)
     return name
 
 

@@ -24,14 +24,19 @@ MEANT: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("name", "title"), ("id",)),
     **dict.fromkeys(("user", "username", "become_user", "uid"), ("run_as",)),
     **dict.fromkeys(("resources", "ulimit"), ("limits",)),
-    **dict.fromkeys(("if", "only_if", "condition"), ("when", "if")),
+    **dict.fromkeys(("if", "only_if", "condition", "precondition", "preconditions"), ("when", "if")),
     **dict.fromkeys(("loop", "with_items", "matrix", "foreach", "strategy"), ("for_each",)),
-    **dict.fromkeys(("retries", "max_retries", "retry_policy"), ("retry", "attempts")),
-    **dict.fromkeys(("ignore_errors", "allow_failure", "continue-on-error"), ("continue_on_error",)),
+    **dict.fromkeys(("retries", "max_retries", "retry_policy", "retryPolicy"), ("retry", "attempts")),
+    **dict.fromkeys(
+        ("ignore_errors", "allow_failure", "continue-on-error", "continueOn", "continue_on"), ("continue_on_error",)
+    ),
     **dict.fromkeys(("on_error", "catch", "rescue"), ("on_failure",)),
     **dict.fromkeys(("finally", "always", "cleanup"), ("on_exit",)),
     **dict.fromkeys(("undo", "compensate", "revert"), ("rollback",)),
-    **dict.fromkeys(("parallelism", "concurrency", "max_concurrency", "max-parallel"), ("max_parallel", "concurrency")),
+    **dict.fromkeys(
+        ("parallelism", "concurrency", "max_concurrency", "max-parallel", "maxActiveRuns", "max_active_runs"),
+        ("max_parallel", "concurrency"),
+    ),
     **dict.fromkeys(("mutex", "locks", "semaphore"), ("lock",)),
     **dict.fromkeys(("deadline", "timeout_seconds", "timeout-minutes", "max_time"), ("timeout", "deadline")),
     **dict.fromkeys(("sla", "soft_timeout"), ("warn_after", "expect")),
@@ -76,7 +81,8 @@ MEANT: Final[Mapping[str, tuple[str, ...]]] = {
 """What a key of another tool is called here: the first of these that exists where it stands is proposed."""
 
 _OF_THE_WORKFLOW: Final = "it is a key of the whole workflow; beside this task, one with trigger: {} does it"
-_STARTED_BY: Final = "what starts its runs stands under schedules (by time) and triggers (by events)"
+_HOOKS: Final = "write the tasks under on_success, on_failure, on_cancel and on_exit"
+_STARTED_BY: Final = "what starts a workflow stands at its top, under schedules (by time) and triggers (by events)"
 
 ADVICE_FOR_TASKS: Final[Mapping[str, str]] = {
     "register": "outputs need no name of their own: later tasks read {{ tasks.ID.outputs.NAME }} with this task's id",
@@ -86,13 +92,18 @@ ADVICE_FOR_TASKS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("on_exit", "finally", "always", "cleanup"), _OF_THE_WORKFLOW.format("all_done")),
     "on_success": "it is a key of the whole workflow; beside this task, one that depends on it does it",
     "on_cancel": "it is a key of the whole workflow",
+    **dict.fromkeys(("schedule", "schedules", "cron", "every", "at", "triggers"), _STARTED_BY),
 }
 ADVICE_FOR_WORKFLOWS: Final[Mapping[str, str]] = {
     "on": _STARTED_BY,
+    **dict.fromkeys(("handlerOn", "handler_on", "handlers", "hooks"), _HOOKS),
+    **dict.fromkeys(("mailOn", "mail_on", "notifications"), "have a task under on_failure tell it"),
+    **dict.fromkeys(("histRetentionDays", "hist_retention_days", "retention"), "the daemon's config has it: retention"),
     **dict.fromkeys(("every", "at", "timezone"), "it is a key of an entry under schedules"),
 }
 ADVICE_FOR_ENTRIES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("timeout", "concurrency", "priority"), "it is a key of the whole workflow"),
+    "delay": "it is a key of boot: write boot: {delay: 5m}",
     "tasks": "they are the workflow's; what differs from schedule to schedule are its params",
     "labels": "they are the workflow's, and its schedules have them from it: write them at the top of the file",
     "env": "give it what differs from schedule to schedule as params",

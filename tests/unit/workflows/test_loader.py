@@ -54,7 +54,7 @@ tasks:
       max_parallel: 2
       tasks:
         - {id: a, shell: [x, "{{ item }}"], for_each: [1, 2], max_parallel: 2}
-        - {id: b, condition: {if: "{{ tasks.dump.status == 'x' }}", then: [{shell: a}], else: [{workflow: other}]}}
+        - {id: b, condition: {if: "{{ tasks.dump.status == 'failed' }}", then: [{shell: a}], else: [{workflow: other}]}}
   - {approval: {message: "{{ tasks.sides.a.outputs }}?", form: {n: {type: integer}}}, when: "{{ 1 > 0 }}"}
 """
 
