@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 MOST_CHAINED: Final = 20
 """How many runs may be started by the ends of others, one after another."""
 
+_PASSED: Final = frozenset({FireState.MISSED, FireState.SKIPPED})
 _REFUSALS: Final = (NotFoundError, InvalidWorkflowError, InvalidParamsError)
 
 
@@ -39,15 +40,23 @@ class Starter:
         self._book = book
 
     async def enter(self, entry: Entry, fire: Fire, admission: Admission, watermark: int | None) -> Fire:
-        """Do with a new fire what was decided; return it as it then is."""
+        """Do with a new fire what was decided; return it as it then is.
+
+        One that was recorded before, as after a clock was set back, goes on as it does and makes way for nothing.
+        """
+        waits = admission.entry is Way.QUEUE and entry.record.definition.kind in TIME_KINDS
+        if waits or admission.dropped or admission.cancelled:
+            known = await self._recorded(entry, fire, watermark)
+            if known is not None:
+                return known
         for other in admission.dropped:
             await self._drop(entry, other)
         if admission.entry is Way.START:
             return await self.start(entry, fire, watermark)
         state = FireState.QUEUED if admission.entry is Way.QUEUE else FireState.SKIPPED
         fire = replace(fire, state=state, reason=admission.reason or None)
-        await self.record(entry, [fire], watermark)
-        if state is FireState.SKIPPED:
+        known_keys = await self.record(entry, [fire], watermark)
+        if state is FireState.SKIPPED and fire.key not in known_keys:
             await self._tell_unstarted(entry, fire)
         for other in admission.cancelled:
             assert other.run_id is not None
@@ -161,12 +170,28 @@ class Starter:
 
     async def _conflict(self, entry: Entry, fire: Fire, reason: str, watermark: int | None) -> Fire:
         """Tell a fire that was recorded before, as after a clock was set back, from a full concurrency group."""
-        known = await self._parts.fires.get(entry.record.id, fire.key)
-        if known is None or known.state in {FireState.QUEUED, FireState.RETRYING}:
+        has_waited = fire.state in {FireState.QUEUED, FireState.RETRYING}
+        known = None if has_waited else await self._parts.fires.get(entry.record.id, fire.key)
+        if known is None:
             return await self._ended(entry, fire, FireState.SKIPPED, reason, watermark)
+        return await self._recorded(entry, fire, watermark) or await self.start(entry, fire, watermark)
+
+    async def _recorded(self, entry: Entry, fire: Fire, watermark: int | None) -> Fire | None:
+        """Return a new fire as it was recorded before, and note that it is decided; None if it is to be made.
+
+        So is one that was let pass by a clock that was ahead of what it shows now: its time has only come.
+        """
+        known = await self._parts.fires.get(entry.record.id, fire.key)
+        if known is None:
+            return None
+        is_ahead = known.decided_at_ms > self._parts.clock.now_ms()
+        if is_ahead and known.state in _PASSED and entry.record.definition.kind in TIME_KINDS:
+            await self._parts.fires.set_aside(known)
+            return None
         if watermark is not None:
-            await self._parts.fires.decide([Decided(schedule=entry.record.id, watermark=watermark, passed=[])])
-        entry.keep(known)
+            await self._parts.fires.decide([Decided(schedule=entry.record.id, watermark=watermark)])
+        if all(other.key != known.key for other in entry.active):  # which know better when they are tried again
+            entry.keep(known)
         return known
 
     async def _ended(self, entry: Entry, fire: Fire, state: FireState, reason: str, watermark: int | None) -> Fire:

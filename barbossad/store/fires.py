@@ -91,6 +91,13 @@ class FireStore:
         found = await self._database.read(self.GET, (schedule, key))
         return schedule_rows.fire(found[0]) if found else None
 
+    SET_ASIDE: Final = """
+UPDATE fires SET key = key || '~' || seq WHERE schedule = ? AND key = ? AND +state IN ('missed', 'skipped')"""
+
+    async def set_aside(self, fire: Fire) -> None:
+        """Keep a fire that was let pass as history alone: its instant may be decided once more."""
+        await self._database.write(lambda tx: tx.execute(self.SET_ASIDE, (fire.schedule, rows.text(fire.key))))
+
     ACTIVE: Final = f"""
 SELECT {FIRE_COLUMNS} FROM fires WHERE state IN ('queued', 'started', 'retrying') ORDER BY seq"""
 

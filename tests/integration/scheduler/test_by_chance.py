@@ -214,7 +214,7 @@ class Story:
         assert tries == len(house.runs()), "a run is of one fire, and each try of a fire is a run"
         for name, instants in self.instants.items():
             self._check_instants(
-                name, instants, [fire for fire in fires if fire.schedule == name and fire.key.isdecimal()]
+                name, instants, [fire for fire in fires if fire.schedule == name and not fire.is_by_hand]
             )
 
     def _check_instants(self, name: str, instants: list[int], fires: list[Fire]) -> None:

@@ -15,7 +15,7 @@ from barbossad.process.launcher import Verdict
 from barbossad.store.highwater import UNKNOWN
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
-from tests.helpers.schedule_house import DAY, HOUR, MINUTE, ScheduleHouse
+from tests.helpers.schedule_house import DAY, HOUR, MINUTE, SECOND, ScheduleHouse
 
 
 def workflow(entry: str, *, name: str = "backup", labels: str = "{}") -> str:
@@ -195,20 +195,72 @@ async def test_a_clock_set_back_doubles_nothing(path: Path) -> None:
         assert len(house.runs()) == 5
 
 
-@pytest.mark.parametrize("overlap", ["skip", "queue"])
-async def test_a_clock_set_back_while_a_run_goes_on(path: Path, overlap: str) -> None:
+@pytest.mark.parametrize("by_ms", [2 * SECOND, 59 * MINUTE])
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
+async def test_a_clock_set_back_while_a_run_goes_on(path: Path, overlap: str, by_ms: int) -> None:
     """The run is still that of its fire when the instant comes again, and its end is heard of."""
     async with ScheduleHouse.open(path) as house:
-        await house.apply(workflow(f"{{every: 1h, overlap: {overlap}}}"))
+        await house.apply(workflow(f"{{every: 1h, overlap: {overlap}, expect: {{start_within: 10m}}}}"))
         await house.pass_time(HOUR)
-        await house.alarm.set_clock(NOON_MS + MINUTE)
+        await house.alarm.set_clock(NOON_MS + HOUR - by_ms)
         await house.heard()
-        await house.pass_time(HOUR)
+        await house.pass_time(by_ms + MINUTE)
         assert await house.states() == ["started"]
+        assert house.told("schedule_never_started") == []
         await house.end(await house.process())
         assert await house.states() == ["succeeded"]
         await house.pass_time(HOUR)
         assert await house.states() == ["succeeded", "started"]
+
+
+async def test_a_clock_set_back_before_a_run_that_took_the_place_of_another(path: Path) -> None:
+    """An instant that has fired, and whose run is over, makes nothing go that came after it."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, overlap: replace}"))
+        await house.pass_time(2 * HOUR)
+        assert await house.states() == ["failed", "started"]
+        await house.alarm.set_clock(NOON_MS + MINUTE)
+        await house.heard()
+        await house.pass_time(2 * HOUR)
+        assert await house.states() == ["failed", "started"]
+
+
+async def test_a_clock_set_back_before_a_fire_that_is_to_be_tried_again(path: Path) -> None:
+    """Its own instant takes nobody's place when it comes again: the retry is made."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, retry: {attempts: 2, delay: 10m}}"))
+        await house.pass_time(HOUR)
+        await house.end(await house.process(), 1)
+        await house.alarm.set_clock(NOON_MS + HOUR - 2 * SECOND)
+        await house.heard()
+        await house.pass_time(MINUTE)
+        assert await house.states() == ["retrying"]
+        await house.pass_time(10 * MINUTE)
+        await house.end(await house.process())
+        assert await house.states() == ["succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "states"),
+    [
+        ("every: 1h, overlap: allow", ["missed", "started", "started"]),
+        ("every: 1h, overlap: queue", ["missed", "started", "queued"]),
+        ("every: 1h, overlap: replace", ["missed", "failed", "started"]),
+        ("at: 2026-01-31T13:00:00Z", ["missed", "started"]),
+    ],
+)
+async def test_a_clock_that_was_ahead_for_a_moment(path: Path, entry: str, states: list[str]) -> None:
+    """What it let pass before its time has its run when its time comes."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow(f"{{{entry}}}"))
+        await house.alarm.set_clock(NOON_MS + 1000 * DAY + MINUTE)
+        await house.heard()
+        await house.alarm.set_clock(NOON_MS + MINUTE)
+        await house.heard()
+        await house.pass_time(HOUR - MINUTE)
+        fires = await house.fires()
+        assert [fire.state for fire in fires] == states
+        assert fires[-1].nominal_ms == NOON_MS + HOUR
 
 
 async def test_a_clock_set_back_and_a_downtime(path: Path) -> None:
