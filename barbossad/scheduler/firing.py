@@ -51,6 +51,8 @@ class Firing:
             await self._decide(entry, answer, now_ms)
         elif entry.coming.due_ms <= now_ms:
             await self.by_time(entry)
+        else:  # the clock was set back meanwhile, and its time is to come
+            self._book.arm(entry)
 
     async def _decide(self, entry: Entry, decided: Due, now_ms: int) -> None:
         record = entry.record

@@ -195,6 +195,20 @@ async def test_what_changes_meanwhile_counts(
     assert invariants.broken(path, is_idle=False) == []
 
 
+async def test_a_clock_that_is_right_again_meanwhile(path: Path, gate: Gate) -> None:
+    """What is no longer missed, for the clock was ahead for a moment, fires when its time comes."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        await house.alarm.set_clock(LATE_MS)
+        await gate.arrived()
+        await house.alarm.set_clock(NOON_MS + MINUTE)
+        gate.open()
+        await house.heard()
+        assert await house.fires() == []
+        await house.pass_time(HOUR)
+        assert await house.states() == ["started"]
+
+
 async def test_a_daemon_that_stops_meanwhile_decides_nothing(path: Path, gate: Gate) -> None:
     """It does not wait for what is worked out; the next daemon decides, once."""
     async with ScheduleHouse.open(path) as house:
