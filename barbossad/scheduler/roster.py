@@ -33,7 +33,9 @@ class Roster:
         """Take a schedule over as the store has it now."""
         entry = self._book.put(record)
         self._watchers.watch(record)
-        await self.not_ahead(entry, self._parts.clock.now_ms())
+        now_ms = self._parts.clock.now_ms()
+        if self.is_ahead(entry, now_ms):
+            await self.take_back(entry, now_ms)
         self._book.arm(entry)
         if record.definition.kind is ScheduleKind.BOOT and record.is_enabled:
             await self._look_at_boot(entry)
@@ -54,8 +56,11 @@ class Roster:
         self._watchers.forget(schedule)
         self._book.forget(schedule)  # what is still to be done for it is done: ends of its runs are settled
 
-    async def not_ahead(self, entry: Entry, now_ms: int) -> None:
-        """Look again at what comes, if the clock was set back: what has fired is known by its nominal time."""
-        if entry.record.definition.kind in TIME_KINDS and entry.record.watermark > now_ms:
-            await self._parts.fires.decide([Decided(schedule=entry.record.id, watermark=now_ms)])
-            self._book.decided(entry, now_ms)
+    def is_ahead(self, entry: Entry, now_ms: int) -> bool:
+        """Say whether a schedule has decided on instants that have not come: the clock was set back."""
+        return entry.record.definition.kind in TIME_KINDS and entry.record.watermark > now_ms
+
+    async def take_back(self, entry: Entry, now_ms: int) -> None:
+        """Look again at what comes after an instant: what has fired is known by its nominal time."""
+        await self._parts.fires.decide([Decided(schedule=entry.record.id, watermark=now_ms)])
+        self._book.decided(entry, now_ms)

@@ -30,6 +30,9 @@ AGAIN_MS: Final = 1000
 AT_ONCE: Final = 50
 """Of so many schedules what is due begins at once; then others have their turn."""
 
+_CLOCK: Final = ""
+"""Stands for a schedule where work is none's."""
+
 log = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[object]]
@@ -100,7 +103,7 @@ class Scheduler:
             jump = await self._parts.alarm.wait_until(self._next_ms())
             async with self._turn:
                 if jump is not None and jump.by_ms:  # time that passed in suspend is no jump
-                    await self._jumped(jump.by_ms)
+                    self._jumped(jump.by_ms)
                 await self._tick()
 
     async def close(self) -> None:
@@ -159,7 +162,8 @@ class Scheduler:
             try:
                 await work()
             except (StoreError, UnavailableError) as error:  # it is decided again, from where it stands
-                log.warning("schedule %s: %s; tried again", schedule, error,
+                what = "the time at which the clock was set" if schedule == _CLOCK else f"schedule {schedule}"
+                log.warning("%s: %s; tried again", what, error,
                             extra={"action": "schedule_put_off", "schedule": schedule})  # fmt: skip
                 self._work[schedule][:0] = todo[position:]
                 self._again_ms = self._parts.clock.now_ms() + AGAIN_MS
@@ -198,12 +202,14 @@ class Scheduler:
             await self._firing.by_event(entry, happening)
             self._heard.pop((entry.record.id, key), None)
 
-    async def _jumped(self, by_ms: int) -> None:
+    def _jumped(self, by_ms: int) -> None:
         """Go on after the clock was set: what was decided stays so, whatever the clock says now."""
         now_ms = self._parts.clock.now_ms()
         log.warning("the clock was set %s by %.3f s", "forward" if by_ms > 0 else "back", abs(by_ms) / 1000,
                     extra={"action": "clock_jumped"})  # fmt: skip
-        await self._parts.events.tell("clock_jumped", at_ms=now_ms, facts={"by_seconds": by_ms / 1000})
+        told = partial(self._parts.events.tell, "clock_jumped", at_ms=now_ms, facts={"by_seconds": by_ms / 1000})
+        self._do(_CLOCK, told)
         for entry in self._book.entries.values():
-            await self._roster.not_ahead(entry, now_ms)
+            if self._roster.is_ahead(entry, now_ms):
+                self._do(entry.record.id, partial(self._roster.take_back, entry, now_ms))
             self._follower.arm_retries(entry)

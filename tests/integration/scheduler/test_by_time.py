@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from barbossad.errors import ConflictError, NotFoundError
+from barbossad.errors import ConflictError, NotFoundError, StoreError
 from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName
 from barbossad.model.schedules import Fire, FireState, ScheduleDefinition, ScheduleKind, Timing
@@ -238,6 +240,29 @@ async def test_a_clock_set_back_before_a_fire_that_is_to_be_tried_again(path: Pa
         await house.pass_time(10 * MINUTE)
         await house.end(await house.process())
         assert await house.states() == ["succeeded"]
+
+
+async def test_a_clock_set_back_while_nothing_can_be_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is told, and where schedules stand is recorded, when the state file takes changes again."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(HOURLY)
+        await house.pass_time(HOUR)
+        await house.end(await house.process())
+        write, faults = house.house.database.write, iter([StoreError("the disk is full")] * 2)
+
+        def refused(*args: Any, **more: Any) -> Awaitable[Any]:
+            for fault in faults:
+                raise fault
+            return write(*args, **more)
+
+        monkeypatch.setattr(house.house.database, "write", refused)
+        await house.alarm.set_clock(NOON_MS)
+        await house.heard()
+        await house.pass_time(2 * SECOND)
+        assert [fact["by_seconds"] for fact in house.told("clock_jumped")] == [-3600.0]
+        assert house.scheduler.board.find("backup").watermark == NOON_MS
+        await house.pass_time(2 * HOUR)
+        assert await house.states() == ["succeeded", "started"]
 
 
 @pytest.mark.parametrize(
