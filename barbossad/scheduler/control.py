@@ -87,10 +87,9 @@ class Control:
                 return record
             now_ms = self._parts.clock.now_ms()
             start = await self._roster.start_of(record.definition.kind) if is_enabled else None
-            is_boot = record.definition.kind is ScheduleKind.BOOT
             await self._parts.schedules.enable(
                 record.id, is_enabled=is_enabled, reason=reason, at_ms=now_ms, by=by, watermark=start,
-                mark=self._parts.boot_id if is_enabled and is_boot else None,
+                mark=self._roster.mark_of_now(record) if is_enabled else None,
             )  # fmt: skip
             fresh = await self._parts.schedules.get(record.id)
             assert fresh is not None

@@ -64,3 +64,14 @@ class Roster:
         """Look again at what comes after an instant: what has fired is known by its nominal time."""
         await self._parts.fires.decide([Decided(schedule=entry.record.id, watermark=now_ms)])
         self._book.decided(entry, now_ms)
+
+    def awaits_boot(self, record: ScheduleRecord) -> bool:
+        """Say whether a schedule is to fire for this boot and has not yet: one that is new or changed is not."""
+        is_boot = record.definition.kind is ScheduleKind.BOOT
+        return is_boot and record.mark is not None and not boots.is_same(record.mark, self._parts.boot_id)
+
+    def mark_of_now(self, record: ScheduleRecord) -> str | None:
+        """Return the boot that a schedule by boot fires for no more if it is enabled now; None if it still does."""
+        due_ms = self._parts.booted_at_ms() + round(record.definition.delay_seconds * 1000)
+        is_over = record.definition.kind is ScheduleKind.BOOT and due_ms <= self._parts.clock.now_ms()
+        return self._parts.boot_id if is_over else None

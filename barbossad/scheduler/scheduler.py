@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -196,11 +197,16 @@ class Scheduler:
             self._do(schedule, partial(self._decide_on, entry, happening.key))
 
     async def _decide_on(self, entry: Entry, key: str) -> None:
-        """Have a trigger fire for something that was heard of."""
+        """Have a trigger fire for something that was heard of, if that is due and still of interest to it."""
         happening = self._heard.get((entry.record.id, key))
-        if happening is not None:
+        if happening is None:
+            return
+        if happening.due_ms is not None and happening.due_ms > self._parts.clock.now_ms():
+            self._book.wake_at(happening.due_ms, Why.LATER, entry.record.id, key)
+            return
+        if happening.mark is None or self._roster.awaits_boot(entry.record):
             await self._firing.by_event(entry, happening)
-            self._heard.pop((entry.record.id, key), None)
+        self._heard.pop((entry.record.id, key), None)
 
     def _jumped(self, by_ms: int) -> None:
         """Go on after the clock was set: what was decided stays so, whatever the clock says now."""
@@ -213,3 +219,7 @@ class Scheduler:
             if self._roster.is_ahead(entry, now_ms):
                 self._do(entry.record.id, partial(self._roster.take_back, entry, now_ms))
             self._follower.arm_retries(entry)
+        for (schedule, _), happening in tuple(self._heard.items()):
+            if happening.mark is not None and happening.due_ms is not None:  # so long after the boot, by any clock
+                moved = replace(happening, at_ms=happening.at_ms + by_ms, due_ms=happening.due_ms + by_ms)
+                self._happened(schedule, moved)

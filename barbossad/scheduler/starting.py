@@ -142,12 +142,13 @@ class Starter:
             await self.start(entry, fire)
 
     def _kept_from(self, entry: Entry, fire: Fire) -> str | None:
-        """Return what keeps a fire that waited from having its run by now, None if nothing does."""
-        if fire.state not in {FireState.QUEUED, FireState.RETRYING} or fire.is_by_hand:
+        """Return what keeps a fire from having its run by now, None if nothing does: its time was before."""
+        if fire.is_by_hand:
             return None
         if not entry.record.is_enabled:
             return "the schedule is disabled"
-        hold = self._book.hold_of(entry.record, self._parts.clock.now_ms())
+        has_waited = fire.state in {FireState.QUEUED, FireState.RETRYING}
+        hold = self._book.hold_of(entry.record, self._parts.clock.now_ms()) if has_waited else None
         return None if hold is None else hold.words
 
     async def _chain(self, entry: Entry, fire: Fire) -> int:

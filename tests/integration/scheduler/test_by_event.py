@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from barbossad.process.launcher import Verdict
 from barbossad.scheduler.starting import MOST_CHAINED
 from barbossad.store.highwater import UNKNOWN
 from tests.helpers.records import NOON_MS
-from tests.helpers.schedule_house import HOUR, MINUTE, ScheduleHouse
+from tests.helpers.schedule_house import DAY, HOUR, MINUTE, ScheduleHouse
 
 FIRST = "name: first\nschedules: [{every: 1h, overlap: allow}]\ntasks: [{id: one, shell: ':'}]\n"
 SECOND = """
@@ -112,6 +113,66 @@ async def test_the_delay_after_a_boot(path: Path) -> None:
         assert await house.fires() == []
         await house.pass_time(30 * MINUTE)
         assert len(await house.fires()) == 1
+
+
+async def is_disabled_and_enabled(house: ScheduleHouse) -> None:
+    await house.scheduler.control.enable("up", is_enabled=False, by="anne")
+    await house.scheduler.control.enable("up", is_enabled=True, by="anne")
+
+
+async def is_restarted_too(house: ScheduleHouse) -> None:
+    await is_disabled_and_enabled(house)
+    await house.scheduler.control.changed("up")
+
+
+async def is_longer(house: ScheduleHouse) -> None:
+    await house.apply(BOOT.replace("2m", "5h"))
+
+
+async def is_another(house: ScheduleHouse) -> None:
+    await house.apply("name: up\nschedules: [{name: boot-1, every: 1d}]\ntasks: [{id: one, shell: ':'}]\n")
+
+
+async def is_disabled(house: ScheduleHouse) -> None:
+    await house.scheduler.control.enable("up", is_enabled=False, by="anne")
+
+
+@pytest.mark.parametrize(
+    ("change", "states"),
+    [
+        (is_disabled, ["skipped"]),
+        (is_disabled_and_enabled, ["started"]),
+        (is_restarted_too, ["started"]),
+        (is_longer, []),
+        (is_another, []),
+    ],
+)
+async def test_what_changes_in_the_delay_after_a_boot(
+    path: Path, change: Callable[[ScheduleHouse], Awaitable[None]], states: list[str]
+) -> None:
+    """It counts as it stands when the delay has passed; one that means something else by then begins anew."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(BOOT.replace("2m", "90m"))
+    async with ScheduleHouse.open(path, boot_id="second-boot") as house:
+        await change(house)
+        await house.pass_time(5 * HOUR)
+        assert await house.states() == states
+
+
+@pytest.mark.parametrize("by_ms", [-3 * HOUR, 365 * DAY])
+async def test_a_clock_set_in_the_delay_after_a_boot(path: Path, by_ms: int) -> None:
+    """The delay is real time, whatever the clock shows: many hosts know the time only after they are up."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(BOOT.replace("2m", "90m"))
+    async with ScheduleHouse.open(path, boot_id="second-boot") as house:
+        await house.pass_time(10 * MINUTE)
+        await house.alarm.set_clock(NOON_MS + 10 * MINUTE + by_ms)
+        await house.heard()
+        await house.pass_time(20 * MINUTE - 1)
+        assert await house.fires() == []
+        await house.pass_time(1)
+        (fire,) = await house.fires()
+        assert fire.nominal_ms == NOON_MS - HOUR + by_ms
 
 
 FILES = """
