@@ -13,7 +13,7 @@ from barbossad.model.schedules import OnHoliday, Timing
 from barbossad.recurrence import counting, cron, holidays, moving, walltime
 from barbossad.recurrence.moments import EARLIEST_MS, LATEST_MS
 from barbossad.recurrence.windows import Window, parse_window
-from barbossad.recurrence.zones import zone
+from barbossad.recurrence.zones import transition, zone
 
 _MOST_OPENINGS: Final = 5000
 """If windows have opened so often without an instant in them, none will come: so many days are thirteen years."""
@@ -134,10 +134,19 @@ def _open(
             continue
         in_vain += 1
         opening_ms = _next_opening(is_open, within, seconds, local, known)
+        again_ms = _again(local, known)
+        if again_ms is not None:
+            opening_ms = again_ms if opening_ms is None else min(opening_ms, again_ms)
         if opening_ms is None or in_vain > _MOST_OPENINGS or at_ms - last_ms > _LONGEST_WAIT_MS:
             return
         if opening_ms - 1 > at_ms:  # what lies between may be very many
             found = make(timing, opening_ms - 1)
+
+
+def _again(local: datetime, known: ZoneInfo) -> int | None:
+    """Return when the clocks go back to before a wall time that they show for the first of two times; else None."""
+    early, late = local.timestamp(), local.replace(fold=1).timestamp()
+    return transition(known, early, late) * 1000 if not local.fold and early < late else None
 
 
 def _next_opening(

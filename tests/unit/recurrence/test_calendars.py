@@ -6,9 +6,10 @@ import os
 import random
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as daytime
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -99,6 +100,21 @@ def test_within_leaves_out_and_blackout_skips() -> None:
 def test_long_closed_windows(timing: Timing, after: str, first: str) -> None:
     """However many instants lie outside of the windows, the first one inside is found."""
     assert shown(timing, after, 1) == [(first, None)]
+
+
+@pytest.mark.parametrize("window", ["01:00-01:40", "Sat-Sun 00:30-01:20", "01:30-01:31"])
+def test_a_window_that_comes_twice(window: str) -> None:
+    """A window that ends in an hour that is repeated opens again with it, as every minute of it comes again."""
+    start_ms, end_ms = ms("2026-10-24T23:15"), ms("2026-10-25T03:00")
+    timing = Timing(every_ms=60_000, timezone="Europe/London")
+    wanted = [
+        instant
+        for instant in takewhile(lambda instant: instant.at_ms < end_ms, instants(timing, start_ms))
+        if parse_window(window).covers(datetime.fromtimestamp(instant.at_ms / 1000, ZoneInfo("Europe/London")))
+    ]
+    assert len({instant.at_ms // 3_600_000 for instant in wanted}) == 2 + window.startswith("Sat")
+    found = instants(replace(timing, within=(window,)), start_ms)
+    assert list(takewhile(lambda instant: instant.at_ms < end_ms, found)) == wanted
 
 
 @pytest.mark.parametrize(
