@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 from barbossad.validation import RefusalError, nearest, shown
 
 _OFFSET: Final = re.compile(r"(?:UTC|GMT)?[+-]\d", flags=re.IGNORECASE)
+_LOCALTIME: Final = "/etc/localtime"
+_NAMED: Final = "/etc/timezone"
 _ZONE_FOLDER: Final = "zoneinfo/"
 _STEP_SECONDS: Final = 7 * 86_400
 """Clocks change at most once in it: what is put off and on again within a week would not be seen."""
@@ -46,8 +48,12 @@ def _is_canonical(name: str) -> bool:
 
 
 def host_zone() -> str:
-    """Return the zone of this host: of TZ, /etc/timezone or /etc/localtime; UTC if none of them names one."""
-    for name in (os.environ.get("TZ", "").removeprefix(":"), _line("/etc/timezone"), _link("/etc/localtime")):
+    """Return the zone of this host; UTC if nothing names one.
+
+    It is that of TZ, or else of /etc/localtime, which is what cron, systemd and the C library go by. Where that is no
+    link it has no name, and /etc/timezone, which people forget about, may say it.
+    """
+    for name in (os.environ.get("TZ", "").removeprefix(":"), _link(_LOCALTIME), _line(_NAMED)):
         try:
             if name:
                 return zone(name).key

@@ -467,3 +467,29 @@ def test_words() -> None:
         f"When the clocks change, {CLOCKS}.",
     ]
     assert words.explain(Timing(every_ms=900_000))[0] == "Every 15m, counted from 1970-01-01T00:00:00.000Z."
+
+
+@pytest.mark.parametrize(
+    ("variable", "localtime", "named", "expected"),
+    [
+        ("", "Europe/Berlin", "Etc/UTC", "Europe/Berlin"),
+        (":Asia/Kolkata", "Europe/Berlin", "Etc/UTC", "Asia/Kolkata"),
+        ("nowhere", "Europe/Berlin", "", "Europe/Berlin"),
+        ("", None, "America/New_York", "America/New_York"),
+        ("", None, "", "UTC"),
+    ],
+)
+def test_the_zone_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, localtime: str | None, named: str, expected: str
+) -> None:
+    """It is what programs go by: TZ, or what /etc/localtime leads to. /etc/timezone counts where that has no name."""
+    link, name = tmp_path / "localtime", tmp_path / "timezone"
+    name.write_text(f"{named}\n")
+    if localtime is None:
+        link.write_bytes(b"a copy")
+    else:
+        link.symlink_to(f"/usr/share/zoneinfo/{localtime}")
+    monkeypatch.setenv("TZ", variable)
+    monkeypatch.setattr(zones, "_LOCALTIME", str(link))
+    monkeypatch.setattr(zones, "_NAMED", str(name))
+    assert zones.host_zone() == expected
