@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from barbossad.errors import BarbossaError, ConflictError
-from barbossad.model.schedules import Fire, FireState
+from barbossad.model.schedules import CatchUp, Fire, FireState
 from barbossad.recurrence import instants
 from barbossad.scheduler import expecting
 from barbossad.scheduler import happening as happenings
@@ -65,7 +65,8 @@ class Firing:
         for position, nominal_ms in enumerate(found.start):
             fire = of_instant(record.id, nominal_ms, entry.offset_ms, now_ms)
             watermark = found.watermark if nominal_ms == found.start[-1] else nominal_ms
-            admission = admit(record.definition, entry.active, is_backlog=position > 0)
+            is_made_up_for = record.definition.catch_up is CatchUp.ALL and now_ms - fire.due_ms > GRACE_MS
+            admission = admit(record.definition, entry.active, is_backlog=is_made_up_for or position > 0)
             await self._starter.enter(entry, fire, admission, watermark)
             entry.record = replace(entry.record, watermark=watermark)  # as it is recorded now
         self._book.decided(entry, found.watermark, found.following)

@@ -34,7 +34,7 @@ class Admission:
 def admit(schedule: ScheduleDefinition, active: Sequence[Fire], *, is_backlog: bool = False) -> Admission:
     """Return what becomes of a new fire; ``active`` are those of its schedule that are not over, oldest first.
 
-    ``is_backlog``: it is one of several that were missed and are all to be run: they run one after another.
+    ``is_backlog``: it was missed and is to be run all the same, with others maybe: they run one after another.
     """
     if schedule.overlap is Overlap.ALLOW:
         return Admission(entry=Entry.START)

@@ -183,6 +183,23 @@ async def test_a_disabled_workflow(path: Path) -> None:
         assert "disabled" in str(fire.reason)
 
 
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
+async def test_all_that_was_missed_while_a_run_went_on(path: Path, overlap: str) -> None:
+    """With catch_up: all each of them waits for the one before it, the first for the run that a daemon took over."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow(f"{{every: 1h, catch_up: all, overlap: {overlap}}}"))
+        await house.pass_time(HOUR)
+        await house.process()
+    async with ScheduleHouse.open(path, NOON_MS + 3 * HOUR + 30 * MINUTE, otherwise=Verdict.LIVE) as house:
+        await house.heard()
+        assert await house.states() == ["started", "queued", "queued"]
+        house.house.launcher.adopted[0].exit()
+        await house.heard()
+        for _ in range(2):
+            await house.end(await house.process())
+        assert await house.states() == ["succeeded"] * 3
+
+
 async def test_a_clock_set_back_doubles_nothing(path: Path) -> None:
     """Set back by three hours, no instant that has fired fires again, and the next one after them does."""
     async with ScheduleHouse.open(path) as house:
