@@ -17,8 +17,9 @@ from typing import Final, Protocol
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _ABSOLUTE: Final = 1
 _CANCEL_ON_SET: Final = 2
-_NEVER_MS: Final = 8_000_000_000_000
-"""The year 2223. A timer must be set for its cancelling to be told, and the kernel's nanoseconds end in 2262."""
+_NEVER_MS: Final = 9_200_000_000_000
+"""The year 2261. A timer must be set for its cancelling to be told; the kernel's nanoseconds end in 2262, and its clock
+can be set up to thirty years before that."""
 
 _READINGS: Final = 5
 """How often clocks are compared; the quickest comparison counts."""

@@ -50,6 +50,17 @@ async def a_moment() -> None:
         await asyncio.sleep(0)
 
 
+async def test_never_is_beyond_any_clock(real: Alarm) -> None:
+    """To wait for nothing is to wait, also where the clock shows the last instant to which it can be set."""
+    last_ms = (2**63 // 10**9 - 30 * 365 * 86_400) * 1000
+    assert last_ms < module._NEVER_MS
+    waiting = soon(real, None)
+    await a_moment()
+    assert not waiting.done()
+    real.wake()
+    assert await waiting is None
+
+
 @pytest.mark.parametrize("at_ms", [-5, 0, 1, NOON_MS - 1])
 async def test_what_is_past_is_not_waited_for(either: AlarmClock, at_ms: int) -> None:
     """An instant that has been ends the wait at once."""
