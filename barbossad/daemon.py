@@ -268,6 +268,7 @@ class Daemon:
             self._retention.wake()
         assert self._server is not None
         self._server.admit_by(AccessTable(config.access))
+        await services.scheduler.control.zones_changed()
         applied, faults = await services.workflows.apply_folder(config.workflows_dir)
         await _schedules_changed(services, applied)
         in_force = tuple(name for name in changes.changed if name not in changes.needing_restart)

@@ -257,7 +257,7 @@ async def backup(call: Call, params: NoParams) -> BackupView:  # noqa: ARG001 (t
 
 @define("daemon.reload", Role.ADMIN)
 async def reload(call: Call, params: NoParams) -> ReloadView:  # noqa: ARG001 (takes none)
-    """Read the config and the workflow files again.
+    """Read the config, the workflow files and the rules of time zones again.
 
     A config with a fault is refused as a whole and the settings before it stay in force. A workflow file with
     a fault leaves the version before it in force; its faults are in the answer.

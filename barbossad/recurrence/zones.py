@@ -42,6 +42,12 @@ def zone(name: str) -> ZoneInfo:
     return found
 
 
+def read_again() -> None:
+    """Forget the rules of zones that were read: those of the host may have been updated since."""
+    zone.cache_clear()
+    ZoneInfo.clear_cache()
+
+
 def _is_canonical(name: str) -> bool:
     """Say whether it is the name of a zone, not of another file that stands among them."""
     return name not in {"localtime", "posixrules", "Factory"} and not name.startswith(("right/", "posix/"))

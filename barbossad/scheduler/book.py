@@ -209,6 +209,14 @@ class Book:
             entry.coming = Coming(nominal_ms=found.at_ms, due_ms=due_ms, skip=found.skip)
             self.wake_at(due_ms, Why.DUE, record.id)
 
+    def look_again(self, entry: Entry) -> None:
+        """Find the next instant anew, and wake for it if it is another: the rules of its zone may have changed."""
+        timing, coming = entry.record.definition.timing, entry.coming
+        if timing is not None and coming is not None:
+            found = instants.next_instant(timing, entry.record.watermark)
+            if found is None or found.at_ms != coming.nominal_ms:
+                self.arm(entry, found)
+
     def decided(self, entry: Entry, watermark: int, following: Instant | None = None) -> None:
         """Note that what lies up to ``watermark`` is decided, and wake for what follows."""
         entry.record = replace(entry.record, watermark=watermark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from barbossad.errors import ConflictError
 from barbossad.model.holds import Hold
@@ -15,11 +16,15 @@ from barbossad.model.schedules import (
     ScheduleSource,
     schedule_id,
 )
+from barbossad.recurrence import zones
 from barbossad.scheduler.book import Book
 from barbossad.scheduler.firing import Firing
 from barbossad.scheduler.happening import of_person
 from barbossad.scheduler.parts import Parts
 from barbossad.scheduler.roster import Roster
+
+_AT_ONCE: Final = 50
+"""After so many schedules that are gone through others have their turn."""
 
 
 class Control:
@@ -43,6 +48,16 @@ class Control:
                     self._roster.forget(entry.record.id)
             for record in fresh.values():
                 await self._roster.put(record)
+        self._parts.alarm.wake()
+
+    async def zones_changed(self) -> None:
+        """Take over the rules of time zones as the host has them now."""
+        async with self._turn:
+            zones.read_again()
+            for number, entry in enumerate(tuple(self._book.entries.values()), start=1):
+                self._book.look_again(entry)
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
         self._parts.alarm.wake()
 
     async def add(self, workflow: WorkflowName, definition: ScheduleDefinition, *, by: str) -> ScheduleRecord:

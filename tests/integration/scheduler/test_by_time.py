@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Awaitable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from barbossad.model.names import WorkflowName
 from barbossad.model.schedules import Fire, FireState, ScheduleDefinition, ScheduleKind, Timing
 from barbossad.model.states import RunState, TriggerType
 from barbossad.process.launcher import Verdict
+from barbossad.recurrence import zones
 from barbossad.store.highwater import UNKNOWN
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
@@ -646,3 +649,22 @@ async def test_nothing_is_made_up_for_in_an_older_state_file(path: Path, caplog:
         await house.pass_time(HOUR)
         assert len(house.runs()) == before + 3
     assert invariants.broken(path, is_idle=False) == []
+
+
+async def test_rules_of_a_zone_that_are_updated(
+    path: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """They are taken over when it is asked for: a place that gives up its own time fires by the new one."""
+    request.addfinalizer(zones.read_again)
+    request.addfinalizer(zoneinfo.reset_tzpath)
+    rules = resources.files("tzdata.zoneinfo")
+    (tmp_path / "Place").write_bytes(rules.joinpath("Asia", "Tokyo").read_bytes())
+    zoneinfo.reset_tzpath([str(tmp_path)])
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{cron: 0 15 * * *, timezone: Place, overlap: allow}"))
+        await house.apply(workflow("{cron: 0 0 * * *, timezone: UTC}", name="other"))
+        (tmp_path / "Place").write_bytes(rules.joinpath("UTC").read_bytes())
+        await house.scheduler.control.zones_changed()
+        await house.pass_time(3 * HOUR)
+        assert [fire.nominal_ms for fire in await house.fires()] == [NOON_MS + 3 * HOUR]
+        assert [wake[3] for wake in house.scheduler._book._wakes].count("other/cron-1") == 1
