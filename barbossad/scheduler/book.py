@@ -51,6 +51,9 @@ class Entry:
     late: set[str] = field(default_factory=set)
     """Keys of those that were told to be late before they had a run."""
 
+    moved_ms: dict[str, int] = field(default_factory=dict)
+    """By how much the clock was set while their newest run went on, by their keys."""
+
     def keep(self, fire: Fire) -> None:
         """Take a fire over as it now is."""
         self.active = [other for other in self.active if other.key != fire.key]

@@ -45,8 +45,13 @@ def unstarted(schedule: ScheduleDefinition, fire: Fire) -> list[Alarming]:
     return [Alarming(kind=NEVER_STARTED, words=words, facts={"state": fire.state, "count": fire.count})]
 
 
-def overdue(schedule: ScheduleDefinition, fire: Fire, run: RunRecord | None, now_ms: int) -> list[Alarming]:
-    """Return what is to be told now of a fire that is not over, ``run`` being its newest run."""
+def overdue(
+    schedule: ScheduleDefinition, fire: Fire, run: RunRecord | None, now_ms: int, moved_ms: int = 0
+) -> list[Alarming]:
+    """Return what is to be told now of a fire that is not over, ``run`` being its newest run.
+
+    ``moved_ms`` is by how much the clock was set since that began: so much of what it shows did not pass.
+    """
     found: list[Alarming] = []
     expect = schedule.expect
     limit = expect.start_within_seconds
@@ -59,7 +64,7 @@ def overdue(schedule: ScheduleDefinition, fire: Fire, run: RunRecord | None, now
     limit = expect.max_duration_seconds
     if limit is not None and run is not None and run.started_at_ms is not None:
         ended_ms = run.finished_at_ms if run.state in RUN_ENDED else None
-        took_ms = (ended_ms or now_ms) - run.started_at_ms
+        took_ms = (ended_ms or now_ms) - run.started_at_ms - moved_ms
         if took_ms >= limit * 1000:
             verb = "took" if ended_ms else "has taken"
             words = f"run {run.id} {verb} {_span(took_ms)}; max_duration is {format_duration(limit)}"
@@ -67,12 +72,12 @@ def overdue(schedule: ScheduleDefinition, fire: Fire, run: RunRecord | None, now
     return found
 
 
-def at_end(schedule: ScheduleDefinition, fire: Fire, run: RunRecord, now_ms: int) -> list[Alarming]:
-    """Return what is to be told of a fire whose run has ended."""
-    found = overdue(schedule, fire, run, now_ms)
+def at_end(schedule: ScheduleDefinition, fire: Fire, run: RunRecord, now_ms: int, moved_ms: int = 0) -> list[Alarming]:
+    """Return what is to be told of a fire whose run has ended; ``moved_ms`` as above."""
+    found = overdue(schedule, fire, run, now_ms, moved_ms)
     limit = schedule.expect.min_duration_seconds
     if limit is not None and run.state is RunState.SUCCEEDED and run.started_at_ms and run.finished_at_ms:
-        took_ms = run.finished_at_ms - run.started_at_ms
+        took_ms = run.finished_at_ms - run.started_at_ms - moved_ms
         if 0 <= took_ms < limit * 1000:  # below, the clock was set back, and nobody knows
             words = f"run {run.id} took only {_span(took_ms)}; min_duration is {format_duration(limit)}"
             found.append(Alarming(kind=TOO_SHORT, words=words, facts={"seconds": took_ms / 1000}))
@@ -84,7 +89,7 @@ def look_again(book: Book, entry: Entry, fire: Fire, run: RunRecord | None, now_
     limit = entry.record.definition.expect.max_duration_seconds
     if limit is None or run is None or run.state in RUN_ENDED:
         return
-    at_ms = _after(run.started_at_ms or now_ms, limit)
+    at_ms = _after(run.started_at_ms or now_ms, limit) + entry.moved_ms.get(fire.key, 0)
     if at_ms > now_ms:
         book.wake_at(at_ms, Why.EXPECT, entry.record.id, fire.key)
 

@@ -39,7 +39,8 @@ class Follower:
             reason = f"{then.reason}; it is not tried again, for {_why_not(entry)}"
             then = outcome.failed(schedule, reason, entry.record.failures)
         await self._starter.settle(entry, fire, then)
-        await self._starter.tell(entry, fire, _untold(entry, fire, expecting.at_end(schedule, fire, run, now_ms)))
+        news = expecting.at_end(schedule, fire, run, now_ms, entry.moved_ms.pop(fire.key, 0))
+        await self._starter.tell(entry, fire, _untold(entry, fire, news))
         entry.late.discard(fire.key)
         await self._starter.start_next(entry)
 
@@ -63,11 +64,21 @@ class Follower:
         now_ms = self._parts.clock.now_ms()
         found = self._parts.runs.get(fire.run_id) if fire.run_id else None
         run = found.run if found else None
-        news = _untold(entry, fire, expecting.overdue(entry.record.definition, fire, run, now_ms))
+        moved_ms = entry.moved_ms.get(fire.key, 0)
+        news = _untold(entry, fire, expecting.overdue(entry.record.definition, fire, run, now_ms, moved_ms))
         await self._starter.tell(entry, fire, news)
         if run is None and news:
             entry.late.add(fire.key)
         expecting.look_again(self._book, entry, fire, run, now_ms)
+
+    def clock_set(self, entry: Entry, by_ms: int) -> None:
+        """Go on after the clock was set: delays and durations are of real time."""
+        self.arm_retries(entry)
+        for fire in entry.active:
+            found = self._parts.runs.get(fire.run_id) if fire.run_id else None
+            if found is not None and found.run.started_at_ms is not None and found.run.state not in RUN_ENDED:
+                entry.moved_ms[fire.key] = entry.moved_ms.get(fire.key, 0) + by_ms
+                expecting.look_again(self._book, entry, fire, found.run, self._parts.clock.now_ms())
 
     # -- after a start -------------------------------------------------------------------------------------
 

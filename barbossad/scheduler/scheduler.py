@@ -218,7 +218,7 @@ class Scheduler:
         for entry in self._book.entries.values():
             if self._roster.is_ahead(entry, now_ms):
                 self._do(entry.record.id, partial(self._roster.take_back, entry, now_ms))
-            self._follower.arm_retries(entry)
+            self._follower.clock_set(entry, by_ms)
         for (schedule, _), happening in tuple(self._heard.items()):
             if happening.mark is not None and happening.due_ms is not None:  # so long after the boot, by any clock
                 moved = replace(happening, at_ms=happening.at_ms + by_ms, due_ms=happening.due_ms + by_ms)

@@ -491,6 +491,24 @@ async def test_a_clock_set_back_makes_no_run_short(path: Path) -> None:
         assert house.told("schedule_too_short") == []
 
 
+@pytest.mark.parametrize("by_ms", [-30 * MINUTE, 365 * DAY])
+async def test_a_clock_set_while_a_run_goes_on_makes_it_no_longer(path: Path, by_ms: int) -> None:
+    """What it has taken is real time: not more for a clock that was set forward, nor less for one set back."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 1h, catch_up: none, expect: {max_duration: 50m, min_duration: 5m}}"))
+        await house.pass_time(HOUR)
+        process = await house.process()
+        await house.pass_time(10 * MINUTE)
+        await house.alarm.set_clock(house.clock.at_ms + by_ms)
+        await house.heard()
+        await house.pass_time(40 * MINUTE - 1)
+        assert house.told("schedule_too_long") == []
+        await house.pass_time(1)
+        assert [fact["seconds"] for fact in house.told("schedule_too_long")] == [3000]
+        await house.end(process)
+        assert house.told("schedule_too_short") == []
+
+
 ALARMS = ("schedule_late", "schedule_too_long", "schedule_too_short", "schedule_never_started")
 
 
@@ -651,9 +669,7 @@ async def test_nothing_is_made_up_for_in_an_older_state_file(path: Path, caplog:
     assert invariants.broken(path, is_idle=False) == []
 
 
-async def test_rules_of_a_zone_that_are_updated(
-    path: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+async def test_rules_of_a_zone_that_are_updated(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """They are taken over when it is asked for: a place that gives up its own time fires by the new one."""
     request.addfinalizer(zones.read_again)
     request.addfinalizer(zoneinfo.reset_tzpath)
