@@ -63,6 +63,8 @@ def _entries(timer: TimerFacts, timezone: str, notes: list[str]) -> tuple[list[d
             impossible.append(f"OnCalendar={text} {error}")
             continue
         entries += [{**timing, **_jitter(timer, None, notes), **catch_up} for timing in timings]
+    if len(set(timer.calendars)) > 1:
+        notes.append("where several OnCalendar= name one instant systemd starts it once, and here each of them does")
     for setting, seconds in timer.monotonic:
         if setting in _AFTER_BOOT:
             entries.append({"boot": {"delay": format_duration(seconds)} if seconds else True})

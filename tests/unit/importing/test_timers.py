@@ -54,6 +54,12 @@ def test_a_calendar_timer() -> None:
     )
 
 
+def test_several_calendars_may_name_one_instant() -> None:
+    """That it then fires for each of them, which systemd does not, is told."""
+    assert any("name one instant" in note for note in one(calendars=("Mon 03:00", "*-*-01 03:00")).notes)
+    assert not any("name one instant" in note for note in one(calendars=("*-04,05~02 03:00",)).notes)
+
+
 def test_what_is_missed_is_caught_up_if_it_is_persistent() -> None:
     """Else not."""
     for is_persistent, expected in ((True, CatchUp.LAST), (False, CatchUp.NONE)):
