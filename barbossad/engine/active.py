@@ -56,6 +56,9 @@ class ActiveRun:
     is_created: bool = True
     """False until its first commit, the only one that may be refused to the caller."""
 
+    replaces: list[ActiveRun] = field(default_factory=list)
+    """Those that make room for it as soon as it is created."""
+
     changes: list[Change] = field(default_factory=list)
     launches: list[LiveAttempt] = field(default_factory=list)
     finished: list[AttemptRecord] = field(default_factory=list)

@@ -177,7 +177,8 @@ class Driver(Watching):
             self._not_recorded(batch, error)
             return
         active = batch.active
-        active.is_created = True
+        if not active.is_created:
+            self._created(active)
         if batch.announced:
             crashpoints.reach("running-recorded")
         for process in batch.ended:
@@ -197,6 +198,16 @@ class Driver(Watching):
         if active.changes:
             self._go_on()
 
+    def _created(self, active: ActiveRun) -> None:
+        """Have those make room for a new run that it replaces, now that there is such a run."""
+        active.is_created = True
+        replaced, active.replaces = active.replaces, []
+        for other in replaced:
+            if self._active.get(other.progress.run.id) is other and other.progress.run.stop_cause is None:
+                self._stop_run(other, StopCause.CANCEL, f"replaced by run {active.progress.run.id}")
+        if replaced:
+            self._go_on()
+
     def _not_recorded(self, batch: Batch, error: BaseException) -> None:
         """Take back a run that could not be created; anything else ends the daemon, which then recovers.
 
@@ -212,6 +223,7 @@ class Driver(Watching):
                 self.fail(error)
             return
         self._active.pop(run.id, None)
+        self._queue.withdraw(active)
         self._dirty = [other for other in self._dirty if other is not active]
         self._admission.forget(lambda claim: claim.active is active)
         active.disarm()

@@ -123,7 +123,7 @@ class Engine(Driver):
         """Take a new run among the active ones, and begin it if it has its place. Raise ConflictError if not."""
         progress = growth.create(definition, run)
         active = ActiveRun(progress, self._lineage(run), is_created=False)
-        replaced = places.replaced(self._queue, self._active, active)
+        active.replaces = places.replaced(self._queue, self._active, active)
         self._active[run.id] = active
         also_recorded = [] if also is None else [also(run)]
         self._apply(active, Decision(changes=[changes.RunCreated(run), *also_recorded]))
@@ -131,8 +131,6 @@ class Engine(Driver):
             self._apply(active, transitions.keep(progress, kept, run.created_at_ms))
         if self._queue.enter(active):
             self._begin_run(active)
-        for other in replaced:
-            self._stop_run(other, StopCause.CANCEL, f"replaced by run {run.id}")
         return active
 
     async def cancel(self, run_id: RunId, reason: str) -> bool:

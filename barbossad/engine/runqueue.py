@@ -71,6 +71,14 @@ class RunQueue:
         """Drop a run that has ended."""
         self._paused.pop(active.progress.run.id, None)  # the others are dropped when their turn comes
 
+    def withdraw(self, active: ActiveRun) -> None:
+        """Drop a run that could not be created: it has not ended, and would be given a place when its turn comes."""
+        self.forget(active)
+        for heap in self._parked.values():
+            if any(entry.active is active for entry in heap):
+                heap[:] = [entry for entry in heap if entry.active is not active]
+                heapq.heapify(heap)
+
     def reason(self, active: ActiveRun) -> str | None:
         """Say why a run waits, None if it does not."""
         if active.is_admitted or active.progress.has_ended:

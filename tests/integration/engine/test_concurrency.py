@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,27 @@ async def test_queue(house: House) -> None:
     process.exit(1)
     await house.ended(second)
     assert (await house.launched("a")).spec.key.run_id == third
+
+
+async def test_a_start_that_is_refused_waits_for_no_place(house: House) -> None:
+    """Of starts with one key at once one run comes; when it has ended the place is the next one's."""
+    first = await house.start(flow())
+    same = await asyncio.gather(*(house.start(flow(), idempotency_key="monday") for _ in range(5)))
+    last = await house.start(flow())
+    assert len({*same}) == 1
+    for run_id in (first, same[0], last):
+        process = await house.launched("a")
+        assert process.spec.key.run_id == run_id
+        process.exit()
+        await house.ended(run_id)
+
+
+async def test_a_start_that_is_refused_replaces_nobody(house: House) -> None:
+    """Of starts with one key at once one run comes, and goes on."""
+    same = await asyncio.gather(*(house.start(flow(policy="replace"), idempotency_key="monday") for _ in range(5)))
+    assert len({*same}) == 1
+    (await house.launched("a")).exit()
+    assert (await house.ended(same[0])).run.state is RunState.SUCCEEDED
 
 
 async def test_limit(house: House) -> None:

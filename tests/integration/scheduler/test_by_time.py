@@ -235,6 +235,23 @@ async def test_a_clock_set_back_while_a_run_goes_on(path: Path, overlap: str, by
         assert await house.states() == ["succeeded", "started"]
 
 
+@pytest.mark.parametrize("policy", ["queue", "replace"])
+async def test_a_clock_set_back_while_a_run_has_its_place(path: Path, policy: str) -> None:
+    """An instant that comes again takes no place in the workflow's group, and has nobody make room."""
+    async with ScheduleHouse.open(path) as house:
+        text = workflow("{every: 1h, overlap: allow}")
+        await house.apply(text.replace("tasks:", f"concurrency: {{limit: 1, policy: {policy}}}\ntasks:"))
+        await house.pass_time(HOUR)
+        await house.alarm.set_clock(NOON_MS + HOUR - 2 * SECOND)
+        await house.heard()
+        await house.pass_time(MINUTE)
+        await house.end(await house.process())
+        assert await house.states() == ["succeeded"]
+        await house.pass_time(HOUR)
+        await house.end(await house.process())
+        assert await house.states() == ["succeeded", "succeeded"]
+
+
 async def test_a_clock_set_back_before_a_run_that_took_the_place_of_another(path: Path) -> None:
     """An instant that has fired, and whose run is over, makes nothing go that came after it."""
     async with ScheduleHouse.open(path) as house:
