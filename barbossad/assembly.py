@@ -73,19 +73,16 @@ async def open_services(
     """
     for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
         _make_own_folder(folder)
-    at = partial(_at, manager)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
-        at("the state file is opened and checked")
+        _at(manager, "the state file is opened and checked")
         database, high_water = await _open_store(config, clock, stack)
-        at("the workflows are read")
+        _at(manager, "the workflows are read")
         task_types = task_registry.discover().types
-        workflows = Registry(WorkflowStore(database), Loader(task_types), clock)
-        stack.callback(workflows.close)
-        await workflows.open()
+        workflows = await _open_workflows(database, task_types, clock, stack)
         runs = RunStore(database)
         logs = _log_folder(config, database)
-        at("systemd is asked what runs")
+        _at(manager, "what runs is looked up")
         launcher = await choice.started_launcher(config, clock, logs, nofile_soft=nofile_soft, manager=manager)
         gate = Gate()
         stack.push_async_callback(lambda: launcher.close(leave=gate.is_leaving))
@@ -95,12 +92,7 @@ async def open_services(
         database.on_fault(gate.store_fault)
         launcher.on_fault = engine.fail
         stack.push_async_callback(engine.close)
-        at("what an earlier daemon began is taken over")
-        is_rolled_back = high_water.rolled_back is not None
-        await recovery.recover(engine, parts, workflows.begun, logs.recover, is_rolled_back=is_rolled_back)
-        if manager is not None:
-            manager.drop_kept()  # what nobody took over; not before it is known that no task lives in a unit
-        at("schedules are worked out")
+        await _take_over(engine, parts, workflows, logs, high_water, manager)
         scheduler = await _scheduler(clock, database, high_water, runs, workflows, engine, stack)
         yield Services(
             clock=clock,
@@ -123,6 +115,28 @@ async def open_services(
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )
+
+
+async def _open_workflows(
+    database: Database, task_types: Mapping[str, TaskType], clock: Clock, stack: contextlib.AsyncExitStack
+) -> Registry:
+    """Return the workflows that the state file knows, compiled."""
+    workflows = Registry(WorkflowStore(database), Loader(task_types), clock)
+    stack.callback(workflows.close)
+    await workflows.open()
+    return workflows
+
+
+async def _take_over(  # noqa: PLR0917 (the one place where they come together)
+    engine: Engine, parts: Parts, workflows: Registry, logs: LogFolder, high_water: HighWater, manager: Manager | None
+) -> None:
+    """Settle what an earlier daemon began."""
+    _at(manager, "what an earlier daemon began is taken over")
+    is_rolled_back = high_water.rolled_back is not None
+    await recovery.recover(engine, parts, workflows.begun, logs.recover, is_rolled_back=is_rolled_back)
+    if manager is not None:
+        manager.drop_kept()  # what nobody took over; not before it is known that no task lives in a unit
+        manager.stage = "schedules are worked out"
 
 
 async def _scheduler(  # noqa: PLR0917 (the one place where they come together)
