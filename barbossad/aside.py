@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -12,9 +13,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
+logger = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 TURN_SECONDS: Final = 0.005
 """How long work on the loop may take before others get their turn."""
+
+_RETRY_SECONDS: Final = 0.1
 
 Job = tuple[asyncio.Future[Any], Callable[[], Any]]
 
@@ -34,11 +39,25 @@ class Aside:
     async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Return what ``function`` returns, or raise what it raises."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
+            await self._begin()
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._jobs.put((future, partial(function, *arguments)))
         return await future
+
+    async def _begin(self) -> None:
+        """Make the thread; where there may be no more of them, when there may be again."""
+        is_told = False
+        while self._thread is None:
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # a task that forks has all that this user may have, perhaps
+                if not is_told:
+                    logger.warning("%s waits for a thread: %s", self._name, error, extra={"action": "thread_waits"})
+                is_told = True
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._thread = thread
 
     def close(self) -> None:
         """Let the thread end after what it does now."""

@@ -45,6 +45,23 @@ async def test_one_at_a_time_in_order(aside: Aside) -> None:
     assert len(set(threads)) == 1
 
 
+async def test_without_a_thread(aside: Aside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be made, as a task has all of them, all that is asked for waits until one can."""
+    real, refused = threading.Thread.start, iter(range(3))
+
+    def start(thread: threading.Thread) -> None:
+        if next(refused, None) is not None:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(asides, "_RETRY_SECONDS", 0.01, raising=False)
+    asked = [asyncio.create_task(aside.run(sum, [number, 1])) for number in range(2)]
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*asked) == [1, 2]
+    assert next(refused, None) is None
+
+
 async def test_what_nobody_waits_for_is_not_begun(aside: Aside) -> None:
     """Work whose asker has gone is skipped; work that had begun goes on and holds up the next."""
     begun, go_on = threading.Event(), threading.Event()
