@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
-import shutil
+import secrets
 import stat
+import threading
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from barbossad.model.names import plain_task_id
 from barbossad.process.launcher import OUTPUT_LIMIT, AttemptKey
@@ -15,6 +21,9 @@ SCRIPT_SUFFIX = ".script"
 OUTPUT_SUFFIX = ".output"
 SHARED_MODE = 0o711
 """Of a folder whose files belong to several users: whoever knows a name gets at what is theirs."""
+
+STEPS_AT_ONCE: Final = 100
+"""Of the removal of a folder: the rest is done on a thread."""
 
 Owner = tuple[int, int]
 """User and group as chown(2) takes them."""
@@ -89,13 +98,46 @@ def take_output(path: str, *, keep: bool = False) -> bytes | None:
 
 
 def remove(path: str) -> None:
-    """Remove whatever is there."""
+    """Remove whatever is there; a large folder, which only a task can have made, is out of the way at once."""
     try:
         os.unlink(path)  # noqa: PTH108 (a Path for each task would cost more than the call)
-    except FileNotFoundError:
-        return
+    except IsADirectoryError:
+        steps = _removal(path)
+        if len(list(itertools.islice(steps, STEPS_AT_ONCE))) == STEPS_AT_ONCE:
+            rest = threading.Thread(target=deque, args=(steps, 0), name="task-folder", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread can be made: the next start goes on
+                rest.start()
     except OSError:
-        shutil.rmtree(path, ignore_errors=True)
+        return
+
+
+def _removal(path: str) -> Iterator[None]:
+    """Remove a folder step by step, however deep it is, and never what is mounted there.
+
+    Each folder is moved beside the first before it is emptied: what is mounted cannot be moved.
+    """
+    folders: list[str] = []
+    with contextlib.suppress(OSError):
+        folders.append(_moved(path, path))
+    while folders:
+        with contextlib.suppress(OSError):
+            folder = folders.pop()
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    yield
+                    with contextlib.suppress(OSError):
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(_moved(entry.path, path))
+                        else:
+                            os.unlink(entry.path)  # noqa: PTH108 (as above)
+            os.rmdir(folder)  # noqa: PTH106 (as above)
+
+
+def _moved(folder: str, path: str) -> str:
+    """Give a folder a name of its own beside a path, with the ending by which the next start would find it."""
+    to = f"{os.path.dirname(path)}/{secrets.token_hex(8)}{os.path.splitext(path)[1]}"  # noqa: PTH120, PTH122 (as above)
+    os.rename(folder, to)  # noqa: PTH104 (as above)
+    return to
 
 
 def clear(folder: Path, mode: int = 0o700) -> None:

@@ -172,6 +172,45 @@ async def test_tag_that_no_attempt_has(bench: Bench, tmp_path: Path) -> None:
     assert needle.pids == []
 
 
+DEEP = """
+import os
+os.mkdir(os.environ["BARBOSSA_OUTPUT"])
+os.chdir(os.environ["BARBOSSA_OUTPUT"])
+for _ in range(1100):
+    os.mkdir("x")
+    os.chdir("x")
+"""
+
+
+async def test_folder_where_its_outputs_were_to_be(bench: Bench) -> None:
+    """A task that makes one, deeper than anybody can descend, ends, and the folder goes."""
+    assert (await bench.run(argv=(sys.executable, "-c", DEEP))).exit_code == 0
+    assert (await bench.run("exit 3")).exit_code == 3
+    await eventually_async(lambda: not list(bench.runtime_dir.iterdir()), 60, "the folder is removed")
+
+
+async def test_report_that_cannot_be_taken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault over which an attempt would stay live for ever ends the daemon, and costs no other report."""
+    assert isinstance(bench.launcher, LocalLauncher)
+    faults: list[BaseException] = []
+    lost: list[Any] = []
+    monkeypatch.setattr(bench.launcher, "on_fault", faults.append)
+    real, broken = LocalLauncher._take, bench.launch("exit 5")
+
+    def take(launcher: LocalLauncher, *what: Any) -> None:
+        if what[0] is broken.process:
+            lost.append(what)
+            raise ZeroDivisionError
+        real(launcher, *what)
+
+    monkeypatch.setattr(LocalLauncher, "_take", take)
+    watched = [bench.launch(f"exit {code}") for code in range(8)]
+    assert [(await one.end()).exit_code for one in watched] == [*range(8)]
+    assert [type(fault) for fault in faults] == [ZeroDivisionError]
+    real(bench.launcher, *lost[0])
+    assert (await broken.end()).exit_code == 5
+
+
 CHAINS = """
 #include <stdlib.h>
 #include <time.h>

@@ -283,6 +283,13 @@ class LocalLauncher(Launcher):
         process = self._live.get(report.serial)
         if process is None:
             return
+        try:
+            self._take(process, report)
+        except Exception as error:  # the other reports are to be heard all the same
+            logger.exception("A report of %s was lost", process.key, extra={"action": "report_lost"})
+            self.on_fault(error)
+
+    def _take(self, process: LocalProcess, report: Report) -> None:
         if report.kind == ReportKind.ENDED:
             self._take_end(process, report)
         elif report.kind == ReportKind.STARTED:
