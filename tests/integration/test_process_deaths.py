@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from barbossad.process.launcher import EndCause
 from barbossad.process.local import leftovers, supervisor
 from barbossad.process.local.launcher import LocalLauncher
 from barbossad.process.output.logs import LogFolder
-from tests.helpers.launching import Bench, Host, Needle, is_gone, make_local
+from tests.helpers.launching import ROOT, Bench, Host, Needle, is_gone, make_local
 from tests.helpers.waiting import eventually, eventually_async
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -111,6 +112,33 @@ async def test_others_with_the_same_pid_are_spared(bench: Bench, tmp_path: Path)
         await bench.launcher.survey([attempt])
         assert stranger.poll() is None
         stranger.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a PID namespace")
+async def test_a_daemon_in_a_container_is_spared(bench: Bench, tmp_path: Path) -> None:
+    """One that has the same folder, as containers have, is another: this one sees its processes and ends none."""
+    needle = Needle()
+    within = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    command = [*within, sys.executable, "-m", "tests.helpers.launcher_host", str(tmp_path)]
+    with subprocess.Popen(  # noqa: ASYNC220
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as inner:
+        assert inner.stdin
+        assert inner.stdout
+        assert inner.stdout.readline().startswith("reaper")
+        print(f"exec {needle.command}", file=inner.stdin, flush=True)
+        assert inner.stdout.readline().startswith("started")
+        attempt = AttemptRecord(
+            run_id=RunId("0000000000"),
+            task_id=TaskId("task"),
+            number=1,
+            state=AttemptState.RUNNING,
+            launcher="local",
+            boot_id=BOOT_ID,
+        )
+        await bench.launcher.survey([attempt])
+        assert len(needle.pids) == 1
+        os.kill(*procfs.children(inner.pid), signal.SIGKILL)
 
 
 async def test_unkillable_leftovers_are_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -351,6 +351,10 @@ class LocalLauncher(Launcher):
 
 
 def _tag_of(runtime_dir: Path) -> int:
-    """Return the tag that this daemon's tags count down from: its own among those of the host's daemons."""
-    digest = hashlib.sha256(os.fsencode(runtime_dir)).digest()
+    """Return the tag that this daemon's tags count down from: its own among those of the host's daemons.
+
+    In a container there may be one with the same folder, whose processes this one sees.
+    """
+    namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (it is no path)
+    digest = hashlib.sha256(os.fsencode(runtime_dir) + os.fsencode(namespace)).digest()
     return procfs.TAG_FLOOR + int.from_bytes(digest[:3]) * procfs.TAG_SERIALS + procfs.TAG_SERIALS - 1
