@@ -65,6 +65,16 @@ def test_reaper_ends_by_its_socket_alone(host: Host, number: signal.Signals) -> 
     assert (len(first.pids), len(second.pids)) == (1, 1)
 
 
+def test_daemon_killed_while_its_reaper_is_stopped(host: Host) -> None:
+    """Somebody who stops the reaper does not keep what is below it alive without a daemon."""
+    needle = Needle()
+    host.launch(f"exec {needle.command}")
+    os.kill(host.reaper_pid, signal.SIGSTOP)
+    host.program.kill()
+    eventually(lambda: needle.pids == [], 10, "it is gone")
+    eventually(lambda: is_gone(host.reaper_pid), 10, "so is the reaper")
+
+
 @pytest.mark.parametrize("hiding", HIDING)
 async def test_daemon_and_reaper_killed(host: Host, bench: Bench, hiding: str) -> None:
     """When both are killed, the next daemon ends what they left before it says that it is gone."""
@@ -178,6 +188,54 @@ async def test_reaper_killed(bench: Bench, hiding: str) -> None:
     end = await bench.run("echo after")
     assert bench.text(end.log) == "after\n"
     assert bench.launcher.supervisor_pid != first
+
+
+async def test_reaper_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reaper that somebody stops goes on, each time, and so do starts and ends; the log tells of it."""
+    monkeypatch.setattr(supervisor, "_LOOK_SECONDS", 0.02)
+    bench = make_local(tmp_path)
+    assert isinstance(bench.launcher, LocalLauncher)
+    await bench.launcher.start()
+    pid = bench.launcher.supervisor_pid
+    assert pid is not None
+    for code in (3, 4):
+        os.kill(pid, signal.SIGSTOP)
+        assert (await bench.run(f"exit {code}")).exit_code == code
+    await bench.launcher.close()
+    told = [record.args for record in caplog.records if "was stopped" in record.getMessage()]
+    assert told == [(pid, signal.SIGSTOP)] * 2
+
+
+async def test_reaper_stopped_at_the_end(bench: Bench) -> None:
+    """One that was stopped just before the daemon ends, ends with it."""
+    assert isinstance(bench.launcher, LocalLauncher)
+    pid = bench.launcher.supervisor_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    await bench.launcher.close()
+    assert is_gone(pid)
+
+
+async def test_reaper_killed_where_no_thread_can_be_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that has forked until nothing more can be made is ended all the same, and told as lost."""
+    assert isinstance(bench.launcher, LocalLauncher)
+    needle = Needle()
+    watched = bench.launch(f"exec {needle.command}")
+    await watched.start()
+    pid = bench.launcher.supervisor_pid
+    assert pid is not None
+
+    def refuse(_thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", refuse)
+        os.kill(pid, signal.SIGKILL)
+        assert (await watched.end()).cause is EndCause.LOST
+    assert needle.pids == []
+    assert (await bench.run("exit 3")).exit_code == 3
 
 
 async def test_reaper_killed_again_and_again(bench: Bench) -> None:

@@ -93,7 +93,10 @@ class Reaping:
         """Return when nothing is left of the processes that are known so; raise UnavailableError if some stay."""
         spared = {self._supervisor.pid} if self._supervisor else set()
         traces = leftovers.Traces(tag=self._tag, markers=markers, firsts=firsts, spared=spared)
-        await asyncio.get_running_loop().run_in_executor(None, leftovers.end, traces)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, leftovers.end, traces)
+        except RuntimeError:  # no thread can be made: it is they, perhaps, who have all that there may be
+            leftovers.end(traces)
 
     async def cleaned(self) -> None:
         """Return when nothing is being ended that a dead reaper had."""

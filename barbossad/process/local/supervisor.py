@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import signal
 import socket
 import subprocess
 from collections import deque
@@ -28,6 +29,8 @@ _EXIT_SECONDS: Final = 15.0
 _READY_SECONDS: Final = 15.0
 _DEATH_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 2.0
+"""How often it is looked whether somebody has stopped the reaper: no task begins or ends then."""
 
 _SHORTAGES: Final = procfs.SHORTAGES | {errno.ETOOMANYREFS, errno.ENOBUFS}
 """Why a message may not get through now, and may later: others hold too much."""
@@ -70,6 +73,7 @@ class Supervisor:
         finally:
             theirs.close()
         self._loop.add_reader(self._control, self._receive)
+        self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     @property
     def pid(self) -> int:
@@ -98,6 +102,7 @@ class Supervisor:
     async def close(self) -> None:
         """Let the reaper kill all that is left and end; return when it has."""
         self._release()
+        self._program.send_signal(signal.SIGCONT)
         waiting = self._loop.run_in_executor(None, self._program.wait, _EXIT_SECONDS)
         try:
             await asyncio.shield(waiting)
@@ -172,7 +177,20 @@ class Supervisor:
         if self._reports:
             self._loop.call_soon(self._tell)
 
+    def _look(self) -> None:
+        """Let a reaper go on that was stopped: the kernel tells that its parent, by a signal that may be another's."""
+        with contextlib.suppress(ChildProcessError):
+            if stop := os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG):
+                logger.warning(
+                    "The supervisor process of all tasks (pid %d) was stopped by signal %d, and is told to go on",
+                    *(self.pid, stop.si_status),
+                    extra={"action": "supervisor_stopped"},
+                )
+                self._program.send_signal(signal.SIGCONT)
+        self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
+
     def _release(self) -> None:
+        self._looking.cancel()
         if self._control.fileno() >= 0:
             self._loop.remove_reader(self._control)
             self._loop.remove_writer(self._control)

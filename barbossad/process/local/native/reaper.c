@@ -4,7 +4,8 @@
  *
  * The daemon starts it once and speaks to it over the socket FD (protocol.h). As a child subreaper (prctl(2)) it
  * inherits whatever its tasks leave behind, however they forked. When the socket closes, because the daemon ended in
- * whatever way, it kills everything below it and exits. Its tasks get the soft limit NOFILE of open files, and each a
+ * whatever way, it kills everything below it and exits; also where somebody has stopped it, because it asks the kernel
+ * to be woken then (docs/decisions/0115). Its tasks get the soft limit NOFILE of open files, and each a
  * tag of its own, counted down from TAG (procfs.py).
  *
  * A program of its own so that it outlives a daemon that crashes, and in C so that a start costs what the kernel asks
@@ -94,7 +95,8 @@ int main(int count, char **arguments)
     }
     reaper.control = atoi(arguments[1]);
     reaper.pid = getpid();
-    if (fcntl(reaper.control, F_SETFD, FD_CLOEXEC) || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) {
+    if (fcntl(reaper.control, F_SETFD, FD_CLOEXEC) || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) ||
+        prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0)) {
         perror("barbossa-reaper");
         return 1;
     }
