@@ -1,6 +1,7 @@
 """What the kernel's table of mounts tells of a path: whether it may never answer, and whether it will be there later.
 
-A file system may never answer whose other end is a server, over a network or in a process; it is not touched to find
+A file system may never answer whose other end is a server, over a network or in a process, or which waits for another
+to be mounted (autofs); it is not touched to find
 that out. `local/native/mounts.c` knows the same types.
 """
 
@@ -14,8 +15,8 @@ from typing import Final
 TABLE: Final = Path("/proc/self/mountinfo")
 _SERVED: Final = frozenset(
     (
-        *("9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse", "fuseblk", "gfs2", "gpfs", "lustre", "ncpfs"),
-        *("nfs", "nfs4", "ocfs2", "pvfs2", "smb3", "smbfs", "virtiofs"),
+        *("9p", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "fuse", "fuseblk", "gfs2", "gpfs", "lustre"),
+        *("ncpfs", "nfs", "nfs4", "ocfs2", "pvfs2", "smb3", "smbfs", "virtiofs"),
     )
 )
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")

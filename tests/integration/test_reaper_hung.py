@@ -13,7 +13,7 @@ import pytest
 from barbossad.process import procfs
 from barbossad.process.launcher import EndCause
 from barbossad.process.local.launcher import LocalLauncher
-from tests.helpers.hung import hung_folder, needs_fuse
+from tests.helpers.hung import hung_automount, hung_folder, needs_fuse
 from tests.helpers.launching import ENV, Bench
 from tests.helpers.waiting import eventually_async
 
@@ -51,6 +51,15 @@ async def test_others_go_on(bench: Bench, hung: Path, where: str, grace_seconds:
     waiting.process.stop(grace_seconds)
     end = await waiting.end(5)
     assert (end.cause, end.signal) == (EndCause.SIGNALLED, signal.SIGTERM if grace_seconds else signal.SIGKILL)
+
+
+async def test_others_go_on_beside_an_automount(bench: Bench, tmp_path: Path) -> None:
+    """A folder that is to be mounted when somebody enters it, and for which nobody does that, keeps nobody else."""
+    with hung_automount(tmp_path / "auto") as folder:
+        waiting = bench.launch(argv=("/bin/true",), working_dir=str(folder))
+        assert (await bench.run("exit 7")).exit_code == 7
+        waiting.process.stop(0)
+        assert (await waiting.end(5)).cause is EndCause.SIGNALLED
 
 
 async def test_it_goes_on_when_it_answers(bench: Bench, tmp_path: Path) -> None:

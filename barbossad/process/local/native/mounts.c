@@ -8,8 +8,12 @@
 static const char TABLE[] = "/proc/self/mountinfo";
 
 /* FUSE has subtypes ("fuse.sshfs"); fusectl is the kernel's own. */
-static const char *const served[] = {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse", "fuseblk", "gfs2", "gpfs",
-                                     "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "pvfs2", "smb3", "smbfs", "virtiofs"};
+static const char *const served[] = {"9p", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "fuse", "fuseblk", "gfs2",
+                                     "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "pvfs2", "smb3", "smbfs",
+                                     "virtiofs"};
+
+/* There systemd has one on every host, which mounts what is the kernel's own. */
+static const char BY_SYSTEMD[] = " /proc/sys/fs/binfmt_misc ";
 
 static bool may_hang;
 
@@ -36,7 +40,7 @@ void mounts_look(void)
     may_hang = !table; /* what is not known is not trusted */
     while (!may_hang && getline(&line, &room, table) >= 0) {
         char *type = strstr(line, " - "); /* spaces in paths are written as \040 */
-        if (type)
+        if (type && !strstr(line, BY_SYSTEMD))
             may_hang = is_served(strtok(type + 3, " "));
     }
     free(line);

@@ -1,5 +1,5 @@
 /* Whether a file system is mounted that may keep whoever touches it waiting for ever: one whose other end is a server,
- * over a network or in a process.
+ * over a network or in a process, or which waits for another to be mounted.
  */
 #ifndef MOUNTS_H
 #define MOUNTS_H
