@@ -21,7 +21,8 @@ from barbossad.model.states import AttemptState
 from barbossad.process import procfs
 from barbossad.process.launcher import EndCause
 from barbossad.process.local import leftovers, supervisor
-from barbossad.process.local.launcher import LocalLauncher
+from barbossad.process.local.launcher import LocalLauncher, LocalProcess
+from barbossad.process.local.protocol import Report, ReportKind
 from barbossad.process.output.logs import LogFolder
 from tests.helpers.launching import ROOT, Bench, Host, Needle, is_gone, make_local
 from tests.helpers.waiting import eventually, eventually_async
@@ -167,6 +168,19 @@ async def test_unkillable_leftovers_are_told(bench: Bench, monkeypatch: pytest.M
         with pytest.raises(UnavailableError, match=str(stuck.pid)):
             await bench.launcher.survey([attempt])
         stuck.kill()
+
+
+async def test_what_the_reaper_cannot_kill_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Processes that stay are named in the end and in the log, for a task that succeeded too, and with both causes."""
+    assert isinstance(bench.launcher, LocalLauncher)
+    watched = bench.launch("exec sleep 600")
+    process = await watched.start()
+    assert isinstance(process, LocalProcess)
+    told = dict.fromkeys(Report._fields, 0) | {"serial": process.serial, "kind": ReportKind.ENDED, "text": "77, 78"}
+    bench.launcher.take_report(Report(**told))  # type: ignore[arg-type]
+    words = "processes stay that cannot be killed (they hang in the kernel, or are another user's by now): pid 77, 78"
+    assert (await watched.end()).message == words
+    assert f"Of {process.key} {words}" in [record.getMessage() for record in caplog.records]
 
 
 @pytest.mark.parametrize("hiding", HIDING)

@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 0.1
+_UNKILLABLE: Final = "processes stay that cannot be killed (they hang in the kernel, or are another user's by now)"
 
 
 class LocalProcess:
@@ -309,7 +310,8 @@ class LocalLauncher(Launcher):
         )
         message = None
         if report.text:
-            message = f"processes that cannot be killed hang in the kernel: pid {report.text}"
+            message = f"{_UNKILLABLE}: pid {report.text}"
+            logger.warning("Of %s %s", process.key, message, extra={"action": "leftovers_stay"})
         if status is None:
             make = partial(make, cause=EndCause.LOST, message=message)
         elif os.WIFSIGNALED(status):
