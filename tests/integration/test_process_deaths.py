@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ from barbossad.process.local import leftovers, supervisor
 from barbossad.process.local.launcher import LocalLauncher, LocalProcess
 from barbossad.process.local.protocol import Report, ReportKind
 from barbossad.process.output.logs import LogFolder
-from tests.helpers.launching import ROOT, Bench, Host, Needle, is_gone, make_local
+from tests.helpers.launching import ROOT, Bench, Host, Needle, Watched, is_gone, make_local
 from tests.helpers.waiting import eventually, eventually_async
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -249,6 +250,23 @@ async def test_reaper_killed_where_no_thread_can_be_made(bench: Bench, monkeypat
         os.kill(pid, signal.SIGKILL)
         assert (await watched.end()).cause is EndCause.LOST
     assert needle.pids == []
+    assert (await bench.run("exit 3")).exit_code == 3
+
+
+async def test_reaper_killed_while_a_start_fails(bench: Bench) -> None:
+    """What could not be started in the moment of its death is told once, and all that it had are told as lost."""
+    assert isinstance(bench.launcher, LocalLauncher)
+    watched = [bench.launch("exec sleep 600") for _ in range(3)]
+    for one in watched:
+        await one.start()
+    pid = bench.launcher.supervisor_pid
+    assert pid is not None
+    late: list[Watched] = []
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: is_gone(pid), 10, "it is dead")
+    asyncio.get_running_loop().call_soon(lambda: late.extend([bench.launch(argv=("a\0b",)), bench.launch("exit 5")]))
+    assert [(await one.end()).cause for one in watched] == [EndCause.LOST] * 3
+    assert [(await one.end()).cause for one in late] == [EndCause.START_FAILED, EndCause.LOST]
     assert (await bench.run("exit 3")).exit_code == 3
 
 

@@ -348,6 +348,8 @@ class LocalLauncher(Launcher):
 
     def _lost(self, processes: Sequence[LocalProcess], reason: str) -> None:
         for process in processes:
+            if process.capture.is_over:  # its start had failed when the reaper died, and was about to be told
+                continue
             make = partial(ProcessEnd, cause=EndCause.LOST, message=reason, finished_at_ms=self._clock.now_ms())
             process.capture.finish(partial(self._end, process, make))
 
