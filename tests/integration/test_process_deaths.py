@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -332,6 +333,19 @@ async def test_reaper_that_cannot_work(
         await bench.launcher.start()
     assert "make install" in str(caught.value)
     await bench.launcher.close()
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE])
+async def test_reaper_for_which_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Where there is no process or descriptor left for it, nobody is told to install anything."""
+
+    def refuse(*_what: object, **_how: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(UnavailableError, match=f"{os.strerror(number)}; others have used up") as caught:
+        await make_local(tmp_path).launcher.start()
+    assert "install" not in str(caught.value)
 
 
 async def test_reaper_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
@@ -11,6 +12,7 @@ from typing import Final, Protocol
 
 from barbossad.clock import Clock
 from barbossad.errors import UnavailableError
+from barbossad.process import procfs
 from barbossad.process.local import leftovers, supervisor
 from barbossad.process.local.protocol import Report
 from barbossad.process.local.supervisor import Supervisor
@@ -22,6 +24,7 @@ _QUICK_DEATH_SECONDS: Final = 2.0
 _QUICK_DEATHS: Final = 3
 
 _INSTALL: Final = "it is built at installation, so install Barbossa again (make run, make install, pip install)"
+_SHORT: Final = "others have used up what there may be of processes, open files or memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ class Reaping:
                 nofile_soft=self._nofile_soft, tag=self._tag, on_report=self._news.take_report, on_lost=self._lose
             )
         except OSError as error:
-            raise UnavailableError(f"{supervisor.PROGRAM} cannot be started: {error.strerror}; {_INSTALL}") from error
+            hint = _SHORT if error.errno in procfs.SHORTAGES | {errno.EAGAIN} else _INSTALL
+            raise UnavailableError(f"{supervisor.PROGRAM} cannot be started: {error.strerror}; {hint}") from error
         return self._supervisor
 
     def _restart(self) -> None:
