@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers.fleet import Fleet, random_pause
-from tests.helpers.service import CONFIG, Service
+from tests.helpers.service import CONFIG, WAIT_SECONDS, Service
 from tests.helpers.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -62,3 +62,19 @@ def test_restarted_and_installed_anew(service: Service, chance: random.Random) -
     fleet.wait(runs, 300)
     assert service.property("NRestarts") == "0"
     fleet.assert_intact(runs)
+
+
+def test_many_with_long_names(service: Service) -> None:
+    """A daemon is executed again, and adopts them, however much the names of their pipes come to."""
+    service.container.write(CONFIG, "tasks: {limit: 512}\n")
+    service.systemctl("restart barbossad")
+    task = f"{{id: {'c' * 40}, sandbox: none, for_each: {list(range(320))}, shell: exec sleep 4711}}"
+    for group in ("b" * 63, "a" * 63):
+        task = f"{{id: {group}, parallel: [{task}]}}"
+    service.apply(f"name: many\ntasks: [{task}]\n")
+    run_id = service.start_run("many")
+    eventually(lambda: len(service.processes("sleep 4711")) == 320, 120, "all tasks run")
+    service.systemctl("restart barbossad")
+    assert "tasks that go on: 320, interrupted: 0" in service.log()
+    service.ctl(f"cancel {run_id}")
+    eventually(lambda: service.processes("sleep 4711") == [], WAIT_SECONDS, "they are ended")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import logging
 import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from barbossad.process.output import inflight
 from barbossad.process.output.inflight import Inflight
@@ -21,7 +23,39 @@ STREAMS: Final = ("stdout", "stderr")
 _OF_SECRETS: Final = "stdout"
 """In which stream's slot the secrets are."""
 
-_NAME: Final = re.compile(r"(?P<unit>barbossa-.+\.service)\.(?P<stream>stdout|stderr)\.(?P<slot>[0-9]{1,5})")
+LONGEST_NAME: Final = 14
+"""Of a pipe. systemd hands all names to a new daemon in one variable, and the kernel takes none of more than 128 KiB:
+with longer names a daemon with many tasks could not be executed again.
+"""
+
+_MARK_CHARACTERS: Final = 8
+_NAME: Final = re.compile(rf"(?P<mark>[A-Za-z0-9_-]{{{_MARK_CHARACTERS}}})(?P<stream>[oe])(?P<slot>[0-9]{{1,5}})")
+_LONG_NAME: Final = re.compile(r"(?P<unit>barbossa-.+\.service)\.std(?P<stream>out|err)\.(?P<slot>[0-9]{1,5})")
+"""As earlier releases named them, whose tasks may run still."""
+
+
+class _Kept(NamedTuple):
+    """What the name of a pipe says."""
+
+    name: str
+    mark: str
+    stream: str
+    slot: int
+
+
+def _kept(name: str) -> _Kept | None:
+    """Return what a name says, None if it is not that of a pipe."""
+    match = _NAME.fullmatch(name) or _LONG_NAME.fullmatch(name)
+    if match is None:
+        return None
+    said = match.groupdict()
+    stream = next(stream for stream in STREAMS if said["stream"] in {stream[3], stream[3:]})
+    return _Kept(name, said.get("mark") or _mark(said["unit"]), stream, int(said["slot"]))
+
+
+def _mark(unit: str) -> str:
+    """Return what stands for a unit in the names of its pipes."""
+    return base64.urlsafe_b64encode(hashlib.sha256(unit.encode()).digest())[:_MARK_CHARACTERS].decode()
 
 
 def tasks_wait(manager: Manager) -> bool:
@@ -30,7 +64,7 @@ def tasks_wait(manager: Manager) -> bool:
     The daemon's unit sees to it that there is a next one: ``ExecStopPost=`` has it started so seldom that it is never
     given up while systemd keeps pipes of tasks.
     """
-    if not any(map(_NAME.fullmatch, manager.names_kept)):
+    if not any(map(_kept, manager.names_kept)):
         return False
     log.critical("tasks of the daemon before this one go on, and are taken over by one that starts; it is tried again",
                  extra={"action": "tasks_wait"})  # fmt: skip
@@ -39,18 +73,16 @@ def tasks_wait(manager: Manager) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptPipes:
-    """The read ends of one attempt and their slots in the memory that outlives the daemon, by stream."""
+    """The read ends of one attempt, their slots in the memory that outlives the daemon, and what systemd calls them.
 
-    unit: str
+    All of them by stream.
+    """
+
     read_ends: Mapping[str, int]
     slots: Mapping[str, int]
+    names: Mapping[str, str]
     arrived: asyncio.Task[None] | None = None
     """Done when systemd is known to have them; None for those that it gave us."""
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Return under which names systemd keeps them, by stream."""
-        return {stream: f"{self.unit}.{stream}.{slot}" for stream, slot in self.slots.items()}
 
     async def known(self) -> None:
         """Return when systemd is known to have them. Raise OSError if it cannot be asked."""
@@ -64,6 +96,9 @@ class Keeper:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._found: dict[str, int] = {}
+        self._of: dict[str, list[_Kept]] = {}
+        """What was found, by the mark of its unit."""
+
         self._barrier = SharedQuestion(manager.barrier, "pipes-barrier")
         self.inflight: Inflight
 
@@ -77,6 +112,8 @@ class Keeper:
             self._manager.let_go([inflight.NAME])
             self._manager.keep({inflight.NAME: self.inflight.fd})
             await self._manager.barrier()
+        for pipe in filter(None, map(_kept, self._found)):
+            self._of.setdefault(pipe.mark, []).append(pipe)
 
     async def close(self) -> None:
         """Close what nobody adopted; what systemd keeps stays."""
@@ -94,19 +131,24 @@ class Keeper:
         the question, which is asked in the next. Raise OSError.
         """
         ends: list[int] = []
+        slots: dict[str, int] = {}
         try:
             for _ in STREAMS:
                 ends += os.pipe2(os.O_CLOEXEC)
-            slots = {stream: self.inflight.take_slot() for stream in STREAMS}
+            for stream in STREAMS:
+                slots[stream] = self.inflight.take_slot()
             if secrets:
                 self.inflight.keep_secrets(slots[_OF_SECRETS], secrets)
             read_ends = dict(zip(STREAMS, ends[::2], strict=True))
-            pipes = KeptPipes(unit=unit, read_ends=read_ends, slots=slots, arrived=self._barrier.ask())
-            self._manager.keep({pipes.names[stream]: fd for stream, fd in pipes.read_ends.items()})
+            names = {stream: f"{_mark(unit)}{stream[3]}{slot}" for stream, slot in slots.items()}
+            self._manager.keep({names[stream]: fd for stream, fd in read_ends.items()})
         except OSError:
             for end in ends:
                 os.close(end)
+            for slot in slots.values():
+                self.inflight.free_slot(slot)
             raise
+        pipes = KeptPipes(read_ends=read_ends, slots=slots, names=names, arrived=self._barrier.ask())
         return pipes, ends[1::2]
 
     def let_go(self, pipes: KeptPipes) -> None:
@@ -118,34 +160,37 @@ class Keeper:
     # -- what an earlier daemon made ---------------------------------------------------------------------------
 
     def has_all(self, unit: str) -> bool:
-        """Say whether both pipes of a unit were kept."""
-        return {match["stream"] for match in self._matches(unit).values()} == set(STREAMS)
+        """Say whether both pipes of a unit were kept, and no other's might be taken for them."""
+        return sorted(pipe.stream for pipe in self._pipes(unit)) == sorted(STREAMS)
 
     def secrets(self, unit: str) -> frozenset[str] | None:
         """Return the secrets that a unit was given, None if none are kept."""
-        slots = (match["slot"] for match in self._matches(unit).values() if match["stream"] == _OF_SECRETS)
-        return self.inflight.secrets(int(next(slots)))
+        slots = (pipe.slot for pipe in self._pipes(unit) if pipe.stream == _OF_SECRETS)
+        return self.inflight.secrets(next(slots))
 
     def adopt(self, unit: str) -> KeptPipes:
         """Take over the pipes of a unit."""
-        matches = self._matches(unit)
-        slots = {match["stream"]: self.inflight.take_slot(int(match["slot"])) for match in matches.values()}
-        read_ends = {match["stream"]: self._found.pop(name) for name, match in matches.items()}
-        return KeptPipes(unit=unit, read_ends=read_ends, slots=slots)
+        pipes = self._of.pop(_mark(unit))
+        return KeptPipes(
+            read_ends={pipe.stream: self._found.pop(pipe.name) for pipe in pipes},
+            slots={pipe.stream: self.inflight.take_slot(pipe.slot) for pipe in pipes},
+            names={pipe.stream: pipe.name for pipe in pipes},
+        )
 
     def drop_all_but(self, units: Collection[str]) -> None:
         """Close the pipes that nobody will adopt, here and at systemd, and what was in flight of them."""
+        marks, slots = set(map(_mark, units)), set()
         for name in tuple(self._found):
-            match = _NAME.fullmatch(name)
-            if match is None or match["unit"] not in units:
-                os.close(self._found.pop(name))
-                self._manager.let_go([name])
-                if match is not None:
-                    self.inflight.wipe(int(match["slot"]))
-        interrupted = self.inflight.interrupted
-        if interrupted is not None and not any(name.endswith(f".{interrupted.slot}") for name in self._found):
+            pipe = _kept(name)
+            if pipe is not None and pipe.mark in marks:
+                slots.add(pipe.slot)
+                continue
+            os.close(self._found.pop(name))
+            self._manager.let_go([name])
+            if pipe is not None:
+                self.inflight.free_slot(pipe.slot)
+        if self.inflight.interrupted is not None and self.inflight.interrupted.slot not in slots:
             self.inflight.forget_interrupted()
 
-    def _matches(self, unit: str) -> dict[str, re.Match[str]]:
-        matches = ((name, _NAME.fullmatch(name)) for name in self._found)
-        return {name: match for name, match in matches if match and match["unit"] == unit}
+    def _pipes(self, unit: str) -> list[_Kept]:
+        return self._of.get(_mark(unit), [])

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from barbossad.process.output.inflight import Inflight
-from barbossad.process.systemd.kept import Keeper
+from barbossad.process.output import inflight
+from barbossad.process.output.inflight import SLOTS, Inflight
+from barbossad.process.systemd.kept import LONGEST_NAME, Keeper, KeptPipes
 from barbossad.systemd import Manager
+
+UNIT = "barbossa-01m89c39k4-{}-1.service"
+UNIT_FILE = Path(__file__).parents[3] / "packaging/systemd/barbossad.service"
+LONGEST_VARIABLE = 32 * 4096  # MAX_ARG_STRLEN of the kernel, with the NUL
 
 
 @pytest.fixture
@@ -66,3 +71,74 @@ async def test_a_question_that_nobody_waits_for(heard: socket.socket) -> None:
     manager.close()
     assert pipes.arrived is not None
     assert pipes.arrived.cancelled()
+
+
+def test_the_names_of_all_fit_into_one_variable() -> None:
+    """However many pipes the unit lets systemd keep: or else a daemon with so many tasks is never executed again."""
+    (most,) = (line for line in UNIT_FILE.read_text().splitlines() if line.startswith("FileDescriptorStoreMax="))
+    others = len(f"LISTEN_FDNAMES=barbossad.socket:{inflight.NAME}") + 1
+    assert int(most.partition("=")[2]) * (LONGEST_NAME + 1) + others <= LONGEST_VARIABLE
+
+
+async def test_no_name_is_longer_than_that(heard: socket.socket) -> None:
+    """Nor do two have the same one, whatever the unit is called."""
+    manager = Manager()
+    keeper = Keeper(manager)
+    keeper.inflight = Inflight.create()
+    for slot in range(SLOTS - 4):
+        keeper.inflight.take_slot(slot)
+    made = [keeper.make(UNIT.format(task * 100)) for task in "ab"]
+    names = [name for pipes, _ in made for name in pipes.names.values()]
+    assert max(map(len, names)) == LONGEST_NAME
+    assert len(set(names)) == 4
+    close(*made)
+    await keeper.close()
+    manager.close()
+
+
+def close(*made: tuple[KeptPipes, list[int]]) -> None:
+    """Close pipes that were made."""
+    for pipes, write_ends in made:
+        for fd in (*pipes.read_ends.values(), *write_ends):
+            os.close(fd)
+
+
+async def restarted(names: list[str]) -> tuple[Keeper, Manager]:
+    """Return the keeper of a daemon to which systemd hands pipes of these names, and the memory."""
+    manager = Manager()
+    memory = Inflight.create()
+    manager.kept = {inflight.NAME: os.dup(memory.fd)}
+    memory.close()
+    for name in names:
+        manager.kept[name], write_end = os.pipe2(os.O_CLOEXEC)
+        os.close(write_end)
+    keeper = Keeper(manager)
+    await keeper.start()
+    return keeper, manager
+
+
+async def test_pipes_of_an_earlier_release_are_adopted(heard: socket.socket) -> None:
+    """They have long names, by which systemd is told to let go of them; new ones are not taken for theirs."""
+    unit = UNIT.format("a")
+    names = [f"{unit}.stdout.3", f"{unit}.stderr.12"]
+    keeper, manager = await restarted(names)
+    assert keeper.has_all(unit)
+    assert not keeper.has_all(UNIT.format("b"))
+    keeper.drop_all_but([unit])
+    pipes = keeper.adopt(unit)
+    assert pipes.slots == {"stdout": 3, "stderr": 12}
+    assert list(pipes.names.values()) == names
+    close((pipes, []))
+    await keeper.close()
+    manager.close()
+
+
+async def test_what_is_dropped_gives_its_slots_back(heard: socket.socket) -> None:
+    """And nothing of its secrets stays."""
+    keeper, manager = await restarted([f"{UNIT.format('a')}.std{stream}.0" for stream in ("out", "err")])
+    keeper.inflight.keep_secrets(0, {"of a"})
+    keeper.drop_all_but([])
+    assert keeper.inflight.secrets(0) is None
+    assert keeper.inflight.take_slot() == 0
+    await keeper.close()
+    manager.close()
