@@ -114,6 +114,7 @@ class Keeper:
             await self._manager.barrier()
         for pipe in filter(None, map(_kept, self._found)):
             self._of.setdefault(pipe.mark, []).append(pipe)
+            self.inflight.take_slot(pipe.slot)  # or what is launched before this one is adopted would be given it
 
     async def close(self) -> None:
         """Close what nobody adopted; what systemd keeps stays."""
@@ -173,7 +174,7 @@ class Keeper:
         pipes = self._of.pop(_mark(unit))
         return KeptPipes(
             read_ends={pipe.stream: self._found.pop(pipe.name) for pipe in pipes},
-            slots={pipe.stream: self.inflight.take_slot(pipe.slot) for pipe in pipes},
+            slots={pipe.stream: pipe.slot for pipe in pipes},
             names={pipe.stream: pipe.name for pipe in pipes},
         )
 

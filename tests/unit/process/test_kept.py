@@ -133,6 +133,20 @@ async def test_pipes_of_an_earlier_release_are_adopted(heard: socket.socket) -> 
     manager.close()
 
 
+async def test_what_is_launched_before_others_are_adopted_has_slots_of_its_own(heard: socket.socket) -> None:
+    """The secrets of a task that lives are not those of one that is started in the same recovery."""
+    old, new = UNIT.format("old"), UNIT.format("new")
+    keeper, manager = await restarted([f"{old}.std{stream}.{slot}" for stream, slot in (("out", 0), ("err", 1))])
+    keeper.inflight.keep_secrets(0, {"of the old one"})
+    made = keeper.make(new, {"of the new one"})
+    adopted = keeper.adopt(old)
+    assert keeper.inflight.secrets(adopted.slots["stdout"]) == frozenset({"of the old one"})
+    assert set(adopted.slots.values()).isdisjoint(made[0].slots.values())
+    close(made, (adopted, []))
+    await keeper.close()
+    manager.close()
+
+
 async def test_what_is_dropped_gives_its_slots_back(heard: socket.socket) -> None:
     """And nothing of its secrets stays."""
     keeper, manager = await restarted([f"{UNIT.format('a')}.std{stream}.0" for stream in ("out", "err")])
