@@ -40,13 +40,21 @@ from barbossad.process.output.capture import Recorder
 from barbossad.process.output.logs import LogFolder
 from barbossad.process.systemd import own_unit, unit_files, units
 from barbossad.process.systemd.asking import SharedQuestion
-from barbossad.process.systemd.bus import MANAGER, PATH, RETRY_SECONDS, SERVICE, UNIT, Bus, SystemdError
+from barbossad.process.systemd.bus import MANAGER, PATH, RETRY_SECONDS, SERVICE, Bus, SystemdError
 from barbossad.process.systemd.kept import Keeper, KeptPipes
 from barbossad.process.systemd.survivors import Survivors
 from barbossad.process.systemd.unit_control import UnitControl
 from barbossad.process.systemd.unit_ends import UnitFacts
 from barbossad.process.systemd.unit_journal import Journal
-from barbossad.process.systemd.unit_process import FACTS, UnitProcess
+from barbossad.process.systemd.unit_process import (
+    ACTIVE_SINCE,
+    FACTS,
+    INVOCATION,
+    LOADED,
+    STANDING,
+    Answers,
+    UnitProcess,
+)
 from barbossad.systemd import Manager
 
 SAMPLE_SECONDS: Final = 5.0
@@ -216,19 +224,19 @@ class SystemdLauncher(Launcher):
 
         It may have ended unnoticed: the first time that systemd would tell of a change, it tells of the unit instead.
         """
-        names = [(SERVICE, name) for name in FACTS]
-        wanted = ((UNIT, "InvocationID"), (UNIT, "ActiveEnterTimestampMonotonic"), *names)
-        invocation, active_us, *values = await self._bus.surely(partial(self._bus.get_many, process.path, *wanted))
-        facts = dict(zip(FACTS, values, strict=True))
+        await self._take_standing(process, await self._bus.answers(process.path, STANDING))
+
+    async def _take_standing(self, process: UnitProcess, answers: Answers) -> None:
+        facts = {name: answers[SERVICE, name] for name in FACTS}
         if process.hear(facts):
             await self._take_end(process)
         if process.facts is not None:
             return
-        if not active_us:
+        if not answers[ACTIVE_SINCE]:
             asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._announce_soon, process)
             return
         pid, started_us = facts["MainPID"], facts["ExecMainStartTimestamp"]
-        process.invocation_id = bytes(invocation).hex() if invocation else None
+        process.invocation_id = bytes(answers[INVOCATION] or ()).hex() or None
         process.pid = pid or None
         process.pid_started_ticks = procfs.start_ticks(pid)
         process.started_at_ms = started_us // 1000 if started_us else self._clock.now_ms()
@@ -342,9 +350,9 @@ class SystemdLauncher(Launcher):
 
     async def _resync(self, process: UnitProcess) -> None:
         """Ask how a unit stands, instead of being told."""
-        load_state = await self._bus.surely(partial(self._bus.get, process.path, UNIT, "LoadState"))
-        if load_state != "not-found":
-            await self._announce(process)
+        answers = await self._bus.answers(process.path, (LOADED, *STANDING))
+        if answers[LOADED] != "not-found":
+            await self._take_standing(process, answers)
         elif process.facts is None:
             process.facts = UnitFacts(is_stopped=True)
             await self._take_end(process)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -32,15 +33,17 @@ class Survivors:
     async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
         """See ``Launcher.survey``."""
         loaded = await self._control.loaded()
-        found: dict[AttemptKey, Finding] = {}
-        for attempt in attempts:
-            key = AttemptKey(attempt.run_id, attempt.task_id, attempt.number)
-            finding = await self._find(attempt, units.unit_name(key), loaded)
-            if finding.verdict is Verdict.GONE and attempt.unit is not None:
-                await self._end(attempt.unit)
-            found[key] = finding
+        keys = [AttemptKey(attempt.run_id, attempt.task_id, attempt.number) for attempt in attempts]
+        settled = (self._settle(*each, loaded) for each in zip(attempts, map(units.unit_name, keys), strict=True))
+        found = dict(zip(keys, await asyncio.gather(*settled), strict=True))
         self._alive = {units.unit_name(key) for key, finding in found.items() if finding.verdict is Verdict.LIVE}
         return found
+
+    async def _settle(self, attempt: AttemptRecord, unit: str, loaded: set[str]) -> Finding:
+        finding = await self._find(attempt, unit, loaded)
+        if finding.verdict is Verdict.GONE and attempt.unit is not None:
+            await self._end(attempt.unit)
+        return finding
 
     async def _find(self, attempt: AttemptRecord, unit: str, loaded: set[str]) -> Finding:
         if attempt.launcher != self._launcher:

@@ -30,8 +30,13 @@ FACTS: Final = (
 Name = tuple[str, str]
 Answers = Mapping[Name, Any]
 
+LOADED: Final[Name] = (bus.UNIT, "LoadState")
 STATE: Final[Name] = (bus.UNIT, "ActiveState")
-_INVOCATION: Final[Name] = (bus.UNIT, "InvocationID")
+INVOCATION: Final[Name] = (bus.UNIT, "InvocationID")
+ACTIVE_SINCE: Final[Name] = (bus.UNIT, "ActiveEnterTimestampMonotonic")
+STANDING: Final = (INVOCATION, ACTIVE_SINCE, *((bus.SERVICE, name) for name in FACTS))
+"""What tells how a unit stands that was heard of last some time ago, or never."""
+
 _ACTIVE_UNTIL: Final[Name] = (bus.UNIT, "ActiveExitTimestamp")
 _RESULT: Final[Name] = (bus.SERVICE, "Result")
 _CPU: Final[Name] = (bus.SERVICE, "CPUUsageNSec")
@@ -41,7 +46,7 @@ _WRITTEN: Final[Name] = (bus.SERVICE, "IOWriteBytes")
 ACCOUNTS: Final = (STATE, _CPU, _PEAK, _READ, _WRITTEN)
 """What is asked of every unit that has ended; no change of these is told."""
 
-WHY: Final = (_RESULT, _ACTIVE_UNTIL, _INVOCATION)
+WHY: Final = (_RESULT, _ACTIVE_UNTIL, INVOCATION)
 """What is asked besides unless the unit stays active, as one does whose program was executed and exited with 0."""
 
 _OF_THE_PROCESS: Final = frozenset({"success", "exit-code", "signal", "core-dump"})
@@ -147,7 +152,7 @@ class UnitProcess:
         assert self.facts is not None
         if not self.facts.is_plain_success:
             return (*ACCOUNTS, *WHY)
-        return ACCOUNTS if self.invocation_id is not None else (*ACCOUNTS, _INVOCATION)
+        return ACCOUNTS if self.invocation_id is not None else (*ACCOUNTS, INVOCATION)
 
     async def ask_why(self, systemd: bus.Bus, journal: Journal) -> Answers:
         """Ask systemd what ``end`` needs, and the journal whether its program was executed if that is in doubt."""
@@ -155,7 +160,7 @@ class UnitProcess:
         if answers[STATE] != "active" and not answers.keys() >= set(WHY):
             answers |= await systemd.answers(self.path, WHY)
         self.was_left_active = answers[STATE] == "active"
-        invocation_id = self.invocation_id or bytes(answers[_INVOCATION] or ()).hex()
+        invocation_id = self.invocation_id or bytes(answers[INVOCATION] or ()).hex()
         if unit_ends.is_ambiguous(self._known(answers)) and invocation_id:
             self._start = await journal.start_of(self.unit, invocation_id)
         return answers
@@ -192,7 +197,7 @@ class UnitProcess:
     def _has_another_start(self, answers: Answers, result: str) -> bool:
         """Say whether the unit was started once more: as another invocation, or in vain, which the process was not."""
         assert self.facts is not None
-        invocation = bytes(answers.get(_INVOCATION) or ()).hex()
+        invocation = bytes(answers.get(INVOCATION) or ()).hex()
         is_other = bool(invocation) and self.invocation_id not in {None, invocation}
         return self.facts.code != 0 and (is_other or result == "resources")
 
@@ -201,7 +206,7 @@ class UnitProcess:
 
         ``answers`` are to ``wanted``, and to ``WHY`` unless the unit is active.
         """
-        invocation = answers.get(_INVOCATION)
+        invocation = answers.get(INVOCATION)
         if invocation and self.invocation_id is None:
             self.invocation_id = bytes(invocation).hex()
         facts = self._known(answers)
