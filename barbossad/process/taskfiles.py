@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from barbossad.model.names import plain_task_id
+from barbossad.process import procfs
 from barbossad.process.launcher import OUTPUT_LIMIT, AttemptKey
 
 SCRIPT_SUFFIX = ".script"
@@ -74,13 +75,16 @@ def _create(path: str, mode: int) -> int:
 def take_output(path: str, *, keep: bool = False) -> bytes | None:
     """Return what the task wrote, at most a byte more than is allowed, and remove it unless told to keep it.
 
-    The task made the file and may have put anything there: what is not a plain file counts as nothing.
+    The task made the file and may have put anything there: what is not a plain file counts as nothing. Raise OSError,
+    having removed nothing, if this process has no descriptors for it.
     """
     if not os.access(path, os.F_OK, follow_symlinks=False):  # as for most tasks; an exception costs as much again
         return None
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if error.errno in procfs.SHORTAGES:
+            raise
         if not keep:
             remove(path)
         return None

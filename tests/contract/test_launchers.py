@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,16 @@ from barbossad.process import procfs
 from barbossad.process.launcher import OUTPUT_LIMIT, SCRIPT, EndCause, LiveLog
 from barbossad.process.output import logs
 from barbossad.security.masking import make_mask_of
-from tests.helpers.launching import ENV, Bench, Needle, has_systemd, make_local, make_systemd, open_files
+from tests.helpers.launching import (
+    ENV,
+    Bench,
+    Needle,
+    has_systemd,
+    make_local,
+    make_systemd,
+    no_descriptors,
+    open_files,
+)
 from tests.helpers.waiting import eventually_async
 
 MAKERS: dict[str, Callable[[Path], Bench]] = {"local": make_local}
@@ -487,3 +497,66 @@ async def test_secrets_in_pieces_are_masked(bench: Bench) -> None:
 async def test_secrets_are_not_told_in_passing(bench: Bench) -> None:
     """What stands for an attempt in messages and tracebacks does not have its environment in it."""
     assert SECRET not in repr(bench.spec("true", env={"SECRET": SECRET}, make_mask=make_mask_of([SECRET])))
+
+
+def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the actions that were logged."""
+    return [record.__dict__.get("action", "") for record in caplog.records]
+
+
+async def test_no_descriptor_left(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A launch for which the daemon has no descriptors left waits until there are, and says so once."""
+    await bench.run("true")
+    with no_descriptors():
+        first, second = bench.launch("seq 3; sleep 0.2; echo late"), bench.launch(argv=("/bin/true",))
+        following = asyncio.ensure_future(first.process.log.changed(0))
+        await eventually_async(lambda: "starts_wait" in actions(caplog), 10, "it is told")
+    end = await first.end()
+    assert (end.exit_code, bench.text(end.log)) == (0, "1\n2\n3\nlate\n")
+    assert (await second.end()).exit_code == 0
+    await following
+    assert actions(caplog).count("starts_wait") == 1
+
+
+async def test_stopped_while_no_descriptor_is_left(bench: Bench) -> None:
+    """What waits for them can be ended like any other, and is not started afterwards."""
+    await bench.run("true")
+    with no_descriptors():
+        watched = bench.launch("true")
+        watched.process.stop(1)
+        watched.process.stop(0)
+        end = await watched.end()
+    assert (end.cause, end.message) == (EndCause.LOST, "it was stopped before it started")
+    assert (await bench.run("true")).exit_code == 0
+
+
+async def test_no_descriptor_at_the_end(bench: Bench) -> None:
+    """Neither what a task printed last nor its outputs are lost for that: its end is told when they can be read."""
+    await bench.run("true")
+    watched = bench.launch(
+        'trap go=1 USR1; echo ready; while [ -z "$go" ]; do sleep 0.02; done; echo a=1 >>$BARBOSSA_OUTPUT; echo last'
+    )
+    process = await watched.start()
+    async with asyncio.timeout(20):
+        await process.log.changed(0)
+    assert process.pid is not None
+    with no_descriptors():
+        os.kill(process.pid, signal.SIGUSR1)
+        await eventually_async(lambda: process.log.is_over, 20, "it has ended")  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        assert watched.ends == []
+    end = await watched.end()
+    assert (end.exit_code, end.output, bench.text(end.log)) == (0, b"a=1\n", "ready\nlast\n")
+
+
+async def test_no_descriptor_at_an_end_that_comes_at_once(bench: Bench) -> None:
+    """The same where nothing was read before: the launch had its descriptors, the end has none."""
+    await bench.run("true")
+    watched = bench.launch('trap go=1 USR1; while [ -z "$go" ]; do sleep 0.02; done; echo last')
+    process = await watched.start()
+    assert process.pid is not None
+    with no_descriptors():
+        os.kill(process.pid, signal.SIGUSR1)
+        await eventually_async(lambda: process.log.is_over, 20, "it has ended")  # type: ignore[attr-defined]
+    end = await watched.end()
+    assert (end.exit_code, bench.text(end.log)) == (0, "last\n")

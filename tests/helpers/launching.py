@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import resource
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from barbossad.clock import SystemClock
@@ -199,6 +200,17 @@ def open_files() -> set[str]:
         except OSError:
             continue
     return found
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Leave this process none."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def is_gone(pid: int) -> bool:

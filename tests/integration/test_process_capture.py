@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import resource
@@ -137,48 +136,6 @@ async def test_no_runtime_folder(bench: Bench) -> None:
     end = await bench.run("true")
     assert end.cause is EndCause.START_FAILED
     assert str(bench.runtime_dir) in (end.message or "")
-
-
-@contextmanager
-def no_descriptors() -> Iterator[None]:
-    """Leave this process none but one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 1, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-async def test_no_descriptor_left(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A launch for which the daemon has no descriptors left waits until there are, and says so once."""
-    await bench.run("true")
-    with no_descriptors():
-        first, second = bench.launch("seq 3; sleep 0.2; echo late"), bench.launch(argv=("/bin/true",))
-        following = asyncio.ensure_future(first.process.log.changed(0))
-        await eventually_async(lambda: "starts_wait" in actions(caplog), 10, "it is told")
-    end = await first.end()
-    assert (end.exit_code, bench.text(end.log)) == (0, "1\n2\n3\nlate\n")
-    assert (await second.end()).exit_code == 0
-    await following
-    assert actions(caplog).count("starts_wait") == 1
-
-
-async def test_stopped_while_no_descriptor_is_left(bench: Bench) -> None:
-    """What waits for them can be ended like any other, and is not started afterwards."""
-    await bench.run("true")
-    with no_descriptors():
-        watched = bench.launch("true")
-        watched.process.stop(1)
-        watched.process.stop(0)
-        end = await watched.end()
-    assert (end.cause, end.message) == (EndCause.LOST, "it was stopped before it started")
-    assert (await bench.run("true")).exit_code == 0
-
-
-def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the actions that were logged."""
-    return [record.__dict__.get("action", "") for record in caplog.records]
 
 
 async def test_watcher_that_fails(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

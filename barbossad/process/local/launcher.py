@@ -19,7 +19,7 @@ from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model import boots
 from barbossad.model.isolation import UNCONFINED
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import cgroups, failures, procfs, taskfiles
+from barbossad.process import cgroups, failures, procfs, shortage, taskfiles
 from barbossad.process.failures import Stage
 from barbossad.process.launcher import (
     SCRIPT,
@@ -47,7 +47,6 @@ from barbossad.process.programs import StartFailureError
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 15.0
-_RETRY_SECONDS: Final = 0.1
 _UNKILLABLE: Final = "processes stay that cannot be killed (they hang in the kernel, or are another user's by now)"
 
 
@@ -175,7 +174,7 @@ class LocalLauncher(Launcher):
             supervisor.close_all(fds)
             if process.waiting is None:
                 process.capture = self._recorder.capture(spec.key, {})
-            if isinstance(error, OSError) and error.errno in procfs.SHORTAGES:
+            if isinstance(error, OSError) and shortage.is_one(error):
                 self._start_later(process, spec, error)
                 return
             process.waiting = None
@@ -198,7 +197,7 @@ class LocalLauncher(Launcher):
         """Try again soon: what others hold, clients say, they will not hold for ever."""
         if process.waiting is None and not any(other.waiting for other in self._live.values()):
             logger.warning("Tasks wait to be started: %s", error, extra={"action": "starts_wait"})
-        process.waiting = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._start, process, spec)
+        process.waiting = asyncio.get_running_loop().call_later(shortage.RETRY_SECONDS, self._start, process, spec)
 
     async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
         """End all processes that an earlier daemon left: their pipes and exit statuses died with it."""
@@ -326,7 +325,11 @@ class LocalLauncher(Launcher):
 
     def _end(self, process: LocalProcess, make: Callable[..., ProcessEnd], log: LogRecord) -> None:
         """Clean up after an attempt of which nothing lives, and tell of its end."""
-        output = taskfiles.take_output(taskfiles.path_of(process.folder, process.key, taskfiles.OUTPUT_SUFFIX))
+        try:
+            output = taskfiles.take_output(taskfiles.path_of(process.folder, process.key, taskfiles.OUTPUT_SUFFIX))
+        except OSError:
+            shortage.again(self._end, process, make, log)
+            return
         if process.has_script:
             taskfiles.remove(taskfiles.path_of(process.folder, process.key, taskfiles.SCRIPT_SUFFIX))
         del self._live[process.serial]

@@ -17,6 +17,7 @@ from typing import Final
 
 from barbossad.clock import Clock
 from barbossad.model.records import LogRecord, changed
+from barbossad.process import shortage
 from barbossad.process.launcher import AttemptKey, Mask
 from barbossad.process.output import cri, logfile
 from barbossad.process.output.inflight import Inflight
@@ -69,7 +70,6 @@ class Capture:
         self._is_draining = False
         self._drained_bytes = 0
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._is_recoverable = bool(slots)
         self._pipes: list[Pipe] = []
         self.take(pipes, make_mask, slots)
 
@@ -77,6 +77,7 @@ class Capture:
         self, pipes: Mapping[str, int], make_mask: Callable[[], Mask] | None, slots: Mapping[str, int] | None = None
     ) -> None:
         """Take over the read ends of an attempt's pipes."""
+        self._is_recoverable = bool(slots)
         self._pipes += [
             Pipe(
                 fd,
@@ -123,7 +124,14 @@ class Capture:
         if self._is_recoverable:
             for pipe in self._pipes:
                 pipe.is_sealed = True
-            if self._file is None and (text := self._peek()) is not None:
+            try:
+                text = self._peek() if self._file is None else None
+            except OSError as error:
+                if not shortage.is_one(error):
+                    raise
+                shortage.again(self.finish, done)
+                return
+            if text is not None:
                 self._memory = [text]
                 for pipe in tuple(self._pipes):
                     self.close_pipe(pipe)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from barbossad.process import shortage
 from barbossad.process.output import inflight
 from barbossad.process.output.inflight import Inflight
 from barbossad.process.systemd.asking import SharedQuestion
@@ -99,7 +100,7 @@ class Keeper:
         self._of: dict[str, list[_Kept]] = {}
         """What was found, by the mark of its unit."""
 
-        self._barrier = SharedQuestion(manager.barrier, "pipes-barrier")
+        self._barrier = SharedQuestion(self._ask_barrier, "pipes-barrier")
         self.inflight: Inflight
 
     async def start(self) -> None:
@@ -122,6 +123,15 @@ class Keeper:
         for fd in self._found.values():
             os.close(fd)
         self.inflight.close()
+
+    async def _ask_barrier(self) -> None:
+        while True:
+            try:
+                return await self._manager.barrier()
+            except OSError as error:
+                if not shortage.is_one(error):
+                    raise
+            await asyncio.sleep(shortage.RETRY_SECONDS)
 
     def make(self, unit: str, secrets: Collection[str] = ()) -> tuple[KeptPipes, list[int]]:
         """Make the pipes of an attempt and have systemd keep their read ends; return them and the write ends.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -23,7 +22,7 @@ from barbossad.clock import Clock
 from barbossad.errors import BarbossaError, UnavailableError
 from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, LogRecord
-from barbossad.process import cgroups, procfs, taskfiles
+from barbossad.process import cgroups, procfs, shortage, taskfiles
 from barbossad.process.launcher import (
     AttemptKey,
     EndCause,
@@ -35,13 +34,12 @@ from barbossad.process.launcher import (
     StopKind,
     Watcher,
 )
-from barbossad.process.output import pipes
 from barbossad.process.output.capture import Recorder
 from barbossad.process.output.logs import LogFolder
+from barbossad.process.shortage import GivenUpError
 from barbossad.process.systemd import own_unit, unit_files, units
-from barbossad.process.systemd.asking import SharedQuestion
-from barbossad.process.systemd.bus import MANAGER, PATH, RETRY_SECONDS, SERVICE, Bus, SystemdError
-from barbossad.process.systemd.kept import Keeper, KeptPipes
+from barbossad.process.systemd.bus import RETRY_SECONDS, SERVICE, Bus, SystemdError
+from barbossad.process.systemd.kept import Keeper
 from barbossad.process.systemd.survivors import Survivors
 from barbossad.process.systemd.unit_control import UnitControl
 from barbossad.process.systemd.unit_ends import UnitFacts
@@ -55,6 +53,7 @@ from barbossad.process.systemd.unit_process import (
     Answers,
     UnitProcess,
 )
+from barbossad.process.systemd.unit_start import Starts
 from barbossad.systemd import Manager
 
 SAMPLE_SECONDS: Final = 5.0
@@ -67,6 +66,7 @@ RELEASE_SECONDS: Final = 0.003
 """How long a unit stays after its end is recorded: who waits is answered first."""
 
 _CLOSE_SECONDS: Final = 15.0
+_NEVER_STARTED: Final = "it was stopped before it started"
 logger = logging.getLogger(__name__)
 
 
@@ -90,7 +90,6 @@ class SystemdLauncher(Launcher):
         *,
         hidden: Sequence[Path] = (),
     ) -> None:
-        self._hidden = [str(path) for path in hidden]
         self._clock = clock
         self._logs = logs
         self._keeper = Keeper(manager)
@@ -98,11 +97,11 @@ class SystemdLauncher(Launcher):
         self._bus = Bus(self._hear, self._resync_all)
         self._control = UnitControl(self._bus)
         self._journal = Journal()
+        self._starts = Starts(self._bus, self._control, self._keeper, self._files, [str(path) for path in hidden])
         self._recorder: Recorder
         self._live: dict[str, UnitProcess] = {}
         self._survivors = Survivors(self.name, self._bus, self._control, self._keeper, self._files)
         self._jobs: set[asyncio.Task[None]] = set()
-        self._foreign = SharedQuestion(self._ask_foreign, "manager-environment")
         self._idle = asyncio.Event()
         self._is_closing = False
 
@@ -137,7 +136,7 @@ class SystemdLauncher(Launcher):
         for process in self._live.values():
             process.disarm()
             process.capture.leave()
-        await self._foreign.close()
+        await self._starts.close()
         await self._keeper.close()
         await self._bus.close()
 
@@ -149,69 +148,40 @@ class SystemdLauncher(Launcher):
         """Start an attempt; return at once."""
         process = UnitProcess(spec, watcher, self)
         self._live[process.path] = process
-        write_ends: list[int] = []
+        write_ends: list[int] | None = None
         try:
             if self._is_closing:
                 raise UnavailableError("the daemon is stopping")
-            process.pipes, write_ends = self._keeper.make(process.unit, spec.secrets)
+            write_ends = self._starts.make_pipes(process, self._recorder)
         except (OSError, BarbossaError) as error:
             process.capture = self._recorder.capture(spec.key, {})
-            asyncio.get_running_loop().call_soon(self._fail, process, f"cannot prepare the start: {error}")
-            return process
-        kept = process.pipes
-        process.capture = self._recorder.capture(spec.key, kept.read_ends, spec.make_mask, kept.slots)
+            if not shortage.is_one(error):
+                asyncio.get_running_loop().call_soon(self._fail, process, f"cannot prepare the start: {error}")
+                return process
         crashpoints.reach("pipes-made")
-        self._run(self._start(process, write_ends, kept, self._foreign.ask()), f"start {process.unit}")
+        self._run(self._start(process, write_ends, self._starts.ask()), f"start {process.unit}")
         return process
 
-    async def _ask_foreign(self) -> list[str]:
-        """Return the variables of the manager's own environment, which every service gets; it tells of no change.
-
-        What somebody sets between this answer and the start of a unit, a few milliseconds at most, gets through.
-        """
-        environment = await self._bus.surely(partial(self._bus.get, PATH, MANAGER, "Environment"))
-        return [entry.partition("=")[0] for entry in environment]
-
     async def _start(
-        self, process: UnitProcess, write_ends: list[int], kept: KeptPipes, foreign: asyncio.Task[list[str]]
+        self, process: UnitProcess, write_ends: list[int] | None, foreign: asyncio.Task[list[str]]
     ) -> None:
-        """Have systemd make the unit, once it is known to keep the pipes; what that needs is made meanwhile."""
-        spec = process.spec
+        is_wanted = lambda: not (process.is_asked_to_stop or self._is_closing)  # noqa: E731 (asked in several places)
         try:
-            owner = unit_files.owner_of(spec)
-            pipes.give(write_ends, owner)
-            argv, files = self._files.write(spec, process.unit, owner)
-            crashpoints.reach("files-written")
-            properties = units.properties(spec, argv, files, self._hidden)
-            properties.append(units.without(spec, await asyncio.shield(foreign)))
-            await kept.known()
-            crashpoints.reach("pipes-kept")
-            if process.is_asked_to_stop:
-                self._fail(process, "it was stopped before it started", cause=EndCause.LOST)
-                return
-            is_made = await self._control.make(
-                process.unit, properties, write_ends, is_wanted=lambda: not process.is_asked_to_stop
-            )
-            crashpoints.reach("unit-started")
+            await self._starts.make(process, self._recorder, write_ends, foreign, is_wanted=is_wanted)
+        except GivenUpError:
+            if process.is_asked_to_stop:  # or else it is the next daemon that starts it
+                self._fail(process, _NEVER_STARTED, cause=EndCause.LOST)
         except SystemdError as error:
-            self._fail(process, units.refusal(spec, error))
-            return
+            self._fail(process, units.refusal(process.spec, error))
         except (OSError, BarbossaError) as error:
             self._fail(process, str(error))
-            return
         except ValueError as error:
-            self._fail(process, f"cannot start {spec.argv[0]!r}: {error}")
-            return
-        finally:
-            for end in write_ends:
-                os.close(end)
-        if not is_made:
-            self._fail(process, "it was stopped before it started", cause=EndCause.LOST)
-            return
-        process.is_started = True
-        if process.is_asked_to_stop:
-            process.ask()
-        asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._announce_soon, process)
+            self._fail(process, f"cannot start {process.spec.argv[0]!r}: {error}")
+        else:
+            process.is_started = True
+            if process.is_asked_to_stop:
+                process.ask()
+            asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._announce_soon, process)
 
     # -- while it runs -------------------------------------------------------------------------------------
 
@@ -300,7 +270,11 @@ class SystemdLauncher(Launcher):
         """Tell of an end; the unit and the pipes stay until that is recorded."""
         crashpoints.reach("output-drained")
         process.disarm()
-        output = taskfiles.take_output(self._files.output_of(process.unit), keep=True)
+        try:
+            output = taskfiles.take_output(self._files.output_of(process.unit), keep=True)
+        except OSError:
+            shortage.again(self._end, process, make, log)
+            return
         del self._live[process.path]
         self._tell(process.watcher.ended, process, make(log=log, output=output))
         if self._is_closing and not self._live:

@@ -10,6 +10,7 @@ from typing import Final
 
 from barbossad.errors import UnavailableError
 from barbossad.process import cgroups
+from barbossad.process.shortage import GivenUpError
 from barbossad.process.systemd import units
 from barbossad.process.systemd.bus import SERVICE, UNIT, Bus, SystemdError, object_path
 from barbossad.process.systemd.units import Property
@@ -29,10 +30,11 @@ class UnitControl:
 
     async def make(
         self, unit: str, properties: Sequence[Property], fds: Sequence[int], *, is_wanted: Callable[[], bool]
-    ) -> bool:
-        """Have systemd make a unit, once, as soon as it answers; return False if it is not wanted any more before that.
+    ) -> None:
+        """Have systemd make a unit, once, as soon as it answers.
 
-        Where it did not answer, it is asked whether the unit is there. Raise SystemdError if it refuses.
+        Where it did not answer, it is asked whether the unit is there. Raise SystemdError if it refuses, and
+        GivenUpError if the unit is not wanted any more before that.
         """
         was_unanswered = False
         while True:
@@ -43,15 +45,15 @@ class UnitControl:
                 was_unanswered = True
             except SystemdError as error:
                 if was_unanswered and error.name.endswith(".UnitExists"):
-                    return True
+                    return
                 raise
             else:
-                return True
+                return
             load_state = await self._bus.surely(partial(self._bus.get, object_path(unit), UNIT, "LoadState"))
             if load_state != "not-found":
-                return True
+                return
             if not is_wanted():
-                return False
+                raise GivenUpError
 
     async def kill(self, unit: str, number: int) -> None:
         """Send a signal to every process of a unit."""
