@@ -62,6 +62,9 @@ SAMPLE_SECONDS: Final = 5.0
 ANNOUNCE_SECONDS: Final = 0.05
 """A process that ends sooner is told of once, not twice."""
 
+LONGEST_ANNOUNCE_SECONDS: Final = 5.0
+"""How late it is told of at most, beyond the time that systemd took to start it."""
+
 RELEASE_SECONDS: Final = 0.003
 """How long a unit stays after its end is recorded: who waits is answered first."""
 
@@ -181,29 +184,39 @@ class SystemdLauncher(Launcher):
             process.is_started = True
             if process.is_asked_to_stop:
                 process.ask()
-            asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._announce_soon, process)
+            self._announce_later(process)
 
     # -- while it runs -------------------------------------------------------------------------------------
 
-    def _announce_soon(self, process: UnitProcess) -> None:
-        if process.facts is None and process.path in self._live and not self._is_closing:
-            self._run(self._announce(process), f"announce {process.unit}")
+    def _announce_later(self, process: UnitProcess, seconds: float = ANNOUNCE_SECONDS) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._announce_soon, process, seconds)
 
-    async def _announce(self, process: UnitProcess) -> None:
+    def _announce_soon(self, process: UnitProcess, waited_seconds: float) -> None:
+        if process.facts is None and process.path in self._live and not self._is_closing:
+            self._run(self._announce(process, waited_seconds), f"announce {process.unit}")
+
+    async def _announce(self, process: UnitProcess, waited_seconds: float) -> None:
         """Tell that a process lives, when its program was executed; drop what was needed only until then.
 
         It may have ended unnoticed: the first time that systemd would tell of a change, it tells of the unit instead.
         """
-        await self._take_standing(process, await self._bus.answers(process.path, STANDING))
+        await self._take_standing(process, await self._bus.answers(process.path, STANDING), waited_seconds)
 
-    async def _take_standing(self, process: UnitProcess, answers: Answers) -> None:
+    async def _take_standing(
+        self, process: UnitProcess, answers: Answers, waited_seconds: float = ANNOUNCE_SECONDS
+    ) -> None:
+        """Take in how a unit stands.
+
+        One that is not active yet is asked again, each time after twice as long: systemd has much to do then, and would
+        come to nothing else but answering.
+        """
         facts = {name: answers[SERVICE, name] for name in FACTS}
         if process.hear(facts):
             await self._take_end(process)
         if process.facts is not None:
             return
         if not answers[ACTIVE_SINCE]:
-            asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self._announce_soon, process)
+            self._announce_later(process, min(2 * waited_seconds, LONGEST_ANNOUNCE_SECONDS))
             return
         pid, started_us = facts["MainPID"], facts["ExecMainStartTimestamp"]
         process.invocation_id = bytes(answers[INVOCATION] or ()).hex() or None

@@ -30,6 +30,9 @@ PATTERN: Final = f"{PREFIX}*{SUFFIX}"
 TIMEOUT_MARGIN_SECONDS: Final = 2.0
 """How much longer than the daemon itself systemd waits before it ends a task whose time is over."""
 
+_INFINITY: Final = 2**64 - 1
+"""As a span of time. It is what a start may take, of which systemd may hear late: its own 90 s end a task that runs."""
+
 DETACHED: Final = "process"
 """The ``KillMode`` of tasks that may leave processes behind."""
 
@@ -121,8 +124,11 @@ def properties(spec: LaunchSpec, argv: Sequence[str], files: Files, hidden: Sequ
     ]
     if path:
         found.append(("ExecSearchPath", Variant("as", path)))
-    if spec.timeout_seconds is not None:
-        found.append(("RuntimeMaxUSec", _microseconds(spec.timeout_seconds + TIMEOUT_MARGIN_SECONDS)))
+    if spec.timeout_seconds is None:
+        found.append(("TimeoutStartUSec", Variant("t", _INFINITY)))
+    else:
+        longest = _microseconds(spec.timeout_seconds + TIMEOUT_MARGIN_SECONDS)
+        found += [("RuntimeMaxUSec", longest), ("TimeoutStartUSec", longest)]
     if files.credentials:
         found.append(("LoadCredential", Variant("a(ss)", [list(item) for item in files.credentials.items()])))
     found += _user(spec)

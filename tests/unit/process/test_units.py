@@ -72,12 +72,13 @@ def test_what_every_unit_has() -> None:
     assert (found["StandardOutputFileDescriptor"], found["StandardErrorFileDescriptor"]) == (0, 1)
     assert found["EnvironmentFiles"] == [["/run/e", False]]
     assert "RuntimeMaxUSec" not in found
+    assert found["TimeoutStartUSec"] == 2**64 - 1, "systemd's own 90 s would end a task of whose start it hears late"
 
 
 def test_times() -> None:
     """systemd waits a little longer than the daemon before it ends a task whose time is over."""
     found = made(replace(SPEC, timeout_seconds=1.5, grace_seconds=0.0))
-    assert found["RuntimeMaxUSec"] == 3_500_000
+    assert found["RuntimeMaxUSec"] == found["TimeoutStartUSec"] == 3_500_000
     assert found["TimeoutStopUSec"] == 1, "0 would mean for ever"
 
 
