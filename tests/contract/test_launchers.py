@@ -560,3 +560,28 @@ async def test_no_descriptor_at_an_end_that_comes_at_once(bench: Bench) -> None:
         await eventually_async(lambda: process.log.is_over, 20, "it has ended")  # type: ignore[attr-defined]
     end = await watched.end()
     assert (end.exit_code, bench.text(end.log)) == (0, "last\n")
+
+
+async def test_killed_at_any_moment_of_its_start(bench: Bench) -> None:
+    """Without grace, what does not heed SIGTERM is gone too, however far its start had come."""
+    watched = []
+    for turns in range(0, 60, 2):
+        watched.append(bench.launch("trap '' TERM; sleep 4711 & wait; wait; sleep 4711"))
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        watched[-1].process.stop(0)
+    for each in watched:
+        assert (await each.end()).cause in {EndCause.SIGNALLED, EndCause.LOST}
+
+
+async def test_asked_to_end_at_any_moment_of_its_start(bench: Bench) -> None:
+    """What is stopped while it starts is asked like any other, and is not left to be killed when the grace is over."""
+    watched = []
+    for turns in range(0, 60, 2):
+        watched.append(bench.launch("sleep 4711"))
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        watched[-1].process.stop(600)
+    for each in watched:
+        end = await each.end()
+        assert end.cause is EndCause.LOST or end.signal == signal.SIGTERM

@@ -182,8 +182,6 @@ class SystemdLauncher(Launcher):
             self._fail(process, f"cannot start {process.spec.argv[0]!r}: {error}")
         else:
             process.is_started = True
-            if process.is_asked_to_stop:
-                process.ask()
             self._announce_later(process)
 
     # -- while it runs -------------------------------------------------------------------------------------
@@ -192,7 +190,8 @@ class SystemdLauncher(Launcher):
         asyncio.get_running_loop().call_later(seconds, self._announce_soon, process, seconds)
 
     def _announce_soon(self, process: UnitProcess, waited_seconds: float) -> None:
-        if process.facts is None and process.path in self._live and not self._is_closing:
+        is_left = self._is_closing and not process.is_asked_to_stop
+        if process.facts is None and process.path in self._live and not is_left:
             self._run(self._announce(process, waited_seconds), f"announce {process.unit}")
 
     async def _announce(self, process: UnitProcess, waited_seconds: float) -> None:
@@ -222,8 +221,11 @@ class SystemdLauncher(Launcher):
         process.invocation_id = bytes(answers[INVOCATION] or ()).hex() or None
         process.pid = pid or None
         process.pid_started_ticks = procfs.start_ticks(pid)
+        is_news = process.started_at_ms is None
         process.started_at_ms = started_us // 1000 if started_us else self._clock.now_ms()
         self._files.forget_environment(process.unit)
+        if is_news:
+            process.catch_up()
         self._sample(process)
         self._tell(process.watcher.started, process, process.started_at_ms)
 

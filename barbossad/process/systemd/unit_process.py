@@ -124,9 +124,20 @@ class UnitProcess:
             self.ask()
 
     def ask(self) -> None:
-        """Ask it to end: SIGTERM, and SIGCONT so that stopped processes can act on it."""
-        self._controls.kill(self, SIGTERM)
-        self._controls.kill(self, SIGCONT)
+        """Ask it to end: SIGTERM, and SIGCONT so that stopped processes can act on it.
+
+        Before its start is known, perhaps nothing is there yet to hear that: then it is put off, see ``catch_up``.
+        """
+        if self.started_at_ms is not None:
+            self._controls.kill(self, SIGTERM)
+            self._controls.kill(self, SIGCONT)
+
+    def catch_up(self) -> None:
+        """Now that its start is known, ask it to end if that was put off, and kill it if the grace is over."""
+        if self.is_asked_to_stop:
+            self.ask()
+            if asyncio.get_running_loop().time() >= self._kill_at:
+                self._controls.kill(self, SIGKILL)
 
     def release(self) -> None:
         """Its end is recorded: the unit may go, and with it what systemd kept for us."""
