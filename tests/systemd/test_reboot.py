@@ -173,3 +173,21 @@ def test_cut_off(machine: Machine) -> None:
         run_id = service.ctl("start starting --detach --idempotency-key once").stdout.strip()
         assert states(tasks(service, run_id)["task"]) == [CUT_OFF]
         assert service.container.run(f"ls {TRACE}", check=False).returncode != 0
+
+
+def test_what_is_due_while_the_host_goes_down_is_not_refused(machine: Machine) -> None:
+    """systemd makes no unit any more: the task was never started, and ``on_reboot`` says what becomes of it."""
+    with machine.up() as service:
+        service.container.run(f"rm -f {TRACE}")
+        service.set_up_unit("[Unit]\nAfter=dbus.service\n")
+        begin = "ExecStop=/bin/sh -c 'barbossactl start due --detach >/root/due'\n"
+        service.container.write("/etc/systemd/system/late.service", LATE.replace("ExecStop=", f"{begin}ExecStop="))
+        service.systemctl("daemon-reload")
+        service.systemctl("start late")
+        service.apply(f"name: due\ntasks: [{{id: task, on_reboot: retry, shell: echo ran >>{TRACE}}}]\n")
+        service.systemctl("poweroff")
+        wait_until_down(service)
+    with machine.up() as service:
+        run_id = service.container.run("cat /root/due").stdout.strip()
+        assert states(tasks(service, run_id)["task"]) == [SHUT_DOWN, ("succeeded", None)]
+        assert service.container.run(f"cat {TRACE}").stdout == "ran\n"

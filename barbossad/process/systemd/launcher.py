@@ -175,7 +175,7 @@ class SystemdLauncher(Launcher):
             if process.is_asked_to_stop:  # or else it is the next daemon that starts it
                 self._fail(process, _NEVER_STARTED, cause=EndCause.LOST)
         except SystemdError as error:
-            self._fail(process, units.refusal(process.spec, error))
+            await self._refused(process, error)
         except (OSError, BarbossaError) as error:
             self._fail(process, str(error))
         except ValueError as error:
@@ -183,6 +183,14 @@ class SystemdLauncher(Launcher):
         else:
             process.is_started = True
             self._announce_later(process)
+
+    async def _refused(self, process: UnitProcess, error: SystemdError) -> None:
+        """End an attempt whose unit systemd does not make; one that was due while the host goes down never started."""
+        await self._while_host_goes_down(process)
+        if process.is_asked_to_stop:
+            self._fail(process, _NEVER_STARTED, cause=EndCause.LOST)
+        else:
+            self._fail(process, units.refusal(process.spec, error))
 
     # -- while it runs -------------------------------------------------------------------------------------
 
