@@ -191,8 +191,9 @@ class Watcher(Protocol):
         """Take note that it is over; called exactly once."""
 
 
-STOP_KIND_SECONDS: Final = 5.0
-"""How long a launcher may take to find out why the daemon was told to end."""
+STOP_KIND_SECONDS: Final = 20.0
+"""How long a launcher may take to find out why the daemon was told to end: it is not known on a host that has too much
+to do, and what ends the tasks of a restart for that loses their work."""
 
 
 class StopKind(StrEnum):

@@ -34,6 +34,14 @@ async def _asked(bus: Bus) -> StopKind:
     if await bus.get(PATH, MANAGER, "SystemState") == "stopping":
         return StopKind.HOST_DOWN
     (unit,) = await bus.call("GetUnitByPID", "u", os.getpid())
-    number, job = await bus.get(unit, UNIT, "Job")
-    kind = await bus.get(job, JOB, "JobType") if number else "none"
-    return StopKind.RESTART if kind == "restart" else StopKind.STOP
+    while True:
+        number, job = await bus.get(unit, UNIT, "Job")
+        if not number:
+            return StopKind.STOP
+        try:
+            kind = await bus.get(job, JOB, "JobType")
+        except SystemdError as error:
+            if not error.name.endswith(".UnknownObject"):
+                raise
+            continue  # somebody has asked for another one meanwhile: that counts
+        return StopKind.RESTART if kind == "restart" else StopKind.STOP
