@@ -363,7 +363,8 @@ def test_disk_that_turns_read_only(host: Host) -> None:
             no_task = lambda: daemon.call("daemon.status")["tasks"]["running"] == 0  # noqa: E731
             daemon.eventually(no_task, "the task that ran has ended")
             assert host.ledger.read_text().split() == [run_id]
-        disk.repair()
+        with mounts.seen_by_others():
+            disk.repair()
         with host.daemon as daemon:
             assert daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)["state"] == "interrupted"
             host.end_one()

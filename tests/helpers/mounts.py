@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,17 @@ def bound(source: Path, folder: Path) -> Iterator[Path]:
         _run("umount", folder)
 
 
+@contextlib.contextmanager
+def seen_by_others() -> Iterator[None]:
+    """Have another process keep what is mounted now mounted, in a view of the file system of its own."""
+    command = ["unshare", "--mount", "--propagation=private", "/bin/sh", "-c", "echo; read _"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"\n"
+        yield
+        other.communicate()
+
+
 class Disk:
     """An ext4 in a file, without a journal so that it can be mended by mounting it again."""
 
@@ -62,9 +74,18 @@ class Disk:
             (self.folder / "probe").touch()
 
     def repair(self) -> None:
-        """Make it writable again while nobody uses it: no recent kernel does that with a mounted one."""
+        """Make it writable again while nobody uses it: no recent kernel does that with a mounted one.
+
+        And it may be mounted still, where somebody else has just made a view of the file system of his own (any task in
+        a sandbox, any container): then the same image would be shown as it is there. So a copy of it is mended.
+        """
+        device = _run("findmnt", "-n", "-o", "SOURCE", self.folder).strip()
         _run("umount", self.folder)
-        subprocess.run(["e2fsck", "-fy", self._image], capture_output=True, check=False)
+        _run("blockdev", "--flushbufs", device)
+        mended = self._image.with_name(f"{self._image.name}.mended")
+        shutil.copyfile(self._image, mended)
+        subprocess.run(["e2fsck", "-fy", mended], capture_output=True, check=False)
+        mended.replace(self._image)
         mount(self._image, self.folder)
 
     def make_read_only(self) -> None:
