@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from barbossactl.records import OutputPiece
@@ -15,6 +15,9 @@ LINE_CHARACTERS: Final = 256 * 1024
 
 _TAIL_CHARACTERS: Final = 400
 
+_OF_THE_DAEMON: Final = "[barbossad: "
+"""How a line begins that the daemon put among the output, where something of that is missing."""
+
 
 class Source(NamedTuple):
     """One attempt of one task: what has a log of its own."""
@@ -23,22 +26,37 @@ class Source(NamedTuple):
     attempt: int
 
 
+@dataclass(slots=True)
+class _OpenLine:
+    """A line that goes on; a program that prints dots makes a piece of each."""
+
+    parts: list[OutputPiece] = field(default_factory=list)
+    characters: int = 0
+
+    def add(self, piece: OutputPiece) -> None:
+        self.parts.append(piece)
+        self.characters += len(piece.text)
+
+
 class LineJoiner:
     """Turns pieces into lines; what is not complete yet waits, each stream of each source on its own."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[Source, str], list[OutputPiece]] = {}
+        self._open: dict[tuple[Source, str], _OpenLine] = {}
 
     def lines(self, source: Source, pieces: Sequence[OutputPiece]) -> Iterator[OutputPiece]:
-        """Yield the lines that ``pieces`` complete."""
+        """Yield the lines that ``pieces`` complete, and where something is missing, what came before that."""
         for piece in pieces:
+            if piece.text.startswith(_OF_THE_DAEMON):
+                yield from (self._close(key) for key in list(self._open) if key[0] == source)
             key = (source, piece.stream)
             if piece.is_partial:
-                self._open.setdefault(key, []).append(piece)
-                if sum(len(part.text) for part in self._open[key]) >= LINE_CHARACTERS:
+                line = self._open.setdefault(key, _OpenLine())
+                line.add(piece)
+                if line.characters >= LINE_CHARACTERS:
                     yield self._close(key)
             elif key in self._open:
-                self._open[key].append(piece)
+                self._open[key].add(piece)
                 yield self._close(key)
             else:
                 yield piece
@@ -49,7 +67,7 @@ class LineJoiner:
             yield key[0], self._close(key)
 
     def _close(self, key: tuple[Source, str]) -> OutputPiece:
-        parts = self._open.pop(key)
+        parts = self._open.pop(key).parts
         return replace(parts[0], text="".join(part.text for part in parts), is_partial=False)
 
 

@@ -31,6 +31,25 @@ def test_a_line_without_end_is_held_in_no_memory() -> None:
     assert not list(joiner.rest())
 
 
+def test_dots_make_a_line() -> None:
+    """A line of very many pieces costs each of them once: looked at anew with each they took minutes."""
+    joiner = LineJoiner()
+    dots = [piece(".", partial=True)] * (LINE_CHARACTERS + 1)
+    [line] = joiner.lines(BUILD, dots)
+    assert line.text == "." * LINE_CHARACTERS
+    assert [line.text for _, line in joiner.rest()] == ["."]
+
+
+def test_what_is_missing_ends_lines() -> None:
+    """Where output is missing, a line that was open is shown before that is told, and goes on with nothing behind."""
+    joiner = LineJoiner()
+    gap = piece("[barbossad: 99 bytes of log records dropped here, the cap is reached]", stream="stderr")
+    pieces = [piece("head", partial=True), piece("err", stream="stderr", partial=True), gap, piece("tail")]
+    assert not list(joiner.lines(TEST, [piece("other", partial=True)]))
+    assert [line.text for line in joiner.lines(BUILD, pieces)] == ["head", "err", gap.text, "tail"]
+    assert [source for source, _ in joiner.rest()] == [TEST]
+
+
 def test_a_tail_is_the_last_lines() -> None:
     """Of each source the last lines are kept, joined, and cut where they are very long."""
     tails = Tails()
