@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +22,12 @@ from barbossad.process.output.losses import Losses
 READ_BYTES: Final = 1024 * 1024
 """How much of a log one call of ``read`` looks at."""
 
-_RECORDS_A_READ: Final = 10_000
 _LAST_BYTES: Final = 64 * 1024
 _LAST_DAY_MS: Final = 253_402_300_799_000  # 9999-12-31T23:59:59Z
 _RECORD: Final = re.compile(rb"(\S{20,40}) (stdout|stderr) ([FP]) (.*)", re.DOTALL)
+_STDOUT: Final = re.compile(rb"(?:\S{20,40} stderr [FP] .*\n)*+(?:\S{20,40} stdout ([FP]) )?(.*\n)?")
+"""Finds what is not of stderr, one record after the other, in bytes that begin with one; what is damaged is text."""
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,20 +148,30 @@ def read(folder: LogFolder, record: LogRecord, cursor: int, limit: int, stream: 
 def stdout_of(folder: LogFolder, record: LogRecord, limit: int = OUTPUT_LIMIT) -> str:
     """Return what an attempt that has ended printed to its stdout, without the newlines at its end.
 
-    No more is read than ``limit`` characters and one line beyond, so that too much can be told from enough.
+    No more is read than ``limit`` characters and 1 MiB of records beyond, so that too much can be told from enough.
     """
     pieces: list[str] = []
-    size = cursor = 0
-    while size <= limit:
-        page = read(folder, record, cursor, _RECORDS_A_READ, "stdout")
-        for entry in page.items:
-            piece = entry.text if entry.is_partial else f"{entry.text}\n"
-            pieces.append(piece)
-            size += len(piece)
-        if page.next_cursor == cursor:
+    size = 0
+    for records in _in_order(folder, record):
+        found = (line[:-1] if flag == b"P" else line for flag, line in _STDOUT.findall(records))
+        pieces.append(b"".join(found).decode("utf-8", "backslashreplace"))
+        size += len(pieces[-1])
+        if size > limit:
             break
-        cursor = page.next_cursor
     return "".join(pieces).rstrip("\n")
+
+
+def _in_order(folder: LogFolder, record: LogRecord) -> Iterator[bytes]:
+    """Yield all records, some at a time; of one that states a loss the text alone, which belongs to both streams."""
+    with contextlib.suppress(FileNotFoundError):
+        for part in _parts(folder, record):
+            position = part.start
+            if part.is_gap and isinstance(part.source, bytes):
+                yield _entry(part.source).text.encode() + b"\n"
+                continue
+            while data := part.read(position, READ_BYTES):
+                yield data[: data.rfind(b"\n") + 1]
+                position += data.rfind(b"\n") + 1 or len(data)
 
 
 def last(folder: LogFolder, record: LogRecord, count: int) -> tuple[LogEntry, ...]:

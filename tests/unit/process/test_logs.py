@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +104,46 @@ def test_stream_filter(tmp_path: Path) -> None:
     page = logs.read(folder, log, 0, 1000, "stderr")
     assert numbers(list(page.items)) == [0, 50]
     assert page.next_cursor == log.end_cursor
+
+
+def printed(folder: LogFolder, log: LogRecord) -> str:
+    """Return what stands in a log of stdout, record by record."""
+    entries = [entry for entry in read_all(folder, log) if entry.stream == "stdout" or "dropped" in entry.text]
+    return "".join(entry.text + "\n" * (not entry.is_partial) for entry in entries).rstrip("\n")
+
+
+@pytest.mark.parametrize("count", [0, 3, 900])
+def test_stdout(tmp_path: Path, count: int) -> None:
+    """What was printed to stdout is told as its records have it, wherever they are and whatever is between them."""
+    folder, file = make(tmp_path, cap_bytes=64 * 1024)
+    others = [b"", f"{AT} stderr P a\xfeb \n".encode(), record(0, "stderr"), b"damaged stderr F x\n", b"\n"]
+    lines = [record, lambda n: f"{AT} stdout P {n:06d} ä stderr F \n".encode(), lambda n: f"{AT} stdout F \n".encode()]
+    for number in range(count):
+        file.write(lines[number % 3](number) + others[number % 5])
+    log = file.snapshot()
+    expected = printed(folder, log)
+    assert logs.stdout_of(folder, log) == expected
+    assert logs.stdout_of(folder, file.finish()) == expected
+    assert ("dropped here" in expected) is (count == 900)
+
+
+def test_stdout_amid_a_flood_of_stderr(tmp_path: Path) -> None:
+    """Records are not looked at one by one to find what was printed to stdout: it is done on the event loop."""
+    count = 20_000
+    log = LogRecord(text=record(1) + record(2, "stderr") * count + record(3), size_bytes=SIZE * (count + 2))
+    calls = 0
+
+    def count_call(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count_call)
+    try:
+        found = logs.stdout_of(LogFolder(tmp_path), log)
+    finally:
+        sys.setprofile(None)
+    assert found == "line 000001\nline 000003"
+    assert calls < count
 
 
 def test_made_up_cursors(tmp_path: Path) -> None:
