@@ -14,7 +14,7 @@ from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, LaunchSpec, Mask, Process, ProcessEnd
 from barbossad.process.output import blackout
 from barbossad.process.output.blackout import Blackout
-from barbossad.tasks import _report
+from barbossad.tasks import _outputs, _report
 from barbossad.tasks._report import Report
 from barbossad.units import format_duration
 
@@ -83,7 +83,7 @@ def without_secrets(end: ProcessEnd, make_mask: Callable[[], Mask] | None) -> Pr
     if make_mask is Blackout:
         return changed(end, message=None if message is None else f"more is not told: {blackout.WHY}")
     if output is not None and len(output) <= OUTPUT_LIMIT:  # else it is refused for its length, and not quoted
-        output = make_mask().feed(output, is_last=True)
+        output = _outputs.masked(output, lambda text: make_mask().feed(text, is_last=True))
     if message is not None:
         said = make_mask().feed(message.encode(errors="surrogatepass"), is_last=True)
         message = said.decode(errors="surrogatepass")

@@ -41,6 +41,13 @@ def reader(task_types: Mapping[str, TaskType]) -> Callable[[str, ProcessEnd], Re
     return read
 
 
+def masked(written: bytes, mask: Callable[[bytes], bytes]) -> bytes:
+    """Return what a task wrote without secrets: as bytes, but for the words that we wrote ourselves."""
+    if _guard.verdict(written) is not None:
+        return written
+    return reports.masked(written, mask) if reports.is_report(written) else mask(written)
+
+
 def of_absent(name: str, end: ProcessEnd) -> Report:
     """Return the outputs of a task whose type went away while it ran: it may have been a worker or a program.
 

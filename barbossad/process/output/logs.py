@@ -29,7 +29,6 @@ _STDOUT: Final = re.compile(rb"(?:\S{20,40} stderr [FP] .*\n)*+(?:\S{20,40} stdo
 """Finds what is not of stderr, one record after the other, in bytes that begin with one; what is damaged is text."""
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
     """One record. ``is_partial``: the line goes on in the next record of its stream."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from barbossad.engine.attempt import OUTPUTS_UNKNOWN, outcome, readable, timeout_reason, untold, without_secrets
@@ -9,7 +11,9 @@ from barbossad.model.records import LogRecord
 from barbossad.model.states import AttemptState, StopCause
 from barbossad.process.launcher import OUTPUT_LIMIT, EndCause, ProcessEnd
 from barbossad.process.output.blackout import WHY, Blackout
-from barbossad.security.masking import make_mask_of
+from barbossad.security.masking import Mask, Masking, make_mask_of
+from barbossad.tasks import _report
+from barbossad.tasks._outputs import of_worker
 from barbossad.tasks._report import Report
 from tests.helpers.records import NOON_MS, attempt
 
@@ -130,6 +134,57 @@ def test_words_of_an_end_without_secrets() -> None:
     assert (masked.message, masked.output) == ("no such file: /*** \udcff", b"token=***\nn=1\n")
     assert without_secrets(end, None) is end
     assert without_secrets(ended(EndCause.EXITED), make_mask).output is None
+
+
+@pytest.mark.parametrize(
+    ("secret", "value", "told"),
+    [
+        ("barbossa", 1, 1),
+        ("result", "results", "***s"),
+        ("succeeded", {"succeeded": [True]}, {"***": [True]}),
+        ("123456", 81234567, "8***7"),
+        ("123456", [81234567, "a"], '[8***7, "a"]'),
+        ('q"uote', ['a q"uote'], ["a ***"]),
+        ("output", "bG91dHB1dA==", "bG***"),
+        ('"value"', 'the "value"', "the ***"),
+    ],
+)
+def test_a_report_stays_one_without_secrets(secret: str, value: object, told: object) -> None:
+    """Of what a worker reports only what its task said is masked, and a number with a secret in it becomes text."""
+    make_mask = make_mask_of([secret])
+    end = ended(EndCause.EXITED, exit_code=0, output=_report.encode({"a": value, "b": 2}, OUTPUT_LIMIT))
+    assert of_worker(without_secrets(end, make_mask)) == Report(outputs={"a": told, "b": 2})
+    failed = ended(EndCause.EXITED, exit_code=1, output=_report.encode_failure(f"failed: {secret!r} is the reason"))
+    assert of_worker(without_secrets(failed, make_mask)).failure == "failed: '***' is the reason"
+
+
+@pytest.mark.parametrize(("secret", "most"), [("hunter2", 1), ("output", 1 + 2 * _report.MOST_BROKEN)])
+def test_a_report_full_of_secrets(secret: str, most: int) -> None:
+    """Lines are masked one by one only where stars have broken them, and not for ever."""
+    sizes: list[int] = []
+
+    class Counted(Mask):
+        def feed(self, data: bytes, *, is_last: bool = False) -> bytes:
+            sizes.append(len(data))
+            return super().feed(data, is_last=is_last)
+
+    written = _report.encode({f"a{number}": "the hunter2" for number in range(5000)}, OUTPUT_LIMIT)
+    masked = without_secrets(ended(EndCause.EXITED, output=written), partial(Counted, Masking([secret])))
+    assert b"***" in (masked.output or b"")
+    assert len(sizes) <= most
+
+
+@pytest.mark.parametrize("written", [b'{"output": "secret_name", "value": 1}', b'{"x": "secret_name"}', b"secret_name"])
+def test_a_report_hides_no_secret(written: bytes) -> None:
+    """What is no line of a report, and the name of an output, is masked as it stands."""
+    end = ended(EndCause.EXITED, output=b'{"barbossa_report": 1}\n' + written + b"\n")
+    assert b"secret_name" not in (without_secrets(end, make_mask_of(["secret_name"])).output or b"")
+
+
+def test_what_was_done_already_stays_so_without_secrets() -> None:
+    """What a guard says has no secret, though its words may be one."""
+    end = ended(EndCause.EXITED, exit_code=0, output=b'{"barbossa_skipped":"creates"}\n')
+    assert without_secrets(end, make_mask_of(["barbossa"])).output == end.output
 
 
 def test_too_large_outputs_stay_too_large() -> None:
