@@ -34,6 +34,8 @@ from barbossad.model.names import WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord, RunRecord
 from barbossad.model.states import AttemptState, RunState, StopCause, TaskState
 from barbossad.process.launcher import CATCH_UP_SECONDS, Launcher
+from barbossad.security.making import Maker
+from barbossad.security.masking import Masking
 from barbossad.store.database import Database
 from barbossad.store.runs import RunStore
 from barbossad.units import format_duration
@@ -79,6 +81,7 @@ class Driver(Watching):
         self._locks = Locks()
         self._queue = RunQueue(self._locks)
         self._admission = Admission(limit, self.gate, self._locks)
+        self._maker = Maker()
         self._dirty: list[ActiveRun] = []
         self._caught_up_at = 0.0
         self._calls = Calls()
@@ -183,9 +186,8 @@ class Driver(Watching):
             crashpoints.reach("running-recorded")
         for process in batch.ended:
             process.release()
-        if not (self.gate.is_leaving or self.is_closed):  # otherwise the next daemon finds that they never started
-            for live in batch.launches:
-                self._live.launch(active, live)
+        for live in batch.launches:
+            self._launch(active, live, self._maker.begin(live.spec.secrets) if live.spec is not None else None)
         for attempt in batch.finished:
             if attempt.log is not None and attempt.log.path is not None:
                 self._parts.discard_log(attempt.log)
@@ -207,6 +209,13 @@ class Driver(Watching):
                 self._stop_run(other, StopCause.CANCEL, f"replaced by run {active.progress.run.id}")
         if replaced:
             self._go_on()
+
+    def _launch(self, active: ActiveRun, live: LiveAttempt, making: asyncio.Future[Masking] | None) -> None:
+        """Launch what is recorded as starting, when it is made what masks its output, if that takes long."""
+        if making is not None and not making.done():
+            making.add_done_callback(partial(self._launch, active, live))
+        elif not (self.gate.is_leaving or self.is_closed):  # otherwise the next daemon finds that it never started
+            self._live.launch(active, live)
 
     def _not_recorded(self, batch: Batch, error: BaseException) -> None:
         """Take back a run that could not be created; anything else ends the daemon, which then recovers.

@@ -12,11 +12,15 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 from urllib.parse import quote, quote_plus
 
 LEAST_CHARACTERS: Final = 6
 """A shorter secret could not be masked without masking half of all output."""
+
+MANY_LINES: Final = 128
+"""Lines of a secret with more than so many are not looked for encoded one by one: it has too many forms then."""
 
 _LINE_WIDTHS: Final = (76, 64)
 """Where base64(1), and openssl(1) and PEM, break lines: such lines are known one by one, however they are indented."""
@@ -34,6 +38,9 @@ _ESCAPED: Final = re.compile(r"%[0-9A-F]{2}")
 _SHLEX_UNSAFE: Final = re.compile(r"([^\w@%+=:,./-])", re.ASCII)
 _BASH_UNSAFE: Final = re.compile(r"([\s'\"\\|&;()<>!{}*\[\]?^$`,]|^[#~])")
 _IN_DOUBLE_QUOTES: Final = re.compile(r"([\"$`\\])")
+_SAME_EVERYWHERE: Final = re.compile(r"[A-Za-z0-9_.-]+")
+"""What no one of those quotes."""
+
 _WORD: Final = re.compile(r"[^ \t\n]+")
 """What the shell's usual ``IFS`` leaves together."""
 
@@ -57,17 +64,20 @@ _HTML_UNSAFE: Final = {ord(character): f"\\u{ord(character):04x}" for character 
 
 def forms_of(values: Iterable[str]) -> frozenset[bytes]:
     """Return all forms of secrets, and of each line of those that have several; none is shorter than six bytes."""
-    pieces = _pieces(values)
-    return _long_enough(form for piece in pieces for form in _plain(piece)) | _wrapped_of(pieces)
+    kept = frozenset(values)
+    return plain_forms_of(kept) | wrapped_forms_of(kept)
+
+
+def plain_forms_of(values: Iterable[str]) -> frozenset[bytes]:
+    """Return those of the forms that stand somewhere byte for byte."""
+    whole, lines = _pieces(values)
+    encoded = (form for piece in whole for form in _encoded_lines(_raw(piece)))
+    return _long_enough(chain(encoded, (form for piece in whole | lines for form in _plain(piece))))
 
 
 def wrapped_forms_of(values: Iterable[str]) -> frozenset[bytes]:
     """Return those of the forms that may be broken into lines anywhere."""
-    return _wrapped_of(_pieces(values))
-
-
-def _wrapped_of(pieces: Iterable[str]) -> frozenset[bytes]:
-    raw = (piece.encode(errors="surrogateescape") for piece in pieces)
+    raw = [_raw(piece) for piece in _pieces(values)[0]]
     return _long_enough(form for piece in raw for form in (*_base64(piece), *_hexadecimal(piece)))
 
 
@@ -75,22 +85,41 @@ def _long_enough(forms: Iterable[bytes]) -> frozenset[bytes]:
     return frozenset(form for form in forms if len(form) >= LEAST_CHARACTERS)
 
 
-def _pieces(values: Iterable[str]) -> set[str]:
-    """Return secrets, their lines, and what a shell makes of both that splits them at blanks and joins the words."""
-    found: set[str] = set()
+def _raw(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _pieces(values: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Return secrets, their lines, and what a shell makes of both that splits them at blanks and joins the words.
+
+    Apart from these the lines of secrets that have very many: they are looked for as text, and not encoded one by one.
+    """
+    whole: set[str] = set()
+    apart: set[str] = set()
     for value in values:
         lines = [line.strip("\r") for line in value.split("\n")]
-        for piece in (value, value.strip("\r\n"), *lines):
-            found.update((piece, piece.strip(" \t\r\n"), " ".join(_WORD.findall(piece))))
-    return {piece for piece in found if len(piece) >= LEAST_CHARACTERS}
+        _add_pieces(whole, (value, value.strip("\r\n")))
+        _add_pieces(whole if len(lines) <= MANY_LINES else apart, lines)
+    return whole, apart - whole
+
+
+def _add_pieces(found: set[str], pieces: Iterable[str]) -> None:
+    for piece in pieces:
+        words = (piece, piece.strip(" \t\r\n"), " ".join(_WORD.findall(piece)))
+        found.update(word for word in words if len(word) >= LEAST_CHARACTERS)
 
 
 def _plain(text: str) -> Iterator[bytes]:
-    raw = text.encode(errors="surrogateescape")
+    raw = _raw(text)
     yield raw
+    if _SAME_EVERYWHERE.fullmatch(text):
+        return
     yield raw.replace(b"\n", b"\r\n")
     for form in (*_url(raw), *_json(text), *_quoted(text)):
-        yield form.encode(errors="surrogateescape")
+        yield _raw(form)
+
+
+def _encoded_lines(raw: bytes) -> Iterator[bytes]:
     for digits in (raw.hex(), raw.hex().upper()):
         yield from _in_lines(digits.encode(), _HEX_LINE_WIDTH)
     for encode in (base64.b64encode, base64.urlsafe_b64encode):

@@ -12,11 +12,10 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
 from typing import Final, Literal
 
-from barbossad.security.forms import LEAST_CHARACTERS, forms_of, wrapped_forms_of
+from barbossad.security.forms import LEAST_CHARACTERS, plain_forms_of, wrapped_forms_of
 
 STARS: Final = b"***"
 
@@ -27,6 +26,9 @@ _BEFORE_A_BREAK: Final = 4
 """So many characters of a wrapped form in a row are held back over a line break; fewer are passed on, lest every
 sixth line waits for the next.
 """
+
+MOST_KEPT: Final = 64
+"""For so many tasks with secrets of their own what masks these is kept."""
 
 _BREAKS: Final = b"\r\n"
 _GEARS: Final[tuple[tuple[int, int, Literal["Q", "I"]], ...]] = ((8, 8, "Q"), (4, 4, "I"), (4, 2, "I"))
@@ -103,8 +105,8 @@ class Masking:
 def _prepared(values: Iterable[str]) -> list[_Form]:
     """Return what is looked for, the longest first; nothing begins with a line break."""
     kept = frozenset(values)
-    wrapped = wrapped_forms_of(kept)
-    forms = [_Form(raw, without_breaks(raw), raw in wrapped) for raw in forms_of(kept) if raw[0] not in _BREAKS]
+    wrapped, plain = wrapped_forms_of(kept), plain_forms_of(kept)
+    forms = [_Form(raw, without_breaks(raw), raw in wrapped) for raw in wrapped | plain if raw[0] not in _BREAKS]
     return sorted(
         (form for form in forms if len(form.text) >= LEAST_CHARACTERS), key=lambda form: len(form.raw), reverse=True
     )
@@ -116,16 +118,37 @@ def without_breaks(data: bytes) -> bytes:
     return data.replace(b"\r", b"") if b"\r" in data else data
 
 
-@lru_cache(maxsize=64)
+_kept: Final[dict[frozenset[str], Masking]] = {}
+"""What was made last: the forms of a long key take a second to make."""
+
+
 def masking_of(values: frozenset[str]) -> Masking:
-    """Return what masks these secrets; the last few are kept, as the forms of a long key take milliseconds to make."""
-    return Masking(values)
+    """Return what masks these secrets."""
+    found = _kept.pop(values, None) or Masking(values)
+    keep(values, found)
+    return found
+
+
+def keep(values: frozenset[str], made: Masking) -> None:
+    """Keep what masks these secrets at hand, and forget what was needed longest ago."""
+    _kept[values] = made
+    while len(_kept) > MOST_KEPT:
+        del _kept[next(iter(_kept))]
+
+
+def is_at_hand(values: frozenset[str]) -> bool:
+    """Say whether ``masking_of`` takes no time for these secrets."""
+    return values in _kept
 
 
 def make_mask_of(values: Iterable[str]) -> Callable[[], Mask] | None:
-    """Return what makes masks of these secrets, None where there are none."""
+    """Return what makes masks of these secrets, None where there are none. What it needs is made with the first."""
     kept = frozenset(values)
-    return masking_of(kept).mask if kept else None
+
+    def make() -> Mask:  # which tells no secret of itself
+        return masking_of(kept).mask()
+
+    return make if kept else None
 
 
 def _most_held(size_bytes: int) -> int:

@@ -27,6 +27,7 @@ HEADER: Final = {"barbossa_report": 1}
 MAX_DEPTH: Final = 32
 MAX_REASON_CHARACTERS: Final = 1000
 MOST_BROKEN: Final = 200
+"""Lines of a report that are masked one by one; a task of ours has not so many outputs."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 

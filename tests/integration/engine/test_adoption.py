@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.states import AttemptState, OnInterrupt, RunState, StopCause, TaskState, WaitsFor
 from barbossad.process.launcher import AttemptKey, EndCause, Finding, Verdict
+from barbossad.security import masking
 from barbossad.store.runs import RunDetails
 from tests.helpers import invariants
 from tests.helpers.clock import StillClock
@@ -274,6 +276,25 @@ async def test_leaving_ends_nothing_and_launches_nothing(path: Path) -> None:
         assert house.launcher.launched[0].stops == []
         assert len(house.launcher.launched) == 1
     async with House.open(path, CHAIN) as after:
+        await after.recover()
+        (await after.launcher.next()).exit(0)
+        assert (await after.ended(run_id)).run.state is RunState.SUCCEEDED
+
+
+async def test_leaving_before_long_secrets_can_be_masked(path: Path) -> None:
+    """What waits for that at a restart is left to the next daemon, which finds that it never started."""
+    definition = load("name: x\nsecrets: {T: long}\ntasks: [{id: a, shell: a}]")
+    secret = secrets.token_hex(2000)
+    async with House.open(path, definition) as before:
+        before._preparation._get_secret = lambda _: secret
+        run_id = await before.start(definition)
+        before.engine.leave()
+        await eventually_async(lambda: masking.is_at_hand(frozenset({secret})), 10, "it can be masked")
+        await asyncio.sleep(0)
+        assert before.launcher.launched == []
+        assert (await before.states(run_id))["a"] == "starting"
+    async with House.open(path, definition) as after:
+        after.launcher.findings[key(run_id)] = NEVER
         await after.recover()
         (await after.launcher.next()).exit(0)
         assert (await after.ended(run_id)).run.state is RunState.SUCCEEDED

@@ -19,6 +19,7 @@ from barbossad.model.names import run_number
 from barbossad.model.records import LogRecord
 from barbossad.model.states import RunState, TaskState
 from barbossad.process.launcher import OUTPUT_LIMIT, CannotEnforceError, LaunchSpec
+from barbossad.security import masking
 from tests.helpers.clock import StillClock
 from tests.helpers.house import LIMIT_SECONDS, House, load
 from tests.helpers.records import NOON_MS, run_id, workflow
@@ -45,6 +46,21 @@ async def test_chain(house: House) -> None:
     assert {task_id: task.outputs for task_id, task in details.tasks.items()} == {c: {"written": c} for c in "abc"}
     assert house.runs.log(started, "b", 1) == LogRecord(text=b"said\n", size_bytes=5)
     assert house.engine.counts["active"] == house.engine.counts["running"] == house.engine.counts["waiting"] == 0
+
+
+async def test_long_secrets(house: House) -> None:
+    """A task begins when what masks its secrets is made, beside the event loop; one that is cancelled before, never."""
+    house._preparation._get_secret = lambda name: f"{name} " * 1000
+    one, two = (load(f"name: x\nsecrets: {{T: {name}}}\ntasks: [{{id: a, shell: a}}]") for name in ("one", "two"))
+    cancelled = await house.start(one)
+    await house.engine.cancel(cancelled, "cancelled by anne")
+    assert (await house.ended(cancelled)).run.state is RunState.CANCELLED
+    assert house.launcher.launched == []
+    started = await house.start(two)
+    process = await house.launcher.next()
+    assert masking.is_at_hand(process.spec.secrets)
+    process.exit()
+    assert (await house.ended(started)).run.state is RunState.SUCCEEDED
 
 
 async def test_failure_stops_what_depends_on_it(house: House) -> None:

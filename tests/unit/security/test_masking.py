@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from barbossad.security.forms import forms_of
+from barbossad.security.forms import MANY_LINES, forms_of
 from barbossad.security.masking import LEAST_BEGINNING, STARS, Masking, make_mask_of
 
 SECRET = "p4ss w'rd/\"$x%&+~é§ü:<tag>"
@@ -156,6 +156,18 @@ def test_lines_of_a_secret() -> None:
     assert masking.whole(b"key: " + KEY.encode() + b"end") == b"key: ***end"
     assert masking.whole(b"AoIBAQC7VJTUt9Us8cKB\r\nxyz\r\n") == b"***\r\nxyz\r\n"
     assert masking.whole(base64.b64encode(b"AoIBAQC7VJTUt9Us8cKB")) == STARS
+
+
+def test_lines_of_a_very_long_secret() -> None:
+    """Of one with very many lines each is masked as text of any kind, and the whole also where it is encoded."""
+    lines = [f"{number:05d}+{number * 7919 % 100_003:06d}" for number in range(MANY_LINES + 1)]
+    masking = Masking(["\n".join(lines)])
+    for said in (lines[7], quote(lines[7], safe=""), " ".join(lines), "\n".join(lines)):
+        assert masking.whole(f"<{said}>\n".encode()) == b"<***>\n"
+    for whole in (base64.encodebytes("\n".join(lines).encode()), "\n".join(lines).encode().hex().encode()):
+        assert masking.whole(whole).strip() == STARS
+    assert masking.whole(base64.b64encode(lines[7].encode())) != STARS
+    assert Masking(["\n".join(lines[:-1])]).whole(base64.b64encode(lines[7].encode())) == STARS
 
 
 @pytest.mark.parametrize(
