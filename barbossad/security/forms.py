@@ -78,7 +78,7 @@ def plain_forms_of(values: Iterable[str]) -> frozenset[bytes]:
 def wrapped_forms_of(values: Iterable[str]) -> frozenset[bytes]:
     """Return those of the forms that may be broken into lines anywhere."""
     raw = [_raw(piece) for piece in _pieces(values)[0]]
-    return _long_enough(form for piece in raw for form in (*_base64(piece), *_hexadecimal(piece)))
+    return _long_enough(form for piece in raw for form in (*_base64(piece), *_base32(piece), *_hexadecimal(piece)))
 
 
 def _long_enough(forms: Iterable[bytes]) -> frozenset[bytes]:
@@ -148,6 +148,17 @@ def _base64(raw: bytes) -> Iterator[bytes]:
                 whole = encode(before + raw + end)[skipped:]
                 yield whole
                 yield whole.rstrip(b"=")
+
+
+def _base32(raw: bytes) -> Iterator[bytes]:
+    """Yield what base32 of a text has where the secret begins at its first to fifth byte of five."""
+    for before in range(5):
+        skipped = -(-before * 8 // 5)
+        yield base64.b32encode(bytes(before) + raw)[skipped : (before + len(raw)) * 8 // 5]
+        for end in (b"", b"\n"):
+            whole = base64.b32encode(bytes(before) + raw + end)[skipped:]
+            yield whole
+            yield whole.rstrip(b"=")
 
 
 def _in_lines(form: bytes, width: int) -> Iterator[bytes]:

@@ -77,6 +77,9 @@ def written(secret: str) -> dict[str, bytes]:
         "python": repr(secret)[1:-1].encode(),
         "python in ASCII": ascii(secret)[1:-1].encode(),
         "python beside other quotes": repr(f"'\"{secret}")[4:-1].encode(),
+        "base32": base64.b32encode(raw),
+        "base32 without padding": base64.b32encode(raw).rstrip(b"="),
+        "base32 of a line": base64.b32encode(raw + b"\n"),
         "hex of od": raw.hex(" ").encode(),
         "hex of openssl": raw.hex(":").upper().encode(),
     }  # fmt: skip
@@ -106,6 +109,21 @@ def test_base64_of_text_around(encode: object, before: bytes, after: bytes) -> N
     assert len(tail) <= (len(after) * 8 + 7) // 6 + 3
     if not after:
         assert tail == b""
+
+
+@pytest.mark.parametrize("before", [b"", b"u", b"us", b"use", b"user", b"user:", b"user:x"])
+@pytest.mark.parametrize("after", [b"", b"\n", b"@host", b"xy"])
+def test_base32_of_text_around(before: bytes, after: bytes) -> None:
+    """Within base32 of a longer text at most the characters that neighbours have part in remain, however it is cut."""
+    told = base64.b32encode(before + SECRET.encode() + after)
+    masked = Masking([SECRET]).whole(told)
+    head, stars, tail = masked.partition(STARS)
+    assert stars
+    assert len(head) <= (len(before) * 8 + 4) // 5
+    assert len(tail) <= (len(after) * 8 + 4) // 5 + 7
+    if not after:
+        assert tail == b""
+    assert STARS in Masking([SECRET]).whole(in_lines(told, 20))
 
 
 def in_lines(data: bytes, width: int, end: bytes = b"\n", indent: bytes = b"") -> bytes:
