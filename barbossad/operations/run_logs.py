@@ -97,19 +97,20 @@ async def _until_more(call: Call, params: LogParams, cursor: int) -> _Output:
     run_id = RunId(params.run_id)
     while True:
         changed = call.services.engine.next_change(run_id)
-        found = await _output(call, params)
-        if found.has_ended or found.record.end_cursor > cursor or changed is None:
+        try:
+            found = await _output(call, params)
+            if found.has_ended or found.record.end_cursor > cursor or changed is None:
+                return found
+            if found.live is None:
+                await changed
+                continue
+        finally:
             if changed is not None:
                 changed.cancel()
-            return found
-        if found.live is not None:
-            changed.cancel()
-            await found.live.changed(cursor)
-            record = found.live.snapshot()
-            if record.end_cursor > cursor:
-                return _Output(record, live=found.live)
-        else:
-            await changed
+        await found.live.changed(cursor)
+        record = found.live.snapshot()
+        if record.end_cursor > cursor:
+            return _Output(record, live=found.live)
 
 
 async def _output(call: Call, params: LogParams) -> _Output:

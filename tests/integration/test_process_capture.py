@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -292,3 +293,25 @@ async def test_a_disk_that_says_it_is_full(bench: Bench) -> None:
     losses.end(key)
     losses.begin(key, OSError(errno.ENOSPC, "No space left on device"))
     assert told == ["output of 1 task is being lost: No space left on device"]
+
+
+async def test_who_waits_no_longer_is_forgotten(bench: Bench, tmp_path: Path) -> None:
+    """Of those who gave up waiting for a silent task's output nothing is left; the others hear of what it says."""
+    os.mkfifo(tmp_path / "gate")
+    watched = bench.launch(f"read line < {tmp_path}/gate; echo $line")
+    log = (await watched.start()).log
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await log.changed(0)
+    assert isinstance(log, capture.Capture)
+    assert not log._waiters
+    one, other = (asyncio.ensure_future(log.changed(0)) for _ in range(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    (tmp_path / "gate").write_text("said\n")
+    async with asyncio.timeout(20):
+        await other
+    assert (await watched.end()).exit_code == 0
+    assert one.cancelled()
+    assert not log._waiters

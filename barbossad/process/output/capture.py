@@ -69,7 +69,7 @@ class Capture:
         self._deadline: asyncio.TimerHandle | None = None
         self._is_draining = False
         self._drained_bytes = 0
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiters: dict[asyncio.Future[None], int] = {}
         self._pipes: list[Pipe] = []
         self.take(pipes, make_mask, slots)
 
@@ -102,8 +102,11 @@ class Capture:
         """Return when the log's end is past the cursor ``size_bytes``, or the attempt has ended."""
         if self._final is None and self.end_cursor <= size_bytes:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append((size_bytes, waiter))
-            await waiter
+            self._waiters[waiter] = size_bytes
+            try:
+                await waiter
+            finally:  # of a silent task nothing else would ever take it out
+                del self._waiters[waiter]
 
     # -- for the launcher ----------------------------------------------------------------------------------
 
@@ -297,14 +300,9 @@ class Capture:
     def _wake(self) -> None:
         if self._waiters:
             end = self.end_cursor
-            waiters, self._waiters = self._waiters, []
-            for cursor, waiter in waiters:
-                if waiter.done():
-                    continue
-                if self._final is not None or cursor < end:
+            for waiter, cursor in self._waiters.items():
+                if (self._final is not None or cursor < end) and not waiter.done():
                     waiter.set_result(None)
-                else:
-                    self._waiters.append((cursor, waiter))
 
 
 class Recorder:
