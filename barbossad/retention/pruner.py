@@ -154,9 +154,9 @@ class Pruner:
             sizes = await asyncio.to_thread(logspace.runs_of, root, day)
             for runs in _batches(sorted(sizes)):
                 has_ended = await self._history.known(runs)
-                ended = [(run, sizes[run]) for run in runs if has_ended.get(run)]
-                chosen, excess = rules.enough(ended, excess)
-                await self._delete(await self._unneeded(chosen), "max_log_size")
+                unneeded = await self._unneeded([run for run in runs if has_ended.get(run)])
+                chosen, excess = rules.enough([(run, sizes[run]) for run in unneeded], excess)
+                await self._delete(chosen, "max_log_size")
 
     async def _prune_lost_logs(self, days: Sequence[tuple[str, int]], excess: int) -> int:
         """Remove files of runs that were lost, the oldest first; return the excess that is left then."""
@@ -255,6 +255,8 @@ class Pruner:
             piece = rules.first_piece(weights, self._most_bytes())
             paths += await self._paths(piece or [weights[0].run])
             if not piece:
+                await self._remove(paths)  # while its attempts still name them
+                paths = []
                 await self._peel(weights[0].run)
                 continue
             try:

@@ -258,6 +258,31 @@ async def test_transactions_are_bounded(
     assert told == [(40,)]
 
 
+async def test_files_of_a_run_that_is_half_deleted(
+    checked: Database, logs: LogFolder, clock: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the store refuses to go on after the attempts of a large run, no file is left that nobody names."""
+    await record(checked, [past(7, path=write_log(logs, 7))])
+    await checked.write(_grow)
+    monkeypatch.setattr(rules, "MOST_BYTES", 128 * 1024)
+    write = checked.make_room
+    one = pruner(checked, logs, clock, max_age=1)
+    assert await checked.read("SELECT count(*) FROM attempts") != [(0,)]
+
+    async def refusing(change: Any, **more: Any) -> Any:
+        if await checked.read("SELECT count(*) FROM attempts") == [(0,)]:
+            raise StoreError("the disk is full")
+        return await write(change, **more)
+
+    monkeypatch.setattr(checked, "make_room", refusing)
+    with pytest.raises(StoreError):
+        await one.prune()
+    monkeypatch.setattr(checked, "make_room", write)
+    await one.prune()
+    assert await history.numbers(checked) == []
+    assert history.files(logs.root) == []
+
+
 def _grow(tx: sqlite3.Connection) -> None:
     """Give a run 300 more tasks, each with output: more than one transaction may delete."""
     for number in range(300):
@@ -478,6 +503,21 @@ async def test_young_fires(checked: Database, logs: LogFolder, clock: StillClock
     await fired(checked, let_pass(0), *map(let_pass, young))
     await pruner(checked, logs, clock, **settings).prune()
     assert await fires(checked) == [(HOURLY, number) for number in young]
+
+
+async def test_what_is_needed_is_not_counted_as_gone(checked: Database, logs: LogFolder, clock: StillClock) -> None:
+    """Where the log of a run that more is to come of is too much, the next run goes in its stead."""
+    store = Stores(checked)
+    await store.schedules.add(schedule())
+    record_of_it = scheduled(0)
+    begun = started(record_of_it)
+    paths = [write_log(logs, number, 100_000) for number in range(3)]
+    await checked.record([RunCreated(record_of_it), begun, *past(0, path=paths[0])[1:]], is_fact=True)
+    await record(checked, [past(number, path=paths[number]) for number in (1, 2)])
+    assert (await pruner(checked, logs, clock, max_log_size="250K").prune()).runs == 1
+    assert [(logs.root / path).exists() for path in paths] == [True, False, True]
+    await store.fires.settle(begun.fire, FireOutcome(state=FireState.SUCCEEDED, failures=0), at_ms=NOON_MS)
+    assert (await pruner(checked, logs, clock, max_log_size=0).prune()).runs == 2
 
 
 async def test_a_fire_outlives_its_run(checked: Database, logs: LogFolder, clock: StillClock) -> None:
