@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final, NamedTuple
 
 from barbossactl.records import OutputPiece
@@ -69,6 +70,19 @@ class LineJoiner:
     def _close(self, key: tuple[Source, str]) -> OutputPiece:
         parts = self._open.pop(key).parts
         return replace(parts[0], text="".join(part.text for part in parts), is_partial=False)
+
+
+def last_lines(pieces: Iterable[tuple[Source, OutputPiece]], count: int) -> Iterator[tuple[Source, OutputPiece]]:
+    """Yield all pieces of the last lines, in the order in which these ended; lines that are open are the last."""
+    lines: deque[list[tuple[Source, OutputPiece]]] = deque(maxlen=count)
+    still_open: dict[tuple[Source, str], list[tuple[Source, OutputPiece]]] = {}
+    for source, piece in pieces:
+        key = (source, piece.stream)
+        still_open.setdefault(key, []).append((source, piece))
+        if not piece.is_partial:
+            lines.append(still_open.pop(key))
+    lines.extend(still_open.values())
+    return chain.from_iterable(lines)
 
 
 class Tails:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from barbossactl import output
 from barbossactl.client import Client
 from barbossactl.commands._common import connect, example, resolve_run, run_argument, task_argument
 from barbossactl.exits import CommandError, Exit
-from barbossactl.pieces import Source
+from barbossactl.pieces import Source, last_lines
 from barbossactl.printer import LogPrinter, LogStyle
 from barbossactl.records import OutputPiece, Run, piece_from, run_from
 from barbossactl.values import MOST
@@ -136,7 +135,7 @@ def _print(
         return False
     merged = itertools.chain([first], merged)
     if tail is not None:
-        merged = deque(merged, maxlen=tail)
+        merged = last_lines(merged, tail)
     printer = LogPrinter(style)
     for source, piece in merged:
         printer.print(source, [piece])

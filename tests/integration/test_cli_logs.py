@@ -32,6 +32,21 @@ def test_logs_of_a_run_are_in_the_order_of_time(fake_run: FakeRun, ctl: Ctl) -> 
     assert ctl("logs", "last", "--tail", "2").out == "build | b2\ntest | t2\n"
 
 
+def test_the_last_lines_are_whole(fake_run: FakeRun, ctl: Ctl) -> None:
+    """--tail counts lines and not the pieces that they came in; one that is open is a line."""
+    fake_run.begin("build")
+    fake_run.print("build", "one")
+    fake_run.print("build", "t", partial=True)
+    fake_run.print("build", "err", stream="stderr")
+    for piece in "wo":
+        fake_run.print("build", piece, partial=True)
+    assert ctl("logs", "last", "build", "-n", "2").out == "err\ntwo\n"
+    fake_run.print("build", "!")
+    fake_run.print("build", "thr", partial=True)
+    assert ctl("logs", "last", "build", "-n", "2").out == "two!\nthr\n"
+    assert ctl("logs", "last", "build", "-n", "0").out == ""
+
+
 def test_logs_of_a_task(fake_run: FakeRun, ctl: Ctl) -> None:
     """With a task, its lines alone; of one stream, of an older attempt, with times, as JSON."""
     fake_run.begin("build")
