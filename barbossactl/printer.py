@@ -22,7 +22,7 @@ class LogStyle:
     """Each line begins with its local time of day."""
 
     raw: bool = False
-    """Control characters go out as they are; without names and times, so does all that is kept, as it is kept."""
+    """Control characters go out as they are; without names and times, so does all that is kept, as it was."""
 
     json: bool = False
     """A JSON object a line, as the daemon tells it, with task and attempt."""
@@ -34,6 +34,9 @@ class LogPrinter:
     def __init__(self, style: LogStyle) -> None:
         self._style = style
         self._joiner = LineJoiner()
+        self._endless: set[tuple[Source, str]] = set()
+        """Whose next line that is whole is the last and has no end: a piece without text said so."""
+
         self._is_verbatim = style.raw and not style.names and not style.times
 
     def print(self, source: Source, pieces: Sequence[OutputPiece]) -> None:
@@ -41,7 +44,7 @@ class LogPrinter:
         if self._style.json:
             shown = "".join(self._as_json(source, piece) for piece in pieces)
         elif self._is_verbatim:
-            shown = "".join(piece.text if piece.is_partial else f"{piece.text}\n" for piece in pieces)
+            shown = "".join(self._as_kept(source, piece) for piece in pieces)
         else:
             shown = "".join(self._as_line(source, line) for line in self._joiner.lines(source, pieces))
         sys.stdout.write(shown)
@@ -51,6 +54,15 @@ class LogPrinter:
         for source, line in self._joiner.rest():
             sys.stdout.write(self._as_line(source, line))
         sys.stdout.flush()
+
+    def _as_kept(self, source: Source, piece: OutputPiece) -> str:
+        key = (source, piece.stream)
+        if piece.is_partial and not piece.text:
+            self._endless.add(key)
+            return ""
+        is_open = piece.is_partial or key in self._endless
+        self._endless.discard(key)
+        return piece.text if is_open else f"{piece.text}\n"
 
     def _as_line(self, source: Source, line: OutputPiece) -> str:
         words = line.text if self._style.raw else text.escape_line(line.text)

@@ -49,8 +49,9 @@ def logs(
 
     Without TASK each line begins with its task (task | text), all tasks in the order of time.
 
-    What is kept is text: bytes that are no UTF-8, and NUL, stand as \xNN there, which --raw prints as such, and a last
-    line without an end is given one. A program that prints other data writes it to a file.
+    What is kept is text: bytes that are no UTF-8, and NUL, stand as \xNN there, which --raw prints as such. All else is
+    printed with TASK and --raw as it was, also a last line without an end. A program that prints other data writes it
+    to a file.
     """
     if attempt is not None and task is None:
         raise CommandError("--attempt needs a TASK", exit_code=Exit.USAGE)

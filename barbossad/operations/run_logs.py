@@ -34,7 +34,10 @@ class LogParams(RunParams):
 
 
 class LogItem(TypedDict):
-    """A line of output; ``partial``: the next one of its stream goes on where this one stops."""
+    """A line of output; ``partial``: the next one of its stream goes on where this one stops.
+
+    One that is ``partial`` and has no text says that the next one is the last of its stream, and had no line end.
+    """
 
     at: str
     stream: str

@@ -75,6 +75,22 @@ def test_logs_escape_control_characters_unless_raw(fake_run: FakeRun, ctl: Ctl) 
     assert ctl("logs", RUN_ID, "build", "--raw").out == "\x1b[31mred\r\n"
 
 
+@pytest.mark.parametrize("options", [("--raw",), ("--raw", "-f"), ("--raw", "-n", "9")])
+def test_raw_ends_as_the_output_did(fake_run: FakeRun, ctl: Ctl, options: tuple[str, ...]) -> None:
+    """What was printed without a line end at its end comes without, for each stream; everywhere else lines end."""
+    fake_run.begin("build")
+    for stream in ("stdout", "stderr"):
+        fake_run.print("build", "a", stream=stream)
+        fake_run.print("build", "", stream=stream, partial=True)
+    fake_run.print("build", "b")
+    fake_run.print("build", "c", stream="stderr")
+    fake_run.finish("build", "succeeded")
+    fake_run.end("succeeded")
+    shown = ctl("logs", RUN_ID, "build", "--stream", "stdout", *options).out
+    assert shown == "a\nb"
+    assert ctl("logs", RUN_ID, "build", *options[1:]).out == "a\na\nb\nc\n"
+
+
 def test_logs_where_there_are_none(fake_run: FakeRun, ctl: Ctl) -> None:
     """Only what may still come is waited for."""
     waiting = f"has no output yet; barbossactl logs {RUN_ID} --follow waits for it\n"

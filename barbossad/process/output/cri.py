@@ -1,7 +1,8 @@
 r"""The log format of the container runtime interface: ``<RFC 3339 time> <stream> F|P <text>``, a line a record.
 
 ``F`` ends a line of the task's output, ``P`` is a piece of one that goes on in the next record of the same
-stream. Text is UTF-8; bytes that are not, and NUL, stand as ``\xNN``.
+stream. A last line without an end has a ``P`` without text before its ``F``: so who joins pieces sees it whole, and who
+wants the output as it was knows. Text is UTF-8; bytes that are not, and NUL, stand as ``\xNN``.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Formatter:
         self.is_within_line, self.held = is_within_line, held
 
     def records(self, data: bytes, stamp: bytes, *, is_last: bool = False) -> bytes:
-        """Return the records of ``data``; with ``is_last`` a line that has no end is ended."""
+        """Return the records of ``data``; with ``is_last`` a line that has no end is ended, and marked as such."""
         if self.held or not data.isascii() or b"\0" in data:
             data = self._as_text(self.held + data, is_last=is_last)
         if not data:
@@ -68,19 +69,19 @@ class Formatter:
         if newline:
             parts += (full, lines.replace(b"\n", b"\n" + full), b"\n")
             self.is_within_line = False
-        if rest:
-            parts += (full if is_last else stamp + self._piece, rest, b"\n")
-            self.is_within_line = not is_last
+        if rest and not is_last:
+            parts += (stamp + self._piece, rest, b"\n")
+            self.is_within_line = True
         elif is_last:
-            parts.append(self._end(stamp))
+            parts.append(self._end(stamp, rest))
         return b"".join(parts)
 
-    def _end(self, stamp: bytes) -> bytes:
-        """Return the empty record that ends an unfinished line."""
-        if not self.is_within_line:
+    def _end(self, stamp: bytes, rest: bytes = b"") -> bytes:
+        """Return the records that end an unfinished line with what is left of it."""
+        if not (rest or self.is_within_line):
             return b""
         self.is_within_line = False
-        return stamp + self._full + b"\n"
+        return b"%s%s\n%s%s%s\n" % (stamp, self._piece, stamp, self._full, rest)
 
     def _as_text(self, data: bytes, *, is_last: bool) -> bytes:
         """Return valid UTF-8 without NUL; hold back a character that is cut off at the end."""
