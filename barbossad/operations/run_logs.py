@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -20,6 +20,9 @@ from barbossad.operations.services import Call
 from barbossad.process.launcher import LiveLog
 from barbossad.process.output import logs
 from barbossad.security.access import Role
+
+READ_TRIES: Final = 3
+"""How often a log that changes is looked at before its file counts as gone."""
 
 
 class LogParams(RunParams):
@@ -62,24 +65,23 @@ async def log(call: Call, params: LogParams) -> LogPage:
             found = await _until_more(call, params, cursor)
     except TimeoutError:
         found = await _output(call, params)
-    where = (call.services.logs, found.record, cursor, params.limit, params.stream)
-    # What is in memory is read here: small logs are then answered in the order in which they were asked for.
-    if found.record.path is None:
-        page = logs.read(*where)
-    else:
-        async with call.services.log_reading:
-            page = await asyncio.to_thread(logs.read, *where)
+    page = await _read(call, params, found, cursor)
+    tries = 1
+    while _is_missing(found, page, cursor) and not found.has_ended and tries < READ_TRIES:
+        found = await _output(call, params)  # its file was put in order meanwhile, or a piece of it was dropped
+        page = await _read(call, params, found, cursor)
+        tries += 1
     items: list[LogItem] = [
         {"at": entry.at, "stream": entry.stream, "text": entry.text, "partial": entry.is_partial}
         for entry in page.items
     ]
     next_cursor = max(page.next_cursor, cursor)
-    is_end = next_cursor >= found.record.end_cursor or (not items and next_cursor == cursor)
-    finished = found.has_ended and is_end
-    if finished and next_cursor < found.record.end_cursor and found.record.path is not None:
-        gone = f"[barbossad: the file of this log is gone: {call.services.logs.root / found.record.path}]"
-        items.append({"at": "", "stream": "stderr", "text": gone, "partial": False})
+    if _is_missing(found, page, cursor):
         next_cursor = found.record.end_cursor
+        if found.record.path is not None:
+            gone = f"[barbossad: the file of this log is gone: {call.services.logs.root / found.record.path}]"
+            items.append({"at": "", "stream": "stderr", "text": gone, "partial": False})
+    finished = found.has_ended and next_cursor >= found.record.end_cursor
     return {"items": items, "next_cursor": str(next_cursor), "finished": finished}
 
 
@@ -90,6 +92,20 @@ class _Output:
     record: LogRecord
     live: LiveLog | None = None
     has_ended: bool = False
+
+
+async def _read(call: Call, params: LogParams, found: _Output, cursor: int) -> logs.LogPage:
+    where = (call.services.logs, found.record, cursor, params.limit, params.stream)
+    # What is in memory is read here: small logs are then answered in the order in which they were asked for.
+    if found.record.path is None:
+        return logs.read(*where)
+    async with call.services.log_reading:
+        return await asyncio.to_thread(logs.read, *where)
+
+
+def _is_missing(found: _Output, page: logs.LogPage, cursor: int) -> bool:
+    """Say whether there should be more behind a cursor, and nothing is found there."""
+    return not page.items and page.next_cursor <= cursor < found.record.end_cursor
 
 
 async def _until_more(call: Call, params: LogParams, cursor: int) -> _Output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -364,6 +365,22 @@ def test_logs_of_a_live_task(client: Client, daemon: Daemon) -> None:
     client.begin("run.logs", run_id=run_id, task="shell-1", cursor=cursor, wait_seconds=30)
     daemon.call("run.cancel", run_id=run_id)
     assert client.receive()["result"] == {"items": [], "next_cursor": cursor, "finished": True}
+
+
+def test_logs_of_a_live_task_that_are_gone(client: Client, daemon: Daemon) -> None:
+    """Who follows a log whose file somebody removes is told so and waits for more, rather than to ask for ever."""
+    daemon.apply("name: rid\ntasks: [{id: a, shell: 'seq 3000; sleep 600'}]\n")
+    run_id = start(client, "rid")
+    daemon.eventually(
+        lambda: client.call("run.logs", run_id=run_id, task="a", cursor="0")["next_cursor"] != "0", "it has printed"
+    )
+    shutil.rmtree(daemon.state_dir / "logs")
+    page = client.call("run.logs", run_id=run_id, task="a", wait_seconds=30)
+    assert ["the file of this log is gone" in item["text"] for item in page["items"]] == [True]
+    assert (int(page["next_cursor"]) > 0, page["finished"]) == (True, False)
+    client.begin("run.logs", run_id=run_id, task="a", cursor=page["next_cursor"], wait_seconds=30)
+    daemon.call("run.cancel", run_id=run_id)
+    assert client.receive()["result"]["items"] == []
 
 
 def test_logs_before_the_task_has_begun(client: Client, daemon: Daemon, open_run: str) -> None:
