@@ -9,6 +9,7 @@ apart and finished.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -171,10 +172,18 @@ class LogFile:
 
     def _begin_segment(self) -> None:
         tail = tail_folder(self._root / self._path)
-        if not self._segments:
-            tail.mkdir()
-            (tail / f"{HEAD}{self._head_bytes}").touch()
-        fd = os.open(tail / str(self._end), _FLAGS, 0o640)
+        head = tail / f"{HEAD}{self._head_bytes}"
+        try:
+            if not self._segments:
+                tail.mkdir()
+                head.touch()
+            fd = os.open(tail / str(self._end), _FLAGS, 0o640)
+        except OSError:
+            if not self._segments:  # the next try may find the head longer; nothing here needs a descriptor
+                with contextlib.suppress(OSError):
+                    head.unlink(missing_ok=True)
+                    tail.rmdir()
+            raise
         if self._segment_fd >= 0:
             os.close(self._segment_fd)
         self._segment_fd = fd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -308,6 +309,27 @@ def test_full_disk_leaves_whole_records(tmp_path: Path) -> None:
     os.close(opened)
     file.write(record(2))
     assert numbers(read_all(folder, file.finish())) == [0, 2]
+
+
+def test_a_segment_that_cannot_be_begun(tmp_path: Path) -> None:
+    """Where there was no descriptor for the first segment, the log goes on when there are again, head or tail."""
+    folder, file = make(tmp_path, cap_bytes=64 * 1024)
+    half = 32 * 1024 // SIZE
+    file.write(b"".join(map(record, range(half))))
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            file.write(record(half))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    short = f"{AT} stdout F x\n".encode()
+    file.write(short * ((32 * 1024 - half * SIZE) // len(short)))
+    for number in range(half, half + 200):
+        file.write(record(number))
+    log = file.finish()
+    assert log.dropped_bytes == 0
+    assert numbers(read_all(folder, log)) == list(range(half + 200))
 
 
 def test_full_disk_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
