@@ -272,7 +272,8 @@ class Pruner:
             left = [run for run in left if run > piece[-1]]
 
     async def _peel(self, run: int) -> None:
-        while await self._in_turn(self._history.peel(run, rules.peel_rows(self._most_bytes()))):
+        most_bytes = self._most_bytes()
+        while await self._in_turn(self._history.peel(run, rules.peel_rows(most_bytes), most_bytes)):
             pass
 
     async def _paths(self, runs: Sequence[int]) -> list[str]:

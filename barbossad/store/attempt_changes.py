@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Final
 from barbossad.model import states
 from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, TaskRecord
-from barbossad.store import rows
+from barbossad.store import long_values, rows
 from barbossad.store.change import Event, Statement, allowed, by_state, event, named
+from barbossad.store.long_values import Parting
 from barbossad.store.task_changes import insert_tasks
 
 _INSERT_ATTEMPTS: Final = Statement("""
@@ -149,15 +150,16 @@ WHERE attempts.run = $0 AND attempts.task = $1 AND attempts.number = $2
 }
 _END_TASKS: Final = {
     target: Statement(f"""
-UPDATE tasks SET state = '{target}', reason = $2, outputs = $3,
-    started_at_ms = $4, finished_at_ms = $5, stdout = $6
+UPDATE tasks SET state = '{target}', reason = $2, started_at_ms = $3, finished_at_ms = $4,
+    outputs = $5, outputs_bytes = $6, stdout = $7, stdout_bytes = $8
 $rows
 WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state IN ('starting', 'running')
 """)
     for target in states.TASK_ENDED
 }
 _WAIT_TASKS: Final = Statement("""
-UPDATE tasks SET state = 'waiting', reason = $2, waits_for = $3, waits_until_ms = $4, outputs = $5, stdout = $6
+UPDATE tasks SET state = 'waiting', reason = $2, waits_for = $3, waits_until_ms = $4,
+    outputs = $5, outputs_bytes = $6, stdout = $7, stdout_bytes = $8
 $rows
 WHERE tasks.run = $0 AND tasks.task = $1 AND tasks.state IN ('starting', 'running')
 """)
@@ -171,7 +173,11 @@ class AttemptEnded:
     task: TaskRecord
     attempt: AttemptRecord
     rank: ClassVar[int] = 3
-    weight: ClassVar[int] = 1
+
+    @property
+    def weight(self) -> int:
+        """See ``Change``."""
+        return long_values.weight(self.task)
 
     @property
     def run_id(self) -> RunId:
@@ -184,12 +190,14 @@ class AttemptEnded:
         otherwise = f"{named(steps)}: a task is not running"
         for attempt_state, some in by_state(steps, "attempt").items():
             _END_ATTEMPTS[attempt_state].run(tx, [_end_of(step.attempt) for step in some], otherwise)
+        parting = Parting()
         for task_state, some in by_state(steps, "task").items():
             if task_state is states.TaskState.WAITING:
-                _WAIT_TASKS.run(tx, [_wait_of(step.task) for step in some], otherwise)
+                _WAIT_TASKS.run(tx, [_wait_of(step.task, parting) for step in some], otherwise)
                 continue
-            values = [_end_of_task(step.task) for step in some]
+            values = [_end_of_task(step.task, parting) for step in some]
             _END_TASKS[task_state].run(tx, values, otherwise)
+        parting.insert(tx)
         for attempt in (step.attempt for step in steps):
             if attempt.log and attempt.log.text:
                 tx.execute(_INSERT_LOG, (*_place(attempt), attempt.log.text))
@@ -211,28 +219,27 @@ class AttemptEnded:
         )
 
 
-def _wait_of(task: TaskRecord) -> tuple[Any, ...]:
-    outputs = None if task.outputs is None else rows.to_json(task.outputs)
+def _wait_of(task: TaskRecord, parting: Parting) -> tuple[Any, ...]:
     return (
         rows.number(task.run_id),
         task.task_id,
         rows.text(task.reason),
         task.waits_for,
         task.waits_until_ms,
-        outputs,
-        rows.text(task.stdout),
+        *parting.outputs(task),
+        *parting.stdout(task),
     )
 
 
-def _end_of_task(task: TaskRecord) -> tuple[Any, ...]:
+def _end_of_task(task: TaskRecord, parting: Parting) -> tuple[Any, ...]:
     return (
         rows.number(task.run_id),
         task.task_id,
         rows.text(task.reason),
-        None if task.outputs is None else rows.to_json(task.outputs),
         task.started_at_ms,
         task.finished_at_ms,
-        rows.text(task.stdout),
+        *parting.outputs(task),
+        *parting.stdout(task),
     )
 
 

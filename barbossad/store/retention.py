@@ -7,6 +7,7 @@ what the reserve gave up.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ KEY_BYTES: Final = 256
 
 RUN_BYTES: Final = 8 * 1024
 """What the row of a run weighs beside its texts: it stands in a table and four indexes, each with pages of its own."""
+
+_TASK_BYTES: Final = "ifnull(length(outputs), 0) + ifnull(length(stdout), 0) + ifnull(length(items), 0)"
+
 
 _TELL: Final = "INSERT INTO events (at_ms, kind, run, task, data) VALUES (?, 'runs_deleted', NULL, NULL, ?)"
 
@@ -90,12 +94,13 @@ SELECT runs.id, runs.finished_at_ms FROM json_each(?) AS wanted CROSS JOIN runs 
     WEIGHTS: Final = f"""
 SELECT runs.id,
     1 + (SELECT count(*) FROM logs WHERE run = runs.id) + (SELECT count(*) FROM events WHERE run = runs.id)
+      + (SELECT count(*) FROM long_values WHERE run = runs.id)
       + (SELECT count(*) FROM tasks WHERE run = runs.id) + (SELECT count(*) FROM attempts WHERE run = runs.id),
     {RUN_BYTES} + length(runs.params) + ifnull(length(runs.reason), 0) + ifnull(length(runs.outputs), 0)
       + (SELECT ifnull(sum({KEY_BYTES} + length(text)), 0) FROM logs WHERE run = runs.id)
+      + (SELECT ifnull(sum({KEY_BYTES} + length(text)), 0) FROM long_values WHERE run = runs.id)
       + (SELECT ifnull(sum({KEY_BYTES} + length(data)), 0) FROM events WHERE run = runs.id)
-      + (SELECT ifnull(sum({KEY_BYTES} + ifnull(length(outputs), 0) + ifnull(length(stdout), 0)
-                           + ifnull(length(items), 0)), 0) FROM tasks WHERE run = runs.id)
+      + (SELECT ifnull(sum({KEY_BYTES} + {_TASK_BYTES}), 0) FROM tasks WHERE run = runs.id)
       + (SELECT ifnull(sum({KEY_BYTES} + ifnull(length(reason), 0)), 0) FROM attempts WHERE run = runs.id)
 FROM json_each(?) AS wanted CROSS JOIN runs WHERE runs.id = wanted.value"""
 
@@ -144,24 +149,34 @@ DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?)) AND finished_at_ms
         return await self._database.make_room(change)
 
     PEEL: Final = {
-        "logs": "DELETE FROM logs WHERE rowid IN (SELECT rowid FROM logs WHERE run = ? LIMIT ?)",
-        "events": "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE run = ? LIMIT ?)",
-        "attempts": """
-DELETE FROM attempts WHERE (run, task, number) IN (SELECT run, task, number FROM attempts WHERE run = ? LIMIT ?)""",
-        "tasks": "DELETE FROM tasks WHERE (run, task) IN (SELECT run, task FROM tasks WHERE run = ? LIMIT ?)",
+        "long_values": ("task, name, part", "length(text)"),
+        "logs": ("task, number", "length(text)"),
+        "events": ("seq", "length(data)"),
+        "attempts": ("task, number", "ifnull(length(reason), 0)"),
+        "tasks": ("task", _TASK_BYTES),
+    }
+    """What there is of a run beside its row, in the order in which it goes: by which key, and how long a row is."""
+
+    FIRST: Final = {
+        table: f"SELECT {key}, {size} FROM {table} WHERE run = ? ORDER BY {key} LIMIT ?"
+        for table, (key, size) in PEEL.items()
+    }
+    DELETE_FIRST: Final = {
+        table: f"DELETE FROM {table} WHERE run = ? AND ({key}) <= ({', '.join('?' * (key.count(',') + 1))})"
+        for table, (key, _) in PEEL.items()
     }
 
-    async def peel(self, run: int, limit: int) -> int:
-        """Delete at most ``limit`` rows of an ended run that is too large for one transaction; return how many.
+    async def peel(self, run: int, most_rows: int, most_bytes: int) -> int:
+        """Delete rows of an ended run that is too large for one transaction, no more than that; return how many.
 
         Its output goes first and its tasks last; the run itself stays, so that a later pass goes on after a crash.
         """
 
         def change(tx: sqlite3.Connection) -> int:
-            for statement in self.PEEL.values():
-                count = tx.execute(statement, (run, limit)).rowcount
-                if count:
-                    return count
+            for table, first in self.FIRST.items():
+                last = _last_within(tx.execute(first, (run, most_rows)), most_bytes)
+                if last is not None:
+                    return tx.execute(self.DELETE_FIRST[table], (run, *last)).rowcount
             return 0
 
         return await self._database.make_room(change)
@@ -205,3 +220,14 @@ FROM events WHERE events.seq > ? ORDER BY events.seq LIMIT ?"""
         What was deleted is in neither then: in the file it was overwritten.
         """
         return await self._database.make_room(checkpoint, is_alone=True)
+
+
+def _last_within(found: sqlite3.Cursor, most_bytes: int) -> Sequence[object] | None:
+    """Return the key of the last row of those that have so many bytes together, at least the first; None: no row."""
+    last, left = None, most_bytes
+    with contextlib.closing(found):
+        for *key, size in found:
+            if last is not None and size > left:
+                break
+            last, left = key, left - size
+    return last

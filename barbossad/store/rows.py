@@ -39,6 +39,12 @@ def to_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
     return plain if plain.isascii() else plain.encode(errors="replace").decode()
 
 
+def to_json_in_turns(values: Sequence[Any]) -> str:
+    """Return a long list as ``to_json`` does, member by member: one call would keep the interpreter until its end."""
+    plain = f"[{','.join([_ENCODER.encode(value) for value in values])}]"
+    return plain if plain.isascii() else plain.encode(errors="replace").decode()
+
+
 def from_json(text: str | None) -> Any:
     """Return JSON text as the mapping or list that it is, None as None."""
     if text is None:

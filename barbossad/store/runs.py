@@ -11,7 +11,7 @@ from typing import Any, Final
 from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, LogRecord, Page, RunRecord, TaskRecord
 from barbossad.model.states import RunState
-from barbossad.store import rows
+from barbossad.store import long_values, rows
 from barbossad.store.database import Database, Fetch, Row
 from barbossad.store.run_rows import attempt_of, run_of, task_of
 
@@ -73,44 +73,56 @@ class RunStore:
     GET: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE id = ?"
     TASKS: Final = """
 SELECT run, task, state, reason, outputs, started_at_ms, finished_at_ms, waits_for, waits_until_ms, stdout, items,
-    late_at_ms, kept_attempts, kept_exit_code
+    late_at_ms, kept_attempts, kept_exit_code, outputs_bytes, stdout_bytes, items_bytes
 FROM tasks WHERE run = ?"""
     ATTEMPTS: Final = f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE run = ? ORDER BY task, number"
 
+    def record(self, run_id: RunId) -> RunRecord | None:
+        """Return a run alone, or None if there is no such run."""
+        (found,) = self._database.look_up((self.GET, (rows.number(run_id),)))
+        return run_of(found[0]) if found else None
+
     def get(self, run_id: RunId) -> RunDetails | None:
         """Return a run with its tasks and attempts, or None if there is no such run."""
-        return self._database.look_up_by(lambda fetch: self._whole(fetch, run_id))
+        return self._database.look_up_by(lambda fetch: self.whole(fetch, run_id))
 
     async def read(self, run_id: RunId) -> RunDetails | None:
         """Return what ``get`` does, read beside the event loop if it may be much."""
         number = rows.number(run_id)
         if self._database.look_up_by(lambda fetch: self._is_long(fetch, number)):
-            return await self._database.read_by(lambda fetch: self._whole(fetch, run_id))
+            return await self._database.read_by(lambda fetch: self.whole(fetch, run_id))
         return self.get(run_id)
 
-    def _whole(self, fetch: Fetch, run_id: RunId) -> RunDetails | None:
+    @classmethod
+    def whole(cls, fetch: Fetch, run_id: RunId) -> RunDetails | None:
+        """Return what ``get`` does of what ``fetch`` finds."""
         key = (rows.number(run_id),)
-        found = fetch(self.GET, key)
-        return _details(found[0], fetch(self.TASKS, key), fetch(self.ATTEMPTS, key)) if found else None
+        found = fetch(cls.GET, key)
+        if not found:
+            return None
+        task_rows = fetch(cls.TASKS, key)
+        for value in (_OUTPUTS, _STDOUT, _ITEMS):
+            task_rows = _with_long(fetch, value, task_rows)
+        return _details(found[0], task_rows, fetch(cls.ATTEMPTS, key))
 
     LONG: Final = """
-SELECT count(*) FROM
-    (SELECT 1 FROM attempts WHERE run IN (?, (SELECT retry_of FROM runs WHERE id = ?)) LIMIT ?)"""
+SELECT (SELECT count(*) FROM
+        (SELECT 1 FROM attempts WHERE run IN (?, (SELECT retry_of FROM runs WHERE id = ?)) LIMIT ?))
+    + (SELECT count(*) FROM (SELECT 1 FROM long_values WHERE run = ? LIMIT ?))"""
 
     def _is_long(self, fetch: Fetch, number: int) -> bool:
-        """Say whether a run has so many tasks that it is not to be read on the event loop.
+        """Say whether a run has so many tasks, or so long values, that it is not to be read on the event loop.
 
-        Their attempts are counted, and those of the run that it is a retry of, from which outputs were taken over: to
-        find a row with long outputs among others is to read those.
+        Attempts are counted, also those of the run that it is a retry of, from which outputs were taken over.
         """
-        ((found,),) = fetch(self.LONG, (number, number, QUICK_TASKS + 1))
+        ((found,),) = fetch(self.LONG, (number, number, QUICK_TASKS + 1, number, QUICK_TASKS + 1))
         return bool(found > QUICK_TASKS)
 
     SHOWN: Final = f"""
 SELECT {_RUN_COLUMNS.replace(" outputs,", f" {_SMALL_OUTPUTS},")}, {_OUTPUTS_BYTES} FROM runs WHERE id = ?"""
     SHOWN_TASKS: Final = f"""
 SELECT run, task, state, reason, {_SMALL_OUTPUTS}, started_at_ms, finished_at_ms, waits_for, waits_until_ms, NULL,
-    items, late_at_ms, kept_attempts, kept_exit_code, {_OUTPUTS_BYTES}
+    items, late_at_ms, kept_attempts, kept_exit_code, outputs_bytes, NULL, items_bytes, {_OUTPUTS_BYTES}
 FROM tasks WHERE run = ?"""
 
     SHOWN_ATTEMPTS: Final = f"{ATTEMPTS} LIMIT ?"
@@ -146,20 +158,23 @@ FROM tasks WHERE run = ?"""
 
     def _as_shown(self, fetch: Fetch, run: Row, attempt_rows: Sequence[Row]) -> RunDetails:
         number = run[0]
-        task_rows = fetch(self.SHOWN_TASKS, (SMALL_BYTES, number))
-        sizes = {row[1]: row[-1] for row in task_rows if row[-1]}
+        task_rows = _with_long(fetch, _ITEMS, fetch(self.SHOWN_TASKS, (SMALL_BYTES, number)))
+        elsewhere = _sizes(task_rows, _OUTPUTS)
+        sizes = {row[1]: row[-1] for row in task_rows if row[-1]} | elsewhere
         if run[-1]:
             sizes[""] = run[-1]
         left_out = _longest(sizes) if sum(sizes.values()) > SHOWN_BYTES else {}
-        texts = {
+        shown = [task for task in sizes if task not in left_out]
+        texts: dict[str, str | None] = {
             task: self._outputs(fetch, number, task)
-            for task, size in sizes.items()
-            if size > SMALL_BYTES and task not in left_out
+            for task in shown
+            if sizes[task] > SMALL_BYTES and task not in elsewhere
         }
+        texts |= long_values.read(fetch, number, "outputs", {t: elsewhere[t] for t in shown if t in elsewhere})
         if texts or left_out:
             dropped = dict.fromkeys(left_out)
             run = _with(run, _RUN_OUTPUTS, {**texts, **dropped}, "")
-            task_rows = [_with(row, _TASK_OUTPUTS, {**texts, **dropped}, row[1]) for row in task_rows]
+            task_rows = [_with(row, _OUTPUTS.column, {**texts, **dropped}, row[1]) for row in task_rows]
         return _details(run, task_rows, attempt_rows, left_out)
 
     STATE: Final = f"SELECT {_LISTED_COLUMNS} FROM runs WHERE id = ?"
@@ -178,10 +193,12 @@ FROM tasks WHERE run = ? AND task = ?"""
         return _details(found[0], task_rows, attempt_rows) if found else None
 
     RUN_OUTPUTS: Final = "SELECT outputs FROM runs WHERE id = ?"
-    TASK_OUTPUTS: Final = "SELECT outputs FROM tasks WHERE run = ? AND task = ?"
+    TASK_OUTPUTS: Final = "SELECT outputs, outputs_bytes FROM tasks WHERE run = ? AND task = ?"
 
     def _outputs(self, fetch: Fetch, number: int, task: str) -> str | None:
         found = fetch(self.TASK_OUTPUTS, (number, task)) if task else fetch(self.RUN_OUTPUTS, (number,))
+        if found and task and found[0][1] is not None:
+            return long_values.read(fetch, number, "outputs", {task: found[0][1]}).get(task)
         return found[0][0] if found else None
 
     async def outputs(self, run_id: RunId, task: str) -> str | None:
@@ -322,7 +339,32 @@ def _with(row: Row, column: int, texts: Mapping[str, str | None], task: str) -> 
     return (*row[:column], texts[task], *row[column + 1 :]) if task in texts else row
 
 
+@dataclass(frozen=True, slots=True)
+class _Long:
+    """What may be too long for the row of a task: where it stands in there, and where its size if it does not."""
+
+    name: long_values.Name
+    column: int
+    size_column: int
+
+
+def _sizes(task_rows: Sequence[Row], value: _Long) -> dict[str, int]:
+    """Return how long the values are that do not stand in the rows of their tasks."""
+    return {row[1]: row[value.size_column] for row in task_rows if row[value.size_column] is not None}
+
+
+def _with_long(fetch: Fetch, value: _Long, task_rows: list[Row]) -> list[Row]:
+    sizes = _sizes(task_rows, value)
+    if not sizes:
+        return task_rows
+    texts = long_values.read(fetch, task_rows[0][0], value.name, sizes)
+    return [_with(row, value.column, texts, row[1]) for row in task_rows]
+
+
 _RETRY_OF: Final = 19
 _RUN_OUTPUTS: Final = 21
-_TASK_OUTPUTS: Final = 4
-"""Where these stand in a row of a run, and of a task."""
+"""Where these stand in a row of a run."""
+
+_OUTPUTS: Final = _Long("outputs", 4, 14)
+_STDOUT: Final = _Long("stdout", 9, 15)
+_ITEMS: Final = _Long("items", 10, 16)

@@ -40,6 +40,7 @@ def broken(database: Path, *, is_idle: bool = True, is_pruned: bool = False, has
             *_contradictions(connection, is_pruned=is_pruned),
             *_misfired(connection, is_idle=is_idle, is_pruned=is_pruned),
             *_untold(connection, is_pruned=is_pruned),
+            *_misplaced(connection, is_pruned=is_pruned),
             *(_misnamed(connection) if has_texts else ()),
         ]
 
@@ -207,6 +208,20 @@ def _untold(connection: sqlite3.Connection, *, is_pruned: bool) -> Iterator[str]
         last = told[key][-1] if key in told else None
         if last != state and not (is_pruned and last is None):
             yield f"{key} is {state}, the last event says {last}"
+
+
+def _misplaced(connection: sqlite3.Connection, *, is_pruned: bool) -> Iterator[str]:
+    """A value stands in the row of its task or beside it, whole, as the row says; that of a deleted run may be cut."""
+    for name in ("outputs", "stdout", "items"):
+        found = connection.execute(f"""
+            SELECT t.run, t.task, t.{name} IS NOT NULL, t.{name}_bytes,
+                (SELECT sum(length(text)) FROM long_values AS v
+                 WHERE v.run = t.run AND v.task = t.task AND v.name = '{name}')
+            FROM tasks AS t""")
+        for run, task, is_in_row, told, there in found:
+            is_cut = is_pruned and told is not None and (there or 0) < told
+            if (is_in_row and told is not None) or (told != there and not is_cut):
+                yield f"the {name} of {run, task} have {there} bytes beside the row, which says {told}"
 
 
 def _misnamed(connection: sqlite3.Connection) -> Iterator[str]:

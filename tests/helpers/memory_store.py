@@ -6,8 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from barbossad.model.names import RunId
-from barbossad.model.records import AttemptRecord
-from barbossad.store import changes, rows, run_rows, schema
+from barbossad.store import changes, rows, schema
 from barbossad.store.changes import Change
 from barbossad.store.runs import RunDetails, RunStore
 
@@ -32,13 +31,9 @@ class MemoryStore:
 
     def details(self, run_id: RunId) -> RunDetails:
         """Return a run as ``RunStore.get`` does."""
-        key = (rows.number(run_id),)
-        (run,) = map(run_rows.run_of, self.connection.execute(RunStore.GET, key))
-        tries: dict[str, tuple[AttemptRecord, ...]] = {}
-        for attempt in map(run_rows.attempt_of, self.connection.execute(RunStore.ATTEMPTS, key)):
-            tries[attempt.task_id] = (*tries.get(attempt.task_id, ()), attempt)
-        tasks = {task.task_id: task for task in map(run_rows.task_of, self.connection.execute(RunStore.TASKS, key))}
-        return RunDetails(run=run, tasks=tasks, attempts=tries)
+        found = RunStore.whole(lambda sql, values: self.connection.execute(sql, values).fetchall(), run_id)
+        assert found is not None
+        return found
 
     def story(self, run_id: RunId) -> list[tuple[object, ...]]:
         """Return the events of a run in their order, without their numbers."""

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,27 @@ async def test_the_end_of_many_tasks_is_committed_aside(database: Database, thre
     await database.record([changes.TasksEndedUnstarted(many)], is_fact=True)
     assert len(threads) == 1
     assert HERE not in threads
+
+
+@pytest.mark.parametrize(
+    ("values", "is_long"),
+    [
+        ({"outputs": {"v": "x" * 100, "b": [{}] * 20}}, False),
+        ({"outputs": {"v": "x" * 4000}}, True),
+        ({"outputs": [{"v": "x" * 4000}]}, True),
+        ({"outputs": [{}] * 1000}, True),
+        ({"stdout": "x" * 4000}, True),
+        ({"items": tuple(range(1000))}, True),
+    ],
+)
+async def test_long_values_are_committed_aside(
+    database: Database, threads: list[int], monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], is_long: bool
+) -> None:
+    """One task may bring a megabyte of outputs, one loop many of them: that is not little."""
+    monkeypatch.setattr(writers, "QUICK_SECONDS", LIMIT_SECONDS)
+    loop = task(TaskState.SUCCEEDED, finished_at_ms=NOON_MS, **values)
+    await database.record([*created(0), changes.TasksEntered([loop], NOON_MS, "task_kept")], is_fact=True)
+    assert [ident == HERE for ident in threads] == [not is_long]
 
 
 async def test_what_follows_at_once_is_committed_aside(database: Database, threads: list[int]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from barbossad import store
 from barbossad.store.change import Statement
 
-GROWING = ("runs", "tasks", "attempts", "logs", "events", "versions", "fires")
+GROWING = ("runs", "tasks", "attempts", "logs", "long_values", "events", "versions", "fires")
 _STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s")
 
 
