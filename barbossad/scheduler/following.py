@@ -62,8 +62,7 @@ class Follower:
         if fire is None:
             return
         now_ms = self._parts.clock.now_ms()
-        found = self._parts.runs.get(fire.run_id) if fire.run_id else None
-        run = found.run if found else None
+        run = self._parts.runs.record(fire.run_id) if fire.run_id else None
         moved_ms = entry.moved_ms.get(fire.key, 0)
         news = _untold(entry, fire, expecting.overdue(entry.record.definition, fire, run, now_ms, moved_ms))
         await self._starter.tell(entry, fire, news)
@@ -75,10 +74,10 @@ class Follower:
         """Go on after the clock was set: delays and durations are of real time."""
         self.arm_retries(entry)
         for fire in entry.active:
-            found = self._parts.runs.get(fire.run_id) if fire.run_id else None
-            if found is not None and found.run.started_at_ms is not None and found.run.state not in RUN_ENDED:
+            run = self._parts.runs.record(fire.run_id) if fire.run_id else None
+            if run is not None and run.started_at_ms is not None and run.state not in RUN_ENDED:
                 entry.moved_ms[fire.key] = entry.moved_ms.get(fire.key, 0) + by_ms
-                expecting.look_again(self._book, entry, fire, found.run, self._parts.clock.now_ms())
+                expecting.look_again(self._book, entry, fire, run, self._parts.clock.now_ms())
 
     # -- after a start -------------------------------------------------------------------------------------
 
@@ -113,12 +112,12 @@ class Follower:
                 self._book.wake_at(at_ms, Why.RETRY, entry.record.id, fire.key)
 
     async def _look_for_end(self, entry: Entry, fire: Fire) -> None:
-        found = self._parts.runs.get(fire.run_id) if fire.run_id else None
-        if found is None:
+        run = self._parts.runs.record(fire.run_id) if fire.run_id else None
+        if run is None:
             gone = FireOutcome(state=FireState.FAILED, reason=_GONE, failures=entry.record.failures)
             await self._starter.settle(entry, fire, gone)
-        elif found.run.state in RUN_ENDED:
-            await self.settle(entry, found.run)
+        elif run.state in RUN_ENDED:
+            await self.settle(entry, run)
 
 
 async def missed(parts: Parts, record: ScheduleRecord) -> list[Happening]:
@@ -127,9 +126,9 @@ async def missed(parts: Parts, record: ScheduleRecord) -> list[Happening]:
     assert trigger is not None
     found: list[Happening] = []
     for number, run_id in await parts.events.ended_runs(record.watermark, trigger.name):
-        details = parts.runs.get(RunId(run_id))
-        if details is not None and concerns(trigger, details.run):
-            found.append(of_run(details.run, number))
+        run = parts.runs.record(RunId(run_id))
+        if run is not None and concerns(trigger, run):
+            found.append(of_run(run, number))
     return found
 
 

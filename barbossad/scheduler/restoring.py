@@ -53,8 +53,8 @@ async def pass_over(parts: Parts) -> None:
 
 def _has_succeeded(parts: Parts, fire: Fire) -> bool:
     """Say whether a fire is to be settled as any other: its run is known to have succeeded."""
-    found = parts.runs.get(fire.run_id) if fire.state is FireState.STARTED and fire.run_id else None
-    return found is not None and found.run.state is RunState.SUCCEEDED
+    run = parts.runs.record(fire.run_id) if fire.state is FireState.STARTED and fire.run_id else None
+    return run is not None and run.state is RunState.SUCCEEDED
 
 
 async def _decided(parts: Parts, record: ScheduleRecord) -> Decided:

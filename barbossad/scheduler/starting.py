@@ -160,11 +160,11 @@ class Starter:
     async def _runnable(self, entry: Entry, fire: Fire) -> tuple[WorkflowDefinition, Mapping[str, Any], RunId | None]:
         """Return what is run, with what, and the run that it is a retry of."""
         if fire.run_id is not None:
-            before = self._parts.runs.get(fire.run_id)
+            before = self._parts.runs.record(fire.run_id)
             if before is not None:
-                self._parts.workflows.check_enabled(before.run.workflow)
-                definition = await self._parts.workflows.definition(before.run.workflow, before.run.version)
-                return definition, before.run.params, before.run.id
+                self._parts.workflows.check_enabled(before.workflow)
+                definition = await self._parts.workflows.definition(before.workflow, before.version)
+                return definition, before.params, before.id
         definition = await self._parts.workflows.runnable(entry.record.workflow)
         given = {**entry.record.definition.params, **(fire.params or {})}
         return definition, workflow_params.bind(definition, given), None
