@@ -197,10 +197,11 @@ async def _engine(folder: Path) -> AsyncIterator[Engine]:
     path = folder / f"language-{time.monotonic_ns()}.db"
     task_types = task_registry.load()
     launcher = NoLauncher()
-    preparation = Preparation(task_types, Tasks(), "bench", _no_secret, has_default_profile=False)
+    clock = SystemClock()
+    preparation = Preparation(task_types, Tasks(), "bench", _no_secret, has_default_profile=False, now_ms=clock.now_ms)
     async with Database.open(path) as database:
         logs = LogFolder(root=folder)
-        parts = parts_of(SystemClock(), database, RunStore(database), launcher, preparation, task_types, logs, _find)
+        parts = parts_of(clock, database, RunStore(database), launcher, preparation, task_types, logs, _find)
         engine = Engine(parts, Gate(), limit=16)
         try:
             yield engine
