@@ -19,12 +19,19 @@ class Maker:
         self._making: dict[frozenset[str], asyncio.Future[Masking]] = {}
 
     def begin(self, secrets: frozenset[str]) -> asyncio.Future[Masking] | None:
-        """Return what is done when these can be masked at once; None if they can be."""
+        """Return what is done when these can be masked at once; None if they can be.
+
+        So it is where no thread can be made, as a task has all of them: who needs it then makes it.
+        """
         if masking.is_at_hand(secrets) or sum(map(len, secrets)) <= SHORT_CHARACTERS:
             return None
         making = self._making.get(secrets)
         if making is None:
-            making = self._making[secrets] = asyncio.get_running_loop().run_in_executor(None, Masking, secrets)
+            try:
+                making = asyncio.get_running_loop().run_in_executor(None, Masking, secrets)
+            except RuntimeError:
+                return None
+            self._making[secrets] = making
             making.add_done_callback(lambda made: self._made(secrets, made))  # which tells no secret of itself
         return making
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import threading
+
+import pytest
 
 from barbossad.security import masking
 from barbossad.security.making import SHORT_CHARACTERS, Maker
@@ -33,6 +36,19 @@ async def test_long_secrets_are_made_once() -> None:
     other = maker.begin(chosen(2 * SHORT_CHARACTERS))
     assert other is not None
     assert await other is not made
+
+
+async def test_where_no_thread_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for one: what masks the secrets is made when it is needed."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    long = chosen(2 * SHORT_CHARACTERS)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert Maker().begin(long) is None
+    assert Maker().begin(long) is not None
 
 
 async def test_nothing_that_may_be_told_of_has_a_secret() -> None:
