@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from barbossad.errors import ConflictError
+from barbossad.errors import ConflictError, NotFoundError
 from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName
 from barbossad.model.schedules import (
@@ -95,7 +95,7 @@ class Control:
         return record
 
     async def enable(self, name: str, *, is_enabled: bool, by: str, reason: str | None = None) -> ScheduleRecord:
-        """Let a schedule fire, or not. What it missed while it was disabled is not caught up."""
+        """Let a schedule fire, or not. What it missed while it was disabled is not caught up. Raise NotFoundError."""
         async with self._turn:
             record = self._book.find(name).record
             if record.is_enabled == is_enabled:
@@ -107,7 +107,8 @@ class Control:
                 mark=self._roster.mark_of_now(record) if is_enabled else None,
             )  # fmt: skip
             fresh = await self._parts.schedules.get(record.id)
-            assert fresh is not None
+            if fresh is None:  # its workflow was deleted meanwhile
+                raise NotFoundError("schedule", record.id)
             await self._roster.put(fresh)
         self._parts.alarm.wake()
         return fresh

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from barbossad.errors import NotFoundError
 from barbossad.model.holds import Hold
 from barbossad.model.names import WorkflowName
-from barbossad.model.schedules import FireState
+from barbossad.model.schedules import FireState, ScheduleRecord
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
 from tests.helpers.schedule_house import DAY, HOUR, MINUTE, ScheduleHouse
@@ -147,4 +148,22 @@ async def test_its_workflow_goes_just_before_it_is_tried_again(path: Path) -> No
         (fire,) = await house.fires()
         assert (fire.state, fire.reason) == (FireState.FAILED, "its workflow was deleted")
         assert len(house.runs()) == 1
+    assert invariants.broken(path) == []
+
+
+async def test_its_workflow_goes_while_it_is_enabled(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who enables it is told that there is no such schedule any more."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(QUEUE + TASK)
+        await house.scheduler.control.enable("a", is_enabled=False, by="anne")
+        schedules = house.stores.schedules
+        read = schedules.get
+
+        async def read_late(schedule: str) -> ScheduleRecord | None:
+            await house.workflows.delete(WorkflowName("a"), by="bob")
+            return await read(schedule)
+
+        monkeypatch.setattr(schedules, "get", read_late)
+        with pytest.raises(NotFoundError, match="there is no schedule 'a"):
+            await house.scheduler.control.enable("a", is_enabled=True, by="anne")
     assert invariants.broken(path) == []
