@@ -232,9 +232,9 @@ class SystemdLauncher(Launcher):
         is_news = process.started_at_ms is None
         process.started_at_ms = started_us // 1000 if started_us else self._clock.now_ms()
         self._files.forget_environment(process.unit)
-        if is_news:
+        if is_news:  # or it was asked about once more, as after a restart of the bus
             process.catch_up()
-        self._sample(process)
+            self._sample(process)
         self._tell(process.watcher.started, process, process.started_at_ms)
 
     def _sample(self, process: UnitProcess) -> None:
