@@ -19,6 +19,7 @@ from tests.helpers.launching import (
     ENV,
     Bench,
     Needle,
+    Watched,
     has_systemd,
     make_local,
     make_systemd,
@@ -562,26 +563,25 @@ async def test_no_descriptor_at_an_end_that_comes_at_once(bench: Bench) -> None:
     assert (end.exit_code, bench.text(end.log)) == (0, "last\n")
 
 
-async def test_killed_at_any_moment_of_its_start(bench: Bench) -> None:
-    """Without grace, what does not heed SIGTERM is gone too, however far its start had come."""
+async def _stopped_at_any_moment(bench: Bench, script: str, grace_seconds: float) -> list[Watched]:
+    """Launch a script again and again, and stop it ever later in its start."""
     watched = []
     for turns in range(0, 60, 2):
-        watched.append(bench.launch("trap '' TERM; sleep 4711 & wait; wait; sleep 4711"))
+        watched.append(bench.launch(script))
         for _ in range(turns):
             await asyncio.sleep(0.0005)
-        watched[-1].process.stop(0)
-    for each in watched:
+        watched[-1].process.stop(grace_seconds)
+    return watched
+
+
+async def test_killed_at_any_moment_of_its_start(bench: Bench) -> None:
+    """Without grace, what does not heed SIGTERM is gone too, however far its start had come."""
+    for each in await _stopped_at_any_moment(bench, "trap '' TERM; sleep 4711 & wait; wait; sleep 4711", 0):
         assert (await each.end()).cause in {EndCause.SIGNALLED, EndCause.LOST}
 
 
 async def test_asked_to_end_at_any_moment_of_its_start(bench: Bench) -> None:
     """What is stopped while it starts is asked like any other, and is not left to be killed when the grace is over."""
-    watched = []
-    for turns in range(0, 60, 2):
-        watched.append(bench.launch("sleep 4711"))
-        for _ in range(turns):
-            await asyncio.sleep(0.0005)
-        watched[-1].process.stop(600)
-    for each in watched:
+    for each in await _stopped_at_any_moment(bench, "sleep 4711", 600):
         end = await each.end()
         assert end.cause is EndCause.LOST or end.signal == signal.SIGTERM
