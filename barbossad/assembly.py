@@ -47,6 +47,7 @@ from barbossad.tasks import _outputs as outputs
 from barbossad.tasks import _registry as task_registry
 from barbossad.tasks._types import TaskType
 from barbossad.trusted import UntrustedFileError, check_folder, check_path
+from barbossad.workflows.folder import WorkflowFolder
 from barbossad.workflows.loader import Loader
 from barbossad.workflows.registry import Registry
 
@@ -101,6 +102,7 @@ async def open_services(
             database=database,
             runs=runs,
             workflows=workflows,
+            workflow_folder=WorkflowFolder(workflows),
             engine=engine,
             scheduler=scheduler,
             fires=FireStore(database),

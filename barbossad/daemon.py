@@ -118,7 +118,7 @@ class Daemon:
                               path, extra={"action": "socket_gone"})  # fmt: skip
             if not sockets:
                 sockets = [await stack.enter_async_context(self._own_socket())]
-            applied, faults = await services.workflows.apply_folder(self._config.workflows_dir)
+            applied, faults = await services.workflow_folder.apply(self._config.workflows_dir)
             services.files_fault = _of_refused(faults)
             await _schedules_changed(services, applied)
             services.database.on_fault(self._store_fault)
@@ -269,7 +269,7 @@ class Daemon:
         assert self._server is not None
         self._server.admit_by(AccessTable(config.access))
         await services.scheduler.control.zones_changed()
-        applied, faults = await services.workflows.apply_folder(config.workflows_dir)
+        applied, faults = await services.workflow_folder.apply(config.workflows_dir)
         await _schedules_changed(services, applied)
         in_force = tuple(name for name in changes.changed if name not in changes.needing_restart)
         log.info("reloaded: %s", ", ".join((*in_force, *applied)) or "nothing changed", extra={"action": "reloaded"})

@@ -25,6 +25,7 @@ from barbossad.store.highwater import HighWater
 from barbossad.store.runs import RunDetails, RunStore
 from barbossad.tasks._types import TaskType
 from barbossad.wire import Encoded
+from barbossad.workflows.folder import WorkflowFolder
 from barbossad.workflows.registry import Registry
 
 LOGS_READ_AT_ONCE: Final = 2
@@ -49,6 +50,7 @@ class Services:
     database: Database
     runs: RunStore
     workflows: Registry
+    workflow_folder: WorkflowFolder
     engine: Engine
     scheduler: Scheduler
     fires: FireStore

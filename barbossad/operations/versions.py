@@ -121,7 +121,7 @@ async def rollback(call: Call, params: RollbackParams) -> Applied:
     wanted = await workflows.definition(record.name, VersionId(params.version))
     definition, has_changed = await workflows.apply(wanted.text, by=call.caller.name)
     await call.services.scheduler.control.changed(definition.name)
-    kept_file = workflows.kept_file(definition.name, definition.version)
+    kept_file = call.services.workflow_folder.kept_file(definition.name, definition.version)
     return applied_view(definition, kept_file, has_changed=has_changed)
 
 

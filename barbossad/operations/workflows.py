@@ -161,7 +161,7 @@ async def apply(call: Call, params: YamlParams) -> Applied:
     workflows = call.services.workflows
     definition, has_changed = await workflows.apply(params.yaml, by=call.caller.name)
     await call.services.scheduler.control.changed(definition.name)
-    kept_file = workflows.kept_file(definition.name, definition.version)
+    kept_file = call.services.workflow_folder.kept_file(definition.name, definition.version)
     return applied_view(definition, kept_file, has_changed=has_changed)
 
 
@@ -223,7 +223,7 @@ async def delete(call: Call, params: NameParams) -> Deleted:
     name = workflows.record(params.name).name
     await workflows.delete(name, by=call.caller.name)
     await call.services.scheduler.control.changed(name)
-    kept_file = workflows.kept_file(name)
+    kept_file = call.services.workflow_folder.kept_file(name)
     return {"name": name, "deleted": True, "kept_file": str(kept_file) if kept_file else None}
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from barbossad.aside import Aside
@@ -16,7 +14,6 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import VersionId, WorkflowName
 from barbossad.model.records import Page, VersionRecord, WorkflowRecord
 from barbossad.store.workflows import WorkflowStore
-from barbossad.trusted import UntrustedFileError, read_trusted
 from barbossad.validation import proposal
 from barbossad.workflows.loader import Loader, version_of
 
@@ -25,8 +22,6 @@ KEPT_DEFINITIONS: Final = 256
 QUICK_CHARACTERS: Final = 8192
 """A text of an author up to this is read at once; a longer one may take seconds, and goes to a thread of its own.
 What anybody may ask about, goes there always: a short text may take a third of a second."""
-
-_TWICE: Final = "give it a name of its own, or remove one of the two files"
 
 _BEGUN: Final = "begun"
 """Ends the key of a definition that has stand-ins."""
@@ -49,7 +44,6 @@ class Registry:
         self._aside = Aside("workflow-reader")
         self._records: dict[str, WorkflowRecord] = {}
         self._definitions: OrderedDict[tuple[str, ...], WorkflowDefinition] = OrderedDict()
-        self._files: dict[str, Path] = {}
 
     async def open(self) -> None:
         """Read which workflows there are."""
@@ -138,9 +132,10 @@ class Registry:
         Raise InvalidWorkflowError with every fault.
         """
         definition = await self._read(self._loader.load, text)
-        return definition, await self._put_in_force(definition, text, by=by)
+        return definition, await self.put_in_force(definition, text, by=by)
 
-    async def _put_in_force(self, definition: WorkflowDefinition, text: str, *, by: str) -> bool:
+    async def put_in_force(self, definition: WorkflowDefinition, text: str, *, by: str) -> bool:
+        """Put what was compiled of a text in force; return whether that changed anything."""
         now_ms = self._clock.now_ms()
         has_changed = await self._store.apply(
             VersionRecord(
@@ -166,50 +161,6 @@ class Registry:
             if before is None:
                 self.counted()
         return has_changed
-
-    async def apply_folder(self, folder: Path) -> tuple[list[str], list[Fault]]:
-        """Apply every ``*.yaml`` of a folder; return the names that changed, and the faults of broken files.
-
-        A broken file leaves the version before it in force, and so does one whose workflow stands in a file before it:
-        they would take turns with each reload. A folder that is not there holds nothing.
-        """
-        changed: list[str] = []
-        faults: list[Fault] = []
-        files: dict[str, Path] = {}
-        for path in _yaml_files(folder):
-            try:
-                text = read_trusted(path)
-                definition = await self._read(self._loader.load, text)
-                first = files.setdefault(definition.name, path)
-                if first != path:
-                    message = f"workflow {definition.name!r} stands in {first.name} already"
-                    faults.append(_of_file(path, message, _TWICE))
-                    continue
-                has_changed = await self._put_in_force(definition, text, by=f"file {path.name}")
-            except InvalidWorkflowError as error:
-                faults += [_in_file(path, fault) for fault in error.faults]
-            except UntrustedFileError as error:
-                faults.append(_of_file(path, str(error), error.hint))
-            except OSError as error:
-                faults.append(_of_file(path, f"it cannot be read: {error.strerror or error}"))
-            else:
-                if has_changed:
-                    changed.append(definition.name)
-        self._files = files
-        for fault in faults:
-            log.error("%s: %s", fault.path, fault, extra={"action": "workflow_file_refused"})
-        return changed, faults
-
-    def kept_file(self, name: str, version: VersionId | None = None) -> Path | None:
-        """Return the file that puts a workflow in force when files are read next, None where that is ``version``."""
-        path = self._files.get(name)
-        if path is None:
-            return None
-        try:
-            found = version_of(read_trusted(path))
-        except (OSError, UntrustedFileError):  # it is gone, or will be refused
-            return None
-        return path if found != version else None
 
     async def delete(self, name: WorkflowName, *, by: str) -> None:
         """Take a workflow out of force. Raise NotFoundError."""
@@ -259,19 +210,3 @@ def _whole(record: VersionRecord) -> VersionRecord:
     log.error("workflow %s: %s", record.workflow, message, extra={"action": "version_damaged"})
     hint = "apply the workflow's file again, or restore a backup of the state file"
     raise InvalidWorkflowError(record.workflow, [Fault(line=None, column=None, path="", message=message, hint=hint)])
-
-
-def _yaml_files(folder: Path) -> Iterable[Path]:
-    if not folder.is_dir():
-        return []
-    found = (path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"} and path.is_file())
-    return sorted(found, key=lambda path: (path.stem, path.suffix))  # backup.yaml before backup-copy.yaml
-
-
-def _in_file(path: Path, fault: Fault) -> Fault:
-    """Return a fault with the file it is in; what is no YAML has no path in it."""
-    return replace(fault, path=f"{path}:{fault.path}" if fault.path else str(path), file=str(path))
-
-
-def _of_file(path: Path, message: str, hint: str = "") -> Fault:
-    return Fault(line=None, column=None, path=str(path), message=message, hint=hint, file=str(path))
