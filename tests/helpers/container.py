@@ -115,10 +115,15 @@ def _leader(process: subprocess.Popen[bytes]) -> int | None:
     if process.poll() is not None:
         raise AssertionError(f"systemd-nspawn ended at once, with status {process.returncode}")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for child in children:
-        if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
-            return int(child)
-    return None
+    return next((int(child) for child in children if _comm(child) == "systemd"), None)
+
+
+def _comm(pid: str) -> str | None:
+    """Return the name of a process; none if it has gone, as nspawn's own helpers do while it starts."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def _has_booted(container: Container) -> bool:

@@ -304,13 +304,16 @@ class Storm:
         patience, before = self.chance.choice(PATIENCE_SECONDS), ""
         begun = moved = time.monotonic()
         cancelled: set[str] = set()
-        while active := self.call("run.list", active=True, limit=500)["items"]:
+        while True:
+            active, fires = self.call("run.list", active=True, limit=500)["items"], self.open_fires()
+            if not active and not fires:
+                break
             shown = [self.help_on(run) for run in active]
             now = time.monotonic()
-            if any(map(_is_busy, shown)) or repr(shown) != before:
-                moved, before = now, repr(shown)
-            assert now < moved + STILL_SECONDS, f"nothing moves: {shown}"
-            assert now < begun + seconds, f"these do not end: {shown}"
+            if any(map(_is_busy, shown)) or repr((shown, fires)) != before:
+                moved, before = now, repr((shown, fires))
+            assert now < moved + STILL_SECONDS, f"nothing moves: {shown}, {fires}"
+            assert now < begun + seconds, f"these do not end: {shown}, {fires}"
             for run_id in [run["id"] for run in active if now > begun + patience and run["id"] not in cancelled]:
                 self.steer("run.cancel", run_id=run_id)
                 cancelled.add(run_id)
@@ -319,6 +322,11 @@ class Storm:
         while left := len(self.waits):
             self.hear_waits(5)
             assert len(self.waits) < left, f"nobody was told of the end of {set(self.waits.values())}"
+
+    def open_fires(self) -> list[dict[str, Any]]:
+        """Return the fires that may have a run yet: one that a person called has its retries on hold too."""
+        states = ("queued", "started", "retrying")
+        return [fire for state in states for fire in self.call("schedule.history", state=state, limit=100)["items"]]
 
     def help_on(self, run: dict[str, Any]) -> dict[str, Any]:
         """Do for a run what persons have to; return it."""
