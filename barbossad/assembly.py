@@ -49,6 +49,7 @@ from barbossad.tasks._types import TaskType
 from barbossad.trusted import UntrustedFileError, check_folder, check_path
 from barbossad.workflows.folder import WorkflowFolder
 from barbossad.workflows.loader import Loader
+from barbossad.workflows.reader import Reader
 from barbossad.workflows.registry import Registry
 
 DATABASE_FILE: Final = "barbossa.db"
@@ -80,7 +81,9 @@ async def open_services(
         database, high_water = await _open_store(config, clock, stack)
         _at(manager, "the workflows are read")
         task_types = task_registry.discover().types
-        workflows = await _open_workflows(database, task_types, clock, stack)
+        reader = stack.enter_context(contextlib.closing(Reader(Loader(task_types))))
+        workflows = Registry(WorkflowStore(database), reader, clock)
+        await workflows.open()
         runs = RunStore(database)
         logs = _log_folder(config, database)
         _at(manager, "what runs is looked up")
@@ -102,7 +105,8 @@ async def open_services(
             database=database,
             runs=runs,
             workflows=workflows,
-            workflow_folder=WorkflowFolder(workflows),
+            workflow_reader=reader,
+            workflow_folder=WorkflowFolder(workflows, reader),
             engine=engine,
             scheduler=scheduler,
             fires=FireStore(database),
@@ -117,16 +121,6 @@ async def open_services(
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )
-
-
-async def _open_workflows(
-    database: Database, task_types: Mapping[str, TaskType], clock: Clock, stack: contextlib.AsyncExitStack
-) -> Registry:
-    """Return the workflows that the state file knows, compiled."""
-    workflows = Registry(WorkflowStore(database), Loader(task_types), clock)
-    stack.callback(workflows.close)
-    await workflows.open()
-    return workflows
 
 
 async def _take_over(  # noqa: PLR0917 (the one place where they come together)

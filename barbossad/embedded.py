@@ -60,7 +60,7 @@ class EmbeddedEngine:
 
     def create_workflow(self, text: str) -> WorkflowDefinition:
         """Return the text of a workflow file as a workflow. Raise InvalidWorkflowError with every fault."""
-        return self._services.workflows.load(text)
+        return self._services.workflow_reader.load(text)
 
     def create_workflow_from_template(self, name: str, params: Mapping[str, Any]) -> WorkflowDefinition:
         """Return a workflow made of a template, ``params`` being the defaults of its parameters.
@@ -71,7 +71,7 @@ class EmbeddedEngine:
 
     async def validate(self, text: str) -> list[Fault]:
         """Return everything that is wrong with the text of a workflow file; nothing where it can be loaded."""
-        return await self._services.workflows.check(text)
+        return await self._services.workflow_reader.check(text)
 
     async def apply_workflow(self, workflow: WorkflowDefinition) -> bool:
         """Put a workflow in force, so that tasks of others may call it; return whether that changed anything."""

@@ -23,7 +23,7 @@ from barbossad.operations.workflows import MAX_YAML_REQUEST_BYTES
 from barbossad.recurrence import zones
 from barbossad.security.access import Role
 from barbossad.validation import RefusalError, shown
-from barbossad.workflows.registry import Registry
+from barbossad.workflows.reader import Reader
 from barbossad.workflows.source import MAX_FAULTS
 
 MOST_NAMES: Final = 1000
@@ -142,10 +142,10 @@ def _as_own_user(draft: Draft, own_user: str) -> Draft:
 async def _view(call: Call, found: Found) -> Imported:
     """Return what was found; what the language would refuse after all is a fault too."""
     known = {record.name: record.version for record in call.services.workflows.records()}
-    return await call.services.aside.run(_composed, call.services.workflows, known, found)
+    return await call.services.aside.run(_composed, call.services.workflow_reader, known, found)
 
 
-def _composed(workflows: Registry, known: Mapping[WorkflowName, VersionId], found: Found) -> Imported:
+def _composed(reader: Reader, known: Mapping[WorkflowName, VersionId], found: Found) -> Imported:
     left, refusals = MOST_CHARACTERS, 0
     items: list[ImportedView] = []
     for draft in found.drafts:
@@ -157,7 +157,7 @@ def _composed(workflows: Registry, known: Mapping[WorkflowName, VersionId], foun
             found.refuse(draft.line, path, f"{why}; this and what comes after it is left out", "import it in parts")
             break
         try:
-            version = workflows.load(text).version
+            version = reader.load(text).version
         except InvalidWorkflowError as error:
             refusals += 1
             reasons = "; ".join(dict.fromkeys(fault.message for fault in error.faults))

@@ -148,7 +148,7 @@ async def plan(call: Call, params: PlanParams) -> PlanView:
     """
     workflows = call.services.workflows
     if params.yaml is not None:
-        definition = await workflows.compiled(params.yaml)
+        definition = await call.services.workflow_reader.compiled(params.yaml)
     else:
         name = workflows.record(params.name or "").name
         definition = await workflows.definition(name, VersionId(params.version) if params.version else None)

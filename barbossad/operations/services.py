@@ -26,6 +26,7 @@ from barbossad.store.runs import RunDetails, RunStore
 from barbossad.tasks._types import TaskType
 from barbossad.wire import Encoded
 from barbossad.workflows.folder import WorkflowFolder
+from barbossad.workflows.reader import Reader
 from barbossad.workflows.registry import Registry
 
 LOGS_READ_AT_ONCE: Final = 2
@@ -50,6 +51,7 @@ class Services:
     database: Database
     runs: RunStore
     workflows: Registry
+    workflow_reader: Reader
     workflow_folder: WorkflowFolder
     engine: Engine
     scheduler: Scheduler

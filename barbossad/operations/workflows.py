@@ -147,7 +147,7 @@ class Enabled(TypedDict):
 @define("workflow.validate", Role.VIEWER, max_request_bytes=MAX_YAML_REQUEST_BYTES)
 async def validate(call: Call, params: YamlParams) -> Validated:
     """Tell every fault of a workflow file; nothing is stored."""
-    faults = await call.services.workflows.check(params.yaml)
+    faults = await call.services.workflow_reader.check(params.yaml)
     return {"valid": not faults, "faults": [fault_view(fault) for fault in faults]}
 
 

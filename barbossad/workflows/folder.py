@@ -12,6 +12,7 @@ from barbossad.errors import Fault, InvalidWorkflowError
 from barbossad.model.names import VersionId
 from barbossad.trusted import UntrustedFileError, read_trusted
 from barbossad.workflows.loader import version_of
+from barbossad.workflows.reader import Reader
 from barbossad.workflows.registry import Registry
 
 _TWICE: Final = "give it a name of its own, or remove one of the two files"
@@ -22,8 +23,9 @@ log = logging.getLogger(__name__)
 class WorkflowFolder:
     """Knows which workflow stands in which file, as they were read last."""
 
-    def __init__(self, workflows: Registry) -> None:
+    def __init__(self, workflows: Registry, reader: Reader) -> None:
         self._workflows = workflows
+        self._reader = reader
         self._files: dict[str, Path] = {}
 
     async def apply(self, folder: Path) -> tuple[list[str], list[Fault]]:
@@ -38,7 +40,7 @@ class WorkflowFolder:
         for path in _yaml_files(folder):
             try:
                 text = read_trusted(path)
-                definition = await self._workflows.compiled(text)
+                definition = await self._reader.compiled(text)
                 first = files.setdefault(definition.name, path)
                 if first != path:
                     message = f"workflow {definition.name!r} stands in {first.name} already"

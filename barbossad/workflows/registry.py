@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
-from barbossad.aside import Aside
 from barbossad.clock import Clock
 from barbossad.errors import ConflictError, Fault, InvalidWorkflowError, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
@@ -15,18 +14,13 @@ from barbossad.model.names import VersionId, WorkflowName
 from barbossad.model.records import Page, VersionRecord, WorkflowRecord
 from barbossad.store.workflows import WorkflowStore
 from barbossad.validation import proposal
-from barbossad.workflows.loader import Loader, version_of
+from barbossad.workflows.loader import version_of
+from barbossad.workflows.reader import Reader
 
 KEPT_DEFINITIONS: Final = 256
 
-QUICK_CHARACTERS: Final = 8192
-"""A text of an author up to this is read at once; a longer one may take seconds, and goes to a thread of its own.
-What anybody may ask about, goes there always: a short text may take a third of a second."""
-
 _BEGUN: Final = "begun"
 """Ends the key of a definition that has stand-ins."""
-
-Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +28,13 @@ log = logging.getLogger(__name__)
 class Registry:
     """Which version of each workflow is in force. All of it is in memory; the store has the same."""
 
-    def __init__(self, store: WorkflowStore, loader: Loader, clock: Clock) -> None:
+    def __init__(self, store: WorkflowStore, reader: Reader, clock: Clock) -> None:
         self.counted: Callable[[], None] = lambda: None
         """Is called when there is one workflow more, or one less."""
 
         self._store = store
-        self._loader = loader
+        self._reader = reader
         self._clock = clock
-        self._aside = Aside("workflow-reader")
         self._records: dict[str, WorkflowRecord] = {}
         self._definitions: OrderedDict[tuple[str, ...], WorkflowDefinition] = OrderedDict()
 
@@ -78,7 +71,7 @@ class Registry:
         key = (name, wanted)
         found = self._definitions.get(key)
         if found is None:
-            found = await self._read(self._loader.load, _whole(await self._store.version(name, wanted)).text)
+            found = await self._reader.authored(_whole(await self._store.version(name, wanted)).text)
             self._keep(found)
         else:
             self._definitions.move_to_end(key)
@@ -94,7 +87,7 @@ class Registry:
             if found is None:
                 text = _whole(await self._store.version(name, version)).text
                 try:
-                    found = await self._read(self._loader.load_begun, text)
+                    found = await self._reader.begun(text)
                 except InvalidWorkflowError:
                     raise error from None  # which is not about stand-ins
                 log.warning("version %s of %s cannot be started anew: %s", version, name, error,
@@ -114,24 +107,12 @@ class Registry:
                 f"workflow {name!r} is disabled; `barbossactl workflow enable {name}` allows runs again"
             )
 
-    def load(self, text: str) -> WorkflowDefinition:
-        """Return the text of a workflow compiled; nothing is stored. Raise InvalidWorkflowError."""
-        return self._loader.load(text)
-
-    async def check(self, text: str) -> list[Fault]:
-        """Return what is wrong with the text of a workflow; nothing is stored."""
-        return await self._aside.run(self._loader.check, text)
-
-    async def compiled(self, text: str) -> WorkflowDefinition:
-        """Return the text of a workflow compiled, read aside; nothing is stored. Raise InvalidWorkflowError."""
-        return await self._aside.run(self._loader.load, text)
-
     async def apply(self, text: str, *, by: str) -> tuple[WorkflowDefinition, bool]:
         """Put a workflow's text in force; return it compiled, and whether that changed anything.
 
         Raise InvalidWorkflowError with every fault.
         """
-        definition = await self._read(self._loader.load, text)
+        definition = await self._reader.authored(text)
         return definition, await self.put_in_force(definition, text, by=by)
 
     async def put_in_force(self, definition: WorkflowDefinition, text: str, *, by: str) -> bool:
@@ -184,13 +165,6 @@ class Registry:
     async def version(self, name: WorkflowName, version: VersionId) -> VersionRecord:
         """Return one version as it was applied. Raise NotFoundError."""
         return await self._store.version(name, version)
-
-    def close(self) -> None:
-        """Let go of the thread that reads long texts."""
-        self._aside.close()
-
-    async def _read(self, read: Callable[[str], Result], text: str) -> Result:
-        return read(text) if len(text) <= QUICK_CHARACTERS else await self._aside.run(read, text)
 
     def _keep(self, definition: WorkflowDefinition, *more: str) -> None:
         self._definitions[definition.name, definition.version, *more] = definition

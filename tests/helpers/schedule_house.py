@@ -20,6 +20,7 @@ from barbossad.scheduler.scheduler import Scheduler
 from barbossad.store.runs import RunDetails
 from barbossad.store.workflows import WorkflowStore
 from barbossad.workflows.loader import Loader
+from barbossad.workflows.reader import Reader
 from barbossad.workflows.registry import Registry
 from tests.helpers.clock import StillClock
 from tests.helpers.fake_alarm import FakeAlarm
@@ -39,7 +40,8 @@ class ScheduleHouse:
         self.clock = clock
         self.alarm = FakeAlarm(clock)
         self.stores = Stores(house.database)
-        self.workflows = Registry(WorkflowStore(house.database), Loader(TYPES), clock)
+        self.reader = Reader(Loader(TYPES))
+        self.workflows = Registry(WorkflowStore(house.database), self.reader, clock)
         self.scheduler = Scheduler(
             Parts(
                 clock=clock,
@@ -92,7 +94,7 @@ class ScheduleHouse:
                 loop.cancel()
                 ended = await asyncio.gather(loop, return_exceptions=True)
                 await made.scheduler.close()
-                made.workflows.close()
+                made.reader.close()
                 assert isinstance(ended[0], asyncio.CancelledError), ended[0]
 
     async def apply(self, text: str) -> str:
