@@ -39,6 +39,19 @@ HIDING = [
 ]
 
 
+def recorded(**more: int) -> AttemptRecord:
+    """Return an attempt of this boot as an earlier daemon recorded it."""
+    return AttemptRecord(
+        run_id=RunId("0000000000"),
+        task_id=TaskId("task"),
+        number=1,
+        state=AttemptState.RUNNING,
+        launcher="local",
+        boot_id=BOOT_ID,
+        **more,
+    )
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     """A launcher that may be killed, on the same folders as that of ``bench``, which is its successor."""
@@ -112,16 +125,7 @@ async def test_others_with_the_same_pid_are_spared(bench: Bench, tmp_path: Path)
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:  # noqa: ASYNC220
         stat = procfs.stat(stranger.pid)
         assert stat is not None
-        attempt = AttemptRecord(
-            run_id=RunId("0000000000"),
-            task_id=TaskId("task"),
-            number=1,
-            state=AttemptState.RUNNING,
-            launcher="local",
-            boot_id=BOOT_ID,
-            pid=stranger.pid,
-            pid_started_ticks=stat.start_ticks - 1,
-        )
+        attempt = recorded(pid=stranger.pid, pid_started_ticks=stat.start_ticks - 1)
         await bench.launcher.survey([attempt])
         assert stranger.poll() is None
         stranger.kill()
@@ -141,14 +145,7 @@ async def test_a_daemon_in_a_container_is_spared(bench: Bench, tmp_path: Path) -
         assert inner.stdout.readline().startswith("reaper")
         print(f"exec {needle.command}", file=inner.stdin, flush=True)
         assert inner.stdout.readline().startswith("started")
-        attempt = AttemptRecord(
-            run_id=RunId("0000000000"),
-            task_id=TaskId("task"),
-            number=1,
-            state=AttemptState.RUNNING,
-            launcher="local",
-            boot_id=BOOT_ID,
-        )
+        attempt = recorded()
         await bench.launcher.survey([attempt])
         assert len(needle.pids) == 1
         os.kill(*procfs.children(inner.pid), signal.SIGKILL)
@@ -159,14 +156,7 @@ async def test_unkillable_leftovers_are_told(bench: Bench, monkeypatch: pytest.M
     monkeypatch.setattr(leftovers, "KILL_SECONDS", 0.2)
     monkeypatch.setattr(procfs, "signal_checked", lambda *_: None)
     with subprocess.Popen(["sleep", "600"], env={"BARBOSSA_ATTEMPT": "0000000000/task/1"}) as stuck:  # noqa: ASYNC220
-        attempt = AttemptRecord(
-            run_id=RunId("0000000000"),
-            task_id=TaskId("task"),
-            number=1,
-            state=AttemptState.RUNNING,
-            launcher="local",
-            boot_id=BOOT_ID,
-        )
+        attempt = recorded()
         with pytest.raises(UnavailableError, match=str(stuck.pid)):
             await bench.launcher.survey([attempt])
         stuck.kill()
