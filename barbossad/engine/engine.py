@@ -13,6 +13,7 @@ from barbossad.engine.decision import Decision
 from barbossad.engine.driver import Driver, Parts
 from barbossad.engine.faults import contained
 from barbossad.engine.gate import Gate
+from barbossad.engine.keys import Keys
 from barbossad.engine.locks import Lineage
 from barbossad.engine.progress import RunProgress
 from barbossad.engine.transitions import Answer, End
@@ -38,6 +39,7 @@ class Engine(Driver):
 
     def __init__(self, parts: Parts, gate: Gate, *, limit: int) -> None:
         super().__init__(parts, gate, limit=limit)
+        self._keys = Keys(parts.runs)
         self._last_number = 0
         self._resumed: list[ActiveRun] = []
         self.recovered = asyncio.Event()
@@ -76,11 +78,11 @@ class Engine(Driver):
         transaction with the run, of a ``schedule`` that fires. Raise UnavailableError while the daemon stops or the
         store refuses changes, ConflictError if its group is full (``skip``), the key is another run's, or for ``also``.
         """
-        self._check_open()
         if idempotency_key is not None:
-            earlier = await keys.earlier(self._parts.runs, definition.name, idempotency_key, parent, retry_of)
+            earlier = await self._keys.earlier(definition.name, idempotency_key, parent, retry_of)
             if earlier:
                 return earlier
+        self._check_open()
         run = RunRecord(
             id=self._next_id(),
             workflow=definition.name,
@@ -100,17 +102,11 @@ class Engine(Driver):
             created_at_ms=self._clock.now_ms(),
         )
         active = self._enter(definition, run, kept or {}, also)
+        if idempotency_key is not None:
+            self._keys.ask(definition.name, idempotency_key, active.next_change())
         created = active.next_change()
         self._go_on()
-        try:
-            await created
-        except ConflictError:
-            if idempotency_key is None:
-                raise
-            earlier = await keys.earlier(self._parts.runs, definition.name, idempotency_key, parent, retry_of)
-            if earlier is None:
-                raise
-            return earlier
+        await created
         return progresses.details(active.progress)
 
     def _enter(
@@ -132,6 +128,10 @@ class Engine(Driver):
         if self._queue.enter(active):
             self._begin_run(active)
         return active
+
+    async def earlier(self, workflow: str, idempotency_key: str, retry_of: RunId | None = None) -> RunId | None:
+        """Return the run that was asked for with a key before, when it is recorded. Raise ConflictError as above."""
+        return await self._keys.earlier(workflow, idempotency_key, retry_of=retry_of)
 
     async def cancel(self, run_id: RunId, reason: str) -> bool:
         """Cancel an active run; return after that is recorded, while its processes are being ended.
@@ -365,7 +365,7 @@ class Engine(Driver):
         cell, run = active.progress.cells[live.index], active.progress.run
         parent = (run.id, cell.id)
         key = keys.of_call(parent, len(cell.attempts))
-        earlier = await keys.earlier(self._parts.runs, live.call.workflow, key, parent)
+        earlier = await self._keys.earlier(live.call.workflow, key, parent)
         if earlier is not None:
             return earlier
         if sum(1 for _, index in active.lineage if index is not None) >= MOST_CALLERS:

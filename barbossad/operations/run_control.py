@@ -14,7 +14,7 @@ from barbossad.errors import ConflictError, UnavailableError
 from barbossad.model.flow import TaskKind
 from barbossad.model.names import RunId, run_number
 from barbossad.model.states import RUN_ENDED, TaskState, TriggerType, WaitsFor
-from barbossad.operations import approvals, showing
+from barbossad.operations import approvals, repeated, showing
 from barbossad.operations.fields import IdempotencyKey, RunParams, TaskIdText
 from barbossad.operations.fitting import without_tasks
 from barbossad.operations.registry import define
@@ -116,9 +116,13 @@ async def retry(call: Call, params: RetryParams) -> RunView | Encoded:
 
 async def retried(call: Call, params: RetryParams) -> RunId | RunDetails:
     """Record the retry of a run, and return it; its id alone if an earlier call with the same key made it."""
-    services = call.services
     before = await showing.whole(call, RunId(params.run_id))
-    run = before.run
+    run, key = before.run, params.idempotency_key
+    return await repeated.started(call, run.workflow, key, _retried(call, params, before), retry_of=run.id)
+
+
+async def _retried(call: Call, params: RetryParams, before: RunDetails) -> RunId | RunDetails:
+    services, run = call.services, before.run
     if run.state not in RUN_ENDED:
         raise ConflictError(f"run {run.id} is {run.state}; it can be retried when it has ended")
     if not services.workflows.record(run.workflow).is_enabled:

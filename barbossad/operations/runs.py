@@ -16,7 +16,7 @@ from barbossad.errors import TimedOutError
 from barbossad.model.names import RunId
 from barbossad.model.records import RunRecord
 from barbossad.model.states import RUN_ENDED, RunState, TriggerType
-from barbossad.operations import planning, showing
+from barbossad.operations import planning, repeated, showing
 from barbossad.operations.fields import IdempotencyKey, Instant, Limit, Name, RunIdText, RunParams, milliseconds
 from barbossad.operations.fitting import without_tasks
 from barbossad.operations.planning import PlanHash
@@ -24,6 +24,7 @@ from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunSummary, RunView, run_summary
 from barbossad.security.access import Role
+from barbossad.store.runs import RunDetails
 from barbossad.wire import Encoded
 from barbossad.workflows import params as workflow_params
 
@@ -99,26 +100,24 @@ class Watched(TypedDict):
 @define("run.start", Role.OPERATOR, less=without_tasks)
 async def start(call: Call, params: StartParams) -> RunView | Encoded:
     """Start a run of a workflow's version in force; the answer comes when it is recorded."""
+    key = params.idempotency_key
+    return await showing.started(call, await repeated.started(call, params.workflow, key, _start(call, params)))
+
+
+async def _start(call: Call, params: StartParams) -> RunId | RunDetails:
     services = call.services
     record = services.workflows.record(params.workflow)
     definition = await services.workflows.runnable(record.name)
     bound = workflow_params.bind(definition, params.params)
-    if params.plan is not None and not await _is_started(call, params):
+    if params.plan is not None:
         await planning.require(call, definition, bound, params.plan)
-    started = await services.engine.start_run(
+    return await services.engine.start_run(
         definition,
         params=bound,
         trigger=TriggerType.MANUAL,
         requested_by=call.caller.name,
         idempotency_key=params.idempotency_key,
     )
-    return await showing.started(call, started)
-
-
-async def _is_started(call: Call, params: StartParams) -> bool:
-    """Say whether an earlier call with the same key has started the run, whatever has changed since."""
-    key = params.idempotency_key
-    return key is not None and await call.services.runs.find_by_key(params.workflow, key) is not None
 
 
 @define("run.get", Role.VIEWER, less=without_tasks)

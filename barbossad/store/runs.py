@@ -214,9 +214,9 @@ FROM tasks WHERE run = ? AND task = ?"""
 
     BY_KEY: Final = f"SELECT {_RUN_COLUMNS} FROM runs WHERE workflow = ? AND idempotency_key = ?"
 
-    async def find_by_key(self, workflow: str, idempotency_key: str) -> RunRecord | None:
+    def find_by_key(self, workflow: str, idempotency_key: str) -> RunRecord | None:
         """Return the run that was made with this key before, if any."""
-        found = await self._database.read(self.BY_KEY, (workflow, rows.text(idempotency_key)))
+        (found,) = self._database.look_up((self.BY_KEY, (workflow, rows.text(idempotency_key))))
         return run_of(found[0]) if found else None
 
     CHAIN: Final = "SELECT chain FROM runs WHERE id = ?"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +106,34 @@ def test_the_same_key_at_once(daemon: Daemon) -> None:
         for client in clients:
             client.close()
     assert len({answer["result"]["id"] for answer in answers}) == 1
+
+
+def test_a_key_wins_over_what_is_refused(daemon: Daemon, client: Client, tmp_path: Path) -> None:
+    """Whoever repeats a call, for its answer was lost, gets the first answer, whatever would be refused by now."""
+    hold = tmp_path / "hold"
+    os.mkfifo(hold)
+    head = "name: once\nconcurrency: {limit: 1, policy: skip}"
+    daemon.apply(f"{head}\nparams: {{days: {{type: integer}}}}\ntasks: [{{shell: 'read x < {hold}; exit 3'}}]\n")
+    asked = {"workflow": "once", "params": {"days": 3}, "idempotency_key": "monday"}
+    first = client.call("run.start", **asked)
+    assert client.call("run.start", **asked)["id"] == first["id"]
+    hold.write_text("go\n")
+    assert client.call("run.wait", run_id=first["id"])["state"] == "failed"
+    again = {"run_id": first["id"], "params": {"days": 4}, "idempotency_key": "tuesday"}
+    retry = client.call("run.retry", **again)
+    assert refused(client, "run.start", **{**asked, "idempotency_key": "wednesday"}).kind == "conflict"  # it is skipped
+    daemon.apply(f"{head}\nparams: {{hours: {{type: integer}}}}\ntasks: [{{shell: 'true'}}]\n")
+    assert refused(client, "run.start", **{**asked, "idempotency_key": "wednesday"}).kind == "invalid_params"
+    assert client.call("run.start", **asked)["id"] == first["id"]
+    client.call("workflow.disable", name="once")
+    assert refused(client, "run.retry", **{**again, "idempotency_key": "wednesday"}).kind == "conflict"
+    assert client.call("run.start", **asked)["id"] == first["id"]
+    assert client.call("run.retry", **again)["id"] == retry["id"]
+    client.call("workflow.delete", name="once")
+    assert refused(client, "run.start", **{**asked, "idempotency_key": "wednesday"}).kind == "not_found"
+    assert client.call("run.start", **asked)["id"] == first["id"]
+    assert client.call("run.retry", **again)["id"] == retry["id"]
+    hold.write_text("go\n")
 
 
 # -- get and list ----------------------------------------------------------------------------------------------

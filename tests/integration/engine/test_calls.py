@@ -175,8 +175,10 @@ async def test_the_called_run_ended_while_nobody_looked(path: Path) -> None:
 async def test_a_call_that_was_not_made_before_the_daemon_left(path: Path) -> None:
     """A call that is on record and was not made yet is made by the next daemon, and does not fail for that."""
     async with House.open(path, INNER, OUTER) as before:
+        before.engine.recovered.clear()  # the call waits until then
         outer = await before.start(OUTER)
         before.engine.leave()
+        before.engine.recovered.set()
         await before.settle()
         await before.crash()
     async with House.open(path, INNER, OUTER) as after:

@@ -11,7 +11,8 @@ from barbossad.errors import ConflictError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.states import RunState
 from barbossad.process.launcher import Finding, Verdict
-from tests.helpers.house import House, load
+from tests.helpers.house import LIMIT_SECONDS, Blocker, House, load
+from tests.helpers.waiting import eventually_async
 
 
 def flow(
@@ -95,6 +96,29 @@ async def test_skip(house: House) -> None:
     await house.ended(first)
     assert await house.start(flow(policy="skip")) != first
     assert len(house.launcher.launched) == 2
+
+
+async def test_skip_is_not_about_what_has_the_same_key(house: House) -> None:
+    """Starts with one key at once are one run, as if they had been asked for one after another."""
+    same = await asyncio.gather(*(house.start(flow(policy="skip"), idempotency_key="monday") for _ in range(5)))
+    assert len({*same}) == 1
+    with pytest.raises(ConflictError, match="its policy is skip"):
+        await house.start(flow(policy="skip"), idempotency_key="tuesday")
+
+
+async def test_a_caller_that_went_away_has_its_key(house: House) -> None:
+    """Who starts a run and does not wait for the answer has started it: the same key is that run at any moment."""
+    blocker = Blocker(house.database)
+    await blocker.inside()
+    gone = asyncio.create_task(house.start(flow(policy="skip"), idempotency_key="monday"))
+    await eventually_async(lambda: house.engine.counts["active"] == 1, LIMIT_SECONDS, "it is being recorded")
+    gone.cancel()
+    again = asyncio.create_task(house.start(flow(policy="skip"), idempotency_key="monday"))
+    await asyncio.wait([gone])
+    blocker.let_go()
+    started = await again
+    assert [key.run_id for key in house.launcher.keys] == [started]
+    assert await house.database.read("SELECT count(*) FROM runs") == [(1,)]
 
 
 async def test_replace(house: House) -> None:

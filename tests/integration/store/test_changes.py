@@ -347,7 +347,7 @@ async def test_records_come_back_as_they_were(database: Database, is_group: bool
         log = store.log(run_id(number), "one", 1)
         assert log is not None
         assert log.text == b"\xff\0 not text\n" + WORDS[number].encode()
-        assert await store.find_by_key("backup", f"{WORDS[number]}{number}") == expected.run
+        assert store.find_by_key("backup", f"{WORDS[number]}{number}") == expected.run
         assert await store.revision(run_id(number)) > 0
 
 

@@ -111,11 +111,11 @@ async def test_find_by_key(database: Database) -> None:
     ]
     await add(database, made)
     store = RunStore(database)
-    assert await store.find_by_key("backup", "monday") == made[1]
-    assert await store.find_by_key("report", "monday") == made[2]
-    assert await store.find_by_key("backup", "Monday ") == made[3]
-    assert await store.find_by_key("backup", "tuesday") is None
-    assert await store.find_by_key("rotate", "monday") is None
+    assert store.find_by_key("backup", "monday") == made[1]
+    assert store.find_by_key("report", "monday") == made[2]
+    assert store.find_by_key("backup", "Monday ") == made[3]
+    assert store.find_by_key("backup", "tuesday") is None
+    assert store.find_by_key("rotate", "monday") is None
 
 
 async def test_unended(database: Database) -> None:
