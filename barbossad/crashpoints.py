@@ -29,10 +29,13 @@ POINTS: Final = (
 )
 """In the order in which an attempt passes them."""
 
+OF_REPLACING: Final = ("replacing-recorded", "replacing-fire-recorded")
+"""Where a run, or the fire of a schedule, is recorded that takes the place of others, before those are told."""
+
 _VARIABLE: Final = "BARBOSSA_CRASH_AT"
 _WANTED, _, _FILE = os.environ.pop(_VARIABLE, "").partition(":")
-if _WANTED and _WANTED not in POINTS:
-    raise ValueError(f"{_VARIABLE} names no point: {_WANTED!r}; there are {', '.join(POINTS)}")
+if _WANTED and _WANTED not in POINTS + OF_REPLACING:
+    raise ValueError(f"{_VARIABLE} names no point: {_WANTED!r}; there are {', '.join(POINTS + OF_REPLACING)}")
 
 
 def reach(point: str) -> None:

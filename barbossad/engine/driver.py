@@ -16,7 +16,7 @@ from typing import Final
 from barbossad import crashpoints
 from barbossad.clock import Clock
 from barbossad.engine import attempt as attempts
-from barbossad.engine import retries, timing, transitions
+from barbossad.engine import places, retries, timing, transitions
 from barbossad.engine.active import ActiveRun, Batch, LiveAttempt, Watching, log_ends
 from barbossad.engine.admission import Admission, Claim
 from barbossad.engine.calls import LAUNCHER, Calls
@@ -160,15 +160,8 @@ class Driver(Watching):
 
     def _record(self, active: ActiveRun) -> None:
         steps, active.changes = active.changes, []
-        batch = Batch(
-            active,
-            active.launches,
-            active.finished,
-            active.ended,
-            run=active.progress.run,
-            announced=active.announced,
-            is_end=active.progress.has_ended,
-        )
+        batch = Batch(active, active.launches, active.finished, active.ended, run=active.progress.run,
+                      announced=active.announced, is_end=active.progress.has_ended)  # fmt: skip
         active.launches, active.finished, active.ended, active.announced = [], [], [], False
         then = partial(self._recorded, batch)
         active.recording = self._parts.database.record(steps, is_fact=active.is_created, then=then)
@@ -204,11 +197,17 @@ class Driver(Watching):
         """Have those make room for a new run that it replaces, now that there is such a run."""
         active.is_created = True
         replaced, active.replaces = active.replaces, []
-        for other in replaced:
-            if self._active.get(other.progress.run.id) is other and other.progress.run.stop_cause is None:
-                self._stop_run(other, StopCause.CANCEL, f"replaced by run {active.progress.run.id}")
         if replaced:
+            crashpoints.reach("replacing-recorded")
+            self._replace(active, replaced)
             self._go_on()
+
+    def _replace(self, active: ActiveRun, replaced: list[ActiveRun]) -> None:
+        """Have runs make room for another, if they are there and do not end by now."""
+        for other in replaced:
+            run = other.progress.run
+            if self._active.get(run.id) is other and not places.is_ending(run):
+                self._stop_run(other, StopCause.CANCEL, f"replaced by run {active.progress.run.id}")
 
     def _launch(self, active: ActiveRun, live: LiveAttempt, making: asyncio.Future[Masking] | None) -> None:
         """Launch what is recorded as starting, when it is made what masks its output, if that takes long."""

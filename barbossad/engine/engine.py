@@ -133,16 +133,17 @@ class Engine(Driver):
         """Return the run that was asked for with a key before, when it is recorded. Raise ConflictError as above."""
         return await self._keys.earlier(workflow, idempotency_key, retry_of=retry_of)
 
-    async def cancel(self, run_id: RunId, reason: str) -> bool:
+    async def cancel(self, run_id: RunId, reason: str, *, unless_ending: bool = False) -> bool:
         """Cancel an active run; return after that is recorded, while its processes are being ended.
 
-        Its rollback and hooks still run; cancelled again while they do, they end too. Return False if it has ended.
+        Its rollback and hooks still run; cancelled again while they do, they end too, but ``unless_ending``. Return
+        False if it has ended.
         """
         active = self._active.get(run_id)
         if active is None:
             return False
         has_ended = active.progress.has_ended
-        if not has_ended:
+        if not has_ended and not (unless_ending and places.is_ending(active.progress.run)):
             self._stop_run(active, StopCause.CANCEL, reason)
             self._go_on()
         await active.recorded()
@@ -207,10 +208,9 @@ class Engine(Driver):
     @property
     def counts(self) -> dict[str, int]:
         """How many runs are active, and how many tasks are in flight and wait for a slot."""
-        queued = sum(1 for active in self._active.values() if active.progress.run.state is RunState.QUEUED)
         return {
             "active": len(self._active),
-            "queued": queued,
+            "queued": sum(active.progress.run.state is RunState.QUEUED for active in self._active.values()),
             "running": self._live.count,
             "waiting": len(self._admission),
             "limit": self._admission.limit,
@@ -242,7 +242,9 @@ class Engine(Driver):
         self.gate.is_recovering = True
 
     def end_recovery(self) -> None:
-        """Let what is ready begin in all runs that were found."""
+        """Let what is ready begin in all runs that were found, and those make room that were about to."""
+        for active in self._resumed:
+            self._replace(active, places.unreplaced(active, self._resumed))
         resumed = sorted(self._resumed, key=lambda active: -active.progress.run.priority)
         self._resumed.clear()
         self.gate.is_recovering = False

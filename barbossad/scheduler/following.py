@@ -13,6 +13,7 @@ from barbossad.process.launcher import CATCH_UP_SECONDS
 from barbossad.scheduler import expecting, outcome
 from barbossad.scheduler.book import Book, Entry, Why, oldest
 from barbossad.scheduler.happening import Happening, concerns, of_run
+from barbossad.scheduler.overlap import unreplaced
 from barbossad.scheduler.parts import Parts
 from barbossad.scheduler.starting import Starter
 
@@ -98,6 +99,7 @@ class Follower:
             expecting.watch(self._book, entry, fire, earliest_ms=earliest_ms)
             if fire.state is FireState.STARTED:
                 await self._look_for_end(entry, fire)
+        await self._starter.replace(entry, unreplaced(entry.record.definition, entry.active))
         await self._starter.start_next(entry)
 
     def arm_retries(self, entry: Entry) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from barbossad.clock import rfc3339
-from barbossad.model.schedules import Fire, FireState, Overlap, ScheduleDefinition
+from barbossad.model.schedules import CatchUp, Fire, FireState, Overlap, ScheduleDefinition
+from barbossad.scheduler.due import GRACE_MS
 
 
 class Entry(Enum):
@@ -44,6 +45,20 @@ def admit(schedule: ScheduleDefinition, active: Sequence[Fire], *, is_backlog: b
     if not running and not queued:
         return Admission(entry=Entry.START, dropped=retrying)
     return _behind(schedule, running, queued, is_backlog=is_backlog)
+
+
+def unreplaced(schedule: ScheduleDefinition, active: Sequence[Fire]) -> tuple[Fire, ...]:
+    """Return the fires whose runs are still to be cancelled for one that an earlier daemon left waiting.
+
+    That was decided after they had begun; what is made up for waits for them.
+    """
+    if schedule.overlap is not Overlap.REPLACE:
+        return ()
+    is_made_up_for = schedule.catch_up is CatchUp.ALL
+    waiting = [fire for fire in active if fire.state is FireState.QUEUED
+               and not (is_made_up_for and fire.lateness_ms > GRACE_MS)]  # fmt: skip
+    newest_ms = max((fire.decided_at_ms for fire in waiting), default=0)
+    return tuple(fire for fire in active if fire.state is FireState.STARTED and fire.decided_at_ms <= newest_ms)
 
 
 def _behind(

@@ -41,8 +41,8 @@ class Runner(Protocol):
     ) -> RunId | RunDetails:
         """Record a run, with a change that is made of it, in one transaction."""
 
-    async def cancel(self, run_id: RunId, reason: str) -> bool:
-        """Cancel a run; return False if it has ended."""
+    async def cancel(self, run_id: RunId, reason: str, *, unless_ending: bool = False) -> bool:
+        """Cancel a run; with ``unless_ending`` one that tidies up is left to that. Return False if it has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

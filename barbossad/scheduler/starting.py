@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from barbossad import crashpoints
 from barbossad.clock import rfc3339
 from barbossad.errors import ConflictError, InvalidParamsError, InvalidWorkflowError, NotFoundError
 from barbossad.model.definition import WorkflowDefinition
@@ -58,10 +59,17 @@ class Starter:
         known_keys = await self.record(entry, [fire], watermark)
         if state is FireState.SKIPPED and fire.key not in known_keys:
             await self._tell_unstarted(entry, fire)
-        for other in admission.cancelled:
-            assert other.run_id is not None
-            await self._parts.runner.cancel(other.run_id, f"replaced by a newer fire of schedule {entry.record.id}")
+        if admission.cancelled:
+            crashpoints.reach("replacing-fire-recorded")
+            await self.replace(entry, admission.cancelled)
         return fire
+
+    async def replace(self, entry: Entry, fires: Iterable[Fire]) -> None:
+        """Have the runs of fires make room for a newer one, if they do not end by now."""
+        for fire in fires:
+            assert fire.run_id is not None
+            reason = f"replaced by a newer fire of schedule {entry.record.id}"
+            await self._parts.runner.cancel(fire.run_id, reason, unless_ending=True)
 
     async def record(self, entry: Entry, fires: list[Fire], watermark: int | None) -> set[str]:
         """Record fires that have no run, and what is decided with them.

@@ -128,3 +128,40 @@ def test_fifty_kills_in_the_middle_of_runs(host: Host) -> None:
         assert {task["id"] for task in run["tasks"]} == set(TASKS)
     assert outcomes["interrupted"] > ROUNDS, outcomes
     assert outcomes["succeeded"] > ROUNDS, outcomes
+
+
+ASKING = """
+name: ask
+PLACE
+tasks: [{id: ask, approval: go on?}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "place", "method", "named"),
+    [
+        ("replacing-recorded", "concurrency: {limit: 1, policy: replace}", "run.start", "workflow"),
+        ("replacing-fire-recorded", "schedules: [{every: 999d, overlap: replace}]", "schedule.trigger", "name"),
+    ],
+)
+def test_killed_before_a_run_makes_room(tmp_path: Path, point: str, place: str, method: str, named: str) -> None:
+    """What was recorded to take the place of a run that waits for a person has it after the restart."""
+    daemon, flag = Daemon(tmp_path), tmp_path / "crash"
+    daemon.environment["BARBOSSA_CRASH_AT"] = f"{point}:{flag}"
+    daemon.start()
+    daemon.apply(ASKING.replace("PLACE", place))
+    daemon.call(method, **{named: "ask"})
+    flag.touch()
+    with pytest.raises((EOFError, ConnectionError)):
+        daemon.call(method, **{named: "ask"})
+    daemon.wait()
+    with daemon:
+        daemon.eventually(lambda: state_of(daemon, 0) == "running", "the newer run has its place")
+        assert state_of(daemon, -1) == "cancelled"
+        assert len(daemon.call("run.list")["items"]) == 2
+
+
+def state_of(daemon: Daemon, position: int) -> str | None:
+    """Return the state of a run by its position, the newest first."""
+    runs = daemon.call("run.list")["items"]
+    return str(runs[position]["state"]) if runs else None

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from barbossad.errors import ConflictError
 from barbossad.model.definition import WorkflowDefinition
+from barbossad.model.names import RunId
+from barbossad.model.records import RunRecord
+from barbossad.model.schedules import Fire, FireState
 from barbossad.model.states import RunState
 from barbossad.process.launcher import Finding, Verdict
+from barbossad.store.fire_changes import FireStarted
+from tests.helpers.clock import StillClock
 from tests.helpers.house import LIMIT_SECONDS, Blocker, House, load
 from tests.helpers.waiting import eventually_async
 
@@ -257,3 +263,118 @@ async def test_a_run_that_asked_to_wait_is_not_replaced_while_it_does(house: Hou
     assert (await house.ended(queued)).run.state is RunState.SUCCEEDED
     await house.settle()
     assert house.launcher.keys[-1].run_id == last
+
+
+async def test_a_run_that_tidies_up_is_left_to_that(house: House) -> None:
+    """What a run undoes after a failure is not cut short for one that is to take its place: that waits for its end."""
+    undoing = load(
+        "name: flow\nconcurrency: {limit: 1, policy: replace}\ntasks:\n"
+        "- {id: a, shell: make, rollback: {shell: make}}\n- {id: b, shell: make}"
+    )
+    first = await house.start(undoing)
+    (await house.launched("a")).exit()
+    (await house.launched("b")).exit(1)
+    undo = await house.launched("rollback.a")
+    undo.is_stubborn = True
+    second = await house.start(undoing)
+    await house.settle()
+    assert undo.stops == []
+    assert house.engine.why(second)[""] == "waiting for a slot: 1 of 1 in group flow"
+    undo.exit()
+    ended = await house.ended(first)
+    assert (ended.run.state, ended.tasks["rollback.a"].state.value) == (RunState.FAILED, "succeeded")
+    assert (await house.launched("a")).spec.key.run_id == second
+
+
+def dies_before_it_replaces(house: House) -> None:
+    """Let nobody make room for those that come: the daemon dies before, each time."""
+    house.engine._replace = lambda _active, _replaced: None  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("comers", [1, 2])
+async def test_a_crash_before_others_make_room(path: Path, comers: int) -> None:
+    """The next daemon has the older ones go: of several that replaced each other the last one runs."""
+    definition = flow(policy="replace")
+    async with House.open(path, definition) as before:
+        first = await before.start(definition)
+        (await before.launched("a")).begin()
+        dies_before_it_replaces(before)
+        *between, last = [await before.start(definition) for _ in range(comers)]
+        await before.crash()
+    async with House.open(path, definition) as after:
+        after.launcher.otherwise = Finding(Verdict.LIVE)
+        await after.recover()
+        ends = [(await after.ended(run_id)).run for run_id in (first, *between)]
+        assert [end.state for end in ends] == [RunState.CANCELLED] * comers
+        assert ends[0].reason == f"replaced by run {(*between, last)[0]}"
+        process = await after.launched("a")
+        assert [key.run_id for key in after.launcher.keys] == [last]
+        process.exit()
+        assert (await after.ended(last)).run.state is RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("dies", [True, False])
+async def test_a_crash_before_one_of_several_makes_room(path: Path, *, dies: bool) -> None:
+    """Of a group of two one goes, the one that began first, whether or not it was told before the crash."""
+    definition = flow(policy="replace", limit=2)
+    async with House.open(path, definition) as before:
+        runs = [await before.start(definition) for _ in range(2)]
+        for _ in runs:
+            process = await before.launched("a")
+            process.begin()
+            process.is_stubborn = True
+        if dies:
+            dies_before_it_replaces(before)
+        runs.append(await before.start(definition))
+        await before.crash()
+    async with House.open(path, definition) as after:
+        after.launcher.otherwise = Finding(Verdict.LIVE)
+        await after.recover()
+        oldest, newer = after.launcher.adopted
+        oldest.exit(1)
+        assert (await after.ended(runs[0])).run.state is RunState.CANCELLED
+        assert (await after.launched("a")).spec.key.run_id == runs[2]
+        assert newer.stops == []
+
+
+async def test_after_a_crash_who_came_later_is_not_replaced(path: Path) -> None:
+    """A run that had waited for its place, and got it from one that was replaced, keeps it."""
+    definitions = flow("one", group="g"), flow("two", group="g"), flow("three", policy="replace", group="g")
+    clock = StillClock()
+    async with House.open(path, *definitions, clock=clock) as before:
+        running, queued, last = [await before.start(definition) for definition in definitions]
+        clock.at_ms += 1
+        assert (await before.ended(running)).run.state is RunState.CANCELLED
+        assert (await before.launched("a")).spec.key.run_id == running
+        (await before.launched("a")).begin()
+        await before.crash()
+    async with House.open(path, *definitions) as after:
+        after.launcher.otherwise = Finding(Verdict.LIVE)
+        await after.recover()
+        await after.settle()
+        (process,) = after.launcher.adopted
+        assert process.stops == []
+        process.exit()
+        assert (await after.ended(queued)).run.state is RunState.SUCCEEDED
+        assert (await after.launched("a")).spec.key.run_id == last
+
+
+async def test_nobody_makes_room_who_was_refused(house: House) -> None:
+    """Of two that come at once the second would replace the first, but that could not be recorded: it goes on alone."""
+    fire = Fire(schedule="gone", key="1", nominal_ms=1, due_ms=1, decided_at_ms=1, state=FireState.STARTED)
+
+    def refused(run: RunRecord) -> FireStarted:
+        return FireStarted(run=run, fire=replace(fire, run_id=run.id), watermark=1, is_new=True)
+
+    running = await house.start(flow(policy="replace"))
+    first, second = await asyncio.gather(
+        house.start(flow(policy="replace"), also=refused), house.start(flow(policy="replace")), return_exceptions=True
+    )
+    assert isinstance(first, ConflictError)
+    assert isinstance(second, str)
+    await house.ended(running)
+    await house.settle()
+    assert house.launcher.keys[-1].run_id == second
+    house.launcher.launched[-1].exit()
+    assert (await house.ended(RunId(second))).run.state is RunState.SUCCEEDED
+    assert house.engine._dirty == []

@@ -1,0 +1,84 @@
+"""Fires that take the place of the run before them, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from barbossad.model.schedules import Fire
+from barbossad.model.states import RunState
+from barbossad.process.launcher import Verdict
+from barbossad.scheduler.book import Entry
+from tests.helpers.records import NOON_MS
+from tests.helpers.schedule_house import HOUR, MINUTE, ScheduleHouse
+
+HOURLY = """
+name: backup
+schedules: [{every: 1h, overlap: replace, catch_up: CATCH_UP}]
+tasks: [{id: one, shell: ':', rollback: {shell: ':'}}, {id: two, shell: ':'}]
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the state file is."""
+    return tmp_path / "barbossa.db"
+
+
+def hourly(catch_up: str = "last") -> str:
+    return HOURLY.replace("CATCH_UP", catch_up)
+
+
+async def dies(_entry: Entry, _fires: Iterable[Fire]) -> None:
+    """Let no run make room: the daemon dies before."""
+
+
+async def test_a_run_that_tidies_up_is_left_to_that(path: Path) -> None:
+    """However many fires come while a run that was replaced undoes what it did: the last of them waits for its end."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(hourly())
+        await house.pass_time(HOUR)
+        (await house.process()).exit()
+        await house.process()
+        await house.pass_time(HOUR)
+        undo = await house.process()
+        assert undo.task == "rollback.one"
+        undo.is_stubborn = True
+        await house.pass_time(2 * HOUR)
+        assert undo.stops == []
+        assert await house.states() == ["started", "skipped", "skipped", "queued"]
+        await house.end(undo)
+        assert (await house.process()).task == "one"
+        assert [run.state for run in house.runs()] == [RunState.CANCELLED, RunState.RUNNING]
+
+
+async def test_a_crash_before_a_run_makes_room(path: Path) -> None:
+    """The next daemon has it go, and the fire that is recorded begins."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(hourly())
+        await house.pass_time(HOUR)
+        await house.process()
+        house.scheduler._starter.replace = dies  # type: ignore[method-assign]
+        await house.pass_time(HOUR)
+        assert await house.states() == ["started", "queued"]
+    async with ScheduleHouse.open(path, NOON_MS + 2 * HOUR, otherwise=Verdict.LIVE) as house:
+        await house.heard()
+        assert await house.states() == ["failed", "started"]
+        first, second = house.runs()
+        assert first.reason == "replaced by a newer fire of schedule backup/every-1"
+        assert second.scheduled_for_ms == NOON_MS + 2 * HOUR
+
+
+async def test_what_is_made_up_for_replaces_nobody_after_a_restart_either(path: Path) -> None:
+    """Fires that were missed wait for the run that goes on, and for each other."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(hourly("all"))
+        await house.pass_time(HOUR)
+        await house.process()
+    for _ in range(2):
+        async with ScheduleHouse.open(path, NOON_MS + 3 * HOUR + 30 * MINUTE, otherwise=Verdict.LIVE) as house:
+            await house.heard()
+            assert await house.states() == ["started", "queued", "queued"]
+            assert house.house.launcher.adopted[0].stops == []
