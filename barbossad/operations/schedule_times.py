@@ -195,7 +195,7 @@ async def explain(call: Call, params: ExplainParams) -> Explained:
         return {"id": record.id, "timezone": None, "words": said, "next": [], "skipped": [], "changes": []}
     now_ms, offset_ms = call.services.clock.now_ms(), board.offset_ms(record)
     sorting, turns = _Sorting(params.count), Turns()
-    for instant in _tellable(timing, max(now_ms, record.watermark)):
+    for instant in _tellable(timing, max(now_ms - offset_ms, record.watermark)):
         hold = board.held_by(record, instant.at_ms + offset_ms)
         if not sorting.add(instant.at_ms, instant.skip or (hold.words if hold else None)):
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,17 @@ def test_explain_marks_what_is_skipped(daemon: Daemon) -> None:
         for fire in change["fires"]:
             assert fire.endswith("skipped: blackout Sat-Sun") == fire.startswith(("Sat", "Sun")), fire
     daemon.call("workflow.delete", name="weekdays")
+
+
+def test_explain_begins_with_what_is_due_next(daemon: Daemon) -> None:
+    """A fire whose nominal time has passed, and which its jitter has come later, is told as the next one."""
+    every_second = "{cron: '* * * * * *', timezone: UTC, jitter: 23h}"
+    daemon.apply(f"name: late\nschedules: [{every_second}]\ntasks: [{{shell: 'true'}}]\n")
+    (first,) = daemon.call("schedule.next", workflow="late", limit=1)["items"]
+    nominal = datetime.fromisoformat(first["nominal_at"])
+    daemon.eventually(lambda: datetime.now(UTC) > nominal + timedelta(seconds=1), "its nominal time has passed")
+    assert daemon.call("schedule.explain", name="late")["next"][0] == first["local"]
+    daemon.call("workflow.delete", name="late")
 
 
 def test_explain_says_what_keeps_it_from_firing(daemon: Daemon) -> None:
