@@ -137,8 +137,8 @@ class ScheduleHouse:
         """Return the runs of schedules, oldest first."""
         with closing(sqlite3.connect(self.house.database.path)) as connection:
             ids = connection.execute("SELECT id FROM runs WHERE schedule IS NOT NULL ORDER BY id").fetchall()
-        found = [self.house.runs.get(run_id_from_number(number)) for (number,) in ids]
-        return [details.run for details in found if details]
+        found = [self.house.runs.record(run_id_from_number(number)) for (number,) in ids]
+        return [run for run in found if run]
 
     async def fires(self, schedule: str | None = None) -> list[Fire]:
         """Return fires, the oldest first."""
