@@ -54,12 +54,21 @@ class Entry:
     moved_ms: dict[str, int] = field(default_factory=dict)
     """By how much the clock was set while their newest run went on, by their keys."""
 
+    waited_ms: dict[str, int] = field(default_factory=dict)
+    """By how much it was set while they were due and had not begun."""
+
+    def by_real_time(self, fire: Fire) -> Fire:
+        """Return a fire as if it had been due so long before its beginning as it really waited."""
+        return replace(fire, due_ms=fire.due_ms + self.waited_ms.get(fire.key, 0))
+
     def keep(self, fire: Fire) -> None:
         """Take a fire over as it now is."""
         self.active = [other for other in self.active if other.key != fire.key]
         if fire.state in FIRE_ACTIVE:
             self.active.append(fire)
             self.active.sort(key=lambda other: (other.nominal_ms, other.key))
+        else:
+            self.waited_ms.pop(fire.key, None)
 
     def with_run(self, run_id: str) -> Fire | None:
         """Return the fire whose newest run this is, if it goes on."""

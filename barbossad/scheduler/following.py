@@ -34,13 +34,13 @@ class Follower:
         if fire is None:
             return
         now_ms = self._parts.clock.now_ms()
-        schedule = entry.record.definition
+        schedule, expected = entry.record.definition, entry.by_real_time(fire)
         then = outcome.of(schedule, fire, run, entry.record.failures, now_ms)
         if then.state is FireState.RETRYING and (oldest(entry.active, FireState.QUEUED) or not entry.record.is_enabled):
             reason = f"{then.reason}; it is not tried again, for {_why_not(entry)}"
             then = outcome.failed(schedule, reason, entry.record.failures)
         await self._starter.settle(entry, fire, then)
-        news = expecting.at_end(schedule, fire, run, now_ms, entry.moved_ms.pop(fire.key, 0))
+        news = expecting.at_end(schedule, expected, run, now_ms, entry.moved_ms.pop(fire.key, 0))
         await self._starter.tell(entry, fire, _untold(entry, fire, news))
         entry.late.discard(fire.key)
         await self._starter.start_next(entry)
@@ -65,7 +65,8 @@ class Follower:
         now_ms = self._parts.clock.now_ms()
         run = self._parts.runs.record(fire.run_id) if fire.run_id else None
         moved_ms = entry.moved_ms.get(fire.key, 0)
-        news = _untold(entry, fire, expecting.overdue(entry.record.definition, fire, run, now_ms, moved_ms))
+        expected = entry.by_real_time(fire)
+        news = _untold(entry, fire, expecting.overdue(entry.record.definition, expected, run, now_ms, moved_ms))
         await self._starter.tell(entry, fire, news)
         if run is None and news:
             entry.late.add(fire.key)
@@ -73,10 +74,13 @@ class Follower:
 
     def clock_set(self, entry: Entry, by_ms: int) -> None:
         """Go on after the clock was set: delays and durations are of real time."""
-        self.arm_retries(entry)
+        self.arm_retries(entry, by_ms)
         for fire in entry.active:
             run = self._parts.runs.record(fire.run_id) if fire.run_id else None
-            if run is not None and run.started_at_ms is not None and run.state not in RUN_ENDED:
+            if run is None or (run.started_at_ms is None and run.state not in RUN_ENDED):
+                entry.waited_ms[fire.key] = entry.waited_ms.get(fire.key, 0) + by_ms
+                expecting.watch(self._book, entry, entry.by_real_time(fire))
+            elif run.started_at_ms is not None and run.state not in RUN_ENDED:
                 entry.moved_ms[fire.key] = entry.moved_ms.get(fire.key, 0) + by_ms
                 expecting.look_again(self._book, entry, fire, run, self._parts.clock.now_ms())
 
@@ -102,12 +106,15 @@ class Follower:
         await self._starter.replace(entry, unreplaced(entry.record.definition, entry.active))
         await self._starter.start_next(entry)
 
-    def arm_retries(self, entry: Entry) -> None:
-        """Wake for what is to be tried again; no later than after its delay, should the clock have been set back."""
+    def arm_retries(self, entry: Entry, by_ms: int = 0) -> None:
+        """Wake for what is to be tried again, when the clock was set by so much.
+
+        It is no later than after its delay, should the clock have been set back while no daemon was there.
+        """
         retry, now_ms = entry.record.definition.retry, self._parts.clock.now_ms()
         for fire in list(entry.active):
             if fire.state is FireState.RETRYING and fire.retry_at_ms is not None:
-                at_ms = fire.retry_at_ms
+                at_ms = fire.retry_at_ms + by_ms
                 if retry is not None:
                     at_ms = min(at_ms, now_ms + round(outcome.delay_seconds(retry, fire.tries) * 1000))
                 entry.keep(replace(fire, retry_at_ms=at_ms))

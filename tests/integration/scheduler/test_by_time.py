@@ -701,3 +701,44 @@ async def test_rules_of_a_zone_that_are_updated(path: Path, tmp_path: Path, requ
         await house.pass_time(3 * HOUR)
         assert [fire.nominal_ms for fire in await house.fires()] == [NOON_MS + 3 * HOUR]
         assert [wake[3] for wake in house.scheduler._book._wakes].count("other/cron-1") == 1
+
+
+@pytest.mark.parametrize("by_ms", [-30 * MINUTE, -MINUTE, MINUTE, DAY])
+async def test_a_clock_that_is_set_before_another_try(path: Path, by_ms: int) -> None:
+    """The delay of a retry is of real time."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(workflow("{every: 999d, retry: {attempts: 2, delay: 10m}}"))
+        await house.scheduler.control.trigger("backup", by="anne")
+        await house.end(await house.process(), 1)
+        await house.pass_time(4 * MINUTE)
+        await house.alarm.set_clock(house.clock.at_ms + by_ms)
+        await house.heard()
+        await house.pass_time(6 * MINUTE - 1)
+        assert await house.states() == ["retrying"]
+        await house.pass_time(1)
+        assert await house.states() == ["started"]
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("by_ms", [-5 * MINUTE, MINUTE, 50 * MINUTE])
+async def test_a_clock_that_is_set_while_a_fire_waits(path: Path, by_ms: int, *, is_late: bool) -> None:
+    """It has not begun in time when so much time has really passed since it was due."""
+    async with ScheduleHouse.open(path) as house:
+        text = workflow("{every: 999d, overlap: allow, expect: {start_within: 10m}}")
+        await house.apply(text.replace("tasks:", "concurrency: {limit: 1}\ntasks:"))
+        await house.scheduler.control.trigger("backup", by="anne")
+        await house.scheduler.control.trigger("backup", by="anne")
+        first = await house.process()
+        await house.pass_time(4 * MINUTE)
+        await house.alarm.set_clock(house.clock.at_ms + by_ms)
+        await house.heard()
+        await house.pass_time(6 * MINUTE - 1)
+        assert house.told("schedule_late") == []
+        if is_late:
+            await house.pass_time(SECOND)
+            (late,) = house.told("schedule_late")
+            assert late["words"] == "it has not started; start_within is 10m"
+        await house.end(first)
+        await house.end(await house.process())
+        assert await house.states() == ["succeeded"] * 2
+        assert len(house.told("schedule_late")) == is_late
