@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from barbossad.engine.active import ActiveRun, LiveAttempt
 from barbossad.errors import BarbossaError
@@ -29,6 +29,13 @@ _WORDS: Final = {
 Ended = Callable[[ActiveRun, LiveAttempt, AttemptState, str | None, Mapping[str, Any]], None]
 
 
+class Cancel(Protocol):
+    """What cancels a called run."""
+
+    def __call__(self, run_id: RunId, reason: str, *, unless_ending: bool) -> Awaitable[bool]:
+        """Cancel it; with ``unless_ending`` it is left to that if it ends by now."""
+
+
 class Calls:
     """All calls that go on. One asyncio task each, which waits for the called run."""
 
@@ -37,7 +44,7 @@ class Calls:
         """Starts the called run, or finds it where it was started before; raises BarbossaError."""
 
         self.wait: Callable[[RunId], Awaitable[RunDetails]]
-        self.cancel: Callable[[RunId, str], Awaitable[bool]]
+        self.cancel: Cancel
         self.started: Callable[[ActiveRun, LiveAttempt], None]
         self.ended: Ended
         self.crashed: Callable[[Exception], None]
@@ -48,13 +55,14 @@ class Calls:
         name = f"call-{active.progress.run.id}-{active.progress.cells[live.index].id}"
         self._keep(asyncio.get_running_loop().create_task(self._call(active, live), name=name))
 
-    def stop(self, live: LiveAttempt, stopped: tuple[StopCause, str] | None) -> None:
-        """End the run that was called; its end is told as usual."""
+    def stop(self, live: LiveAttempt, stopped: tuple[StopCause, str] | None, *, is_again: bool) -> None:
+        """End the run that was called, if it does not end by now or that is asked again; its end is told as usual."""
         if stopped is None:
             return
         live.stop_reason = live.stop_reason or stopped[1]
         if live.child is not None:
-            self._keep(asyncio.get_running_loop().create_task(self._cancel(live, live.child), name="call-cancel"))
+            cancelling = self._cancel(live, live.child, is_again=is_again)
+            self._keep(asyncio.get_running_loop().create_task(cancelling, name="call-cancel"))
 
     async def close(self) -> None:
         """Wait for nobody any more; the called runs are left as they are."""
@@ -67,8 +75,8 @@ class Calls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _cancel(self, live: LiveAttempt, child: RunId) -> None:
-        await self.cancel(child, f"its caller was ended: {live.stop_reason}")
+    async def _cancel(self, live: LiveAttempt, child: RunId, *, is_again: bool = False) -> None:
+        await self.cancel(child, f"its caller was ended: {live.stop_reason}", unless_ending=not is_again)
 
     async def _call(self, active: ActiveRun, live: LiveAttempt) -> None:
         try:

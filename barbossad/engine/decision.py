@@ -18,6 +18,8 @@ class Stop:
     index: int
     cause: StopCause
     reason: str
+    is_again: bool = False
+    """Whether it is asked for once more, of what tidies up by now: then that ends too."""
 
 
 @dataclass(slots=True)

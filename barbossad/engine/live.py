@@ -117,9 +117,17 @@ class LiveAttempts:
         live = active.live.get(stop.index)
         if live is not None:
             live.stop_reason = live.stop_reason or stop.reason
-            self.stop(active, live, stop.cause)
+            self.stop(active, live, stop.cause, is_again=stop.is_again)
 
-    def stop(self, active: ActiveRun, live: LiveAttempt, cause: StopCause, limit_seconds: float | None = None) -> None:
+    def stop(
+        self,
+        active: ActiveRun,
+        live: LiveAttempt,
+        cause: StopCause,
+        limit_seconds: float | None = None,
+        *,
+        is_again: bool = False,
+    ) -> None:
         """End an attempt with its task's grace; the first cause given is the one that is told."""
         if live.stop_cause is None:
             live.stop_cause = cause
@@ -127,7 +135,7 @@ class LiveAttempts:
             live.stopped_at_ms = self._clock.now_ms()
         if live.spec is None:
             if cause not in (StopCause.SHUTDOWN, StopCause.HOST_DOWN):  # then the called run goes on with this one
-                self._means.calls.stop(live, self._stopped(active, live))
+                self._means.calls.stop(live, self._stopped(active, live), is_again=is_again)
             return
         grace = _task(active, live).grace_seconds
         if limit_seconds is not None:

@@ -98,7 +98,7 @@ class Settling:
             if cell.members is not None and not cell.has_ended:
                 queue.extend(reversed(cell.members.cells))
 
-    def cancel(self, index: int, cause: StopCause, reason: str) -> None:
+    def cancel(self, index: int, cause: StopCause, reason: str, *, is_again: bool = False) -> None:
         """Cancel one task: at once, or when its process has ended; a group ends after its members."""
         cell = self.progress.cells[index]
         if cell.record.state is TaskState.PENDING:
@@ -106,7 +106,7 @@ class Settling:
         elif cell.record.state is TaskState.WAITING:
             self.end_waiting(index, TaskState.CANCELLED, reason)
         elif cell.is_live:
-            self.decision.stop.append(Stop(index, cause, reason))
+            self.decision.stop.append(Stop(index, cause, reason, is_again))
 
     # -- one that has ended --------------------------------------------------------------------------------
 

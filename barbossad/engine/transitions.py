@@ -351,7 +351,7 @@ def _end_all(settling: Settling, cause: StopCause, *, is_again: bool) -> None:
     progress = settling.progress
     for index, cell in enumerate(progress.cells):
         if not cell.has_ended and (is_again or not progress.goes_on(index)):
-            settling.cancel(index, cause, progress.run.stop_reason or cause)
+            settling.cancel(index, cause, progress.run.stop_reason or cause, is_again=is_again)
     settling.settle()
 
 

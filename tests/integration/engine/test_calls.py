@@ -14,7 +14,9 @@ from barbossad.model.names import RunId, run_id_from_number
 from barbossad.model.states import RunState, TaskState, TriggerType
 from barbossad.process.launcher import Finding, Verdict
 from tests.helpers import invariants
-from tests.helpers.house import House, load
+from tests.helpers.clock import StillClock
+from tests.helpers.house import LIMIT_SECONDS, House, load
+from tests.helpers.waiting import eventually_async
 
 INNER = load("""\
 name: inner
@@ -286,3 +288,64 @@ async def test_a_called_run_replaces_its_siblings_and_not_its_caller(path: Path)
         details = await house.ended(run_id)
         assert (details.run.state, details.run.stop_cause) == (RunState.FAILED, None)
         assert sorted(task.state.value for task in details.tasks.values()) == ["failed", "failed", "succeeded"]
+
+
+UNDOING = load("""\
+name: inner
+params: {who: {type: string, default: anne}}
+tasks: [{id: a, shell: make, rollback: {shell: make}}, {id: b, shell: make}]
+""")
+
+
+async def test_a_called_run_tidies_up_over_a_restart(path: Path) -> None:
+    """What it undoes, because its caller was cancelled, is not cut short by a restart of the daemon."""
+    async with House.open(path, UNDOING, OUTER) as before:
+        outer = await before.start(OUTER)
+        (await before.launched("a")).exit()
+        (await before.launched("b")).begin()
+        await before.engine.cancel(outer, "enough")
+        (await before.launched("rollback.a")).begin()
+        await before.crash()
+    async with House.open(path, UNDOING, OUTER) as after:
+        after.launcher.otherwise = Finding(Verdict.LIVE)
+        await after.recover()
+        await after.settle()
+        (undo,) = after.launcher.adopted
+        assert undo.stops == []
+        undo.exit()
+        assert (await after.ended(outer)).run.state is RunState.CANCELLED
+        (inner,) = await children(after)
+        assert (await after.details(inner)).tasks["rollback.a"].state is TaskState.SUCCEEDED
+
+
+@pytest.mark.parametrize("ends", ["cancel", "fail_fast", "timeout"])
+async def test_a_called_run_that_tidies_up_is_left_to_that(path: Path, ends: str) -> None:
+    """What it undoes after a failure is not cut short because its caller is to end; if that is asked again, it is."""
+    outer = load("""\
+name: outer
+timeout: 1h
+tasks:
+- id: both
+  parallel: {fail_fast: true, tasks: [{id: call, workflow: inner}, {id: other, shell: make}]}
+""")
+    clock = StillClock()
+    async with House.open(path, UNDOING, outer, clock=clock) as house:
+        run_id = await house.start(outer)
+        processes = {process.task: process for process in [await house.launcher.next() for _ in range(2)]}
+        processes["a"].exit()
+        (await house.launched("b")).exit(1)
+        undo = await house.launched("rollback.a")
+        undo.is_stubborn = True
+        if ends == "cancel":
+            await house.engine.cancel(run_id, "enough")
+        elif ends == "timeout":
+            await house.advance(3600)
+        else:
+            processes["both.other"].exit(1)
+        await house.settle()
+        assert undo.stops == []
+        await house.engine.cancel(run_id, "now")
+        await house.engine.cancel(run_id, "at once")
+        await eventually_async(lambda: undo.stops != [], LIMIT_SECONDS, "it is ended now")
+        undo.exit()
+        await house.ended(run_id)

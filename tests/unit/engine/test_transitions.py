@@ -182,7 +182,7 @@ def test_stop_twice() -> None:
     start(progress, "a")
     transitions.stop(progress, StopCause.RUN_TIMEOUT, "late", no_expressions, NOON_MS)
     again = transitions.stop(progress, StopCause.CANCEL, "enough", no_expressions, NOON_MS)
-    assert (again.changes, again.stop) == ([], [Stop(0, StopCause.CANCEL, "late")])
+    assert (again.changes, again.stop) == ([], [Stop(0, StopCause.CANCEL, "late", is_again=True)])
     assert progress.run.stop_cause is StopCause.RUN_TIMEOUT
 
 
