@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from barbossad.engine import retrying
-from barbossad.errors import ConflictError, UnavailableError
+from barbossad.errors import ConflictError, NotFoundError, UnavailableError
 from barbossad.model.flow import TaskKind
 from barbossad.model.names import RunId, run_number
 from barbossad.model.states import RUN_ENDED, TaskState, TriggerType, WaitsFor
@@ -116,8 +116,15 @@ async def retry(call: Call, params: RetryParams) -> RunView | Encoded:
 
 async def retried(call: Call, params: RetryParams) -> RunId | RunDetails:
     """Record the retry of a run, and return it; its id alone if an earlier call with the same key made it."""
-    before = await showing.whole(call, RunId(params.run_id))
-    run, key = before.run, params.idempotency_key
+    key = params.idempotency_key
+    try:
+        before = await showing.whole(call, RunId(params.run_id))
+    except NotFoundError:  # it was deleted, since an earlier call maybe
+        made = None if key is None else await call.services.runs.find_retry(RunId(params.run_id), key)
+        if made is None:
+            raise
+        return made
+    run = before.run
     return await repeated.started(call, run.workflow, key, _retried(call, params, before), retry_of=run.id)
 
 

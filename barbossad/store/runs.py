@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from barbossad.model.names import RunId
+from barbossad.model.names import RunId, run_id_from_number
 from barbossad.model.records import AttemptRecord, LogRecord, Page, RunRecord, TaskRecord
 from barbossad.model.states import RunState
 from barbossad.store import long_values, rows
@@ -218,6 +218,16 @@ FROM tasks WHERE run = ? AND task = ?"""
         """Return the run that was made with this key before, if any."""
         (found,) = self._database.look_up((self.BY_KEY, (workflow, rows.text(idempotency_key))))
         return run_of(found[0]) if found else None
+
+    RETRY_BY_KEY: Final = """
+SELECT runs.id FROM workflows CROSS JOIN runs ON runs.workflow = workflows.name
+WHERE runs.idempotency_key = ? AND runs.retry_of = ?"""
+
+    async def find_retry(self, run_id: RunId, idempotency_key: str) -> RunId | None:
+        """Return the retry of a run that was made with this key, if any, where the run itself is not there any more."""
+        bound = (rows.text(idempotency_key), rows.number(run_id))
+        found = await self._database.read(self.RETRY_BY_KEY, bound)
+        return run_id_from_number(found[0][0]) if found else None
 
     CHAIN: Final = "SELECT chain FROM runs WHERE id = ?"
 

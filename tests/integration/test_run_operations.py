@@ -136,6 +136,17 @@ def test_a_key_wins_over_what_is_refused(daemon: Daemon, client: Client, tmp_pat
     hold.write_text("go\n")
 
 
+def test_the_key_of_a_retry_outlives_the_run_that_it_is_of(client: Client) -> None:
+    """A retry is found again by its key when the run that had failed was deleted since; another one is not made."""
+    failed = client.call("run.wait", run_id=start(client, "broken"))["id"]
+    again = {"run_id": failed, "idempotency_key": "again"}
+    retry = client.call("run.retry", **again)
+    client.call("run.delete", run_id=failed)
+    assert client.call("run.retry", **again)["id"] == retry["id"]
+    assert refused(client, "run.retry", run_id=failed, idempotency_key="once more").kind == "not_found"
+    assert client.call("run.wait", run_id=retry["id"])["state"] == "failed"
+
+
 # -- get and list ----------------------------------------------------------------------------------------------
 
 
