@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from barbossad.errors import BarbossaError, ConflictError
-from barbossad.model.schedules import CatchUp, Fire, FireState
+from barbossad.model.schedules import CatchUp, Fire, FireState, Overlap
 from barbossad.recurrence import instants
 from barbossad.scheduler import expecting
 from barbossad.scheduler import happening as happenings
 from barbossad.scheduler.backlog import Backlog, Question, question
-from barbossad.scheduler.book import Book, Entry
+from barbossad.scheduler.book import Book, Entry, oldest
 from barbossad.scheduler.due import GRACE_MS, Due, Passed
 from barbossad.scheduler.happening import Happening
 from barbossad.scheduler.overlap import Entry as Way
@@ -132,10 +132,15 @@ class Firing:
         return await self._starter.enter(entry, fire, admission, None)
 
     async def again(self, entry: Entry, key: str) -> None:
-        """Make another run of a fire whose run failed."""
+        """Make another run of a fire whose run failed, unless an earlier daemon started a newer one in its place."""
         fire = next((fire for fire in entry.active if fire.key == key), None)
-        if fire is not None and fire.state is FireState.RETRYING:
+        if fire is None or fire.state is not FireState.RETRYING:
+            return
+        overlaps = entry.record.definition.overlap is Overlap.ALLOW
+        if overlaps or oldest(entry.active, FireState.STARTED) is None:
             await self._starter.start(entry, fire)
+        else:
+            await self._starter.drop(entry, fire)
 
     def _params(self, entry: Entry, happening: Happening) -> Mapping[str, Any]:
         return workflow_schedules.render_params(entry.record.definition, happening.facts)

@@ -50,10 +50,13 @@ class Starter:
             known = await self._recorded(entry, fire, watermark)
             if known is not None:
                 return known
-        for other in admission.dropped:
-            await self._drop(entry, other)
         if admission.entry is Way.START:
-            return await self.start(entry, fire, watermark)
+            fire = await self.start(entry, fire, watermark)
+            for other in admission.dropped if fire.state is FireState.STARTED else ():
+                await self.drop(entry, other)
+            return fire
+        for other in admission.dropped:
+            await self.drop(entry, other)
         state = FireState.QUEUED if admission.entry is Way.QUEUE else FireState.SKIPPED
         fire = replace(fire, state=state, reason=admission.reason or None)
         known_keys = await self.record(entry, [fire], watermark)
@@ -268,7 +271,7 @@ class Starter:
             log.error("schedule %s is disabled: %s", entry.record.id, then.disable_reason,
                       extra={"action": "schedule_disabled", "schedule": entry.record.id})  # fmt: skip
 
-    async def _drop(self, entry: Entry, fire: Fire) -> None:
+    async def drop(self, entry: Entry, fire: Fire) -> None:
         """End a fire that waits, for the sake of a newer one."""
         state = FireState.FAILED if fire.state is FireState.RETRYING else FireState.SKIPPED
         reason = f"{fire.reason or 'it had not begun'}; a newer fire takes its place"

@@ -71,6 +71,50 @@ async def test_a_crash_before_a_run_makes_room(path: Path) -> None:
         assert second.scheduled_for_ms == NOON_MS + 2 * HOUR
 
 
+RETRY = """
+name: backup
+concurrency: {limit: 1, policy: skip}
+schedules: [{every: 1h, retry: {attempts: 2, delay: 50m}}]
+tasks: [{id: one, shell: ':'}]
+"""
+
+
+async def test_a_retry_makes_way_for_what_begins_alone(path: Path) -> None:
+    """A fire that gets no run, as its group is full, costs none that is to be tried again."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(RETRY)
+        await house.pass_time(HOUR)
+        first = await house.process()
+        await house.pass_time(30 * MINUTE)
+        await house.end(first, 1)
+        by_hand = await house.house.start(house.house.workflows["backup"])
+        other = await house.process()
+        await house.pass_time(30 * MINUTE)
+        assert await house.states() == ["retrying", "skipped"]
+        other.exit()
+        await house.house.ended(by_hand)
+        await house.pass_time(20 * MINUTE)
+        assert await house.states() == ["started", "skipped"]
+
+
+async def test_a_crash_before_a_retry_makes_way(path: Path) -> None:
+    """The newer fire has its run, and the older one no other beside it."""
+    async with ScheduleHouse.open(path) as house:
+        await house.apply(RETRY)
+        await house.pass_time(HOUR)
+        first = await house.process()
+        await house.pass_time(30 * MINUTE)
+        await house.end(first, 1)
+        house.scheduler._starter.drop = dies  # type: ignore[method-assign, assignment]
+        await house.pass_time(30 * MINUTE)
+        assert await house.states() == ["retrying", "started"]
+    async with ScheduleHouse.open(path, NOON_MS + 2 * HOUR + 40 * MINUTE, otherwise=Verdict.LIVE) as house:
+        await house.heard()
+        assert await house.states() == ["failed", "started"]
+        assert "a newer fire takes its place" in str((await house.fires())[0].reason)
+        assert len(house.runs()) == 2
+
+
 async def test_what_is_made_up_for_replaces_nobody_after_a_restart_either(path: Path) -> None:
     """Fires that were missed wait for the run that goes on, and for each other."""
     async with ScheduleHouse.open(path) as house:
