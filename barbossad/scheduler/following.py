@@ -98,12 +98,12 @@ class Follower:
     async def take_over(self, entry: Entry) -> None:
         """Go on with the fires of a schedule that an earlier daemon left: settle those whose run has ended."""
         self.arm_retries(entry)
+        await self._starter.make_room(entry, unreplaced(entry.record.definition, entry.active))
         earliest_ms = self._parts.clock.now_ms() + round(CATCH_UP_SECONDS * 1000)
         for fire in list(entry.active):
             expecting.watch(self._book, entry, fire, earliest_ms=earliest_ms)
             if fire.state is FireState.STARTED:
                 await self._look_for_end(entry, fire)
-        await self._starter.replace(entry, unreplaced(entry.record.definition, entry.active))
         await self._starter.start_next(entry)
 
     def arm_retries(self, entry: Entry, by_ms: int = 0) -> None:

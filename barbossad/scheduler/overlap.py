@@ -47,18 +47,23 @@ def admit(schedule: ScheduleDefinition, active: Sequence[Fire], *, is_backlog: b
     return _behind(schedule, running, queued, is_backlog=is_backlog)
 
 
-def unreplaced(schedule: ScheduleDefinition, active: Sequence[Fire]) -> tuple[Fire, ...]:
-    """Return the fires whose runs are still to be cancelled for one that an earlier daemon left waiting.
+def unreplaced(schedule: ScheduleDefinition, active: Sequence[Fire]) -> Admission:
+    """Return which fires are still to make room for one that an earlier daemon left waiting.
 
-    That was decided after they had begun; what is made up for waits for them.
+    They had begun, or waited, before that one was decided. What is made up for waits for them.
     """
     if schedule.overlap is not Overlap.REPLACE:
-        return ()
+        return Admission(entry=Entry.QUEUE)
     is_made_up_for = schedule.catch_up is CatchUp.ALL
-    waiting = [fire for fire in active if fire.state is FireState.QUEUED
-               and not (is_made_up_for and fire.lateness_ms > GRACE_MS)]  # fmt: skip
-    newest_ms = max((fire.decided_at_ms for fire in waiting), default=0)
-    return tuple(fire for fire in active if fire.state is FireState.STARTED and fire.decided_at_ms <= newest_ms)
+    queued = [fire for fire in active if fire.state is FireState.QUEUED]
+    comers = [fire for fire in queued if not (is_made_up_for and fire.lateness_ms > GRACE_MS)]
+    newest_ms = max((fire.decided_at_ms for fire in comers), default=0)
+    running = [fire for fire in active if fire.state is FireState.STARTED]
+    return Admission(
+        entry=Entry.QUEUE,
+        cancelled=tuple(fire for fire in running if fire.decided_at_ms <= newest_ms),
+        dropped=tuple(fire for fire in queued if fire.decided_at_ms < newest_ms),
+    )
 
 
 def _behind(

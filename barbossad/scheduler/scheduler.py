@@ -77,8 +77,8 @@ class Scheduler:
         for record in await self._parts.schedules.all():
             await self._roster.put(record)
         await self._follower.load()
-        for entry in self._book.with_fires():
-            self._do(entry.record.id, partial(self._follower.take_over, entry))
+        for entry in self._book.with_fires():  # before all that was heard of them since
+            self._work[entry.record.id].insert(0, partial(self._follower.take_over, entry))
         for entry in self._book.after_runs():
             for happening in await missed(self._parts, entry.record):
                 self._happened(entry.record.id, happening)

@@ -55,24 +55,24 @@ class Starter:
             for other in admission.dropped if fire.state is FireState.STARTED else ():
                 await self.drop(entry, other)
             return fire
-        for other in admission.dropped:
-            await self.drop(entry, other)
         state = FireState.QUEUED if admission.entry is Way.QUEUE else FireState.SKIPPED
         fire = replace(fire, state=state, reason=admission.reason or None)
         known_keys = await self.record(entry, [fire], watermark)
         if state is FireState.SKIPPED and fire.key not in known_keys:
             await self._tell_unstarted(entry, fire)
-        if admission.cancelled:
+        if admission.dropped or admission.cancelled:
             crashpoints.reach("replacing-fire-recorded")
-            await self.replace(entry, admission.cancelled)
+            await self.make_room(entry, admission)
         return fire
 
-    async def replace(self, entry: Entry, fires: Iterable[Fire]) -> None:
-        """Have the runs of fires make room for a newer one, if they do not end by now."""
-        for fire in fires:
-            assert fire.run_id is not None
+    async def make_room(self, entry: Entry, admission: Admission) -> None:
+        """Have others make room for a fire that is recorded; runs that end by now are left to that."""
+        for other in admission.dropped:
+            await self.drop(entry, other)
+        for other in admission.cancelled:
+            assert other.run_id is not None
             reason = f"replaced by a newer fire of schedule {entry.record.id}"
-            await self._parts.runner.cancel(fire.run_id, reason, unless_ending=True)
+            await self._parts.runner.cancel(other.run_id, reason, unless_ending=True)
 
     async def record(self, entry: Entry, fires: list[Fire], watermark: int | None) -> set[str]:
         """Record fires that have no run, and what is decided with them.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from barbossad.model.schedules import Fire
 from barbossad.model.states import RunState
 from barbossad.process.launcher import Verdict
 from barbossad.scheduler.book import Entry
@@ -31,8 +29,8 @@ def hourly(catch_up: str = "last") -> str:
     return HOURLY.replace("CATCH_UP", catch_up)
 
 
-async def dies(_entry: Entry, _fires: Iterable[Fire]) -> None:
-    """Let no run make room: the daemon dies before."""
+async def dies(_entry: Entry, _others: object) -> None:
+    """Let nobody make room: the daemon dies before."""
 
 
 async def test_a_run_that_tidies_up_is_left_to_that(path: Path) -> None:
@@ -54,21 +52,28 @@ async def test_a_run_that_tidies_up_is_left_to_that(path: Path) -> None:
         assert [run.state for run in house.runs()] == [RunState.CANCELLED, RunState.RUNNING]
 
 
-async def test_a_crash_before_a_run_makes_room(path: Path) -> None:
-    """The next daemon has it go, and the fire that is recorded begins."""
+@pytest.mark.parametrize("has_ended", [False, True])
+@pytest.mark.parametrize("fires", [1, 2])
+async def test_a_crash_before_others_make_room(path: Path, fires: int, *, has_ended: bool) -> None:
+    """The next daemon has them go, the run (if it has not ended by then) and what waits; what came last begins."""
     async with ScheduleHouse.open(path) as house:
         await house.apply(hourly())
         await house.pass_time(HOUR)
-        await house.process()
-        house.scheduler._starter.replace = dies  # type: ignore[method-assign]
-        await house.pass_time(HOUR)
-        assert await house.states() == ["started", "queued"]
-    async with ScheduleHouse.open(path, NOON_MS + 2 * HOUR, otherwise=Verdict.LIVE) as house:
+        process = await house.process()
+        house.scheduler._starter.make_room = dies  # type: ignore[method-assign]
+        await house.pass_time(fires * HOUR)
+        assert await house.states() == ["started", *["queued"] * fires]
+        if has_ended:
+            house.house.engine.on_end = None
+            process.exit(1)
+            await house.house.ended(house.runs()[0].id)
+    async with ScheduleHouse.open(path, NOON_MS + (1 + fires) * HOUR, otherwise=Verdict.LIVE) as house:
         await house.heard()
-        assert await house.states() == ["failed", "started"]
+        assert await house.states() == ["failed", *["skipped"] * (fires - 1), "started"]
         first, second = house.runs()
-        assert first.reason == "replaced by a newer fire of schedule backup/every-1"
-        assert second.scheduled_for_ms == NOON_MS + 2 * HOUR
+        is_replaced = first.reason == "replaced by a newer fire of schedule backup/every-1"
+        assert is_replaced is not has_ended
+        assert second.scheduled_for_ms == NOON_MS + (1 + fires) * HOUR
 
 
 RETRY = """
@@ -105,7 +110,7 @@ async def test_a_crash_before_a_retry_makes_way(path: Path) -> None:
         first = await house.process()
         await house.pass_time(30 * MINUTE)
         await house.end(first, 1)
-        house.scheduler._starter.drop = dies  # type: ignore[method-assign, assignment]
+        house.scheduler._starter.drop = dies  # type: ignore[method-assign]
         await house.pass_time(30 * MINUTE)
         assert await house.states() == ["retrying", "started"]
     async with ScheduleHouse.open(path, NOON_MS + 2 * HOUR + 40 * MINUTE, otherwise=Verdict.LIVE) as house:
