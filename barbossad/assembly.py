@@ -73,8 +73,7 @@ async def open_services(
     where this process is a service of it. Raise AlreadyRunningError if another daemon owns the state folder, StoreError
     if the state is damaged or others may change it, UnavailableError if a process of an earlier daemon will not die.
     """
-    for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
-        _make_own_folder(folder)
+    _make_folders(config)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(lock.own(config.state_dir))
         _at(manager, "the state file is opened and checked")
@@ -82,8 +81,7 @@ async def open_services(
         _at(manager, "the workflows are read")
         task_types = task_registry.discover().types
         reader = stack.enter_context(contextlib.closing(Reader(Loader(task_types))))
-        workflows = Registry(WorkflowStore(database), reader, clock)
-        await workflows.open()
+        workflows = await _open_workflows(database, reader, clock)
         runs = RunStore(database)
         logs = _log_folder(config, database)
         _at(manager, "what runs is looked up")
@@ -121,6 +119,13 @@ async def open_services(
             started_monotonic=clock.monotonic(),
             reload=_nothing_to_reload,
         )
+
+
+async def _open_workflows(database: Database, reader: Reader, clock: Clock) -> Registry:
+    """Return the workflows that the state file knows."""
+    workflows = Registry(WorkflowStore(database), reader, clock)
+    await workflows.open()
+    return workflows
 
 
 async def _take_over(  # noqa: PLR0917 (the one place where they come together)
@@ -221,6 +226,11 @@ def _preparation(config: Config, clock: Clock, task_types: Mapping[str, TaskType
         task_types, config.tasks, host_name, secrets.get,
         has_default_profile=launcher.has_default_profile, now_ms=clock.now_ms,
     )  # fmt: skip
+
+
+def _make_folders(config: Config) -> None:
+    for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
+        _make_own_folder(folder)
 
 
 def make_folder(folder: Path) -> None:
