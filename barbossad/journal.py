@@ -22,7 +22,7 @@ SEND_SECONDS: Final = 0.2
 """How long journald may keep its queue full before a record is given up here: its caller is the event loop."""
 
 RETRY_SECONDS: Final = 1.0
-"""How long it is not tried again after that."""
+"""How long it is not tried again after that; then it is not waited for, until it has taken one."""
 
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _TOO_LARGE: Final = frozenset({errno.EMSGSIZE, errno.ENOBUFS})
@@ -56,7 +56,7 @@ class Journal:
         if self._retry_at and time.monotonic() < self._retry_at:
             raise BlockingIOError(errno.EAGAIN, "journald did not take records a moment ago")
         try:
-            self._send(encode(fields))
+            self._send(encode(fields), socket.MSG_DONTWAIT if self._retry_at else 0)
         except OSError:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             raise
@@ -66,16 +66,16 @@ class Journal:
         """Close the socket."""
         self._socket.close()
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes, flags: int) -> None:
         # by its path each time: a journald that was started anew has another socket there
         try:
-            self._socket.sendto(data, self._path)
+            self._socket.sendto(data, flags, self._path)
         except OSError as error:
             if error.errno not in _TOO_LARGE:
                 raise
-            self._send_as_file(data)
+            self._send_as_file(data, flags)
 
-    def _send_as_file(self, data: bytes) -> None:
+    def _send_as_file(self, data: bytes, flags: int) -> None:
         fd = os.memfd_create("barbossad-record", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             view = memoryview(data)
@@ -83,6 +83,6 @@ class Journal:
                 view = view[os.write(fd, view) :]
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
-            self._socket.sendmsg([], [rights], 0, self._path)
+            self._socket.sendmsg([], [rights], flags, self._path)
         finally:
             os.close(fd)

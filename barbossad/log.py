@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import logging
 import os
+import select
 import sys
 from collections.abc import Iterator
 from typing import Final
@@ -26,6 +27,9 @@ KEEP_SECONDS: Final = 0.02
 
 MOST_KEPT: Final = 16
 """Lines that are not waited with: to make many of them would stop the loop."""
+
+_AT_ONCE: Final = select.PIPE_BUF
+"""So many bytes are taken without a wait by what can be written at all (select(2), pipe(7)); a socket takes more."""
 
 _PRIORITIES: Final = (
     (logging.CRITICAL, 2),
@@ -127,12 +131,14 @@ class BatchHandler(logging.Handler):
         self.acquire()  # another thread may log meanwhile
         try:
             records, self._records = self._records, []
-            data = b"".join(map(self._line, records))
             with contextlib.suppress(OSError):
-                while data:
-                    data = data[os.write(self._descriptor, data) :]
+                self._write(b"".join(map(self._line, records)))
         finally:
             self.release()
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]
 
     def _line(self, record: logging.LogRecord) -> bytes:
         try:
@@ -145,6 +151,8 @@ class BatchHandler(logging.Handler):
 class JournalHandler(BatchHandler):
     """Sends records to journald with their fields; where it cannot be reached, lines to its stream as ever.
 
+    Neither is waited for: lines that a journald which hangs takes in neither way are counted, and told of later.
+
     So does what is critical: the daemon is about to end, and journald would find nobody any more when it looks up
     which unit a datagram is from. Of a stream it knows that.
     """
@@ -154,12 +162,17 @@ class JournalHandler(BatchHandler):
         self._journal = journal
         self._formatter = Formatter(for_journal=True)
         self.setFormatter(self._formatter)
+        self._lost = 0
+        self._is_cut = False
+        """Whether the last line that the stream took is not complete."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record, or write its line."""
         if record.levelno < logging.CRITICAL:
             try:
                 self._journal.send(self._formatter.fields(record))
+                if self._lost:
+                    self._tell_lost()
                 return
             except OSError:
                 pass
@@ -167,6 +180,24 @@ class JournalHandler(BatchHandler):
                 self.handleError(record)
                 return
         super().emit(record)
+
+    def _tell_lost(self) -> None:
+        """Say how many lines are missing, now that there is somebody to say it to."""
+        lost, self._lost = self._lost, 0
+        words = f"lines of this log that are lost, because journald took nothing for a while: {lost}"
+        facts = {"levelno": logging.WARNING, "msg": words, "action": "log_lost"}
+        self.emit(logging.makeLogRecord(facts))
+
+    def _write(self, data: bytes) -> None:
+        """Write what the stream takes without waiting, for its caller is the event loop; the rest is lost."""
+        before, written = int(self._is_cut), 0
+        data = b"\n" * before + data
+        try:
+            while written < len(data) and select.select([], [self._descriptor], [], 0)[1]:
+                written += os.write(self._descriptor, data[written : written + _AT_ONCE])
+        finally:
+            self._is_cut = data[written - 1 : written] != b"\n" if written else self._is_cut
+            self._lost += data.count(b"\n", max(before, written))
 
     def close(self) -> None:
         """Close the way to journald."""

@@ -85,3 +85,20 @@ def test_journald_that_hangs(listener: Listener, sender: Journal, monkeypatch: p
     assert refused > 0
     assert time.monotonic() - begun < 5
     assert len(listener.records()) == 2000 - refused
+
+
+def test_journald_that_goes_on_hanging(listener: Listener, sender: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for once, and tried now and then without a wait after that."""
+    with pytest.raises(BlockingIOError):
+        while True:
+            sender.send({"MESSAGE": "x"})
+    monkeypatch.setattr(journal, "RETRY_SECONDS", 0.0)
+    sender._retry_at = time.monotonic()
+    begun = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(BlockingIOError):
+            sender.send({"MESSAGE": "x"})
+    assert time.monotonic() - begun < 5
+    listener.records()
+    sender.send({"MESSAGE": "x"})
+    assert len(listener.records()) == 1

@@ -321,3 +321,25 @@ def test_what_is_critical_goes_by_the_stream(
     logger.critical("it ends")
     assert pipe.lines() == ["<2>it ends"]
     assert listener.records() == []
+
+
+def test_a_journald_that_hangs(
+    logger: logging.Logger, pipe: Pipe, listener: Listener, to_journal: logs.JournalHandler
+) -> None:
+    """Nobody waits for a stream that takes nothing more; what is lost is told of when journald is back."""
+    listener.close()
+    said, long = 100, "x" * 5000
+    for number in range(said):
+        logger.error("%04d%s", number, long)
+    taken = [line for line in pipe.lines() if len(line) == len(f"<3>0000{long}")]
+    assert [int(line[3:7]) for line in taken] == list(range(len(taken)))
+    logger.error("after")
+    *_, after = pipe.lines()
+    assert after == "<3>after", "it begins a line of its own"
+    back = Listener(listener.path)
+    to_journal._journal._retry_at = 0.0
+    logger.info("again")
+    again, lost = back.records()
+    assert (again["MESSAGE"], lost["PRIORITY"]) == ("again", "4")
+    assert int(lost["MESSAGE"].rpartition(" ")[2]) == said - len(taken)
+    back.close()
