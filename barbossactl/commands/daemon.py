@@ -8,7 +8,7 @@ import click
 
 from barbossactl import output
 from barbossactl.commands._common import connect, example, json_option
-from barbossactl.exits import Exit
+from barbossactl.exits import Exit, LostError
 from barbossactl.lazy import LazyGroup
 from barbossactl.output import Column, Kind
 from barbossactl.values import NumberRange
@@ -133,16 +133,21 @@ def reload(context: click.Context, as_json: bool) -> int:
 def drain(context: click.Context, end: bool, no_wait: bool, timeout: float | None, as_json: bool) -> int:
     """Have the daemon start nothing new, and wait for what runs.
 
-    Runs that are asked for meanwhile are recorded and wait. A restart of the daemon ends draining, as --end does.
+    Runs that are asked for meanwhile are recorded and wait. A restart of the daemon ends draining, as --end does; who
+    waits is told of it, and the exit code is not 0 then.
     """
     left = 0.0 if no_wait or end else _LONGEST_WAIT_SECONDS if timeout is None else timeout
     with connect(context) as client:
         while True:
             wait = min(left, _WAIT_SECONDS)
             asked = {"end": end, "wait_seconds": wait}
-            answer = client.call("daemon.drain", asked, timeout=wait + PING_TIMEOUT_SECONDS)
+            try:
+                answer = client.call("daemon.drain", asked, timeout=wait + PING_TIMEOUT_SECONDS)
+            except LostError as error:
+                hint = "if it was restarted it drains no more: see barbossactl status, and drain again"
+                raise LostError(str(error), hint=hint) from error
             left -= wait
-            if end or answer["done"] or left <= 0:
+            if not answer["draining"] or answer["done"] or left <= 0:
                 break
     if as_json:
         output.as_json(answer)
@@ -150,9 +155,13 @@ def drain(context: click.Context, end: bool, no_wait: bool, timeout: float | Non
         output.talk("work is started again")
     elif answer["done"]:
         output.talk(f"nothing runs; {answer['waiting']} tasks wait")
-    else:
+    elif answer["draining"]:
         output.talk(f"nothing new is started; {answer['running']} tasks still run")
-    return Exit.SUCCEEDED if end or no_wait or answer["done"] else Exit.TIMED_OUT
+    else:
+        output.talk(f"somebody has ended draining: work is started again; {answer['running']} tasks run")
+    if end or no_wait or answer["done"]:
+        return Exit.SUCCEEDED
+    return Exit.TIMED_OUT if answer["draining"] else Exit.FAILED
 
 
 @click.command(epilog=example("barbossactl daemon backup", 'cp "$(barbossactl daemon backup)" /mnt/backup/'))

@@ -227,8 +227,8 @@ class Engine(Driver):
         self._go_on()
 
     async def drained(self) -> None:
-        """Return when nothing runs any more."""
-        await self._live.all_ended()
+        """Return when nothing runs any more, or draining is undone."""
+        await self.gate.while_draining(self._live.all_ended())
 
     # -- start and stop ------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 
 class Gate:
@@ -22,6 +23,7 @@ class Gate:
         """Whether the daemon stops and leaves what runs to the next one."""
 
         self.is_draining = False
+        self._undrained = asyncio.Event()
         self.is_recovering = False
         """Whether the runs of an earlier daemon are being found: what they hold must be known before all else."""
 
@@ -46,8 +48,19 @@ class Gate:
     def drain(self, *, is_on: bool) -> None:
         """Close, or open again, because somebody wants it so."""
         self.is_draining = is_on
+        (self._undrained.clear if is_on else self._undrained.set)()
         self._tell()
         self.drained()
+
+    async def while_draining(self, ended: Coroutine[Any, Any, None]) -> None:
+        """Wait for the end of what runs, unless draining is undone: it would be waited for in vain."""
+        waits = [asyncio.ensure_future(ended), asyncio.ensure_future(self._undrained.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     def store_fault(self, fault: str | None) -> None:
         """Close while the store refuses changes."""

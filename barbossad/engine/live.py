@@ -68,7 +68,7 @@ class LiveAttempts:
 
         means.calls.ended = self.call_ended
         self._spawned: list[tuple[ActiveRun, LiveAttempt, AttemptRecord]] = []
-        self._idle: list[asyncio.Future[None]] = []
+        self._idle: set[asyncio.Future[None]] = set()
         self.count = 0
         """How many processes there are, from the decision to start one to its end; each holds a slot."""
 
@@ -147,8 +147,11 @@ class LiveAttempts:
         """Return when no process is left."""
         if self.count:
             idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._idle.append(idle)
-            await idle
+            self._idle.add(idle)
+            try:
+                await idle
+            finally:
+                self._idle.discard(idle)
 
     def process_started(self, active: ActiveRun, live: LiveAttempt, process: Process, started_at_ms: int) -> None:
         """Note that a process exists; recorded a moment later, if it still does."""
@@ -251,8 +254,7 @@ class LiveAttempts:
 
     def _tell_if_idle(self) -> None:
         if not self.count:
-            idle, self._idle = self._idle, []
-            for future in idle:
+            for future in self._idle:
                 if not future.done():
                     future.set_result(None)
 

@@ -215,7 +215,8 @@ class DrainView(TypedDict):
 async def drain(call: Call, params: DrainParams) -> DrainView:
     """Start no new task until told otherwise or restarted, and wait for what runs.
 
-    Runs that are asked for meanwhile are recorded and wait.
+    Runs that are asked for meanwhile are recorded and wait. The answer comes at once, ``draining`` being false, when
+    somebody else has work started again.
     """
     engine = call.services.engine
     engine.gate.drain(is_on=not params.end)

@@ -478,3 +478,24 @@ def test_standard_streams_that_take_nothing_are_as_dev_null(
 def test_patience_is_bounded() -> None:
     """A command waits for a daemon that restarts, and not for ever."""
     assert 10 <= client.PATIENCE_SECONDS <= 120
+
+
+def test_draining_that_somebody_has_ended(ctl: Ctl, stub_daemon: StubDaemon) -> None:
+    """Who waits for the daemon to be drained does not begin it again, and is told that it is not."""
+    stub_daemon.handlers["daemon.drain"] = lambda _: {"draining": False, "done": False, "running": 2, "waiting": 0}
+    ended = ctl("daemon", "drain")
+    assert ended.code == 1
+    assert "somebody has ended draining" in ended.err
+    assert len(stub_daemon.asked("daemon.drain")) == 1
+
+
+def test_draining_over_a_restart(ctl: Ctl, stub_daemon: StubDaemon) -> None:
+    """Who waits for the daemon to be drained is told that the next one is not."""
+
+    def hang_up(_: dict[str, Any]) -> object:
+        raise HangUpError
+
+    stub_daemon.handlers["daemon.drain"] = hang_up
+    ended = ctl("daemon", "drain")
+    assert ended.code == 3
+    assert_one_line(ended, "if it was restarted it drains no more")

@@ -429,3 +429,15 @@ async def test_drained(house: House) -> None:
     house.engine.gate.drain(is_on=False)
     started = {(await house.launcher.next()).spec.key.run_id for _ in range(2)}
     assert started == {run_id, later}
+
+
+async def test_drained_in_vain(house: House) -> None:
+    """Who waits for the end of what runs is told when work goes on instead, and then forgotten."""
+    await running(house)
+    house.engine.gate.drain(is_on=True)
+    waiting = asyncio.ensure_future(house.engine.drained())
+    await eventually_async(lambda: bool(house.engine._live._idle), LIMIT_SECONDS, "it waits")
+    house.engine.gate.drain(is_on=False)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await waiting
+    assert not house.engine._live._idle
