@@ -160,6 +160,23 @@ async def test_a_bus_on_which_systemd_is_not_yet(host: Host) -> None:
     await bus.close()
 
 
+async def test_a_systemd_that_was_away_is_asked_to_tell_again(host: Host) -> None:
+    """It has forgotten who wanted to hear of changes, though the bus was there all the time."""
+    heard_anew = asyncio.Event()
+    bus = Bus(lambda _path, _properties: None, heard_anew.set, rules=())
+    await bus.connect()
+    unanswered = asyncio.create_task(bus.call(UNANSWERED))
+    await asyncio.sleep(0)
+    await host.leave()
+    await host.come()
+    async with asyncio.timeout(10):
+        await heard_anew.wait()
+        with pytest.raises(UnavailableError):
+            await unanswered
+        assert await bus.call("Reload") == []
+    await bus.close()
+
+
 async def test_a_daemon_that_is_to_end_asks_behind_nobody(host: Host) -> None:
     """Whether it is a restart is known though as many starts as may be under way are not answered, and more wait."""
     bus = Bus(lambda _path, _properties: None, lambda: None, rules=())

@@ -34,6 +34,7 @@ RETRY_SECONDS: Final = 1.0
 HURRIED_RETRY_SECONDS: Final = 0.05
 """When the daemon is about to end."""
 
+_BUS: Final = "org.freedesktop.DBus"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _PASSING: Final = (
     *("LimitsExceeded", "NoReply", "Timeout", "TimedOut", "Disconnected", "NoServer"),
@@ -50,6 +51,9 @@ SERVICES: Final = f"{_CHANGES},path_namespace='{PATH}/unit',arg0='{SERVICE}'"
 
 UNITS: Final = f"{_CHANGES},path_namespace='{PATH}/unit',arg0='{UNIT}'"
 """What every unit has."""
+
+_OF_SYSTEMD: Final = f"type='signal',sender='{_BUS}',interface='{_BUS}',member='NameOwnerChanged',arg0='{NAME}'"
+"""Tells when systemd leaves the bus, and when it is back, as it may without the bus having gone."""
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +210,7 @@ class Bus:
         self._bus = bus
         self._unknown.clear()  # it may be another systemd
         bus.add_message_handler(self._hear)
-        for rule in () if is_direct else self._rules:
+        for rule in () if is_direct else (_OF_SYSTEMD, *self._rules):
             _body(await bus.call(_of_the_bus("AddMatch", rule)))
         await self.call("Subscribe")
 
@@ -218,6 +222,13 @@ class Bus:
     def _hear(self, message: Message) -> None:
         if message.message_type is MessageType.SIGNAL and message.member == "PropertiesChanged":
             self._on_service(message.path or "", message.body[1])
+        elif message.member == "NameOwnerChanged" and message.sender == _BUS and message.body[2]:
+            self._start_over()
+
+    def _start_over(self) -> None:
+        """Connect anew: systemd was away, and has forgotten who wanted to be told of changes."""
+        if self._bus is not None and self._bus.connected:
+            self._bus.disconnect()
 
     async def _keep(self) -> None:
         """Connect again whenever the bus goes away."""
@@ -246,7 +257,7 @@ class Bus:
 def _of_the_bus(member: str, rule: str) -> Message:
     """Return a message to the bus itself."""
     return Message(
-        destination="org.freedesktop.DBus", path="/org/freedesktop/DBus", interface="org.freedesktop.DBus",
+        destination=_BUS, path="/org/freedesktop/DBus", interface=_BUS,
         member=member, signature="s", body=[rule],
     )  # fmt: skip
 

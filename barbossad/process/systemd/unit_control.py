@@ -13,6 +13,7 @@ from barbossad.process import cgroups
 from barbossad.process.shortage import GivenUpError
 from barbossad.process.systemd import units
 from barbossad.process.systemd.bus import SERVICE, UNIT, Bus, SystemdError, object_path
+from barbossad.process.systemd.jobs import JobRoom
 from barbossad.process.systemd.units import Property
 
 SIGKILL: Final = 9
@@ -27,6 +28,7 @@ class UnitControl:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._jobs = JobRoom(bus)
 
     async def make(
         self, unit: str, properties: Sequence[Property], fds: Sequence[int], *, is_wanted: Callable[[], bool]
@@ -37,6 +39,7 @@ class UnitControl:
         GivenUpError if the unit is not wanted any more before that.
         """
         was_unanswered = False
+        await self._jobs.take()
         while True:
             try:
                 await self._bus.call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", properties, [], fds=fds)
@@ -61,6 +64,7 @@ class UnitControl:
 
     async def unload(self, unit: str, *, is_failed: bool) -> None:
         """Have systemd forget a unit, ending what may be left in it."""
+        await self._jobs.take()
         await self._try("StopUnit", "ss", unit, "replace")
         if is_failed:
             await self._try("ResetFailedUnit", "s", unit)
