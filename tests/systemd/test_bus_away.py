@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.service import UNITS, WAIT_SECONDS, Service
+from tests.helpers.service import CONFIG, UNITS, WAIT_SECONDS, Service
 from tests.helpers.waiting import eventually
 
 BUS = "dbus.socket dbus.service"
@@ -22,6 +22,16 @@ tasks:
     shell: cat /proc/self/cgroup; echo once >>/root/where
 """
 
+UNTIL_TOLD = """\
+name: until-told
+tasks:
+  - id: nap
+    shell: until test -e /root/told; do sleep 0.1; done
+"""
+RULES = "/etc/dbus-1/system.d/rules.conf"
+LIMIT = '<busconfig><limit name="max_match_rules_per_connection">{}</limit></busconfig>'
+LEFT = "Got disconnect on API bus"
+
 
 @pytest.fixture
 def service(service: Service) -> Iterator[Service]:
@@ -29,7 +39,7 @@ def service(service: Service) -> Iterator[Service]:
     service.start()
     yield service
     service.systemctl(f"start {BUS}")
-    service.container.run("rm -f /root/where")
+    service.container.run(f"rm -f /root/where /root/told {RULES}; systemctl reload dbus")
 
 
 def bus_away(service: Service) -> None:
@@ -41,6 +51,12 @@ def mask_bus(service: Service) -> None:
     """Stop the bus so that the start of the daemon does not bring it back."""
     service.systemctl(f"mask --runtime {BUS}")
     bus_away(service)
+
+
+def allow_rules(service: Service, count: int) -> None:
+    """Have the bus take so many rules of each client, as it does 512."""
+    service.container.write(RULES, LIMIT.format(count))
+    service.systemctl("reload dbus")
 
 
 def unmask_bus(service: Service) -> None:
@@ -175,3 +191,34 @@ def test_a_stop_without_the_bus_ends_tasks_in_good_order(service: Service) -> No
     service.start()
     reason = "the daemon was stopped while it ran"
     assert result(service, run_id) == {"run": "interrupted", "task": "interrupted", "reason": reason}
+
+
+def test_systemd_leaves_the_bus(service: Service) -> None:
+    """It does when the bus takes no more rules of it; when it is back, the ends of tasks are heard of as before."""
+    service.apply(UNTIL_TOLD)
+    run_id = service.start_run("until-told")
+    eventually(lambda: service.get_run(run_id)["tasks"][0]["state"] == "running", WAIT_SECONDS, "it runs")
+    allow_rules(service, 1)
+    service.container.run(
+        "busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager "
+        "RestartUnit ss systemd-tmpfiles-clean.timer replace",
+        check=False,  # it may be gone before it answers
+    )
+    eventually(lambda: LEFT in service.container.journal("init.scope"), WAIT_SECONDS, "systemd has left the bus")
+    allow_rules(service, 512)
+    service.container.run("touch /root/told")
+    assert result(service, run_id) == SUCCEEDED
+
+
+@pytest.mark.slow
+def test_many_at_once(service: Service) -> None:
+    """However many tasks begin and end at once, systemd has few enough jobs of ours to stay on the bus."""
+    allow_rules(service, 256)
+    service.container.write(CONFIG, "tasks: {limit: 512}\n")
+    service.systemctl("restart barbossad")
+    before = service.container.journal("init.scope").count(LEFT)
+    service.apply(f"name: many\ntasks: [{{sandbox: none, for_each: {list(range(450))}, shell: exec sleep 5}}]\n")
+    run_id = service.start_run("many")
+    eventually(lambda: service.get_run(run_id)["finished_at"], 4 * WAIT_SECONDS, "the run has ended")
+    assert service.get_run(run_id)["state"] == "succeeded"
+    assert service.container.journal("init.scope").count(LEFT) == before
