@@ -36,7 +36,7 @@ from barbossad.security.access import AccessTable
 from barbossad.systemd import Manager
 
 DRAIN_SECONDS: Final = 5.0
-"""Beyond the grace of tasks: until the ends of killed tasks have been recorded."""
+"""Beyond the grace of tasks: until killed ones have ended, and once more until that is recorded."""
 
 ANSWER_SECONDS: Final = 2.0
 """How long calls under way may take to be answered when the daemon stops."""
@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 def longest_stop_seconds() -> float:
     """Return how long a stop may take at most; the unit's ``TimeoutStopSec`` is above it."""
-    tasks_seconds = configs.MAX_SHUTDOWN_GRACE_SECONDS + DRAIN_SECONDS
+    tasks_seconds = configs.MAX_SHUTDOWN_GRACE_SECONDS + 2 * DRAIN_SECONDS
     return STOP_KIND_SECONDS + tasks_seconds + ANSWER_SECONDS + RELEASE_SECONDS
 
 

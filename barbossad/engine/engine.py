@@ -28,7 +28,7 @@ from barbossad.store.runs import RunDetails
 from barbossad.workflows import params as workflow_params
 
 DRAIN_SECONDS: Final = 5.0
-"""Beyond the grace: until what was killed is gone and recorded; nor is a commit waited for any longer."""
+"""Beyond the grace: until what was killed is gone, or some of it more; nor is a commit waited for any longer."""
 
 MOST_CALLERS: Final = 10
 """How deep runs may call others."""
@@ -306,10 +306,9 @@ class Engine(Driver):
             for live in active.live.values():
                 self._live.stop(active, live, cause, grace_seconds)
         try:
-            async with asyncio.timeout(grace_seconds + DRAIN_SECONDS):
-                await self._live.all_ended()
-                if recording := [active.recording for active in self._active.values() if active.recording is not None]:
-                    await asyncio.wait(recording, timeout=DRAIN_SECONDS)  # what ended is released then
+            await self._live.ended(grace_seconds + DRAIN_SECONDS, DRAIN_SECONDS)
+            if recording := [active.recording for active in self._active.values() if active.recording is not None]:
+                await asyncio.wait(recording, timeout=DRAIN_SECONDS)  # what ended is released then
         except TimeoutError:
             specs = [live.spec for active in self._active.values() for live in active.live.values()]
             return [str(spec.key) for spec in specs if spec is not None]

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from barbossad import crashpoints
 from barbossad.clock import Clock
+from barbossad.config import MAX_SHUTDOWN_GRACE_SECONDS
 from barbossad.engine import attempt as attempts
 from barbossad.engine import transitions
 from barbossad.engine.active import ActiveRun, LiveAttempt
@@ -152,6 +153,23 @@ class LiveAttempts:
                 await idle
             finally:
                 self._idle.discard(idle)
+
+    async def ended(self, seconds: float, more_seconds: float) -> None:
+        """Wait for the end of all processes. Raise TimeoutError if there is one after ``seconds``.
+
+        While they end, one after another, it is waited for longer: ``more_seconds`` each time, within what a stop may
+        take at most.
+        """
+        async with asyncio.timeout(max(seconds, MAX_SHUTDOWN_GRACE_SECONDS)):
+            while True:
+                before = self.count
+                try:
+                    async with asyncio.timeout(seconds):
+                        return await self.all_ended()
+                except TimeoutError:
+                    if self.count == before:
+                        raise
+                    seconds = more_seconds
 
     def process_started(self, active: ActiveRun, live: LiveAttempt, process: Process, started_at_ms: int) -> None:
         """Note that a process exists; recorded a moment later, if it still does."""

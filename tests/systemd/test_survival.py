@@ -78,16 +78,3 @@ def test_many_with_long_names(service: Service) -> None:
     assert "tasks that go on: 320, interrupted: 0" in service.log()
     service.ctl(f"cancel {run_id}")
     eventually(lambda: service.processes("sleep 4711") == [], WAIT_SECONDS, "they are ended")
-
-
-def test_many_at_once(service: Service) -> None:
-    """However many begin and end at once, systemd stays on the bus, and of each the end is heard."""
-    service.container.write(CONFIG, "tasks: {limit: 1024}\n")
-    service.systemctl("restart barbossad")
-    service.apply(f"name: many\ntasks: [{{sandbox: none, for_each: {list(range(560))}, shell: exec sleep 15}}]\n")
-    run_id = service.start_run("many")
-    eventually(lambda: service.get_run(run_id)["finished_at"], 240, "the run has ended")
-    assert service.get_run(run_id)["state"] == "succeeded"
-    assert "Got disconnect on API bus" not in service.container.journal("init.scope")
-    units = "systemctl list-units --all --plain --no-legend 'barbossa-*.service'"
-    eventually(lambda: not service.container.run(units).stdout, WAIT_SECONDS, "no unit of a task is left")

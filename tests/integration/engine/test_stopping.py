@@ -280,6 +280,24 @@ async def test_stop_names_what_would_not_end(house: House, monkeypatch: pytest.M
     await house.ended(started)
 
 
+async def test_stop_waits_for_ends_that_come_one_by_one(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds that are killed together are not heard of together: nobody is left as long as some end."""
+    monkeypatch.setattr(engines, "DRAIN_SECONDS", 1.0)
+    await house.start(workflow({"a": [], "b": []}))
+    first, second = await house.launcher.next(), await house.launcher.next()
+    first.is_stubborn = second.is_stubborn = True
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.create_task(house.engine.stop(0))
+    await eventually_async(lambda: bool(second.stops), LIMIT_SECONDS, "they are killed")
+    over = loop.time() + 1.0
+    first.exit(137)
+    await eventually_async(lambda: loop.time() > over, LIMIT_SECONDS, "what it waits for without an end is over")
+    assert not stopping.done()
+    second.exit(137)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert await stopping == []
+
+
 async def test_stop_can_be_hurried(house: House) -> None:
     """A second stop with less grace shortens the first."""
     await house.start(workflow({"a": []}, grace_seconds=60))
