@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import hashlib
 import logging
 import os
 import re
+import resource
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -28,6 +30,10 @@ LONGEST_NAME: Final = 14
 """Of a pipe. systemd hands all names to a new daemon in one variable, and the kernel takes none of more than 128 KiB:
 with longer names a daemon with many tasks could not be executed again.
 """
+
+SPARE: Final = 16
+"""Descriptors of which no pipes are made. A start that has its pipes needs one more for a moment: where all that are
+left go into pipes, those starts wait for each other."""
 
 _MARK_CHARACTERS: Final = 8
 _NAME: Final = re.compile(rf"(?P<mark>[A-Za-z0-9_-]{{{_MARK_CHARACTERS}}})(?P<stream>[oe])(?P<slot>[0-9]{{1,5}})")
@@ -146,6 +152,8 @@ class Keeper:
         try:
             for _ in STREAMS:
                 ends += os.pipe2(os.O_CLOEXEC)
+            if max(ends) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE:  # all below it are taken
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             for stream in STREAMS:
                 slots[stream] = self.inflight.take_slot()
             if secrets:

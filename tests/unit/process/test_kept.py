@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from barbossad.process.output import inflight
 from barbossad.process.output.inflight import SLOTS, Inflight
-from barbossad.process.systemd.kept import LONGEST_NAME, Keeper, KeptPipes
+from barbossad.process.systemd.kept import LONGEST_NAME, SPARE, Keeper, KeptPipes
 from barbossad.systemd import Manager
 
 UNIT = "barbossa-01m89c39k4-{}-1.service"
@@ -154,5 +155,32 @@ async def test_what_is_dropped_gives_its_slots_back(heard: socket.socket) -> Non
     keeper.drop_all_but([])
     assert keeper.inflight.secrets(0) is None
     assert keeper.inflight.take_slot() == 0
+    await keeper.close()
+    manager.close()
+
+
+async def test_the_last_descriptors_are_no_pipes(heard: socket.socket) -> None:
+    """Starts that have their pipes need one more each, for a moment; the other starts have none yet, and wait."""
+    manager = Manager()
+    keeper = Keeper(manager)
+    keeper.inflight = Inflight.create()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free, probe = os.pipe()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 1 + 2 * SPARE, before[1]))
+    made = []
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                made.append(keeper.make(UNIT.format(f"t{len(made)}")))
+                for _ in range(2):
+                    _, (kept,), _, _ = socket.recv_fds(heard, 4096, 1)
+                    os.close(kept)
+        spare = [os.dup(free) for _ in range(SPARE)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert made
+    for fd in (free, probe, *spare):
+        os.close(fd)
+    close(*made)
     await keeper.close()
     manager.close()
