@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.waiting import eventually
+
 
 def need_root() -> None:
     """Skip a test that mounts where that is not possible; on the machine that decides (CI=true) fail instead."""
@@ -31,7 +33,7 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _run("umount", folder)
+        _unmount(folder)
 
 
 @contextlib.contextmanager
@@ -42,7 +44,7 @@ def bound(source: Path, folder: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _run("umount", folder)
+        _unmount(folder)
 
 
 @contextlib.contextmanager
@@ -80,7 +82,7 @@ class Disk:
         a sandbox, any container): then the same image would be shown as it is there. So a copy of it is mended.
         """
         device = _run("findmnt", "-n", "-o", "SOURCE", self.folder).strip()
-        _run("umount", self.folder)
+        _unmount(self.folder)
         _run("blockdev", "--flushbufs", device)
         mended = self._image.with_name(f"{self._image.name}.mended")
         shutil.copyfile(self._image, mended)
@@ -114,7 +116,7 @@ def disk(folder: Path, image: Path) -> Iterator[Disk]:
     try:
         yield Disk(folder, image)
     finally:
-        _run("umount", folder)
+        _unmount(folder)
 
 
 def fill(folder: Path) -> Path:
@@ -135,6 +137,17 @@ def room_bytes(folder: Path) -> int:
     """Return how much the file system of ``folder`` can take."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
+
+
+def _unmount(folder: Path) -> None:
+    """Unmount a file system once nobody uses it: what was killed a moment ago may be ending still."""
+
+    def is_done() -> bool:
+        done = subprocess.run(["umount", folder], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or "busy" in done.stderr, f"{folder} cannot be unmounted: {done.stderr}"
+        return done.returncode == 0
+
+    eventually(is_done, 30, f"{folder} is unmounted")
 
 
 def _run(*command: str | Path) -> str:
