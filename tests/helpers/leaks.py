@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-SETTLE_SECONDS: Final = 2.0
+SETTLE_SECONDS: Final = 20.0
 """How long what is on its way out (a thread that closes its file, a child that is being reaped) may take."""
 
 _PAUSE_SECONDS: Final = 0.01
@@ -43,11 +43,11 @@ def leaked_tasks(expected: Iterable[asyncio.Task[object]] = ()) -> list[str]:
 
 def _settled(look: Callable[[], list[str]]) -> list[str]:
     found = look()
-    if found:
-        gc.collect()
     deadline = time.monotonic() + SETTLE_SECONDS
-    while (found := found and look()) and time.monotonic() < deadline:
-        time.sleep(_PAUSE_SECONDS)
+    while found and time.monotonic() < deadline:
+        gc.collect()  # what a thread held to its end is garbage from then on
+        if found := look():
+            time.sleep(_PAUSE_SECONDS)
     return found
 
 
