@@ -158,11 +158,12 @@ async def test_a_run_that_was_being_cancelled_is_so_still(path: Path) -> None:
 
 async def test_an_adopted_timeout_counts_from_the_start(path: Path) -> None:
     """The time that a task has had under the daemon before counts: an adopted one whose time is over is stopped."""
-    definition = workflow({"a": [], "b": ["a"]}, name="chain", task_timeout_seconds=0.2)
-    async with House.open(path, definition) as before:
+    definition = workflow({"a": [], "b": ["a"]}, name="chain", task_timeout_seconds=60)
+    clock = StillClock()
+    async with House.open(path, definition, clock=clock) as before:
         run_id = await running(before, definition)
-        before.launcher.launched[0].is_stubborn = True
-    async with House.open(path, definition) as after:
+    clock.at_ms += 60_000
+    async with House.open(path, definition, clock=clock) as after:
         after.launcher.findings[key(run_id)] = LIVE
         await after.recover()
         assert (await after.ended(run_id)).tasks["a"].state is TaskState.TIMED_OUT
@@ -235,10 +236,13 @@ async def test_what_ended_too_late_while_no_daemon_was_there(path: Path) -> None
 
 async def test_nobody_is_told_late_who_had_ended(path: Path) -> None:
     """What looks late after a restart is looked at only when its end can have been heard of."""
-    definition = load("name: t\nwarn_after: 100ms\ntasks: [{id: a, shell: make, warn_after: 100ms}]")
-    async with House.open(path, definition) as before:
+    definition, patient = (
+        load(f"name: t\nwarn_after: {limit}\ntasks: [{{id: a, shell: make, warn_after: {limit}}}]")
+        for limit in ("100ms", "1h")
+    )
+    async with House.open(path, patient) as before:  # it has not come to its limit when this one goes, however slowly
         before.launcher.now_ms = before.clock.now_ms
-        run_id = await before.start(definition)
+        run_id = await before.start(patient)
         (await before.launcher.next()).begin()
         await until(before, run_id, "a", TaskState.RUNNING)
     await asyncio.sleep(0.12)
@@ -289,7 +293,7 @@ async def test_leaving_before_long_secrets_can_be_masked(path: Path) -> None:
         before._preparation._get_secret = lambda _: secret
         run_id = await before.start(definition)
         before.engine.leave()
-        await eventually_async(lambda: masking.is_at_hand(frozenset({secret})), 10, "it can be masked")
+        await eventually_async(lambda: masking.is_at_hand(frozenset({secret})), 30, "it can be masked")
         await asyncio.sleep(0)
         assert before.launcher.launched == []
         assert (await before.states(run_id))["a"] == "starting"

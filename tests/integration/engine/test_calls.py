@@ -110,7 +110,7 @@ async def test_cancel_passes_down(path: Path) -> None:
 async def test_timeout_passes_down(path: Path) -> None:
     """The timeout of the task ends the run that it called."""
     async with House.open(path, INNER) as house:
-        text = "name: outer\ntasks: [{id: call, timeout: 0.03, workflow: {name: inner, params: {who: x}}}]"
+        text = "name: outer\ntasks: [{id: call, timeout: 2s, workflow: {name: inner, params: {who: x}}}]"
         outer = await house.start(load(text))
         await house.launched("a")
         details = await house.ended(outer)

@@ -19,6 +19,7 @@ from barbossad.process.launcher import AttemptKey, Finding, Verdict
 from barbossad.store import backup
 from barbossad.store.highwater import UNKNOWN
 from tests.helpers import invariants
+from tests.helpers.clock import StillClock
 from tests.helpers.house import LIMIT_SECONDS, House, load
 from tests.helpers.records import workflow
 from tests.helpers.waiting import eventually_async
@@ -226,11 +227,15 @@ async def test_cancel_is_not_forgotten(path: Path) -> None:
 
 async def test_run_timeout_goes_on(path: Path) -> None:
     """The time that passed before the crash, and during it, counts: a run that is over its time ends at once."""
-    slow = workflow({"a": [], "b": [], "c": []}, name="slow", timeout_seconds=0.05)
-    async with House.open(path, slow, limit=1) as before:
+    slow, clock = workflow({"a": [], "b": [], "c": []}, name="slow", timeout_seconds=60), StillClock()
+    async with House.open(path, slow, limit=1, clock=clock) as before:
         started = await before.start(slow)
-    async with House.open(path, slow) as after:
+        await before.launched("a")
+        await before.advance(40)
+    clock.at_ms += 20_000
+    async with House.open(path, slow, clock=clock) as after:
         await after.recover()
+        await after.advance(0)
         details = await after.ended(started)
         assert details.run.state is RunState.TIMED_OUT
         assert details.tasks["a"].state is TaskState.INTERRUPTED

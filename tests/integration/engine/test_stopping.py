@@ -10,6 +10,7 @@ import pytest
 from barbossad.engine import engine as engines
 from barbossad.errors import UnavailableError
 from barbossad.model.states import AttemptState, RunState, StopCause, TaskState
+from tests.helpers.clock import StillClock
 from tests.helpers.house import LIMIT_SECONDS, Blocker, House
 from tests.helpers.records import run_id, workflow
 from tests.helpers.waiting import eventually_async
@@ -165,11 +166,13 @@ async def test_no_timeout_after_the_end(house: House) -> None:
     assert [timer is not None and timer.cancelled() for timer in timers] == [True, True]
 
 
-async def test_run_timeout(house: House) -> None:
+async def test_run_timeout(path: Path) -> None:
     """A run that takes too long ends its live tasks and starts no further ones."""
-    started = await house.start(workflow({"a": [], "b": ["a"]}, timeout_seconds=0.03))
-    process = await house.launcher.next()
-    details = await house.ended(started)
+    async with House.open(path, clock=StillClock()) as house:
+        started = await house.start(workflow({"a": [], "b": ["a"]}, timeout_seconds=0.03))
+        process = await house.launcher.next()
+        await house.advance(0.03)
+        details = await house.ended(started)
     assert len(process.stops) == 1
     reason = "the run did not end within its timeout of 30ms"
     assert (details.run.state, details.run.reason, details.run.stop_cause) == ("timed_out", reason, "run_timeout")
@@ -181,13 +184,14 @@ async def test_run_timeout(house: House) -> None:
 
 async def test_run_timeout_counts_from_the_first_start(path: Path) -> None:
     """While a run waits for its turn its timeout does not run."""
-    async with House.open(path, limit=1) as house:
+    async with House.open(path, limit=1, clock=StillClock()) as house:
         first = await house.start(ONE)
-        waiting = await house.start(workflow({"a": []}, timeout_seconds=0.05))
+        waiting = await house.start(workflow({"a": []}, timeout_seconds=60))
         assert house.engine._active[waiting].timeout is None
         (await house.launcher.next()).exit()
         await house.ended(first)
         assert house.engine._active[waiting].timeout is not None
+        await house.advance(60)
         assert (await house.ended(waiting)).run.state is RunState.TIMED_OUT
 
 

@@ -100,8 +100,8 @@ async def test_a_clock_that_is_set_back(path: Path, limit: str) -> None:
     """A delay and a timeout are spans of time: they end when they have passed, whatever the clock shows by then."""
     flow = load({
         "retry": "name: r\ntasks: [{id: a, shell: make, retry: {attempts: 2, delay: 200ms}}]",
-        "group": "name: r\ntasks: [{id: g, timeout: 200ms, parallel: [{id: a, shell: make}]}]",
-        "run": "name: r\ntimeout: 200ms\ntasks: [{id: a, shell: make}]",
+        "group": "name: r\ntasks: [{id: g, timeout: 1s, parallel: [{id: a, shell: make}]}]",
+        "run": "name: r\ntimeout: 1s\ntasks: [{id: a, shell: make}]",
     }[limit])  # fmt: skip
     clock = SetClock()
     async with House.open(path, flow, clock=clock) as house:
