@@ -75,14 +75,14 @@ def test_a_restored_backup_runs_nothing_twice(tmp_path: Path, has_mark: bool) ->
     ledger = tmp_path / "ledger"
     with daemon:
         daemon.apply(ONE_AT_A_TIME)
-        due = datetime.fromtimestamp(time.time() + 4, UTC)
+        params = {"folder": str(tmp_path)}
+        first, second = (daemon.call("run.start", workflow="one", params=params)["id"] for _ in range(2))
+        daemon.eventually(ledger.exists, "the first run has begun")
+        due = datetime.fromtimestamp(time.time() + 6, UTC)  # the backup is made before
         daemon.apply(
             f"name: timed\nschedules: [{{at: '{due:%Y-%m-%dT%H:%M:%S}Z'}}]\n"
             f"tasks: [{{id: note, shell: 'echo timed >> {ledger}'}}]\n"
         )
-        params = {"folder": str(tmp_path)}
-        first, second = (daemon.call("run.start", workflow="one", params=params)["id"] for _ in range(2))
-        daemon.eventually(ledger.exists, "the first run has begun")
         copy = daemon.call("daemon.backup")["path"]
         daemon.eventually(lambda: "timed" in ledger.read_text(), "the fire has run")
         (tmp_path / "gate").touch()
