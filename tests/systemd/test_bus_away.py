@@ -13,7 +13,7 @@ NAP = """\
 name: nap
 tasks:
   - id: nap
-    shell: sleep 4; echo "done as $(id -u)"
+    shell: sleep 4711 || echo "done as $(id -u)"
 """
 WHERE = """\
 name: where
@@ -65,6 +65,12 @@ def unmask_bus(service: Service) -> None:
     service.systemctl(f"start {BUS}")
 
 
+def wake(service: Service) -> None:
+    """Have the nap end, which is still going on."""
+    (pid,) = service.processes("sleep 4711")
+    service.container.run(f"kill {pid}")
+
+
 def result(service: Service, run_id: str) -> dict[str, str | None]:
     """Return the states of a run that has ended, and the reason."""
     eventually(lambda: service.get_run(run_id)["finished_at"], WAIT_SECONDS, "the run has ended")
@@ -90,7 +96,7 @@ def test_a_start_waits_for_the_bus_and_never_does_without(service: Service) -> N
     """A task that outlived its daemon is adopted when D-Bus is back, not lost to a daemon without units."""
     service.apply(NAP)
     run_id = service.start_run("nap")
-    service.wait_for_process("sleep 4")
+    service.wait_for_process("sleep 4711")
     mask_bus(service)
     try:
         service.systemctl("kill --kill-whom=main --signal=KILL barbossad")
@@ -101,6 +107,8 @@ def test_a_start_waits_for_the_bus_and_never_does_without(service: Service) -> N
         assert service.property("ActiveState") == "activating"
     finally:
         unmask_bus(service)
+    eventually(lambda: service.property("ActiveState") == "active", WAIT_SECONDS, "the daemon is up")
+    wake(service)
     assert result(service, run_id) == SUCCEEDED
     assert "done as 0" in service.ctl(f"logs {run_id} nap").stdout
 
@@ -147,10 +155,10 @@ def test_a_restart_meanwhile_leaves_tasks_alone(service: Service) -> None:
     """It brings the bus back, which says why the daemon is to end."""
     service.apply(NAP)
     run_id = service.start_run("nap")
-    service.wait_for_process("sleep 4")
+    service.wait_for_process("sleep 4711")
     bus_away(service)
     service.systemctl("restart barbossad")
-    assert service.processes("sleep 4"), "the restart took longer than the task, or ended it"
+    wake(service)
     assert "1 tasks go on without the daemon" in service.log()
     assert result(service, run_id) == SUCCEEDED
 
@@ -159,8 +167,9 @@ def test_a_restart_of_both_leaves_tasks_alone(service: Service) -> None:
     """As when a package of D-Bus is upgraded with ours."""
     service.apply(NAP)
     run_id = service.start_run("nap")
-    service.wait_for_process("sleep 4")
+    service.wait_for_process("sleep 4711")
     service.systemctl("restart dbus.service barbossad.service")
+    wake(service)
     assert result(service, run_id) == SUCCEEDED
 
 
@@ -168,7 +177,7 @@ def test_a_restart_without_the_bus_leaves_tasks_alone(service: Service) -> None:
     """Where it does not come back either, systemd is asked without it."""
     service.apply(NAP)
     run_id = service.start_run("nap")
-    service.wait_for_process("sleep 4")
+    service.wait_for_process("sleep 4711")
     mask_bus(service)
     try:
         service.systemctl("restart --no-block barbossad")
@@ -176,6 +185,8 @@ def test_a_restart_without_the_bus_leaves_tasks_alone(service: Service) -> None:
         assert "cannot tell a restart from a stop" not in service.log()
     finally:
         unmask_bus(service)
+    eventually(lambda: service.property("ActiveState") == "active", WAIT_SECONDS, "the daemon is up")
+    wake(service)
     assert result(service, run_id) == SUCCEEDED
 
 

@@ -15,6 +15,7 @@ from tests.helpers.service import WAIT_SECONDS, Service
 from tests.helpers.waiting import eventually
 
 FLAG = "/var/lib/barbossa/crash"  # where the daemon may remove it
+BACK = "/var/lib/barbossa/back"  # where the next daemon waits for it
 TRACE = "/root/trace"
 
 TASK = f"""\
@@ -200,10 +201,13 @@ def sleeping(service: Service, workflow: str = SLEEPER) -> tuple[str, str]:
 
 def with_the_daemon_away(service: Service, command: str) -> None:
     """Kill the daemon, do something that it does not see, and start it again; what systemd keeps for it stays."""
-    service.set_up_unit("[Service]\nRestartSec=3s\nExecStopPost=\n")
+    wait = f"ExecStartPre=/bin/sh -c 'until test -e {BACK}; do sleep 0.05; done'"
+    service.set_up_unit(f"[Service]\nRestartSec=20ms\nExecStopPost=\n{wait}\n")
+    service.container.run(f"rm -f {BACK}")
     service.systemctl("kill --kill-whom=main --signal=KILL barbossad")
-    eventually(lambda: service.property("SubState") == "auto-restart", WAIT_SECONDS, "the daemon is away")
+    eventually(lambda: service.property("SubState") == "start-pre", WAIT_SECONDS, "the daemon is away")
     service.container.run(command)
+    service.container.run(f"touch {BACK}")
     eventually(lambda: service.property("SubState") == "running", WAIT_SECONDS, "the daemon is back")
 
 
@@ -233,9 +237,11 @@ def test_ended_while_nobody_looked_is_recorded(service: Service) -> None:
 
 def test_ended_in_time_while_nobody_looked_is_in_time(service: Service) -> None:
     """Its timeout has passed when the daemon is back, but the task had not needed it."""
-    task = "{id: task, timeout: 2500ms, retry: 3, shell: 'echo begun; sleep 1; echo done'}"
-    run_id, _ = sleeping(service, f"name: sleeper\ntasks: [{task}]\n")
-    with_the_daemon_away(service, "true")
+    over = f"{TRACE}.over"
+    service.container.run(f"rm -f {over}")
+    script = f"echo begun; until test -e {over}; do sleep 0.05; done; echo done"
+    run_id, _ = sleeping(service, f"name: sleeper\ntasks: [{{id: task, timeout: 20s, retry: 3, shell: '{script}'}}]\n")
+    with_the_daemon_away(service, f"touch {over}; sleep 20")
     run = ended(service, run_id)
     assert (run["state"], len(task_of(run)["attempts"])) == ("succeeded", 1)
     assert service.ctl(f"logs {run_id} task").stdout == "begun\ndone\n"

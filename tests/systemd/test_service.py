@@ -184,7 +184,7 @@ def test_run_is_answered_while_the_daemon_is_away(service: Service) -> None:
     """A run that is asked for between the stop and the start of a restart is started by the new daemon."""
     service.start()
     service.apply(SHORT)
-    service.set_up("ExecStartPre=/bin/sleep 1")
+    service.set_up("ExecStartPre=/bin/sleep 5")
     service.systemctl("restart --no-block barbossad")
     eventually(lambda: service.property("SubState") == "start-pre", WAIT_SECONDS, "the old daemon's end")
     assert service.ctl("start short --wait", user="member").returncode == 0
@@ -231,25 +231,25 @@ def test_hung_daemon_is_replaced_by_the_watchdog(service: Service) -> None:
 
 def test_idle_daemon_feeds_the_watchdog(service: Service) -> None:
     """A daemon with nothing to do goes on feeding the watchdog, in time for a short one too."""
-    service.set_up("WatchdogSec=1s")
+    service.set_up("WatchdogSec=2s")
     service.start()
     fed = int(service.property("WatchdogTimestampMonotonic"))
-    after = fed + 3_000_000
+    after = fed + 6_000_000
     eventually(
-        lambda: int(service.property("WatchdogTimestampMonotonic")) > after, WAIT_SECONDS, "three seconds of feeding"
+        lambda: int(service.property("WatchdogTimestampMonotonic")) > after, WAIT_SECONDS, "six seconds of feeding"
     )
     assert service.property("NRestarts") == "0"
 
 
 def test_moved_state_file_costs_nothing(service: Service) -> None:
     """Without its state file a daemon lives on and a new one does not begin; put back, history and tasks go on."""
-    service.set_up("WatchdogSec=2s")
+    service.set_up("WatchdogSec=3s")
     service.start()
     run_id, before = start_long_run(service), service.ping()["pid"]
     service.container.run(f"mv {STATE}/barbossa.db {STATE}/away")
     fed = int(service.property("WatchdogTimestampMonotonic"))
     eventually(lambda: service.property("StatusText").startswith("DEGRADED"), WAIT_SECONDS, "the fault is shown")
-    eventually(lambda: int(service.property("WatchdogTimestampMonotonic")) > fed + 5_000_000, WAIT_SECONDS, "it is fed")
+    eventually(lambda: int(service.property("WatchdogTimestampMonotonic")) > fed + 7_000_000, WAIT_SECONDS, "it is fed")
     assert service.ping()["pid"] == before
     service.systemctl("restart barbossad", check=False)
     eventually(lambda: "put barbossa.db back" in service.log(), WAIT_SECONDS, "the start is refused")
