@@ -33,7 +33,7 @@ FOLLOWS = re.compile(r"^barbossactl ((run )?(start|retry)|schedule trigger)\b")
 
 START = "barbossad --user &"
 COLUMNS = 110
-_REST_SECONDS = 0.3
+_REST_SECONDS = 1.5
 
 _NEVER_THE_SAME = (
     (re.compile(r"\b01[0-9a-z]{8}\b"), "ID"),
