@@ -92,7 +92,7 @@ def test_a_reader_may_pause(stub_daemon: StubDaemon, fake_run: FakeRun, tmp_path
     fake_run.end()
     operations = {name: _operation(name, handler) for name, handler in fake_run.handlers(stub_daemon).items()}
     with (
-        serving(tmp_path, operations, stall_seconds=0.3) as path,
+        serving(tmp_path, operations, stall_seconds=1.5) as path,
         subprocess.Popen(
             [*cli_process.COMMAND, "logs", RUN_ID, "build", "--follow"],
             env=cli_process.environment(path),
@@ -106,7 +106,7 @@ def test_a_reader_may_pause(stub_daemon: StubDaemon, fake_run: FakeRun, tmp_path
         shown = ""
         for _ in range(2):
             shown += process.stdout.read(1_500_000)
-            stub_daemon.stopping.wait(1.0)  # more than the server allows
+            stub_daemon.stopping.wait(2.5)  # more than the server allows
         shown += process.stdout.read()
         assert process.wait(20) == 0
         assert process.stderr.read() == ""

@@ -273,14 +273,14 @@ def test_a_batch_of_the_most_calls(daemon: Daemon) -> None:
 def test_a_batch_of_the_costliest_calls(daemon: Daemon) -> None:
     """Others have their turn between the calls of a batch, and what is too much is not worked on."""
     batch = b"[" + b",".join([wire.encode(wire.call("rpc.discover", {}, 1)).rstrip()] * 1000) + b"]\n"
-    start = time.monotonic()
+    before = daemon.cpu_seconds()
     with Pinger(daemon.socket_path), daemon.client() as client:
         answers = client.ask(batch)
     assert ["result" in answer for answer in answers] == sorted(
         ["result" in answer for answer in answers], reverse=True
     )
     assert message_of(answers[-1]).endswith("too large together; ask for less; this call was not begun")
-    assert time.monotonic() - start < 10
+    assert daemon.cpu_seconds() - before < 10
 
 
 # -- clients that vanish -------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def has_run(daemon: Daemon, name: str) -> bool:
 def test_half_a_line_then_silence(tmp_path: Path) -> None:
     """A client that leaves a line half sent is cut off; one that is idle between lines is not."""
     with (
-        serving(tmp_path, registry.load(), stall_seconds=0.5) as path,
+        serving(tmp_path, registry.load(), stall_seconds=1.5) as path,
         Client(path) as idle,
         Client(path) as stalled,
         Pinger(path, method="rpc.discover"),
@@ -356,7 +356,7 @@ def test_half_a_line_then_silence(tmp_path: Path) -> None:
 def test_an_answer_that_is_not_taken(tmp_path: Path) -> None:
     """A client that takes nothing of its answers for a while is cut off."""
     with (
-        serving(tmp_path, registry.load(), stall_seconds=0.5) as path,
+        serving(tmp_path, registry.load(), stall_seconds=1.5) as path,
         Client(path) as stalled,
         Pinger(path, method="rpc.discover"),
     ):
@@ -376,9 +376,9 @@ def has_hung_up(connected: socket.socket) -> bool:
 def test_a_busy_client_is_not_taken_for_a_stalled_one(tmp_path: Path) -> None:
     """However pieces of lines fall, a client that goes on sending whole lines is served."""
     line = wire.encode(wire.call("rpc.discover", {}, 1))
-    with serving(tmp_path, registry.load(), stall_seconds=0.3) as path, Client(path) as client:
+    with serving(tmp_path, registry.load(), stall_seconds=1.5) as path, Client(path) as client:
         client.send(line[:10])
-        until = time.monotonic() + 1.0
+        until = time.monotonic() + 3.0
         while time.monotonic() < until:
             client.send(line[10:] + line[:10])
             assert "result" in client.receive()
@@ -387,9 +387,9 @@ def test_a_busy_client_is_not_taken_for_a_stalled_one(tmp_path: Path) -> None:
 def test_a_slow_but_steady_reader_is_served(tmp_path: Path) -> None:
     """A client that takes its answers slowly gets them all."""
     line = wire.encode(wire.call("rpc.discover", {}, 1))
-    with serving(tmp_path, registry.load(), stall_seconds=0.3) as path, Client(path) as client:
-        client.send(line * 30)
-        for _ in range(30):
+    with serving(tmp_path, registry.load(), stall_seconds=1.5) as path, Client(path) as client:
+        client.send(line * 60)
+        for _ in range(60):
             pause = threading.Event()
             pause.wait(0.05)
             assert "result" in client.receive()
@@ -411,7 +411,7 @@ def test_more_clients_than_may_be(tmp_path: Path) -> None:
             with Client(path) as client:
                 return is_served(client)
 
-        eventually(has_room, 5, "there is room again")
+        eventually(has_room, 30, "there is room again")
 
 
 def is_served(client: Client) -> bool:
