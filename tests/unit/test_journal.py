@@ -60,13 +60,14 @@ def test_large_records_go_as_files(listener: Listener, sender: Journal) -> None:
 
 def test_nobody_there(listener: Listener, sender: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a listener the sender is told, and goes on being told for a moment before it is tried again."""
+    now = time.monotonic()
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now)
     listener.close()
     with pytest.raises(ConnectionRefusedError):
         sender.send({"MESSAGE": "one"})
     back = Listener(listener.path)
     with pytest.raises(BlockingIOError):
         sender.send({"MESSAGE": "two"})
-    now = time.monotonic()
     monkeypatch.setattr(journal.time, "monotonic", lambda: now + journal.RETRY_SECONDS)
     sender.send({"MESSAGE": "three"})
     assert [record["MESSAGE"] for record in back.records()] == ["three"]

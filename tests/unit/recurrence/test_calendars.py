@@ -314,13 +314,13 @@ def test_what_recurs_without_end_is_given_up(tmp_path: Path, rule: str) -> None:
     """Rules that would be worked on for minutes are given up after a while; that is said, and found out only once."""
     file = tmp_path / "often.ics"
     file.write_text(calendar_of(*[rule] * 3))
-    often, start = Holidays(file=str(file)), time.monotonic()
+    often, start = Holidays(file=str(file)), time.process_time()
     assert "what recurs in it is too much for 2026; let events recur by the day" in holidays.trouble(often, 2026)
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
     assert holidays.name_of(often, date(2026, 5, 4), UTC_ZONE) is None
-    start = time.monotonic()
+    start = time.process_time()
     assert all(holidays.trouble(often, 2026) for _ in range(100))
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_file_of_very_many_events_is_given_up(tmp_path: Path) -> None:
