@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -91,7 +92,9 @@ def leaks(folder: Path) -> list[str]:
     forms = forms_of([SECRET, TOKEN])
     found = []
     for file in (*folder.rglob("*"), folder.parent.parent / "barbossad.log"):
-        content = file.read_bytes() if file.is_file() else b""
+        content = b""
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # the daemon may have removed it meanwhile
+            content = file.read_bytes()
         found += [f"{file.name}: {form!r}" for form in forms if form in content]
     return found
 

@@ -299,7 +299,7 @@ async def test_escapees_of_one_are_not_another_s(bench: Bench, name: SandboxProf
     """The end of one attempt leaves the hidden processes of another alone."""
     mine, theirs = Needle(), Needle()
     other = bench.launch(f"(env -i setsid {theirs.command} >/dev/null 2>&1 &); exec sleep 600", isolation=profile(name))
-    await eventually_async(lambda: len(theirs.pids) == 1, 10, "the other's process hides")
+    await eventually_async(lambda: len(theirs.pids) == 1, 30, "the other's process hides")
     await bench.run(f"(env -i setsid {mine.command} >/dev/null 2>&1 &); sleep 0.1", isolation=profile(name))
     assert (mine.pids, len(theirs.pids)) == ([], 1)
     other.process.stop(0)
@@ -635,7 +635,7 @@ async def test_failures_leave_nothing(bench: Bench) -> None:
     ends = await asyncio.gather(*(one(number) for number in range(30)))
     assert {end.exit_code for end in ends} == {4, None}
     assert needle.pids == []
-    assert list(bench.runtime_dir.iterdir()) == []
+    await eventually_async(lambda: list(bench.runtime_dir.iterdir()) == [], 30, "its files are removed")
 
 
 def refused(bench: Bench, isolation: Isolation, what: str) -> bool:

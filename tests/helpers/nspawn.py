@@ -105,7 +105,7 @@ def _remove(group: Path) -> None:
     """Remove a control group and those in it, the innermost first; what is still alive in one is killed."""
     for folder, _, _ in os.walk(group, topdown=False):
         kill = Path(folder, "cgroup.kill")
-        if kill.exists():
-            kill.write_text("1")
-        with suppress(OSError):  # a process of it is still ending; the next session takes the group away
+        with suppress(OSError):  # a process of it is still ending; the next session takes the group away, or just did
+            if kill.exists():
+                kill.write_text("1")
             Path(folder).rmdir()
