@@ -272,7 +272,7 @@ def test_watch_to_the_end(client: Client, daemon: Daemon, open_run: str) -> None
         states.append(seen["run"]["state"])
     begun = time.monotonic()
     last = client.call("run.watch", run_id=open_run, after=revision, wait_seconds=30)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 25
     assert last["revision"] == revision
     assert last["run"]["finished_at"]
 
@@ -341,7 +341,7 @@ tasks:
       echo ready
       while :; do sleep 0.05; done
     env: {{WORD: {word}}}
-    grace: 700ms
+    grace: 3s
 """)
     run_id = start(client, "deaf")
     assert lines_of(client, run_id, wait_seconds=20) == ["ready"]
@@ -349,7 +349,7 @@ tasks:
     client.call("run.cancel", run_id=run_id)
     assert processes_with(word)
     ended = client.call("run.wait", run_id=run_id)
-    assert 0.6 < time.monotonic() - begun < 10
+    assert time.monotonic() - begun > 2.9
     assert processes_with(word) == []
     assert ended["state"] == "cancelled"
     assert ended["tasks"][0]["attempts"][0]["signal"] == 9
