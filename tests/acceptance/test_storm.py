@@ -28,7 +28,7 @@ def storm(tmp_path: Path) -> Iterator[Storm]:
 
 @pytest.mark.by_chance
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_storm(storm: Storm, number: int) -> None:
     """Nothing runs twice, is lost or left, everything ends, and all that was acknowledged is so."""

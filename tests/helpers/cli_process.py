@@ -58,7 +58,7 @@ def run(
         env=environment(socket, **(more or {})),
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=60,
         check=False,
     )
 
@@ -93,20 +93,20 @@ class OnTerminal:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(30)
         os.close(self._master)
 
     def type(self, keys: str) -> None:
         """Press keys; ``\\x03`` is Ctrl-C."""
         os.write(self._master, keys.encode())
 
-    def read_until(self, words: str, seconds: float = 20.0) -> None:
+    def read_until(self, words: str, seconds: float = 40.0) -> None:
         """Read what is sent to the terminal until it holds ``words``."""
         deadline = time.monotonic() + seconds
         while words not in self.text:
             assert self._read(deadline - time.monotonic()), f"{words!r} never came:\n{self.text}"
 
-    def end(self, seconds: float = 20.0) -> int:
+    def end(self, seconds: float = 40.0) -> int:
         """Read on to the end of the process; return its exit code."""
         deadline = time.monotonic() + seconds
         while self._read(deadline - time.monotonic()):

@@ -53,10 +53,10 @@ class StubDaemon:
         self.stopping.set()
         assert self._listener is not None
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._threads[0].join(10)  # no connection comes after this
+        self._threads[0].join(30)  # no connection comes after this
         self.drop_connections()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(30)
             assert not thread.is_alive(), "a handler of the stub did not end"
         self._listener.close()
         self.path.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ class StubDaemon:
         with self._changed:
             return [params for name, params in self.calls if name == method]
 
-    def wait_for_call(self, method: str, times: int = 1, seconds: float = 20.0) -> dict[str, Any]:
+    def wait_for_call(self, method: str, times: int = 1, seconds: float = 40.0) -> dict[str, Any]:
         """Return the params of the call of ``method``, waiting until it was made so often."""
         with self._changed:
             made = self._changed.wait_for(

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.helpers import container_image, nspawn
 from tests.helpers.waiting import eventually
 
-_BOOT_SECONDS = 60.0
+_BOOT_SECONDS = 180.0
 _SOURCE_FILES = (
     "Makefile", "pyproject.toml", "setup.cfg", "setup.py", "README.md", "LICENSE", "barbossad", "barbossactl",
     "workflow_templates", "packaging", "docs", "tests",
@@ -38,7 +38,7 @@ class Container:
     leader: int
 
     def run(
-        self, command: str, *, user: str = "root", check: bool = True, stdin: str = "", timeout_seconds: float = 50.0
+        self, command: str, *, user: str = "root", check: bool = True, stdin: str = "", timeout_seconds: float = 180.0
     ) -> subprocess.CompletedProcess[str]:
         """Run a line of shell as `user` and wait for its end; with `check`, a status other than 0 raises."""
         done = subprocess.run(

@@ -35,7 +35,7 @@ from barbossad.workflows.loader import Loader
 from tests.helpers.clock import StillClock
 from tests.helpers.scripted import ScriptedLauncher, ScriptedProcess
 
-LIMIT_SECONDS = 15
+LIMIT_SECONDS = 60
 
 
 class House:

@@ -60,7 +60,7 @@ class Watched:
 
     async def start(self) -> Process:
         """Wait for the news of its start."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await self._started.wait()
         return self.process
 
@@ -254,6 +254,6 @@ class Host:
     def close(self) -> None:
         self.program.kill()
         self.program.communicate()
-        eventually(lambda: is_gone(self.reaper_pid), 10, "the reaper ends")
+        eventually(lambda: is_gone(self.reaper_pid), 30, "the reaper ends")
         with suppress(ChildProcessError):  # it falls to this process where a launcher made it a subreaper
             os.waitpid(self.reaper_pid, 0)

@@ -13,7 +13,7 @@ class Manager:
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
-        self._socket.settimeout(20)
+        self._socket.settimeout(40)
 
     def hear(self) -> dict[str, str]:
         """Return the next message."""

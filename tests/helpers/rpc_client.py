@@ -27,7 +27,7 @@ class RpcError(Exception):
 class Client:
     """One connection; every read and write has a limit of time."""
 
-    def __init__(self, path: Path, *, seconds: float = 30.0) -> None:
+    def __init__(self, path: Path, *, seconds: float = 60.0) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(seconds)
         try:

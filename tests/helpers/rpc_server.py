@@ -63,7 +63,7 @@ def serving(
 
     thread = threading.Thread(target=run, name="rpc-server")
     thread.start()
-    ready.wait(10)
+    assert ready.wait(30), "the server does not listen"
     try:
         if not failure:
             yield path
@@ -71,6 +71,7 @@ def serving(
         if not failure:
             loop, stop = ending
             loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(30)
+        assert not thread.is_alive(), "the server did not end"
     if failure:
         raise failure[0]

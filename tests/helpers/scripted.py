@@ -163,7 +163,7 @@ class ScriptedLauncher(Launcher):
 
     async def next(self) -> ScriptedProcess:
         """Return the next one that is launched."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self._new.get()
 
     @property

@@ -12,7 +12,7 @@ from tests.helpers.waiting import eventually
 
 CONFIG = "/etc/barbossa/barbossad.yaml"
 STATE = "/var/lib/barbossa"
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 UNITS = "barbossad.socket barbossad.service"
 _DROP_INS = "/etc/systemd/system/barbossad.service.d"
 

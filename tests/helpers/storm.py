@@ -20,7 +20,7 @@ from tests.helpers.storm_memory import ENDED, Certain, Memory
 CLIENTS: Final = 3
 ALL_KEPT: Final = 10_000
 REFUSALS: Final = frozenset({"not_found", "conflict", "invalid_params", "unavailable"})
-STILL_SECONDS: Final = 12.0
+STILL_SECONDS: Final = 40.0
 """How long nothing may happen while runs have not ended."""
 
 PATIENCE_SECONDS: Final = (3.0, 3.0, 3.0, 25.0)

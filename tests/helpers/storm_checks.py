@@ -104,7 +104,7 @@ def go_through(storm: Storm) -> None:
     storm.begin()
     storm.finish(LIMIT_SECONDS)
     check_answers(storm)
-    eventually(lambda: not storm.processes(), 10, "no process of a task is left")
+    eventually(lambda: not storm.processes(), 30, "no process of a task is left")
     storm.hang_up()
     storm.host.end("stop")
     storm.host.gone("stop", storm.token)

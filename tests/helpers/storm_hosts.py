@@ -92,7 +92,7 @@ class OwnHost:
     def gone(self, how: str, token: str) -> None:
         code = self.daemon.wait()
         assert code == -signal.SIGKILL or (how == "stop" and code == 0), f"after {how} it ended with {code}"
-        eventually(lambda: not processes_with(token), 10, "no process of a task outlives the daemon")
+        eventually(lambda: not processes_with(token), 30, "no process of a task outlives the daemon")
 
     def freeze(self, *, is_on: bool) -> None:
         self.daemon.signal(signal.SIGSTOP if is_on else signal.SIGCONT)
@@ -150,7 +150,7 @@ class ServiceHost:
 
     def gone(self, how: str, token: str) -> None:
         if how == "stop":
-            eventually(lambda: not processes_with(token), 10, "no process of a task outlives a stop")
+            eventually(lambda: not processes_with(token), 30, "no process of a task outlives a stop")
 
     def freeze(self, *, is_on: bool) -> None:
         number = "STOP" if is_on else "CONT"

@@ -70,7 +70,7 @@ def test_no_compiler_at_all(compilers: ModuleType, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("has_compiler", [pytest.param(True, marks=needs_cc), False])
 def test_wheel(tmp_path: Path, *, has_compiler: bool) -> None:
     """The wheel is for any Python of this kind of machine, and its program works; the compiler leaves nothing."""

@@ -159,7 +159,7 @@ async def test_untagged_escapees(untagged: Bench, prefix: str) -> None:
     """Without tags, an environment or a session is enough to tell whose an orphan is."""
     mine, theirs = Needle(), Needle()
     other = untagged.launch(f"({prefix}{theirs.command} >/dev/null 2>&1 &); exec sleep 600")
-    await eventually_async(lambda: len(theirs.pids) == 1, 10, "the other's process runs")
+    await eventually_async(lambda: len(theirs.pids) == 1, 30, "the other's process runs")
     await untagged.run(f"({prefix}{mine.command} >/dev/null 2>&1 &); sleep 0.1")
     assert mine.pids == []
     assert len(theirs.pids) == 1

@@ -156,7 +156,7 @@ async def test_a_socket_made_anew_stays_covered(tmp_path: Path, monkeypatch: pyt
     )
     sandbox = Sandbox(profile=SandboxProfile.STANDARD, writable=(str(tmp_path),))
     running = asyncio.create_task(bench.run(argv=("/bin/sh", "-c", script), isolation=Isolation(sandbox=sandbox)))
-    await eventually_async((folder / "journal/ready").exists, 10.0, "it runs")
+    await eventually_async((folder / "journal/ready").exists, 30, "it runs")
     (folder / "private").unlink()
     (folder / "private").touch()
     (folder / "journal/go").touch()

@@ -65,10 +65,10 @@ def test_daemon_killed(host: Host, hiding: str) -> None:
     """When the daemon is killed, all that its tasks ever made is gone soon after, and then the reaper."""
     needle = Needle()
     host.launch(hiding.format(needle.command))
-    eventually(lambda: len(needle.pids) == 2, 10, "both processes run")
+    eventually(lambda: len(needle.pids) == 2, 30, "both processes run")
     host.program.kill()
-    eventually(lambda: needle.pids == [], 10, "they are gone")
-    eventually(lambda: is_gone(host.reaper_pid), 10, "so is the reaper")
+    eventually(lambda: needle.pids == [], 30, "they are gone")
+    eventually(lambda: is_gone(host.reaper_pid), 30, "so is the reaper")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE])
@@ -87,8 +87,8 @@ def test_daemon_killed_while_its_reaper_is_stopped(host: Host) -> None:
     host.launch(f"exec {needle.command}")
     os.kill(host.reaper_pid, signal.SIGSTOP)
     host.program.kill()
-    eventually(lambda: needle.pids == [], 10, "it is gone")
-    eventually(lambda: is_gone(host.reaper_pid), 10, "so is the reaper")
+    eventually(lambda: needle.pids == [], 30, "it is gone")
+    eventually(lambda: is_gone(host.reaper_pid), 30, "so is the reaper")
 
 
 @pytest.mark.parametrize("hiding", HIDING)
@@ -96,7 +96,7 @@ async def test_daemon_and_reaper_killed(host: Host, bench: Bench, hiding: str) -
     """When both are killed, the next daemon ends what they left before it says that it is gone."""
     needle = Needle()
     attempt = host.launch(hiding.format(needle.command))
-    await eventually_async(lambda: len(needle.pids) == 2, 10, "both processes run")
+    await eventually_async(lambda: len(needle.pids) == 2, 30, "both processes run")
     os.kill(host.program.pid, signal.SIGSTOP)  # or it would clean up after its reaper
     os.kill(host.reaper_pid, signal.SIGKILL)
     host.close()
@@ -181,7 +181,7 @@ async def test_reaper_killed(bench: Bench, hiding: str) -> None:
     assert isinstance(bench.launcher, LocalLauncher)
     needle = Needle()
     watched = bench.launch(hiding.format(needle.command))
-    await eventually_async(lambda: len(needle.pids) == 2, 10, "both processes run")
+    await eventually_async(lambda: len(needle.pids) == 2, 30, "both processes run")
     first = bench.launcher.supervisor_pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
@@ -254,7 +254,7 @@ async def test_reaper_killed_while_a_start_fails(bench: Bench) -> None:
     assert pid is not None
     late: list[Watched] = []
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: is_gone(pid), 10, "it is dead")
+    eventually(lambda: is_gone(pid), 30, "it is dead")
     asyncio.get_running_loop().call_soon(lambda: late.extend([bench.launch(argv=("a\0b",)), bench.launch("exit 5")]))
     assert [(await one.end()).cause for one in watched] == [EndCause.LOST] * 3
     assert [(await one.end()).cause for one in late] == [EndCause.START_FAILED, EndCause.LOST]

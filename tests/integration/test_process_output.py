@@ -55,7 +55,7 @@ def read(bench: Bench, log: LogRecord, cursor: int = 0) -> Iterator[LogEntry]:
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 @pytest.mark.slow
 async def test_floods_cost_no_memory(bench: Bench, kind: str) -> None:
     """A flood grows the daemon by less than 64 MiB, keeps to the cap, and states what it lost between head and tail."""

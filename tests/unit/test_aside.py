@@ -20,7 +20,7 @@ def aside() -> Iterator[Aside]:
     made.close()
     for thread in threading.enumerate():
         if thread.name == "aside-test":
-            thread.join(5)
+            thread.join(30)
 
 
 async def test_results_and_exceptions(aside: Aside) -> None:
@@ -57,7 +57,7 @@ async def test_without_a_thread(aside: Aside, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(threading.Thread, "start", start)
     monkeypatch.setattr(asides, "_RETRY_SECONDS", 0.01, raising=False)
     asked = [asyncio.create_task(aside.run(sum, [number, 1])) for number in range(2)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await asyncio.gather(*asked) == [1, 2]
     assert next(refused, None) is None
 
@@ -69,11 +69,11 @@ async def test_what_nobody_waits_for_is_not_begun(aside: Aside) -> None:
 
     def first() -> None:
         begun.set()
-        go_on.wait(5)
+        go_on.wait(30)
         done.append("first")
 
     running = asyncio.create_task(aside.run(first))
-    await eventually_async(begun.is_set, 5, "the first has begun")
+    await eventually_async(begun.is_set, 30, "the first has begun")
     skipped = asyncio.create_task(aside.run(done.append, "skipped"))
     last = asyncio.create_task(aside.run(done.append, "last"))
     await asyncio.sleep(0)
@@ -93,7 +93,7 @@ def test_it_holds_up_nobodys_end() -> None:
     async def ask() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await made.run(go_on.wait, 5)
+                await made.run(go_on.wait, 30)
 
     asyncio.run(ask())
     go_on.set()
@@ -101,7 +101,7 @@ def test_it_holds_up_nobodys_end() -> None:
     for thread in threading.enumerate():
         if thread.name == "aside-test":
             assert thread.daemon
-            thread.join(5)
+            thread.join(30)
             assert not thread.is_alive()
 
 

@@ -55,7 +55,7 @@ async def test_barrier_waits_for_the_manager(heard: socket.socket) -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     os.close(fds[0])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await waiting
     manager.close()
 

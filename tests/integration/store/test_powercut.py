@@ -90,7 +90,7 @@ async def faults_after(path: Path, told: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_power_cuts(library: Path, tmp_path: Path) -> None:
     """After any of 500 cuts the file opens, is whole, keeps its invariants, and no acknowledged change is missing."""
     records = powercut.record(library, tmp_path / "work", WORKLOAD, str(RUNS), "FULL")
@@ -108,7 +108,7 @@ async def test_power_cuts(library: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_power_cuts_while_history_is_deleted(library: Path, tmp_path: Path) -> None:
     """After a cut amid deletions and a shrinking file nothing is missing but what was to go, and that stays gone."""
     records = powercut.record(library, tmp_path / "work", WORKLOAD, str(RUNS), "FULL", "9")
@@ -163,7 +163,7 @@ def spoilt(log: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_spoilt_logs(library: Path, tmp_path: Path) -> None:
     """With any of 300 truncated or garbled logs the store starts, whole, with what was checkpointed and a prefix."""
     database, log, told, checkpointed = crashed(library, tmp_path / "work")
@@ -180,7 +180,7 @@ async def test_spoilt_logs(library: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("synchronous", ["NORMAL", "OFF"])
 async def test_the_simulator_has_teeth(library: Path, tmp_path: Path, synchronous: str) -> None:
     """Where commits are not synced the same cuts lose acknowledged changes: what is shown above is no accident."""

@@ -64,7 +64,7 @@ async def test_units_are_asked_about_together() -> None:
         )
         for number in range(MANY)
     ]  # fmt: skip
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         found = await survivors.survey(attempts)
     assert [key.task_id for key in found] == [attempt.task_id for attempt in attempts]
     assert {finding.verdict for finding in found.values()} == {Verdict.LIVE}

@@ -74,7 +74,7 @@ async def line() -> AsyncIterator[Line]:
     yield made
     await made.close()
     made.gate.opened.set()
-    await eventually_async(lambda: not len(made.members), 5, "the connection is forgotten")
+    await eventually_async(lambda: not len(made.members), 30, "the connection is forgotten")
 
 
 async def test_a_limit_of_calls_under_way(line: Line) -> None:
@@ -82,7 +82,7 @@ async def test_a_limit_of_calls_under_way(line: Line) -> None:
     for number in range(connection.MAX_IN_FLIGHT + 50):
         line.call("look", number)
     line.call("echo", 99_999)
-    await eventually_async(lambda: line.gate.begun == connection.MAX_IN_FLIGHT, 5, "the calls are under way")
+    await eventually_async(lambda: line.gate.begun == connection.MAX_IN_FLIGHT, 30, "the calls are under way")
     await asyncio.sleep(0)
     assert line.gate.begun == connection.MAX_IN_FLIGHT
     line.gate.opened.set()
@@ -95,7 +95,7 @@ async def test_a_limit_of_bytes_under_way(line: Line) -> None:
     batch = b"[" + b",".join([wire.encode(wire.call("look", {}, 1)).rstrip()] * wire.MAX_BATCH) + b"]\n"
     line.writer.write(batch * 100)
     most = (connection.MAX_IN_FLIGHT_BYTES // len(batch) + 1) * wire.MAX_BATCH
-    await eventually_async(lambda: line.gate.begun == most, 5, "the calls are under way")
+    await eventually_async(lambda: line.gate.begun == most, 30, "the calls are under way")
     for _ in range(100):
         await asyncio.sleep(0)
     assert line.gate.begun == most
@@ -105,9 +105,9 @@ async def test_a_client_that_goes(line: Line) -> None:
     """When a client goes, its looks are dropped, its changes finished, and it is remembered until they are."""
     line.call("look", 1)
     line.call("change", 2)
-    await eventually_async(lambda: line.gate.begun == 2, 5, "both are under way")
+    await eventually_async(lambda: line.gate.begun == 2, 30, "both are under way")
     await line.close()
-    await eventually_async(lambda: line.gate.dropped == 1, 5, "the look is dropped")
+    await eventually_async(lambda: line.gate.dropped == 1, 30, "the look is dropped")
     assert line.members
     await asyncio.sleep(0)
     line.gate.opened.set()
@@ -119,7 +119,7 @@ async def test_close_sends_what_was_answered(line: Line) -> None:
     """Hanging up on a client sends the answers that are ready first."""
     line.call("echo", 1, "x" * 100_000)
     sent = line.connection
-    await eventually_async(lambda: bool(sent._outgoing or sent._written_bytes), 5, "it is answered")
+    await eventually_async(lambda: bool(sent._outgoing or sent._written_bytes), 30, "it is answered")
     line.connection.close()
     assert len(await line.reader.read()) > 100_000
 
@@ -133,7 +133,7 @@ async def test_answers_of_one_turn_are_sent_together(line: Line, count: int, mon
     monkeypatch.setattr(line.connection, "_transport", Spy(transport, sent))
     for number in range(count):
         line.call("look", number)
-    await eventually_async(lambda: line.gate.begun == count, 5, "they are under way")
+    await eventually_async(lambda: line.gate.begun == count, 30, "they are under way")
     line.gate.opened.set()
     answers = [json.loads(await line.reader.readline())["id"] for _ in range(count)]
     assert answers == list(range(count))
@@ -165,9 +165,9 @@ async def test_a_client_whose_role_is_taken_away(line: Line) -> None:
     """What it follows ends; what it asked to change is answered first, then it is told why it is hung up on."""
     line.call("look", 1)
     line.call("change", 2)
-    await eventually_async(lambda: line.gate.begun == 2, 5, "both are under way")
+    await eventually_async(lambda: line.gate.begun == 2, 30, "both are under way")
     line.connection.have_role(None)
-    await eventually_async(lambda: line.gate.dropped == 1, 5, "the look is dropped")
+    await eventually_async(lambda: line.gate.dropped == 1, 30, "the look is dropped")
     line.gate.opened.set()
     changed, told = [json.loads(await line.reader.readline()) for _ in range(2)]
     assert (changed["id"], changed["result"]) == (2, "done")

@@ -133,9 +133,9 @@ async def test_a_cancelled_batch_finishes_what_changes_something(dispatcher: Dis
     pending = dispatcher.handle(b"[" + b",".join(calls) + b"]", CALL)
     assert isinstance(pending, Pending)
     batch = asyncio.create_task(pending.answer())
-    await eventually_async(lambda: gate.begun == 4, 5, "all are under way")
+    await eventually_async(lambda: gate.begun == 4, 30, "all are under way")
     batch.cancel()
-    await eventually_async(lambda: gate.dropped == 2, 5, "the looks are dropped")
+    await eventually_async(lambda: gate.dropped == 2, 30, "the looks are dropped")
     assert not batch.done()
     gate.opened.set()
     with pytest.raises(asyncio.CancelledError):
