@@ -162,6 +162,17 @@ async def test_unkillable_leftovers_are_told(bench: Bench, monkeypatch: pytest.M
         stuck.kill()
 
 
+async def test_leftovers_that_take_long_to_be_found_are_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among ten thousands of processes a look takes as long as what is killed may take to go: that is no reason yet."""
+    monkeypatch.setattr(leftovers, "KILL_SECONDS", 0.0)
+    with subprocess.Popen(["sleep", "600"], env={"BARBOSSA_ATTEMPT": "0000000000/task/1"}) as left:  # noqa: ASYNC220
+        try:
+            await bench.launcher.survey([recorded()])
+            assert is_gone(left.pid)
+        finally:
+            left.kill()
+
+
 async def test_what_the_reaper_cannot_kill_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Processes that stay are named in the end and in the log, for a task that succeeded too, and with both causes."""
     assert isinstance(bench.launcher, LocalLauncher)

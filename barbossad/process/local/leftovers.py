@@ -19,6 +19,7 @@ REAPER_SECONDS: Final = 10.0
 """How long an earlier reaper, which saw its daemon die, may go on cleaning up by itself."""
 
 KILL_SECONDS: Final = 10.0
+"""How long what was sent SIGKILL may take to go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,12 @@ class Traces:
 
 
 def end(traces: Traces) -> None:
-    """Return when nothing of them is left; raise UnavailableError if something cannot be killed."""
+    """Return when nothing of them is left; raise UnavailableError if something cannot be killed.
+
+    A look at all processes may take long itself, where there are ten thousands: time is given from the first kill.
+    """
     start = time.monotonic()
+    killed_at: float | None = None
     while True:
         reapers, tasks = _find(traces)
         if not reapers and not tasks:
@@ -45,11 +50,13 @@ def end(traces: Traces) -> None:
         if reapers and waited < REAPER_SECONDS:
             _wait(reapers, REAPER_SECONDS - waited)  # it knows them better
             continue
-        if waited > REAPER_SECONDS + KILL_SECONDS or (not reapers and waited > KILL_SECONDS):
-            pids = ", ".join(str(pid) for pid in sorted(reapers | tasks))
-            raise UnavailableError(f"processes that an earlier daemon left cannot be killed: pid {pids}")
         for pid, start_ticks in (reapers | tasks).items():
             procfs.signal_checked(pid, start_ticks, (signal.SIGKILL,))
+        if killed_at is None:
+            killed_at = time.monotonic()
+        elif time.monotonic() - killed_at > KILL_SECONDS:
+            pids = ", ".join(str(pid) for pid in sorted(reapers | tasks))
+            raise UnavailableError(f"processes that an earlier daemon left cannot be killed: pid {pids}")
         _wait(reapers | tasks, 0.5)
 
 
