@@ -9,6 +9,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,11 +58,17 @@ def test_each_fire_exactly_once(tmp_path: Path) -> None:
     with daemon.client() as client:
         client.call("workflow.disable", name="beat")
     daemon.eventually(lambda: daemon.call("daemon.status")["runs"]["active"] == 0, "all runs have ended", 60)
+    daemon.eventually(lambda: _open_fires(daemon) == [], "the schedules have heard of their ends", 60)
     assert daemon.stop() == 0
     assert around == KILLS * SCHEDULES
     assert "Traceback" not in daemon.log
     _assert_once_each(database, started_ms)
     assert invariants.broken(database) == []
+
+
+def _open_fires(daemon: Daemon) -> list[Any]:
+    found: list[Any] = daemon.call("schedule.history", state="started", limit=1)["items"]
+    return found
 
 
 def _newest(database: Path) -> list[int]:
