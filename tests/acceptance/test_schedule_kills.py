@@ -38,12 +38,12 @@ def until_next() -> float:
     return (EVERY_MS - now_ms % EVERY_MS) / 1000
 
 
-def test_each_fire_exactly_once(tmp_path: Path) -> None:
+def test_each_fire_exactly_once(unstarted: Daemon) -> None:
     """Killed around 200 fires, the daemon makes one run of each: none is lost, and none is made twice (P5)."""
     seed = secrets.randbelow(1 << 32)
     logging.getLogger(__name__).warning("seed %d", seed)
     chance = random.Random(seed)
-    daemon = Daemon(tmp_path)
+    daemon = unstarted
     database = daemon.state_dir / "barbossa.db"
     daemon.write_workflow("beat.yaml", workflow())
     daemon.start()
