@@ -229,16 +229,25 @@ def _preparation(config: Config, clock: Clock, task_types: Mapping[str, TaskType
 
 
 def _make_folders(config: Config) -> None:
-    for folder in (config.state_dir, config.runtime_dir, config.state_dir / LOG_FOLDER):
+    for folder in (config.state_dir, config.runtime_dir):
         _make_own_folder(folder)
+    _make_log_folder(config.state_dir / LOG_FOLDER)
 
 
 def make_folder(folder: Path) -> None:
     """Make a folder that only its owner, and the group that it is given, may enter."""
+    _make(folder)
+    _check_writable(folder)
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
         raise StoreError(f"cannot make the folder {folder}: {error.strerror}; {folder_hint(folder, error)}") from error
+
+
+def _check_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         refused = OSError(errno.EROFS if is_read_only(folder) else errno.EACCES, "")
         raise StoreError(f"may not write into the folder {folder}; {folder_hint(folder, refused)}")
@@ -260,6 +269,22 @@ def _make_own_folder(folder: Path) -> None:
     make_folder(folder)
     with _believed():
         check_folder(folder)
+
+
+def _make_log_folder(folder: Path) -> None:
+    """Make the folder of logs. A disk of its own that takes none keeps no daemon from what it has to do.
+
+    It ends none that runs either; and tasks of the daemon before this one may wait to be taken over.
+    """
+    _check_lasts(folder)
+    _make(folder)
+    with _believed():
+        check_folder(folder)
+    try:
+        _check_writable(folder)
+    except StoreError as error:
+        log.error("no logs can be written, and of what tasks print little is kept: %s", error,  # noqa: TRY400 (a sentence)
+                  extra={"action": "logs_unwritable"})  # fmt: skip
 
 
 def _log_folder(config: Config, database: Database) -> LogFolder:

@@ -389,6 +389,23 @@ def test_start_on_a_read_only_disk(host: Host) -> None:
         assert invariants.broken(host.database) == []
 
 
+def test_start_where_no_log_can_be_written(host: Host) -> None:
+    """A disk of the logs' own that is read-only keeps no daemon from starting, and no task from running; it is told."""
+    with mounts.disk(host.daemon.state_dir / "logs", host.folder / "image") as disk:
+        disk.make_read_only()
+        with host.daemon as daemon:
+            daemon.says("no logs can be written, and of what tasks print little is kept: may not write into the folder")
+            daemon.apply("name: prints\ntasks: [{id: a, shell: echo few}, {id: b, shell: seq 20000}]\n")
+            run_id = daemon.call("run.start", workflow="prints")["id"]
+            assert daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)["state"] == "succeeded"
+            assert [item["text"] for item in daemon.call("run.logs", run_id=run_id, task="a")["items"]] == ["few"]
+            disk.make_writable()
+            run_id = daemon.call("run.start", workflow="prints")["id"]
+            daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)
+            (log,) = host.daemon.state_dir.glob("logs/*/*-b-1.log")
+            assert log.read_text().endswith(" 20000\n")
+
+
 def test_damaged_state_is_never_replaced(host: Host) -> None:
     """A state file that fails its checks stops the start, time after time, and is left byte for byte as it is."""
     with host.daemon as daemon:

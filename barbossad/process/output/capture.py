@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from barbossad.clock import Clock
@@ -159,7 +160,7 @@ class Capture:
         interrupted = inflight.interrupted
         ours = next((pipe for pipe in self._pipes if interrupted and pipe.slot == interrupted.slot), None)
         end = interrupted.log_end if interrupted and ours else None
-        if (folder.root / folder.path_of(self._key)).exists():
+        with suppress(FileNotFoundError):
             self._file = LogFile.reopen(folder.root, folder.path_of(self._key), folder.cap_bytes, end)
         for pipe in self._pipes:
             assert pipe.slot is not None
@@ -347,7 +348,7 @@ class Recorder:
         make_mask: Callable[[], Mask] | None,
         slots: Mapping[str, int],
     ) -> Capture:
-        """Take over the pipes that an earlier daemon read, and go on with its log. Raise OSError."""
+        """Take over the pipes that an earlier daemon read, and go on with its log."""
         capture = Capture(self, key, pipes, make_mask, slots)
         capture.resume()
         return capture

@@ -60,38 +60,70 @@ class LogFile:
         self._segment_fd = -1
         self._end = 0
         self._final: LogRecord | None = None
+        self._is_left = False
+        """Whether it is an earlier daemon's, and was not gone on with yet, cut off at ``_left_end``."""
+
+        self._left_end: int | None = None
 
     @classmethod
     def reopen(cls, root: Path, path: str, cap_bytes: int, end: int | None) -> LogFile:
         """Go on with a log that a daemon left in the middle; with ``end``, cut off what it wrote behind that cursor.
 
-        Without, a record that was not written whole is ended where it stops. Raise OSError.
+        Without, a record that was not written whole is ended where it stops. A disk that takes neither is asked again
+        with each write. Raise FileNotFoundError if there is no log.
         """
         self = cls(root, path, cap_bytes)
-        file = root / path
+        self._is_left, self._left_end = True, end
+        try:
+            self._go_on()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            logger.error("The log %s cannot be gone on with: %s", path, error.strerror,  # noqa: TRY400 (a sentence)
+                         extra={"action": "log_left"})  # fmt: skip
+            with contextlib.suppress(OSError):
+                self._stand()
+        return self
+
+    def _go_on(self) -> None:
+        """Take up what a daemon left. Raise OSError if the disk does not take that; then it may be called again."""
+        end, file = self._left_end, self._root / self._path
+        file.stat()  # it is not made here
         tail = tail_folder(file)
-        names = os.listdir(tail) if tail.exists() else []  # noqa: PTH208 (one system call, so one moment)
-        heads = [int(name[len(HEAD) :]) for name in names if name.startswith(HEAD)]
-        if names and not heads:  # the segments had been joined: only the removal was missing
+        heads, starts = _parts_of(tail)
+        if not heads and tail.exists():  # the segments had been joined: only the removal was missing
             shutil.rmtree(tail)
-            names = []
+            starts = []
         elif end is None:
             complete_last_record(file)
-        self._fd = _open(file)
-        size = os.fstat(self._fd).st_size
-        self._segments = deque(sorted(int(name) for name in names if name.isdigit()))
-        while end is not None and self._segments and end <= self._segments[-1]:
-            (tail / str(self._segments.pop())).unlink()
-        if not self._segments:
-            self._head_bytes = self._end = _cut(self._fd, size, end)
-            shutil.rmtree(tail, ignore_errors=True)
-            return self
-        self._head_bytes = heads[0]
-        self._segment_fd = os.open(tail / str(self._segments[-1]), _FLAGS, 0o640)
-        start = self._segments[-1]
-        size = os.fstat(self._segment_fd).st_size
-        self._end = start + _cut(self._segment_fd, size, None if end is None else max(end - start, 0))
-        return self
+        try:
+            self._fd = _open(file)
+            size = os.fstat(self._fd).st_size
+            while end is not None and starts and end <= starts[-1]:
+                (tail / str(starts.pop())).unlink()
+            if starts:
+                self._head_bytes = heads[0]
+                self._segment_fd = os.open(tail / str(starts[-1]), _FLAGS, 0o640)
+                size = os.fstat(self._segment_fd).st_size
+                self._end = starts[-1] + _cut(self._segment_fd, size, None if end is None else end - starts[-1])
+            else:
+                self._head_bytes = self._end = _cut(self._fd, size, end)
+                shutil.rmtree(tail, ignore_errors=True)
+        except OSError:
+            self.close()
+            raise
+        self._segments = deque(starts)
+        self._is_left = False
+
+    def _stand(self) -> None:
+        """Take in how far a log goes that cannot be written. Raise OSError."""
+        end, file = self._left_end, self._root / self._path
+        heads, starts = _parts_of(tail_folder(file))
+        self._segments = deque(start for start in starts if heads and (end is None or start < end))
+        start = self._segments[-1] if self._segments else 0
+        size = start + (tail_folder(file) / str(start) if self._segments else file).stat().st_size
+        self._end = size if end is None else min(size, end)
+        self._head_bytes = heads[0] if self._segments else self._end
 
     @property
     def end_cursor(self) -> int:
@@ -102,7 +134,7 @@ class LogFile:
         """Return the log as it stands."""
         if self._final is not None:
             return self._final
-        if self._fd < 0:
+        if self._fd < 0 and not self._end:
             return LogRecord()
         dropped = self._segments[0] - self._head_bytes if self._segments else 0
         return LogRecord(
@@ -115,6 +147,8 @@ class LogFile:
 
     def write(self, records: bytes) -> None:
         """Append records. Raise OSError when the disk does not take them; what was written whole stays."""
+        if self._is_left:
+            self._go_on()
         if self._fd < 0:
             self._fd = _open(self._root / self._path)
             self._head_bytes = self._end = os.fstat(self._fd).st_size
@@ -138,6 +172,9 @@ class LogFile:
         return self._final
 
     def _finished(self, check: Callable[[], None]) -> LogRecord:
+        if self._is_left:
+            with contextlib.suppress(OSError):
+                self._go_on()
         record = self.snapshot()
         if self._fd < 0:
             return record
@@ -203,6 +240,13 @@ class LogFile:
         self._end += len(records)
 
 
+def _parts_of(tail: Path) -> tuple[list[int], list[int]]:
+    """Return how long the head is, if that is said, and where the segments begin, in order; blank where none are."""
+    names = os.listdir(tail) if tail.exists() else []  # noqa: PTH208 (one system call, so one moment)
+    heads = [int(name[len(HEAD) :]) for name in names if name.startswith(HEAD)]
+    return heads, sorted(int(name) for name in names if name.isdigit())
+
+
 def _cut(fd: int, size: int, end: int | None) -> int:
     """Cut a file off at ``end``, if that is not behind its end; return how long it is then."""
     if end is None or end >= size:
@@ -248,9 +292,7 @@ def tell_of_parts(path: str, error: OSError) -> None:
 def record_in_parts(root: Path, path: str) -> LogRecord:
     """Return the record of a log whose segments, if it has any, stay where they are."""
     tail = tail_folder(root / path)
-    names = os.listdir(tail) if tail.exists() else []  # noqa: PTH208 (one system call, so one moment)
-    heads = [int(name[len(HEAD) :]) for name in names if name.startswith(HEAD)]
-    starts = sorted(int(name) for name in names if name.isdigit())
+    heads, starts = _parts_of(tail)
     if not heads or not starts:
         return ended_record(root, path)
     dropped = starts[0] - heads[0]

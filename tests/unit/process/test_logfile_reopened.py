@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from barbossad.process.output.logfile import LogFile, tail_folder
+from tests.helpers import mounts
 
 PATH = "day/run.log"
 CAP = 64 * 1024
@@ -77,3 +78,49 @@ def test_torn_record_is_ended(tmp_path: Path) -> None:
     log.close()
     assert (tmp_path / PATH).read_bytes().splitlines()[1].endswith(b"torn")
     assert (tmp_path / PATH).read_bytes().endswith(record(2))
+
+
+@pytest.mark.parametrize("cut_bytes", [None, 0, 200], ids=["to its end", "to all", "to less"])
+@pytest.mark.parametrize("count", [1, 300, 3000])
+def test_a_disk_that_cannot_be_written(
+    tmp_path: Path, count: int, cut_bytes: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is there stays and is read; as soon as the disk can be written the log goes on, where it is to."""
+    with mounts.disk(tmp_path / "b", tmp_path / "image") as disk:
+        alone, first = LogFile(tmp_path / "a", PATH, CAP), LogFile(tmp_path / "b", PATH, CAP)
+        for log in (alone, first):
+            for number in range(count + 1):
+                log.write(record(number))
+        first.close()
+        if cut_bytes is not None:
+            alone.close()
+            end = max(alone.end_cursor - cut_bytes, 0)
+            alone = LogFile.reopen(tmp_path / "a", PATH, CAP, end)
+        before = whole(tmp_path / "b")
+        disk.make_read_only()
+        second = LogFile.reopen(tmp_path / "b", PATH, CAP, None if cut_bytes is None else end)
+        assert "Read-only" in caplog.text
+        assert second.snapshot() == alone.snapshot()
+        with pytest.raises(OSError, match="Read-only"):
+            second.write(record(count + 1))
+        assert second.snapshot() == alone.snapshot()
+        assert whole(tmp_path / "b") == before
+        disk.make_writable()
+        for log in (alone, second):
+            log.write(record(count + 1))
+        assert second.snapshot() == alone.snapshot()
+        assert whole(tmp_path / "b") == whole(tmp_path / "a")
+        assert second.finish() == alone.finish()
+
+
+@pytest.mark.parametrize("count", [1, 300, 3000])
+def test_a_disk_that_cannot_be_written_to_the_end(tmp_path: Path, count: int) -> None:
+    """The record of a log that was never gone on with is of what is there."""
+    with mounts.disk(tmp_path / "b", tmp_path / "image") as disk:
+        first = LogFile(tmp_path / "b", PATH, CAP)
+        for number in range(count + 1):
+            first.write(record(number))
+        first.close()
+        before = first.snapshot()
+        disk.make_read_only()
+        assert LogFile.reopen(tmp_path / "b", PATH, CAP, None).finish() == before
