@@ -5,12 +5,14 @@ Source: Documentation/admin-guide/cgroup-v2.rst of the kernel.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from barbossad.errors import UnavailableError
+from barbossad.process import shortage
 
 SLICE: Final = "barbossa.slice"
 """Holds the units of all tasks."""
@@ -28,15 +30,30 @@ def path_of(unit: str) -> Path | None:
 
 
 def is_populated(unit: str) -> bool:
-    """Say whether a process of a unit lives, in a control group within its own too."""
+    """Say whether a process of a unit lives, in a control group within its own too.
+
+    Raise OSError if that cannot be told, for want of descriptors: nothing is taken for gone that was not looked at.
+    """
     group = path_of(unit)
     if group is None:
         return False
     try:
         words = (group / "cgroup.events").read_text().split()
         return words[words.index("populated") + 1] == "1"
-    except (OSError, ValueError):
-        return any(_has_members(Path(folder)) for folder, _, _ in os.walk(group))
+    except (OSError, ValueError) as error:
+        _check_seen(error)
+        return any(_has_members(Path(folder)) for folder, _, _ in os.walk(group, onerror=_check_seen))
+
+
+async def is_surely_populated(unit: str) -> bool:
+    """Say whether a process of a unit lives, as soon as there are descriptors to look with."""
+    while True:
+        try:
+            return is_populated(unit)
+        except OSError as error:
+            if not shortage.is_one(error):
+                raise
+        await asyncio.sleep(shortage.RETRY_SECONDS)
 
 
 def peak_memory_bytes(unit: str) -> int | None:
@@ -61,5 +78,12 @@ def refuse_units(units: Iterable[str]) -> None:
 def _has_members(group: Path) -> bool:
     try:
         return bool((group / "cgroup.procs").read_text().strip())
-    except OSError:
+    except OSError as error:
+        _check_seen(error)
         return False
+
+
+def _check_seen(error: Exception) -> None:
+    """Raise an error that says nothing of what was looked at."""
+    if shortage.is_one(error):
+        raise error

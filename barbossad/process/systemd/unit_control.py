@@ -73,7 +73,7 @@ class UnitControl:
         """Kill everything in a unit and have it forgotten. Raise UnavailableError if something will not die."""
         await self.kill(unit, SIGKILL)
         deadline = asyncio.get_running_loop().time() + _END_SECONDS
-        while cgroups.is_populated(unit):
+        while await cgroups.is_surely_populated(unit):
             if asyncio.get_running_loop().time() > deadline:
                 raise UnavailableError(f"processes of {unit}, which an earlier daemon left, cannot be killed")
             await asyncio.sleep(RESCAN_SECONDS)
@@ -81,7 +81,7 @@ class UnitControl:
 
     async def is_left_alone(self, unit: str) -> bool:
         """Say whether what lives in a unit is what the first process of a detached task has left behind."""
-        if not cgroups.is_populated(unit):
+        if not await cgroups.is_surely_populated(unit):
             return False
         kill_mode, pid = await self._bus.get_many(object_path(unit), (SERVICE, "KillMode"), (SERVICE, "MainPID"))
         return kill_mode == units.DETACHED and not pid

@@ -245,7 +245,7 @@ class UnitProcess:
         """
         loop = asyncio.get_running_loop()
         killed_at = _NEVER
-        while cgroups.is_populated(self.unit):
+        while await cgroups.is_surely_populated(self.unit):
             now = loop.time()
             if killed_at == _NEVER and (not self.is_asked_to_stop or now >= self._kill_at):
                 killed_at = now
