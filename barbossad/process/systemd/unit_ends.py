@@ -111,7 +111,7 @@ def verdict(facts: UnitFacts, context: Context) -> Verdict:
         return Verdict(cause=EndCause.REMOVED, signal=signal, message=how)
     if facts.result == "oom-kill":
         return Verdict(cause=EndCause.OUT_OF_MEMORY, signal=facts.status or None, message="it ran out of memory")
-    if facts.result == "timeout" and facts.was_active:
+    if facts.result == "timeout":
         return Verdict(cause=EndCause.TIMED_OUT, signal=facts.status if facts.code == _KILLED else None)
     if facts.code in {_KILLED, _DUMPED}:
         return Verdict(cause=EndCause.SIGNALLED, signal=facts.status)

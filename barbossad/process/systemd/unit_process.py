@@ -200,10 +200,12 @@ class UnitProcess:
         """Say whether its unit was being stopped when the process ended, and so not active any more.
 
         One that fails is active until systemd has seen that end. What that stops by itself has a result of its own.
+        One without a timeout that was never active may take for its start what it likes, and for its stop may not.
         """
         assert self.facts is not None
-        is_meant = result in _OF_THE_PROCESS or (result == "timeout" and self.spec.timeout_seconds is None)
-        return is_meant and 0 < (answers.get(_ACTIVE_UNTIL) or 0) < self.facts.exited_at_us
+        active_until, has_overrun = answers.get(_ACTIVE_UNTIL) or 0, result == "timeout"
+        is_meant = result in _OF_THE_PROCESS or (has_overrun and self.spec.timeout_seconds is None)
+        return is_meant and (0 < active_until < self.facts.exited_at_us or (has_overrun and not active_until))
 
     def _has_another_start(self, answers: Answers, result: str) -> bool:
         """Say whether the unit was started once more: as another invocation, or in vain, which the process was not."""

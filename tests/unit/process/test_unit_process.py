@@ -200,6 +200,14 @@ def test_a_process_that_had_to_be_killed_when_its_unit_was_stopped() -> None:
     assert end(process, **said).cause is EndCause.TIMED_OUT
 
 
+@pytest.mark.parametrize(("seconds", "cause"), [(5, EndCause.TIMED_OUT), (None, EndCause.REMOVED)])
+def test_a_start_that_took_too_long(seconds: float | None, cause: EndCause) -> None:
+    """What was never active has a timeout for its start, or none: then only a stop by hand can have been too long."""
+    process = ended(ExecMainCode=2, ExecMainStatus=15, Result="timeout", ExecMainExitTimestamp=101)
+    process.spec = replace(process.spec, timeout_seconds=seconds)
+    assert end(process, ActiveState="failed", Result="timeout", ActiveExitTimestamp=0).cause is cause
+
+
 def test_what_went_with_its_unit_is_removed_though_it_was_asked_to_end_as_well() -> None:
     """A shutdown ends the unit, and the daemon hears of it only then, or asks it to end at the same moment."""
     process = ended()
