@@ -22,7 +22,7 @@ from barbossad.engine.transitions import End
 from barbossad.model.definition import TaskDefinition
 from barbossad.model.records import AttemptRecord, LogRecord, changed
 from barbossad.model.states import AttemptState, OnInterrupt, StopCause
-from barbossad.process.launcher import EndCause, Launcher, Process, ProcessEnd
+from barbossad.process.launcher import NEVER_STARTED, EndCause, Launcher, Process, ProcessEnd
 from barbossad.process.output.blackout import Blackout
 
 RECORD_RUNNING_SECONDS: Final = 0.01
@@ -195,7 +195,9 @@ class LiveAttempts:
         read = partial(self._means.parse_outputs, task.type)
         if live.spec.make_mask is Blackout:
             read = partial(attempts.untold, read)
-        stopped = None if attempts.ended_by_itself(end, live.stopped_at_ms) else self._stopped(active, live)
+        has_begun = end.cause is not EndCause.NEVER_STARTED
+        is_its_own = attempts.ended_by_itself(end, live.stopped_at_ms)
+        stopped = None if is_its_own else self._stopped(active, live, has_begun=has_begun)
         attempt, outputs = attempts.outcome(before, end, stopped, read, process=process)
         attempt, outputs, stdout = self._with_stdout(task, attempt, outputs)
         then = self._after_interruption(active, live, end)
@@ -284,15 +286,16 @@ class LiveAttempts:
                 active.announced = True
         self._go_on()
 
-    def _stopped(self, active: ActiveRun, live: LiveAttempt) -> tuple[StopCause, str] | None:
+    def _stopped(self, active: ActiveRun, live: LiveAttempt, *, has_begun: bool = True) -> tuple[StopCause, str] | None:
         """Return why an attempt is being ended, in words, if it is."""
         cause = live.stop_cause
         if cause is None:
             return None
+        when = "while it ran" if has_begun else "before it began"
         if cause is StopCause.SHUTDOWN:
-            return cause, "the daemon was stopped while it ran"
+            return cause, f"the daemon was stopped {when}"
         if cause is StopCause.HOST_DOWN:
-            return cause, "the host was shut down while it ran"
+            return cause, f"the host was shut down {when}"
         if cause is StopCause.TASK_TIMEOUT:
             return cause, attempts.timeout_reason(_task(active, live).timeout_seconds or 0)
         return cause, live.stop_reason or active.progress.run.stop_reason or cause.value
@@ -326,6 +329,4 @@ class _Watcher:
 
 
 def _never_started(now_ms: int) -> ProcessEnd:
-    return ProcessEnd(
-        cause=EndCause.LOST, message="it was stopped before it started", finished_at_ms=now_ms, log=LogRecord()
-    )
+    return ProcessEnd(cause=EndCause.NEVER_STARTED, message=NEVER_STARTED, finished_at_ms=now_ms, log=LogRecord())

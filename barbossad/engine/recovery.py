@@ -20,7 +20,7 @@ from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, VersionId, WorkflowName
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.model.states import ATTEMPT_ENDED, TASK_ENDED, OnInterrupt, RunState, TaskState
-from barbossad.process.launcher import AttemptKey, Finding, LaunchSpec, Verdict
+from barbossad.process.launcher import AttemptKey, Finding, LaunchSpec, Verdict, cut_off
 from barbossad.process.output.blackout import Blackout
 from barbossad.security.masking import make_mask_of
 from barbossad.store import changes
@@ -141,7 +141,7 @@ class _Settlement:
         if attempt.launcher == LAUNCHER:
             return Finding(Verdict.GONE)
         if not boots.is_same(attempt.boot_id, self._parts.boot_id):
-            return Finding(Verdict.GONE, "the host was restarted while it ran")
+            return Finding(Verdict.GONE, cut_off("the host was restarted", attempt))
         found = self._findings[_key(attempt)]
         if found.verdict is Verdict.NEVER_STARTED and attempt.boot_id != self._parts.boot_id:
             return Finding(Verdict.GONE, "whether it had started is not known: the host may have been restarted since")

@@ -13,6 +13,7 @@ from barbossad.model.definition import DEFAULT_GRACE_SECONDS
 from barbossad.model.isolation import UNCONFINED, Isolation
 from barbossad.model.names import RunId, TaskId
 from barbossad.model.records import AttemptRecord, LogRecord
+from barbossad.model.states import AttemptState
 from barbossad.process import in_force, procfs
 
 SCRIPT: Final = "\0script"
@@ -109,6 +110,9 @@ class EndCause(StrEnum):
     TIMED_OUT = "timed_out"
     """The launcher ended it because its time was over, while the daemon was away."""
 
+    NEVER_STARTED = "never_started"
+    """It was asked to end before it was started; ``message`` says so."""
+
     REMOVED = "removed"
     """Somebody else ended it: stopped its unit by hand, say. ``message`` says how."""
 
@@ -143,6 +147,9 @@ CATCH_UP_SECONDS: Final = 2.0
 
 OUTPUT_LIMIT: Final = 1024 * 1024
 """Bytes of outputs that a task may write."""
+
+
+NEVER_STARTED: Final = "it was stopped before it started"
 
 
 class Process(Protocol):
@@ -220,6 +227,11 @@ class Verdict(StrEnum):
 
     GONE = "gone"
     """Nothing of it is left, and how it ended is not known."""
+
+
+def cut_off(by: str, attempt: AttemptRecord) -> str:
+    """Say what cut an attempt off whose end nobody saw; of one that was not recorded as running nobody saw the start."""
+    return f"{by} {'while it ran' if attempt.state is AttemptState.RUNNING else 'before it was known to have begun'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,7 +331,7 @@ async def test_stop_before_the_start(bench: Bench) -> None:
     watched = bench.launch("exec sleep 600")
     watched.process.stop(0)
     end = await watched.end()
-    assert end.signal == signal.SIGKILL or end.cause is EndCause.LOST, "killed, or never begun"
+    assert end.signal == signal.SIGKILL or end.cause is EndCause.NEVER_STARTED, "killed, or never begun"
 
 
 async def test_stdin_is_empty(bench: Bench) -> None:
@@ -527,7 +527,7 @@ async def test_stopped_while_no_descriptor_is_left(bench: Bench) -> None:
         watched.process.stop(1)
         watched.process.stop(0)
         end = await watched.end()
-    assert (end.cause, end.message) == (EndCause.LOST, "it was stopped before it started")
+    assert (end.cause, end.message) == (EndCause.NEVER_STARTED, "it was stopped before it started")
     assert (await bench.run("true")).exit_code == 0
 
 
@@ -577,11 +577,11 @@ async def _stopped_at_any_moment(bench: Bench, script: str, grace_seconds: float
 async def test_killed_at_any_moment_of_its_start(bench: Bench) -> None:
     """Without grace, what does not heed SIGTERM is gone too, however far its start had come."""
     for each in await _stopped_at_any_moment(bench, "trap '' TERM; sleep 4711 & wait; wait; sleep 4711", 0):
-        assert (await each.end()).cause in {EndCause.SIGNALLED, EndCause.LOST}
+        assert (await each.end()).cause in {EndCause.SIGNALLED, EndCause.NEVER_STARTED}
 
 
 async def test_asked_to_end_at_any_moment_of_its_start(bench: Bench) -> None:
     """What is stopped while it starts is asked like any other, and is not left to be killed when the grace is over."""
     for each in await _stopped_at_any_moment(bench, "sleep 4711", 600):
         end = await each.end()
-        assert end.cause is EndCause.LOST or end.signal == signal.SIGTERM
+        assert end.cause is EndCause.NEVER_STARTED or end.signal == signal.SIGTERM

@@ -22,6 +22,7 @@ from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.process import cgroups, failures, procfs, shortage, taskfiles
 from barbossad.process.failures import Stage
 from barbossad.process.launcher import (
+    NEVER_STARTED,
     SCRIPT,
     AttemptKey,
     EndCause,
@@ -32,6 +33,7 @@ from barbossad.process.launcher import (
     ProcessEnd,
     Verdict,
     Watcher,
+    cut_off,
     own_variables,
 )
 from barbossad.process.local import protocol, supervisor
@@ -204,8 +206,10 @@ class LocalLauncher(Launcher):
         if attempts:
             cgroups.refuse_units(attempt.unit for attempt in attempts if attempt.unit)
             await self._end_leftovers(attempts)
-        gone = Finding(Verdict.GONE, "the daemon ended while it ran")
-        return {AttemptKey(a.run_id, a.task_id, a.number): gone for a in attempts}
+        return {
+            AttemptKey(a.run_id, a.task_id, a.number): Finding(Verdict.GONE, cut_off("the daemon ended", a))
+            for a in attempts
+        }
 
     async def _end_leftovers(self, attempts: Sequence[AttemptRecord]) -> None:
         firsts = {
@@ -271,7 +275,7 @@ class LocalLauncher(Launcher):
         if process is not None and process.waiting is not None:
             process.waiting.cancel()
             process.waiting = None
-            fail = partial(self._fail, process, "it was stopped before it started", cause=EndCause.LOST)
+            fail = partial(self._fail, process, NEVER_STARTED, cause=EndCause.NEVER_STARTED)
             asyncio.get_running_loop().call_soon(fail)
         elif process is not None:
             self._reaping.command(Command(partial(Supervisor.stop, serial=serial, grace_seconds=grace_seconds)))

@@ -24,6 +24,7 @@ from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord, LogRecord
 from barbossad.process import cgroups, procfs, shortage, taskfiles
 from barbossad.process.launcher import (
+    NEVER_STARTED,
     AttemptKey,
     EndCause,
     Finding,
@@ -69,7 +70,6 @@ RELEASE_SECONDS: Final = 0.003
 """How long a unit stays after its end is recorded: who waits is answered first."""
 
 _CLOSE_SECONDS: Final = 15.0
-_NEVER_STARTED: Final = "it was stopped before it started"
 logger = logging.getLogger(__name__)
 
 
@@ -173,7 +173,7 @@ class SystemdLauncher(Launcher):
             await self._starts.make(process, self._recorder, write_ends, foreign, is_wanted=is_wanted)
         except GivenUpError:
             if process.is_asked_to_stop:  # or else it is the next daemon that starts it
-                self._fail(process, _NEVER_STARTED, cause=EndCause.LOST)
+                self._fail(process, NEVER_STARTED, cause=EndCause.NEVER_STARTED)
         except SystemdError as error:
             await self._refused(process, error)
         except (OSError, BarbossaError) as error:
@@ -188,7 +188,7 @@ class SystemdLauncher(Launcher):
         """End an attempt whose unit systemd does not make; one that was due while the host goes down never started."""
         await self._while_host_goes_down(process)
         if process.is_asked_to_stop:
-            self._fail(process, _NEVER_STARTED, cause=EndCause.LOST)
+            self._fail(process, NEVER_STARTED, cause=EndCause.NEVER_STARTED)
         else:
             self._fail(process, units.refusal(process.spec, error))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from barbossad.model.names import RunId
 from barbossad.model.records import AttemptRecord
 from barbossad.model.states import AttemptState
-from barbossad.process.launcher import AttemptKey, Finding, Verdict
+from barbossad.process.launcher import AttemptKey, Finding, Verdict, cut_off
 from barbossad.process.systemd import units
 from barbossad.process.systemd.bus import UNIT, Bus, object_path
 from barbossad.process.systemd.kept import Keeper
@@ -47,7 +47,7 @@ class Survivors:
 
     async def _find(self, attempt: AttemptRecord, unit: str, loaded: set[str]) -> Finding:
         if attempt.launcher != self._launcher:
-            return Finding(Verdict.GONE, "the daemon ended while it ran")
+            return Finding(Verdict.GONE, cut_off("the daemon ended", attempt))
         if unit not in loaded:
             if attempt.state is AttemptState.STARTING and attempt.invocation_id is None:
                 return Finding(Verdict.NEVER_STARTED)

@@ -95,15 +95,26 @@ async def test_pending_tasks_go_on(path: Path) -> None:
         assert [key[:2] for key in after.launcher.keys] == [(chain, "b"), (pair, "b"), (queued, "a")]
 
 
-async def test_host_was_restarted(path: Path) -> None:
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_host_was_restarted(path: Path, has_begun: bool) -> None:
     """Of an earlier boot no process can be left: none is looked for, and the reason says what happened."""
     async with House.open(path, *ALL) as before:
         before.engine._parts = replace(before.parts, boot_id="another-boot")
         started = await before.start(ONE)
+        process = await before.launcher.next()
+        if has_begun:
+            process.begin()
+            await eventually_async(
+                lambda: before.engine.progress(started).cells[0].record.state is TaskState.RUNNING,  # type: ignore[union-attr]
+                LIMIT_SECONDS,
+                "it runs",
+            )
+            await before.settle()
     async with House.open(path, *ALL) as after:
         await after.recover()
         assert after.launcher.leftovers == []
-        assert (await after.ended(started)).tasks["a"].reason == "the host was restarted while it ran"
+        when = "while it ran" if has_begun else "before it was known to have begun"
+        assert (await after.ended(started)).tasks["a"].reason == f"the host was restarted {when}"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from barbossad.engine import engine as engines
 from barbossad.errors import UnavailableError
 from barbossad.model.states import AttemptState, RunState, StopCause, TaskState
+from barbossad.process.launcher import EndCause
 from tests.helpers.clock import StillClock
 from tests.helpers.house import LIMIT_SECONDS, Blocker, House
 from tests.helpers.records import run_id, workflow
@@ -223,6 +224,26 @@ async def test_stop_ends_what_runs(house: House) -> None:
     assert details.tasks["a"].reason == "the daemon was stopped while it ran"
     assert details.tasks["a"].state is TaskState.INTERRUPTED
     assert details.run.state is RunState.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (StopCause.SHUTDOWN, "the daemon was stopped before it began"),
+        (StopCause.HOST_DOWN, "the host was shut down before it began"),
+    ],
+)
+async def test_stop_of_what_never_began(house: House, cause: StopCause, reason: str) -> None:
+    """It did not run, and is not said to have."""
+    started = await house.start(workflow({"a": []}))
+    process = await house.launcher.next()
+    process.is_stubborn = True
+    stopping = asyncio.create_task(house.engine.stop(3.0, cause))
+    await eventually_async(lambda: bool(process.stops), LIMIT_SECONDS, "it is asked to end")
+    process._end(EndCause.NEVER_STARTED, message="it was stopped before it started")
+    await stopping
+    task = (await house.ended(started)).tasks["a"]
+    assert (task.state, task.reason) == (TaskState.INTERRUPTED, reason)
 
 
 async def test_stop_waits_until_what_ended_is_let_go(house: House) -> None:
