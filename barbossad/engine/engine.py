@@ -280,7 +280,7 @@ class Engine(Driver):
             self._catch_up()
         for index in left.calls:
             self._resume_call(active, index)
-        if progress.run.stop_cause is not None and progress.run.outcome is None:
+        if progress.run.stop_cause is not None:
             self._apply(active, transitions.stop_restored(progress, self._evaluate, self._clock.now_ms()))
         self._resumed.append(active)
 

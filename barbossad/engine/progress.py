@@ -112,6 +112,11 @@ class Cell:
         return self.members is None and self.record.state in (TaskState.STARTING, TaskState.RUNNING)
 
     @property
+    def is_asked_to_end(self) -> bool:
+        """Whether it is live, and was to go on while its run was ended, and that was asked for again: it says why."""
+        return self.is_live and self.record.reason is not None
+
+    @property
     def is_loop(self) -> bool:
         """Whether its members are the items of a loop."""
         return self.task.for_each is not None and not self.is_item
@@ -188,7 +193,7 @@ class RunProgress:
 
     def is_being_ended(self, index: int) -> bool:
         """Say whether a cell is not tried again, because its run, or a group that it is in, is being ended."""
-        if self.is_stopping and not self.goes_on(index):
+        if (self.is_stopping and not self.goes_on(index)) or self.cells[index].is_asked_to_end:
             return True
         return any(cell.members is not None and cell.members.verdict is not None for cell in self.ancestors(index))
 

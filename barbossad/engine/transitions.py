@@ -8,7 +8,7 @@ what is handed in (``Evaluate``), which does no I/O either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -335,6 +335,11 @@ def stop(progress: RunProgress, cause: StopCause, reason: str, evaluate: Evaluat
         while progress.sections:
             growth.grow_section(progress, progress.sections.popleft())
     _end_all(settling, cause, is_again=is_again)
+    if is_again:  # what is live is ended by the next daemon too, should this one be gone before that
+        for index in [stop.index for stop in settling.decision.stop if not progress.is_being_ended(stop.index)]:
+            cell = progress.cells[index]
+            cell.record = changed(cell.record, reason=progress.run.stop_reason or cause)
+            settling.decision.moved(cell.record, now_ms, "task_stopping")
     return settling.decision
 
 
@@ -350,7 +355,8 @@ def _end_all(settling: Settling, cause: StopCause, *, is_again: bool) -> None:
     """End what has not ended; unless asked for again, what is to run all the same goes on."""
     progress = settling.progress
     for index, cell in enumerate(progress.cells):
-        if not cell.has_ended and (is_again or not progress.goes_on(index)):
+        is_meant = is_again or cell.is_asked_to_end or (progress.is_stopping and not progress.goes_on(index))
+        if is_meant and not cell.has_ended:
             settling.cancel(index, cause, progress.run.stop_reason or cause, is_again=is_again)
     settling.settle()
 
@@ -390,8 +396,3 @@ def run_late(progress: RunProgress, now_ms: int) -> Decision:
 def attempt_interrupted(attempt: AttemptRecord, reason: str, now_ms: int) -> AttemptRecord:
     """Return an attempt whose end nobody saw."""
     return changed(attempt, state=AttemptState.INTERRUPTED, reason=reason, finished_at_ms=now_ms)
-
-
-def live_indices(progress: RunProgress) -> Sequence[int]:
-    """Return the cells that have a live attempt."""
-    return [index for index, cell in enumerate(progress.cells) if cell.is_live]

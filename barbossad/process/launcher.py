@@ -230,7 +230,7 @@ class Verdict(StrEnum):
 
 
 def cut_off(by: str, attempt: AttemptRecord) -> str:
-    """Say what cut an attempt off whose end nobody saw; of one that was not recorded as running nobody saw the start."""
+    """Say what cut an attempt off whose end nobody saw; of one that is not recorded as running, nor its start."""
     return f"{by} {'while it ran' if attempt.state is AttemptState.RUNNING else 'before it was known to have begun'}"
 
 

@@ -15,7 +15,9 @@ from barbossad.store import long_values, rows
 from barbossad.store.change import Event, Statement, allowed, event, named
 from barbossad.store.long_values import Parting
 
-TaskNews = Literal["task_began", "task_kept", "task_waiting", "task_released", "task_finished", "task_late"]
+TaskNews = Literal[
+    "task_began", "task_kept", "task_waiting", "task_released", "task_finished", "task_late", "task_stopping"
+]
 """What may be told of a task beside its attempts."""
 
 _UNSTARTED_ENDS: Final = states.TASK_MOVES[states.TaskState.PENDING] & states.TASK_ENDED

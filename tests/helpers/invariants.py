@@ -189,7 +189,7 @@ def _untold(connection: sqlite3.Connection, *, is_pruned: bool) -> Iterator[str]
     told: defaultdict[tuple[int, str | None], list[str]] = defaultdict(list)
     for run, task, data in connection.execute(
         """SELECT run, task, data FROM events
-        WHERE kind NOT IN ('run_stopping', 'run_decided', 'run_late', 'task_released', 'task_late')
+        WHERE kind NOT IN ('run_stopping', 'run_decided', 'run_late', 'task_released', 'task_late', 'task_stopping')
             AND kind NOT GLOB 'schedule_*' AND run IS NOT NULL ORDER BY seq"""
     ):
         told[run, task].append(json.loads(data)["state"])

@@ -380,6 +380,50 @@ async def test_cancel_ends_what_waits_for_a_person(path: Path) -> None:
         assert details.tasks["a"].waits_for is None
 
 
+HOOKED = """\
+name: hooked
+tasks:
+- {id: a, shell: make}
+- {id: last, trigger: always, shell: make}
+on_exit: [{id: t, retry: 3, on_interrupt: retry, shell: make}]
+"""
+
+
+@pytest.mark.parametrize("is_in_hook", [True, False])
+@pytest.mark.parametrize("verdict", [Verdict.LIVE, Verdict.GONE])
+async def test_what_was_to_end_all_the_same_is_ended_by_the_next_daemon(
+    path: Path, is_in_hook: bool, verdict: Verdict
+) -> None:
+    """Cancelled in its hooks, or a second time: the daemon that comes after a crash ends what still runs of it."""
+    definition = load(HOOKED)
+    async with House.open(path, definition) as before:
+        run_id = await before.start(definition)
+        first = await before.launched("a")
+        if is_in_hook:
+            first.exit()
+            (await before.launched("last")).exit()
+        else:
+            await before.engine.cancel(run_id, "enough")
+        task = "on_exit.t" if is_in_hook else "last"
+        process = await before.launched(task)
+        process.begin()
+        await until(before, run_id, task, TaskState.RUNNING)
+        process.is_stubborn = True
+        await before.engine.cancel(run_id, "enough")
+        assert len(process.stops) == 1
+    async with House.open(path, definition) as after:
+        after.launcher.otherwise = Finding(verdict, "it is gone")
+        await after.recover()
+        if verdict is Verdict.LIVE:
+            assert len(after.launcher.adopted[0].stops) == 1
+        if not is_in_hook:
+            (await after.launched("on_exit.t")).exit()
+        details = await after.ended(run_id)
+        ended = TaskState.CANCELLED if verdict is Verdict.LIVE else TaskState.INTERRUPTED
+        assert (details.tasks[task].state, len(details.attempts[task])) == (ended, 1)
+    assert invariants.broken(path) == []
+
+
 async def test_host_down_is_for_on_reboot_to_decide(path: Path) -> None:
     """A task that a shutdown of the host ended waits for the next boot under on_reboot, whatever on_interrupt says."""
     definition = asking(OnInterrupt.FAIL, reboot=OnInterrupt.RESUME)
