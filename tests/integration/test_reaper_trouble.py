@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ import pytest
 
 from barbossad.process import procfs
 from barbossad.process.launcher import EndCause
+from barbossad.process.local import supervisor
 from barbossad.process.local.launcher import LocalLauncher
-from tests.helpers.launching import ENV, Bench, Needle, is_gone
+from tests.helpers.launching import ENV, Bench, Needle, is_gone, make_local
 from tests.helpers.waiting import eventually, eventually_async
 
 
@@ -104,6 +106,71 @@ async def test_message_that_does_not_get_through(bench: Bench, monkeypatch: pyte
     assert (await first.end()).cause is EndCause.SIGNALLED
     assert (await second.end()).exit_code == 4
     assert next(refused, None) is None
+
+
+async def test_a_reaper_that_can_be_handed_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Where it is the reaper that has none, a task waits as well."""
+    reaper = reaper_of(bench)
+    before = resource.prlimit(reaper, resource.RLIMIT_NOFILE)
+    resource.prlimit(reaper, resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        waiting, stopped = bench.launch("echo begun; exit 5"), bench.launch("exit 6")
+        await eventually_async(lambda: bool(waiting.process.waiting and stopped.process.waiting), 10, "both wait")
+        stopped.process.stop(0)
+        assert (await stopped.end()).cause is EndCause.NEVER_STARTED
+    finally:
+        resource.prlimit(reaper, resource.RLIMIT_NOFILE, before)
+    end = await waiting.end()
+    assert (end.exit_code, bench.text(end.log)) == (5, "begun\n")
+    assert caplog.text.count("Tasks wait to be started: cannot start the process: Too many open files") == 1
+
+
+STRANGER = 100_000 + os.getpid()
+"""A user without a name, and without other processes, of other tests neither."""
+
+
+@contextlib.contextmanager
+def another_of_the_stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """Have that user have another process, until it is killed."""
+    with subprocess.Popen(["sleep", "600"], user=STRANGER) as other:
+        try:
+            yield other
+        finally:
+            other.kill()
+
+
+@pytest.fixture
+def strange_reaper(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have reapers run as a user of their own, who may have two processes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root becomes another user")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy(supervisor.PROGRAM, folder / "reaper")
+        start = folder / "start"
+        start.write_text(
+            f'#!/bin/sh\nexec prlimit --nproc=2 setpriv --reuid={STRANGER} --clear-groups {folder}/reaper "$@"\n'
+        )
+        start.chmod(0o755)
+        monkeypatch.setattr(supervisor, "PROGRAM", start)
+        yield
+
+
+async def test_no_more_processes(strange_reaper: None, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no process can be made, a task waits until one can, or it is not wanted any more."""
+    bench = make_local(tmp_path)
+    await bench.launcher.start()
+    with another_of_the_stranger() as other:
+        waiting, stopped = bench.launch(argv=("/bin/false",)), bench.launch(argv=("/bin/false",))
+        await eventually_async(lambda: bool(waiting.process.waiting and stopped.process.waiting), 10, "both wait")
+        stopped.process.stop(0)
+        assert (await stopped.end()).cause is EndCause.NEVER_STARTED
+        other.kill()
+    assert (await waiting.end()).exit_code == 1
+    said = "Tasks wait to be started: cannot start '/bin/false': the limit on the number of processes is reached"
+    assert caplog.text.count(said) == 1
+    await bench.close()
 
 
 async def test_daemon_without_descriptors(bench: Bench) -> None:

@@ -49,6 +49,14 @@ from barbossad.process.programs import StartFailureError
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 15.0
+_SHORT_OF: Final[Mapping[Stage, frozenset[int]]] = {
+    Stage.DESCRIPTORS: shortage.ERRORS,
+    Stage.PROGRAM: frozenset({errno.EAGAIN}),
+    Stage.WORKING_DIR: frozenset(),
+    Stage.INTERPRETER: frozenset(),
+}
+"""What a start fails for that others have used up: descriptors, or the processes that there may be."""
+
 _UNKILLABLE: Final = "processes stay that cannot be killed (they hang in the kernel, or are another user's by now)"
 
 
@@ -56,6 +64,7 @@ class LocalProcess:
     """One attempt that the local launcher started."""
 
     def __init__(self, spec: LaunchSpec, serial: int, watcher: Watcher, stop: Callable[[int, float], None]) -> None:
+        self.spec = spec
         self.key = spec.key
         self.has_script = spec.script is not None
         self.folder: Path
@@ -69,7 +78,10 @@ class LocalProcess:
         self.invocation_id: str | None = None
         self.capture: Capture
         self.waiting: asyncio.TimerHandle | None = None
-        """Until when it waits to be started, because this process is short of something."""
+        """Until when it waits to be started, because this process or the reaper is short of something."""
+
+        self.has_waited = False
+        self.is_asked_to_stop = False
 
         self._stop = stop
 
@@ -155,11 +167,12 @@ class LocalLauncher(Launcher):
         process = LocalProcess(spec, self._serial, watcher, self._stop)
         process.folder = self._runtime_dir
         self._live[process.serial] = process
-        self._start(process, spec)
+        self._start(process)
         return process
 
-    def _start(self, process: LocalProcess, spec: LaunchSpec) -> None:
+    def _start(self, process: LocalProcess) -> None:
         """Have the reaper start an attempt; where there are no descriptors for that, when there are again."""
+        spec = process.spec
         fds: list[int] = []
         try:
             if self._is_closing:
@@ -177,7 +190,7 @@ class LocalLauncher(Launcher):
             if process.waiting is None:
                 process.capture = self._recorder.capture(spec.key, {})
             if isinstance(error, OSError) and shortage.is_one(error):
-                self._start_later(process, spec, error)
+                self._start_later(process, error)
                 return
             process.waiting = None
             reason = str(error) if isinstance(error, StartFailureError) else f"cannot prepare the start: {error}"
@@ -195,11 +208,12 @@ class LocalLauncher(Launcher):
             process.capture.take(ours, spec.make_mask)
             self._recorder.bring_up(process.capture)
 
-    def _start_later(self, process: LocalProcess, spec: LaunchSpec, error: OSError) -> None:
+    def _start_later(self, process: LocalProcess, error: object) -> None:
         """Try again soon: what others hold, clients say, they will not hold for ever."""
-        if process.waiting is None and not any(other.waiting for other in self._live.values()):
+        if not process.has_waited and not any(other.waiting for other in self._live.values()):
             logger.warning("Tasks wait to be started: %s", error, extra={"action": "starts_wait"})
-        process.waiting = asyncio.get_running_loop().call_later(shortage.RETRY_SECONDS, self._start, process, spec)
+        process.has_waited = True
+        process.waiting = asyncio.get_running_loop().call_later(shortage.RETRY_SECONDS, self._start, process)
 
     async def survey(self, attempts: Sequence[AttemptRecord]) -> Mapping[AttemptKey, Finding]:
         """End all processes that an earlier daemon left: their pipes and exit statuses died with it."""
@@ -278,6 +292,7 @@ class LocalLauncher(Launcher):
             fail = partial(self._fail, process, NEVER_STARTED, cause=EndCause.NEVER_STARTED)
             asyncio.get_running_loop().call_soon(fail)
         elif process is not None:
+            process.is_asked_to_stop = True
             self._reaping.command(Command(partial(Supervisor.stop, serial=serial, grace_seconds=grace_seconds)))
 
     # -- from the reaper -----------------------------------------------------------------------------------
@@ -300,7 +315,18 @@ class LocalLauncher(Launcher):
             process.pid, process.pid_started_ticks = report.pid, report.start_ticks
             self._tell(process.watcher.started, process, report.started_ms)
         else:
-            self._fail(process, failures.start_failure(Stage(report.stage), report.error, report.text))
+            self._take_failure(process, Stage(report.stage), report)
+
+    def _take_failure(self, process: LocalProcess, stage: Stage, report: Report) -> None:
+        """Tell that an attempt could not be started; where the reaper was short of something, try it again."""
+        reason = failures.start_failure(stage, report.error, report.text)
+        if report.error not in _SHORT_OF[stage]:
+            self._fail(process, reason)
+        elif process.is_asked_to_stop:
+            self._fail(process, NEVER_STARTED, cause=EndCause.NEVER_STARTED)
+        else:
+            process.capture.leave()  # of these pipes nobody has the other ends any more
+            self._start_later(process, reason)
 
     def _take_end(self, process: LocalProcess, report: Report) -> None:
         process.pid, status = report.pid, report.wait_status
