@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,20 @@ async def test_a_million_lines(bench: Bench) -> None:
     assert all(RECORD.fullmatch(line) for line in content[-200_000:].splitlines(keepends=True)[1:])
     texts = lines(list(read(bench, end.log)))
     assert texts == [str(number) for number in range(1, 1_000_001)]
+
+
+async def test_a_long_log_is_put_in_order_beside_others(bench: Bench) -> None:
+    """Whoever else has something to do at the end of a task that printed much has a turn meanwhile."""
+    bench.folder.cap_bytes = 32 * MEBIBYTE
+    watched = bench.launch("seq 1000000")
+    turns = 0
+    while not watched.ends:
+        await asyncio.sleep(0)
+        turns += watched.process.log._step is not None  # type: ignore[attr-defined]
+    assert turns >= 6
+    end = await watched.end()
+    assert end.log.dropped_bytes
+    assert whole_file(bench, end.log).endswith(b" stdout F 1000000\n")
 
 
 async def test_head_and_tail(bench: Bench) -> None:

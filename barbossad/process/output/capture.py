@@ -68,6 +68,9 @@ class Capture:
         self._final: LogRecord | None = None
         self._done: Callable[[LogRecord], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._step: asyncio.Handle | None = None
+        """The next one of putting the log in order, at the end."""
+
         self._is_draining = False
         self._drained_bytes = 0
         self._waiters: dict[asyncio.Future[None], int] = {}
@@ -177,6 +180,8 @@ class Capture:
         for pipe in self._pipes:
             self._recorder.pump.close(pipe)
         self._pipes.clear()
+        if self._step is not None:
+            self._step.cancel()
         if self._file is not None and self._final is None:
             self._file.close()
 
@@ -278,9 +283,24 @@ class Capture:
             losses.end(self._key)
         if self._memory is not None:
             text = b"".join(self._memory)
-            self._final = LogRecord(text=text, size_bytes=len(text)) if text else _EMPTY
+            self._finished(LogRecord(text=text, size_bytes=len(text)) if text else _EMPTY)
+        elif self._file is not None:
+            self._put_in_order(self._file.finishing(losses.check))
         else:
-            self._final = self._stating_loss(self._file.finish(losses.check)) if self._file is not None else LogRecord()
+            self._finished(LogRecord())
+
+    def _put_in_order(self, steps: logfile.Steps) -> None:
+        """Take one step, and the next in a later turn of the loop: a long log takes a second altogether."""
+        try:
+            next(steps)
+        except StopIteration as end:
+            self._step = None
+            self._finished(self._stating_loss(end.value))
+        else:
+            self._step = asyncio.get_running_loop().call_soon(self._put_in_order, steps)
+
+    def _finished(self, record: LogRecord) -> None:
+        self._final = record
         self._wake()
         done, self._done = self._done, None  # whoever waited holds this: together they would wait for the collector
         assert done is not None

@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,13 @@ SMALL_BYTES: Final = 8 * 1024
 
 HEAD: Final = "head-"
 
+Steps = Generator[None, None, LogRecord]
+"""What is done a little at a time, and ends with a log's record."""
+
 _SEGMENTS: Final = 4
+_PIECE_BYTES: Final = 2 * 1024 * 1024
+"""How much of a segment is copied in a step."""
+
 _OPEN_TRIES: Final = 3
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
@@ -167,11 +173,15 @@ class LogFile:
 
         ``check`` raises OSError if nothing more may be written: the segments stay apart then.
         """
+        return _at_once(self.finishing(check))
+
+    def finishing(self, check: Callable[[], None]) -> Steps:
+        """Do that in steps, each of which takes some milliseconds; dropped in between they may be taken again."""
         if self._final is None:
-            self._final = self._finished(check)
+            self._final = yield from self._finished(check)
         return self._final
 
-    def _finished(self, check: Callable[[], None]) -> LogRecord:
+    def _finished(self, check: Callable[[], None]) -> Steps:
         if self._is_left:
             with contextlib.suppress(OSError):
                 self._go_on()
@@ -182,7 +192,7 @@ class LogFile:
         try:
             if self._segments:
                 check()
-                return join_segments(self._root, self._path)
+                return (yield from _joining(self._root, self._path))
             return ended_record(self._root, self._path)
         except OSError as error:  # the disk is full: all is where it was, and can be read there
             tell_of_parts(self._path, error)
@@ -304,6 +314,19 @@ def record_in_parts(root: Path, path: str) -> LogRecord:
 
 def join_segments(root: Path, path: str) -> LogRecord:
     """Append the segments to the file; may be done again after a crash at any point."""
+    return _at_once(_joining(root, path))
+
+
+def _at_once(steps: Steps) -> LogRecord:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            record: LogRecord = end.value
+            return record
+
+
+def _joining(root: Path, path: str) -> Steps:
     file = root / path
     tail = tail_folder(file)
     names = [entry.name for entry in tail.iterdir()]
@@ -313,13 +336,13 @@ def join_segments(root: Path, path: str) -> LogRecord:
         return ended_record(root, path)
     starts = sorted(int(name) for name in names if name.isdigit())
     dropped = starts[0] - head_bytes if starts else 0
-    end = _copy(file, [tail / str(start) for start in starts], head_bytes, dropped)
+    end = yield from _copy(file, [tail / str(start) for start in starts], head_bytes, dropped)
     (tail / f"{HEAD}{head_bytes}").unlink()
     shutil.rmtree(tail)
     return LogRecord(path=path, size_bytes=end, dropped_bytes=dropped, dropped_at=head_bytes if dropped else None)
 
 
-def _copy(file: Path, segments: list[Path], head_bytes: int, dropped: int) -> int:
+def _copy(file: Path, segments: list[Path], head_bytes: int, dropped: int) -> Generator[None, None, int]:
     """Put segments behind the first ``head_bytes`` of a file; return how many bytes of records it has then."""
     with file.open("r+b", buffering=0) as target:
         target.truncate(head_bytes)
@@ -330,8 +353,9 @@ def _copy(file: Path, segments: list[Path], head_bytes: int, dropped: int) -> in
                 if segment is segments[0] and dropped:
                     target.write(statement(source.read(64), dropped))
                     source.seek(0)
-                while count := os.sendfile(target.fileno(), source.fileno(), None, 1 << 30):
+                while count := os.sendfile(target.fileno(), source.fileno(), None, _PIECE_BYTES):
                     size += count
+                    yield
     return size
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
@@ -124,3 +125,22 @@ def test_a_disk_that_cannot_be_written_to_the_end(tmp_path: Path, count: int) ->
         before = first.snapshot()
         disk.make_read_only()
         assert LogFile.reopen(tmp_path / "b", PATH, CAP, None).finish() == before
+
+
+@pytest.mark.parametrize("steps_taken", [0, 1, 3, 1000], ids=["not begun", "one step", "some steps", "all"])
+def test_a_long_log_is_put_in_order_in_steps(tmp_path: Path, steps_taken: int) -> None:
+    """However far it has come when the daemon is gone, the next one does it anew, and nothing is there twice."""
+    logs = [LogFile(tmp_path / name, PATH, 32 * 1024**2) for name in ("a", "b")]
+    for log in logs:
+        for number in range(40):
+            log.write(record(number, 1024**2))
+    alone, first = logs
+    steps = first.finishing(lambda: None)
+    taken = sum(1 for _ in itertools.islice(steps, steps_taken))
+    assert taken >= min(steps_taken, 6), "there are 12 MiB and more, and none takes more than 2"
+    steps.close()
+    if taken == steps_taken:
+        first.close()
+        first = LogFile.reopen(tmp_path / "b", PATH, 32 * 1024**2, None)
+    assert first.finish() == alone.finish()
+    assert whole(tmp_path / "b") == whole(tmp_path / "a")
