@@ -46,7 +46,9 @@ _WRITTEN: Final[Name] = (bus.SERVICE, "IOWriteBytes")
 ACCOUNTS: Final = (STATE, _CPU, _PEAK, _READ, _WRITTEN)
 """What is asked of every unit that has ended; no change of these is told."""
 
-WHY: Final = (_RESULT, _ACTIVE_UNTIL, INVOCATION)
+_UNTIL_MONOTONIC: Final[Name] = (bus.UNIT, "ActiveExitTimestampMonotonic")
+_SINCE_MONOTONIC: Final[Name] = (bus.SERVICE, "ExecMainStartTimestampMonotonic")
+WHY: Final = (_RESULT, _ACTIVE_UNTIL, INVOCATION, _UNTIL_MONOTONIC, _SINCE_MONOTONIC)
 """What is asked besides unless the unit stays active, as one does whose program was executed and exited with 0."""
 
 _OF_THE_PROCESS: Final = frozenset({"success", "exit-code", "signal", "core-dump"})
@@ -199,13 +201,16 @@ class UnitProcess:
     def _was_being_stopped(self, answers: Answers, result: str) -> bool:
         """Say whether its unit was being stopped when the process ended, and so not active any more.
 
-        One that fails is active until systemd has seen that end. What that stops by itself has a result of its own.
-        One without a timeout that was never active may take for its start what it likes, and for its stop may not.
+        One that fails is active until systemd has seen that end. What that stops by itself has a result of its own, but
+        for a timeout, which may be that of the stop: so it is where the task has none, or had not come to it.
         """
         assert self.facts is not None
-        active_until, has_overrun = answers.get(_ACTIVE_UNTIL) or 0, result == "timeout"
-        is_meant = result in _OF_THE_PROCESS or (has_overrun and self.spec.timeout_seconds is None)
-        return is_meant and (0 < active_until < self.facts.exited_at_us or (has_overrun and not active_until))
+        active_until, limit = answers.get(_ACTIVE_UNTIL) or 0, self.spec.timeout_seconds
+        was_active = 0 < active_until < self.facts.exited_at_us
+        if result != "timeout":
+            return was_active and result in _OF_THE_PROCESS
+        had_us = (answers.get(_UNTIL_MONOTONIC) or 0) - (answers.get(_SINCE_MONOTONIC) or 0)
+        return limit is None or (was_active and had_us < limit * 1_000_000)
 
     def _has_another_start(self, answers: Answers, result: str) -> bool:
         """Say whether the unit was started once more: as another invocation, or in vain, which the process was not."""

@@ -17,7 +17,7 @@ from barbossad.process.systemd.unit_journal import Journal, Start
 from barbossad.process.systemd.unit_process import ACCOUNTS, STATE, WHY, UnitProcess
 
 INVOCATION = (bus.UNIT, "InvocationID")
-RESULT, ACTIVE_UNTIL, _ = WHY
+RESULT, ACTIVE_UNTIL, *_ = WHY
 GOOD: dict[str, Any] = {"ExecMainCode": 1, "ExecMainStatus": 0, "Result": "success", "MainPID": 0}
 
 
@@ -197,7 +197,10 @@ def test_a_process_that_had_to_be_killed_when_its_unit_was_stopped() -> None:
     said = {**STOPPED, "Result": "timeout"}
     assert end(process, **said).cause is EndCause.REMOVED
     process.spec = replace(process.spec, timeout_seconds=5)
-    assert end(process, **said).cause is EndCause.TIMED_OUT
+    times = {"ExecMainStartTimestampMonotonic": 1_000_000, "ActiveExitTimestampMonotonic": 5_900_000}
+    assert end(process, **said, **times).cause is EndCause.REMOVED, "its time was not over yet"
+    times["ActiveExitTimestampMonotonic"] = 8_000_000
+    assert end(process, **said, **times).cause is EndCause.TIMED_OUT
 
 
 @pytest.mark.parametrize(("seconds", "cause"), [(5, EndCause.TIMED_OUT), (None, EndCause.REMOVED)])
