@@ -397,3 +397,14 @@ def test_delete_asks_on_a_terminal(stub_daemon: StubDaemon) -> None:
     with cli_process.OnTerminal(stub_daemon.path, "workflow", "delete", "backup", "--yes") as terminal:
         assert terminal.end() == 0
     assert stub_daemon.asked("workflow.delete")
+
+
+@pytest.mark.parametrize("asked", [(), ("--json",)], ids=["as it is", "as asked for"])
+@pytest.mark.parametrize("task", [None, "build"], ids=["of the run", "of a task"])
+def test_outputs_are_json(stub_daemon: StubDaemon, ctl: Ctl, asked: tuple[str, ...], task: str | None) -> None:
+    """The outputs of a run, or of one of its tasks, are printed whole, and as JSON with the option and without."""
+    found = {"version": "1.2", "text": "\u00fc" * 5000}
+    stub_daemon.handlers["run.outputs"] = lambda params: {"run_id": RUN_ID, "task": task, "outputs": found}
+    done = ctl("run", "outputs", RUN_ID, *([task] if task else []), *asked)
+    assert (done.code, json.loads(done.out)) == (0, found)
+    assert stub_daemon.asked("run.outputs") == [{"run_id": RUN_ID, **({"task": task} if task else {})}]
