@@ -79,6 +79,9 @@ class Cell:
     is_queued: bool = False
     """Whether it stands in its parent's ``queue``."""
 
+    outputs_bytes: int | None = None
+    """How large the outputs of an item are as JSON, once that was measured."""
+
     @property
     def id(self) -> TaskId:
         """The id of the task, of the item, of the member."""

@@ -6,7 +6,7 @@ decided on with it would be lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from barbossad.errors import BarbossaError
@@ -19,19 +19,28 @@ LIST_LIMIT: Final = 64 * 1024 * 1024
 
 def check(parts: Iterable[Any], limit_bytes: int) -> None:
     """Raise BarbossaError if the parts of a list or a map cannot be written as JSON, or are too large together."""
+    check_sizes(map(size_bytes, parts), limit_bytes)
+
+
+def size_bytes(part: Any) -> int:
+    """Return how large something is as JSON in a list. Raise BarbossaError if it cannot be written so."""
+    try:
+        return len(rows.to_json([part]).encode())
+    except (TypeError, ValueError, RecursionError, MemoryError) as error:
+        raise BarbossaError(f"they cannot be written as JSON: {error}") from error
+
+
+def check_sizes(sizes: Iterable[int], limit_bytes: int) -> None:
+    """Raise BarbossaError if what has these sizes is too large together."""
     left = limit_bytes
-    for part in parts:
-        try:
-            left -= len(rows.to_json([part]).encode())
-        except (TypeError, ValueError, RecursionError, MemoryError) as error:
-            raise BarbossaError(f"they cannot be written as JSON: {error}") from error
+    for size in sizes:
+        left -= size
         if left < 0:
             raise BarbossaError(
                 f"they are larger than {limit_bytes} bytes; put large data into a file and hand its path on"
             )
 
 
-def check_outputs_of_items(outputs: Sequence[Any]) -> None:
-    """Raise BarbossaError if the outputs of a loop's items are too large together; a few can never be."""
-    if len(outputs) * OUTPUT_LIMIT > LIST_LIMIT:
-        check(outputs, LIST_LIMIT)
+def may_exceed(count: int) -> bool:
+    """Say whether the outputs of so many items of a loop can be too large together; those of a few can never be."""
+    return count * OUTPUT_LIMIT > LIST_LIMIT

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,6 +128,9 @@ class Settling:
         members.unended -= 1
         if cell.has_entered:
             members.entered -= 1
+        if group.is_loop and recordable.may_exceed(len(members.cells)):
+            with suppress(BarbossaError):  # told when the loop ends
+                _measured(cell)  # now: all of them would hold everybody up
         if group.record.state is not TaskState.RUNNING:
             return
         if group.fails_fast and cell.has_failed:
@@ -159,9 +163,11 @@ class Settling:
         state, reason = outcomes.of_group(self.progress, index, ended_ms)
         outputs: Mapping[str, Any] | Sequence[Any] | None = None
         if cell.is_loop:
-            outputs = [self.progress.cells[item].record.outputs or {} for item in cell.members.cells]
+            items = [self.progress.cells[item] for item in cell.members.cells]
+            outputs = [item.record.outputs or {} for item in items]
             try:
-                recordable.check_outputs_of_items(outputs)
+                if recordable.may_exceed(len(items)):
+                    recordable.check_sizes(map(_measured, items), recordable.LIST_LIMIT)
             except BarbossaError as error:
                 outputs = None
                 if state is TaskState.SUCCEEDED:
@@ -343,6 +349,13 @@ class Settling:
         ended_ms = max([self.now_ms, *self._ends_ms(range(len(self.progress.cells)))])
         self.progress.run = changed(run, finished_at_ms=ended_ms, paused_at_ms=None, **facts)
         self.decision.changes.append(changes.RunMoved(self.progress.run, "run_finished", self.now_ms))
+
+
+def _measured(item: Cell) -> int:
+    """Return how large the outputs of an item that has ended are. Raise BarbossaError if they cannot be recorded."""
+    if item.outputs_bytes is None:
+        item.outputs_bytes = recordable.size_bytes(item.record.outputs or {})
+    return item.outputs_bytes
 
 
 def start_run(progress: RunProgress, decision: Decision, now_ms: int) -> None:

@@ -97,6 +97,41 @@ async def test_outputs_of_many_items(path: Path, monkeypatch: pytest.MonkeyPatch
         )
 
 
+async def test_outputs_of_items_are_measured_as_they_come(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them at the end of a loop would hold everybody up; those of before a restart are measured then."""
+    measured: list[object] = []
+    measure = recordable.size_bytes
+
+    def size_bytes(part: object) -> int:
+        measured.append(part)
+        return measure(part)
+
+    monkeypatch.setattr(recordable, "LIST_LIMIT", 2 * OUTPUT_LIMIT)
+    monkeypatch.setattr(recordable, "size_bytes", size_bytes)
+    flow = load("name: flow\ntasks: [{id: a, for_each: [1, 2, 3, 4], max_parallel: 1, shell: make}]")
+    async with House.open(path, flow) as house:
+        run_id = await house.start(flow)
+        await house.settle()
+        measured.clear()
+        for count in (1, 2):
+            (await house.launcher.next()).exit(output=b"x" * count)
+            await house.settle()
+            assert measured[-1] == {"written": "x" * count}
+            assert len(measured) == count
+        await house.launcher.next()
+    async with House.open(path, flow) as after:
+        after.launcher.otherwise = Finding(Verdict.NEVER_STARTED)
+        await after.recover()
+        (await after.launcher.next()).exit(output=b"xxx")
+        process = await after.launcher.next()
+        await after.settle()
+        measured.clear()
+        process.exit(output=b"xxxx")
+        details = await after.ended(run_id)
+        assert sorted(len(one["written"]) for one in measured) == [1, 2, 4]  # type: ignore[index]
+        assert [one["written"] for one in details.tasks["a"].outputs or ()] == ["x", "xx", "xxx", "xxxx"]  # type: ignore[index]
+
+
 async def test_a_fault_in_the_params_of_a_call(path: Path) -> None:
     """What nobody foresaw costs that task and nothing else, and nothing is called."""
     inner = load("name: inner\nparams: {x: {type: number}}\ntasks: [{shell: make}]")
