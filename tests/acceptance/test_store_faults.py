@@ -406,6 +406,21 @@ def test_start_where_no_log_can_be_written(host: Host) -> None:
             assert log.read_text().endswith(" 20000\n")
 
 
+def test_a_disk_of_logs_that_turns_read_only(host: Host) -> None:
+    """A run ends whose short log lies there and cannot be removed, and what is left of it is no fault of anybody's."""
+    with mounts.disk(host.daemon.state_dir / "logs", host.folder / "image") as disk, host.daemon as daemon:
+        daemon.apply(
+            f"name: prints\ntasks: [{{shell: 'echo few; until [ -e {host.folder}/go ]; do sleep 0.05; done'}}]\n"
+        )
+        run_id = daemon.call("run.start", workflow="prints")["id"]
+        daemon.eventually(lambda: bool(list(host.daemon.state_dir.glob("logs/*/*.log"))), "it has a file")
+        disk.break_down()
+        (host.folder / "go").touch()
+        assert daemon.call("run.wait", run_id=run_id, timeout_seconds=20.0)["state"] == "succeeded"
+        task = daemon.call("run.get", run_id=run_id)["tasks"][0]["id"]
+        assert [item["text"] for item in daemon.call("run.logs", run_id=run_id, task=task)["items"]] == ["few"]
+
+
 def test_damaged_state_is_never_replaced(host: Host) -> None:
     """A state file that fails its checks stops the start, time after time, and is left byte for byte as it is."""
     with host.daemon as daemon:

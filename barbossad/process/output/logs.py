@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import stat
@@ -18,6 +19,8 @@ from barbossad.model.records import LogRecord
 from barbossad.process.launcher import OUTPUT_LIMIT, AttemptKey
 from barbossad.process.output import logfile
 from barbossad.process.output.losses import Losses
+
+logger = logging.getLogger(__name__)
 
 READ_BYTES: Final = 1024 * 1024
 """How much of a log one call of ``read`` looks at."""
@@ -67,11 +70,16 @@ class LogFolder:
     def discard(self, record: LogRecord) -> None:
         """Remove the file of a log whose text is now in the store.
 
-        Call it after the commit. Again is harmless, and so is a crash in between: the text is what is read, the
-        file goes with its day.
+        Call it after the commit. Again is harmless, and so is a crash in between, or a disk that does not let it go:
+        the text is what is read, the file goes with its run.
         """
-        if record.text is not None and record.path is not None:
+        if record.text is None or record.path is None:
+            return
+        try:
             (self.root / record.path).unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("The file of the log %s stays until its run is deleted: %s", record.path, error.strerror,
+                           extra={"action": "log_stays"})  # fmt: skip
 
     def recover(self, key: AttemptKey) -> LogRecord | None:
         """Put in order and return the log that an attempt left when its daemon died; None if it has no file.
