@@ -22,6 +22,7 @@ from barbossad.engine.transitions import End
 from barbossad.model.definition import TaskDefinition
 from barbossad.model.records import AttemptRecord, LogRecord, changed
 from barbossad.model.states import AttemptState, OnInterrupt, StopCause
+from barbossad.process import shortage
 from barbossad.process.launcher import NEVER_STARTED, EndCause, Launcher, Process, ProcessEnd
 from barbossad.process.output.blackout import Blackout
 
@@ -30,6 +31,9 @@ RECORD_RUNNING_SECONDS: Final = 0.01
 
 _FOR_THE_RUN: Final = frozenset({StopCause.CANCEL, StopCause.RUN_TIMEOUT, StopCause.GROUP_TIMEOUT, StopCause.FAIL_FAST})
 """Why an attempt is ended when no other may follow it."""
+
+Printed = tuple[str, str | None]
+"""What an attempt printed, and what is wrong if that is not all."""
 
 log = logging.getLogger(__name__)
 
@@ -182,8 +186,10 @@ class LiveAttempts:
             asyncio.get_running_loop().call_later(RECORD_RUNNING_SECONDS, self._record_running)
         self._spawned.append((active, live, attempt))
 
-    def process_ended(self, active: ActiveRun, live: LiveAttempt, end: ProcessEnd) -> None:
-        """Record the end of an attempt and what follows from it; its slot is free."""
+    def process_ended(
+        self, active: ActiveRun, live: LiveAttempt, end: ProcessEnd, printed: Printed | None = None
+    ) -> None:
+        """Record the end of an attempt, which ``printed`` this, and what follows from it; its slot is free."""
         assert live.spec is not None
         self.count -= 1
         before, process = active.progress.cells[live.index].attempts[-1], live.process
@@ -199,29 +205,22 @@ class LiveAttempts:
         is_its_own = attempts.ended_by_itself(end, live.stopped_at_ms)
         stopped = None if is_its_own else self._stopped(active, live, has_begun=has_begun)
         attempt, outputs = attempts.outcome(before, end, stopped, read, process=process)
-        attempt, outputs, stdout = self._with_stdout(task, attempt, outputs)
+        attempt, outputs, stdout = _with_stdout(task, attempt, outputs, printed)
         then = self._after_interruption(active, live, end)
         self._ended(active, live, End(attempt=attempt, outputs=outputs, stdout=stdout, then=then,
                                       is_stopped=live.stop_cause in _FOR_THE_RUN))  # fmt: skip
         self._tell_if_idle()
 
-    def _with_stdout(
-        self, task: TaskDefinition, attempt: AttemptRecord, outputs: Mapping[str, Any] | None
-    ) -> tuple[AttemptRecord, Mapping[str, Any] | None, str | None]:
-        """Return an attempt with what it printed, where that is asked for."""
-        if not task.keeps_stdout or attempt.log is None:
-            return attempt, outputs, None
-        stdout, lack = attempts.readable(self._means.read_stdout(attempt.log), attempt.log)
-        if attempt.state is not AttemptState.SUCCEEDED:
-            return attempt, outputs, stdout
+    def printed(self, active: ActiveRun, live: LiveAttempt, log: LogRecord) -> Printed | None:
+        """Return what an attempt printed, where anybody looks at it. Raise OSError if descriptors are missing."""
+        if not _task(active, live).keeps_stdout:
+            return None
         try:
-            if task.is_json_output and lack is None:
-                outputs = attempts.json_outputs(stdout, outputs)
-        except ValueError as error:
-            lack = f"its stdout cannot be read: {error}"
-        if lack is not None:
-            attempt = changed(attempt, state=AttemptState.FAILED, reason=lack)
-        return attempt, outputs, stdout
+            return attempts.readable(self._means.read_stdout(log), log)
+        except OSError as error:
+            if shortage.is_one(error):
+                raise
+            return "", f"its stdout cannot be read: {error.strerror}"
 
     def call_started(self, active: ActiveRun, live: LiveAttempt) -> None:
         """Record that the run exists that an attempt called."""
@@ -301,6 +300,25 @@ class LiveAttempts:
         return cause, live.stop_reason or active.progress.run.stop_reason or cause.value
 
 
+def _with_stdout(
+    task: TaskDefinition, attempt: AttemptRecord, outputs: Mapping[str, Any] | None, printed: Printed | None
+) -> tuple[AttemptRecord, Mapping[str, Any] | None, str | None]:
+    """Return an attempt with what it printed, where that is asked for."""
+    if printed is None:
+        return attempt, outputs, None
+    stdout, lack = printed
+    if attempt.state is not AttemptState.SUCCEEDED:
+        return attempt, outputs, stdout
+    try:
+        if task.is_json_output and lack is None:
+            outputs = attempts.json_outputs(stdout, outputs)
+    except ValueError as error:
+        lack = f"its stdout cannot be read: {error}"
+    if lack is not None:
+        attempt = changed(attempt, state=AttemptState.FAILED, reason=lack)
+    return attempt, outputs, stdout
+
+
 def _task(active: ActiveRun, live: LiveAttempt) -> TaskDefinition:
     return active.progress.cells[live.index].task
 
@@ -319,10 +337,15 @@ class _Watcher:
         """See ``launcher.Watcher``."""
         self._attempts.process_started(self._active, self._live, process, started_at_ms)
 
-    def ended(self, process: Process, end: ProcessEnd) -> None:  # noqa: ARG002 (the interface names it)
+    def ended(self, process: Process, end: ProcessEnd) -> None:
         """See ``launcher.Watcher``."""
         try:
-            self._attempts.process_ended(self._active, self._live, end)
+            try:
+                printed = self._attempts.printed(self._active, self._live, end.log)
+            except OSError:
+                shortage.again(self.ended, process, end)
+                return
+            self._attempts.process_ended(self._active, self._live, end, printed)
         except Exception as error:
             self._attempts.crashed(error)
             raise
