@@ -84,12 +84,21 @@ class LogFolder:
     def recover(self, key: AttemptKey) -> LogRecord | None:
         """Put in order and return the log that an attempt left when its daemon died; None if it has no file.
 
-        On a full disk it stays as it is, and can be read so.
+        On a full disk it stays as it is, and can be read so; of one that cannot even be looked at no more is known than
+        where it is.
         """
         path = self.path_of(key)
-        file = self.root / path
-        if not file.exists():
+        try:
+            return self._recovered(path)
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            logfile.tell_of_parts(path, error)
+            return LogRecord(path=path)
+
+    def _recovered(self, path: str) -> LogRecord:
+        file = self.root / path
+        file.stat()
         try:
             self.losses.check()
             logfile.complete_last_record(file)

@@ -374,3 +374,12 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.log")
     page = logs.read(LogFolder(tmp_path), LogRecord(path="x.log", size_bytes=100), 0, 10)
     assert (page.items, page.next_cursor) == ((), 0)
+
+
+def test_recovery_of_what_cannot_be_read(tmp_path: Path) -> None:
+    """A log that is none any more, or lies on a disk that fails, keeps no daemon from starting."""
+    folder = LogFolder(tmp_path)
+    (tmp_path / folder.path_of(KEY)).mkdir(parents=True)
+    log = folder.recover(KEY)
+    assert log == LogRecord(path=folder.path_of(KEY))
+    assert logs.read(folder, log, 0, 10).items == ()
