@@ -71,6 +71,16 @@ def test_daemon_killed(host: Host, hiding: str) -> None:
     eventually(lambda: is_gone(host.reaper_pid), 30, "so is the reaper")
 
 
+def test_daemon_killed_over_thousands(host: Host) -> None:
+    """However many there are, each is looked at a few times: all were, for each that died, and that took a minute."""
+    needle, count = Needle(), 4000
+    host.launch(f"for _ in $(seq {count}); do {needle.command} & done; exec {needle.command}")
+    eventually(lambda: len(needle.pids) == count + 1, 60, "all run")
+    host.program.kill()
+    eventually(lambda: is_gone(host.reaper_pid), 10, "so is the reaper, and with it all that was below it")
+    assert needle.pids == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE])
 def test_reaper_ends_by_its_socket_alone(host: Host, number: signal.Signals) -> None:
     """Signals that are sent to everything in sight do not take the reaper from its tasks."""
