@@ -154,11 +154,11 @@ def drain(context: click.Context, end: bool, no_wait: bool, timeout: float | Non
     elif end:
         output.talk("work is started again")
     elif answer["done"]:
-        output.talk(f"nothing runs; {answer['waiting']} tasks wait")
+        output.talk(f"nothing runs; tasks that wait: {answer['waiting']}")
     elif answer["draining"]:
-        output.talk(f"nothing new is started; {answer['running']} tasks still run")
+        output.talk(f"nothing new is started; tasks that still run: {answer['running']}")
     else:
-        output.talk(f"somebody has ended draining: work is started again; {answer['running']} tasks run")
+        output.talk(f"somebody has ended draining: work is started again; tasks that run: {answer['running']}")
     if end or no_wait or answer["done"]:
         return Exit.SUCCEEDED
     return Exit.TIMED_OUT if answer["draining"] else Exit.FAILED
