@@ -24,7 +24,7 @@ from barbossad.errors import NotFoundError, StoreError
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.names import RunId, VersionId, WorkflowName
 from barbossad.model.records import LogRecord
-from barbossad.model.states import TriggerType
+from barbossad.model.states import TaskState, TriggerType
 from barbossad.process.launcher import AttemptKey, LaunchSpec, ProcessEnd
 from barbossad.store.database import Database
 from barbossad.store.runs import RunDetails, RunStore
@@ -34,6 +34,7 @@ from barbossad.workflows import params as workflow_params
 from barbossad.workflows.loader import Loader
 from tests.helpers.clock import StillClock
 from tests.helpers.scripted import ScriptedLauncher, ScriptedProcess
+from tests.helpers.waiting import eventually_async
 
 LIMIT_SECONDS = 60
 
@@ -147,6 +148,16 @@ class House:
         process = await self.launcher.next()
         assert process.task == task_id
         return process
+
+    async def running(self, run_id: RunId, index: int = 0) -> None:
+        """Return when it is recorded that the process of a task, the first if none is named, exists."""
+
+        def runs() -> bool:
+            progress = self.engine.progress(run_id)
+            return progress is not None and progress.cells[index].record.state is TaskState.RUNNING
+
+        await eventually_async(runs, LIMIT_SECONDS, "it runs")
+        await self.settle()
 
     async def states(self, run_id: RunId) -> dict[str, str]:
         """Return the states of a run's tasks by id, and under the empty id its own, as the store has them."""

@@ -20,9 +20,8 @@ from barbossad.store import backup
 from barbossad.store.highwater import UNKNOWN
 from tests.helpers import invariants
 from tests.helpers.clock import StillClock
-from tests.helpers.house import LIMIT_SECONDS, House, load
+from tests.helpers.house import House, load
 from tests.helpers.records import workflow
-from tests.helpers.waiting import eventually_async
 
 ONE = workflow({"a": []}, name="one")
 CHAIN = workflow({"a": [], "b": ["a"]}, name="chain")
@@ -45,12 +44,7 @@ async def test_live_attempts_are_interrupted(path: Path, caplog: pytest.LogCaptu
         started = await before.start(CHAIN)
         process = await before.launcher.next()
         process.begin()
-        await eventually_async(
-            lambda: before.engine.progress(started).cells[0].record.state is TaskState.RUNNING,  # type: ignore[union-attr]
-            LIMIT_SECONDS,
-            "it runs",
-        )
-        await before.settle()
+        await before.running(started)
     async with House.open(path, *ALL) as after:
         await after.recover()
         details = await after.ended(started)
@@ -104,12 +98,7 @@ async def test_host_was_restarted(path: Path, has_begun: bool) -> None:
         process = await before.launcher.next()
         if has_begun:
             process.begin()
-            await eventually_async(
-                lambda: before.engine.progress(started).cells[0].record.state is TaskState.RUNNING,  # type: ignore[union-attr]
-                LIMIT_SECONDS,
-                "it runs",
-            )
-            await before.settle()
+            await before.running(started)
     async with House.open(path, *ALL) as after:
         await after.recover()
         assert after.launcher.leftovers == []

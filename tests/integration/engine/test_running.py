@@ -179,12 +179,7 @@ async def test_short_processes_take_no_commit_for_running(house: House) -> None:
     short.begin()
     long.begin()
     short.exit()
-    await eventually_async(
-        lambda: house.engine.progress(started).cells[1].record.state is TaskState.RUNNING,  # type: ignore[union-attr]
-        LIMIT_SECONDS,
-        "the long one runs",
-    )
-    await house.settle()
+    await house.running(started, 1)
     attempts = (await house.details(started)).attempts
     assert (attempts["short"][0].state, attempts["short"][0].pid) == ("succeeded", 40_001)
     assert (attempts["long"][0].state, attempts["long"][0].pid) == ("running", 40_002)

@@ -84,14 +84,19 @@ tasks: [{id: one, shell: ':'}]
 """
 
 
+async def fail_once(house: ScheduleHouse) -> None:
+    """Have the first fire fail half an hour after its time: it is to be tried again after the next one is due."""
+    await house.apply(RETRY)
+    await house.pass_time(HOUR)
+    first = await house.process()
+    await house.pass_time(30 * MINUTE)
+    await house.end(first, 1)
+
+
 async def test_a_retry_makes_way_for_what_begins_alone(path: Path) -> None:
     """A fire that gets no run, as its group is full, costs none that is to be tried again."""
     async with ScheduleHouse.open(path) as house:
-        await house.apply(RETRY)
-        await house.pass_time(HOUR)
-        first = await house.process()
-        await house.pass_time(30 * MINUTE)
-        await house.end(first, 1)
+        await fail_once(house)
         by_hand = await house.house.start(house.house.workflows["backup"])
         other = await house.process()
         await house.pass_time(30 * MINUTE)
@@ -105,11 +110,7 @@ async def test_a_retry_makes_way_for_what_begins_alone(path: Path) -> None:
 async def test_a_crash_before_a_retry_makes_way(path: Path) -> None:
     """The newer fire has its run, and the older one no other beside it."""
     async with ScheduleHouse.open(path) as house:
-        await house.apply(RETRY)
-        await house.pass_time(HOUR)
-        first = await house.process()
-        await house.pass_time(30 * MINUTE)
-        await house.end(first, 1)
+        await fail_once(house)
         house.scheduler._starter.drop = dies  # type: ignore[method-assign]
         await house.pass_time(30 * MINUTE)
         assert await house.states() == ["retrying", "started"]
