@@ -41,6 +41,7 @@ from barbossad.store.highwater import HighWater
 from barbossad.store.holds import HoldStore
 from barbossad.store.runs import RunStore
 from barbossad.store.schedules import ScheduleStore
+from barbossad.store.shown_runs import ShownRuns
 from barbossad.store.workflows import WorkflowStore
 from barbossad.systemd import Manager, folder_hint, is_read_only
 from barbossad.tasks import _outputs as outputs
@@ -80,8 +81,7 @@ async def open_services(
         database, high_water = await _open_store(config, clock, stack)
         _at(manager, "the workflows are read")
         task_types = task_registry.discover().types
-        reader = stack.enter_context(contextlib.closing(Reader(Loader(task_types))))
-        workflows = await _open_workflows(database, reader, clock)
+        reader, workflows = await _open_workflows(database, task_types, clock, stack)
         runs = RunStore(database)
         logs = _log_folder(config, database)
         _at(manager, "what runs is looked up")
@@ -102,6 +102,7 @@ async def open_services(
             config_path=config_path,
             database=database,
             runs=runs,
+            shown_runs=ShownRuns(database),
             workflows=workflows,
             workflow_reader=reader,
             workflow_folder=WorkflowFolder(workflows, reader),
@@ -121,11 +122,14 @@ async def open_services(
         )
 
 
-async def _open_workflows(database: Database, reader: Reader, clock: Clock) -> Registry:
-    """Return the workflows that the state file knows."""
+async def _open_workflows(
+    database: Database, task_types: Mapping[str, TaskType], clock: Clock, stack: contextlib.AsyncExitStack
+) -> tuple[Reader, Registry]:
+    """Return what reads texts of workflows, and the workflows that the state file knows."""
+    reader = stack.enter_context(contextlib.closing(Reader(Loader(task_types))))
     workflows = Registry(WorkflowStore(database), reader, clock)
     await workflows.open()
-    return workflows
+    return reader, workflows
 
 
 async def _take_over(  # noqa: PLR0917 (the one place where they come together)

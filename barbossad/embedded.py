@@ -36,7 +36,7 @@ from barbossad.process.output import logs
 from barbossad.process.output.logs import LogEntry
 from barbossad.recurrence import zones
 from barbossad.security.access import Caller, Role
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 from barbossad.workflows import params as workflow_params
 from barbossad.workflows.templates import Templates
 

@@ -37,7 +37,8 @@ from barbossad.process.launcher import (
 )
 from barbossad.process.output.logs import LogFolder
 from barbossad.store.database import Database
-from barbossad.store.runs import RunDetails, RunStore
+from barbossad.store.run_details import RunDetails
+from barbossad.store.runs import RunStore
 from barbossad.tasks import _registry as task_registry
 from barbossad.workflows.loader import Loader
 from benchmarks.harness import Bench, Figure, seconds

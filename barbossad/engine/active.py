@@ -18,7 +18,7 @@ from barbossad.model.records import AttemptRecord, RunRecord
 from barbossad.model.states import OnInterrupt, StopCause
 from barbossad.process.launcher import LaunchSpec, Process
 from barbossad.store.changes import Change
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 
 WOKEN_A_TURN: Final = 8
 

@@ -10,7 +10,7 @@ from barbossad.engine.active import ActiveRun, LiveAttempt
 from barbossad.errors import BarbossaError
 from barbossad.model.names import RunId
 from barbossad.model.states import AttemptState, RunState, StopCause
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 
 LAUNCHER: Final = "workflow"
 """What stands for the launcher in the record of an attempt that is a call."""

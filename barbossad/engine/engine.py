@@ -24,7 +24,7 @@ from barbossad.model.records import RunRecord, TaskRecord
 from barbossad.model.states import RunState, StopCause, TriggerType, WaitsFor
 from barbossad.store import changes
 from barbossad.store.change import Change
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 from barbossad.workflows import params as workflow_params
 
 DRAIN_SECONDS: Final = 5.0

@@ -18,7 +18,7 @@ from barbossad.model.flow import Section
 from barbossad.model.names import TaskId
 from barbossad.model.records import RunRecord, TaskRecord
 from barbossad.model.states import RunState, TaskState
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 
 
 def create(definition: WorkflowDefinition, run: RunRecord) -> RunProgress:

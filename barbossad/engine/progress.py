@@ -16,7 +16,7 @@ from barbossad.model.flow import Section, TaskKind, Trigger
 from barbossad.model.names import TaskId
 from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
 from barbossad.model.states import RUN_ENDED, TASK_ENDED, AttemptState, TaskState
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 from barbossad.workflows import params
 
 Evaluate = Callable[["RunProgress", int | None, Any], Any]

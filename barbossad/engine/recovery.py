@@ -26,7 +26,7 @@ from barbossad.security.masking import make_mask_of
 from barbossad.store import changes
 from barbossad.store.changes import Change
 from barbossad.store.highwater import UNKNOWN
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 
 log = logging.getLogger(__name__)
 

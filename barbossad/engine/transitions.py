@@ -29,7 +29,7 @@ from barbossad.model.states import (
     WaitsFor,
 )
 from barbossad.store import changes
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 
 MOST_INTERRUPTIONS: Final = 5
 """How often a task under ``on_interrupt: retry`` is interrupted before it is given up: it may be what kills us."""

@@ -9,7 +9,8 @@ from barbossad import wire
 from barbossad.model.states import TaskState, WaitsFor
 from barbossad.operations.nodes import Node
 from barbossad.operations.views import RunView, Shown
-from barbossad.store.runs import SHOWN_BYTES, RunDetails
+from barbossad.store.run_details import RunDetails
+from barbossad.store.shown_runs import SHOWN_BYTES
 
 SPARE_BYTES: Final = wire.MAX_REQUEST_BYTES + 64 * 1024
 """Of an answer: for what stands around a run in it, and an id as long as a request may have."""

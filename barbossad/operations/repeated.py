@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from barbossad.errors import BarbossaError
 from barbossad.model.names import RunId
 from barbossad.operations.services import Call
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 
 
 async def started(

@@ -20,7 +20,7 @@ from barbossad.operations.texts import difference
 from barbossad.planning import comparing
 from barbossad.planning.comparing import Difference, Side, Took
 from barbossad.security.access import Role
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 from barbossad.wire import Encoded
 
 TOLD_BYTES: Final = 16 * 1024

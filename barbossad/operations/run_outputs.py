@@ -44,7 +44,7 @@ async def outputs(call: Call, params: OutputsParams) -> OutputsView | Encoded:
     """
     run_id, task = RunId(params.run_id), params.task
     services = call.services
-    found = await services.runs.outputs(run_id, task or "")
+    found = await services.shown_runs.outputs(run_id, task or "")
     if found is None:
         await (showing.look(call, run_id) if task is None else showing.look_at(call, run_id, task))
         return {"run_id": run_id, "task": task, "outputs": {}}

@@ -24,7 +24,7 @@ from barbossad.operations.registry import Params, define
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunSummary, RunView, run_summary
 from barbossad.security.access import Role
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 from barbossad.wire import Encoded
 from barbossad.workflows import params as workflow_params
 

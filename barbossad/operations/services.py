@@ -22,7 +22,9 @@ from barbossad.security.access import Caller
 from barbossad.store.database import Database
 from barbossad.store.fires import FireStore
 from barbossad.store.highwater import HighWater
-from barbossad.store.runs import RunDetails, RunStore
+from barbossad.store.run_details import RunDetails
+from barbossad.store.runs import RunStore
+from barbossad.store.shown_runs import ShownRuns
 from barbossad.tasks._types import TaskType
 from barbossad.wire import Encoded
 from barbossad.workflows.folder import WorkflowFolder
@@ -50,6 +52,7 @@ class Services:
     config_path: Path | None
     database: Database
     runs: RunStore
+    shown_runs: ShownRuns
     workflows: Registry
     workflow_reader: Reader
     workflow_folder: WorkflowFolder

@@ -20,7 +20,8 @@ from barbossad.operations import fitting
 from barbossad.operations.nodes import Node, nodes
 from barbossad.operations.services import Call
 from barbossad.operations.views import RunView, Shown, TaskView
-from barbossad.store.runs import Long, RunDetails
+from barbossad.store.run_details import RunDetails
+from barbossad.store.shown_runs import Long
 from barbossad.validation import proposal
 from barbossad.wire import Encoded
 
@@ -46,8 +47,8 @@ async def whole(call: Call, run_id: RunId) -> RunDetails:
 
 async def look(call: Call, run_id: RunId) -> RunDetails:
     """Return a run with as much of its outputs as is shown. Raise NotFoundError."""
-    found = call.services.runs.shown(run_id)
-    return _known(await call.services.runs.read_shown(run_id) if found is Long.LONG else found, run_id)
+    found = call.services.shown_runs.get(run_id)
+    return _known(await call.services.shown_runs.read(run_id) if found is Long.LONG else found, run_id)
 
 
 async def look_at(call: Call, run_id: RunId, task_id: str) -> RunDetails:
@@ -90,7 +91,7 @@ def view_now(
     call: Call, run_id: RunId, *, forget_before_ms: int = 0
 ) -> RunView | Encoded | Awaitable[RunView | Encoded]:
     """Return a run as it is shown: at once where it is small and its definition at hand. Raise NotFoundError."""
-    looked_up = call.services.runs.shown(run_id)
+    looked_up = call.services.shown_runs.get(run_id)
     if looked_up is not Long.LONG:
         found = _known(looked_up, run_id)
         ran = call.services.workflows.at_hand(found.run.workflow, found.run.version)

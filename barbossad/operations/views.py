@@ -17,7 +17,7 @@ from barbossad.model.records import AttemptRecord, RunRecord, TaskRecord
 from barbossad.model.states import TaskState
 from barbossad.operations.nodes import Loops, Node, nodes
 from barbossad.planning.comparing import shown_params
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 
 
 class AttemptView(TypedDict):

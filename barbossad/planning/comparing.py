@@ -10,7 +10,7 @@ from typing import Any, Final
 from barbossad.clock import seconds_between
 from barbossad.model.definition import WorkflowDefinition
 from barbossad.model.records import RunRecord, TaskRecord
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 
 HIDDEN: Final = "(hidden)"
 """What is shown of a secret."""

@@ -16,7 +16,8 @@ from barbossad.store.change import Change
 from barbossad.store.events import EventStore
 from barbossad.store.fires import FireStore
 from barbossad.store.holds import HoldStore
-from barbossad.store.runs import RunDetails, RunStore
+from barbossad.store.run_details import RunDetails
+from barbossad.store.runs import RunStore
 from barbossad.store.schedules import ScheduleStore
 from barbossad.workflows.registry import Registry
 

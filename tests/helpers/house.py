@@ -27,7 +27,8 @@ from barbossad.model.records import LogRecord
 from barbossad.model.states import TaskState, TriggerType
 from barbossad.process.launcher import AttemptKey, LaunchSpec, ProcessEnd
 from barbossad.store.database import Database
-from barbossad.store.runs import RunDetails, RunStore
+from barbossad.store.run_details import RunDetails
+from barbossad.store.runs import RunStore
 from barbossad.tasks import _registry as task_registry
 from barbossad.tasks._report import Report
 from barbossad.workflows import params as workflow_params

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from barbossad.model.names import RunId
 from barbossad.store import changes, rows, schema
 from barbossad.store.changes import Change
-from barbossad.store.runs import RunDetails, RunStore
+from barbossad.store.run_details import RunDetails
+from barbossad.store.runs import RunStore
 
 
 class MemoryStore:

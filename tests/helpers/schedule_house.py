@@ -17,7 +17,7 @@ from barbossad.model.schedules import Fire
 from barbossad.process.launcher import Finding, Verdict
 from barbossad.scheduler.parts import Parts
 from barbossad.scheduler.scheduler import Scheduler
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 from barbossad.store.workflows import WorkflowStore
 from barbossad.workflows.loader import Loader
 from barbossad.workflows.reader import Reader

@@ -17,7 +17,7 @@ from barbossad.model.names import RunId, TaskId
 from barbossad.model.states import AttemptState, OnInterrupt, RunState, StopCause, TaskState, WaitsFor
 from barbossad.process.launcher import AttemptKey, EndCause, Finding, Verdict
 from barbossad.security import masking
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 from tests.helpers import invariants
 from tests.helpers.clock import StillClock
 from tests.helpers.house import LIMIT_SECONDS, House, load

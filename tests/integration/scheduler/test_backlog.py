@@ -19,7 +19,7 @@ from barbossad.model.schedules import FireState
 from barbossad.scheduler import backlog
 from barbossad.scheduler.due import Due
 from barbossad.scheduler.scheduler import AT_ONCE
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS
 from tests.helpers.schedule_house import DAY, HOUR, MINUTE, SECOND, ScheduleHouse

@@ -32,7 +32,8 @@ from barbossad.store.change import SIZES
 from barbossad.store.changes import Change
 from barbossad.store.database import Database
 from barbossad.store.long_values import Parting
-from barbossad.store.runs import RunDetails, RunStore
+from barbossad.store.run_details import RunDetails
+from barbossad.store.runs import RunStore
 from barbossad.store.workflows import WorkflowStore
 from tests.helpers.records import NOON_MS, attempt, moved, run, run_id, task, version
 

@@ -15,7 +15,8 @@ from barbossad.store import changes, long_values, schema
 from barbossad.store.changes import Change
 from barbossad.store.database import Database
 from barbossad.store.retention import History
-from barbossad.store.runs import SHOWN_BYTES, RunStore
+from barbossad.store.runs import RunStore
+from barbossad.store.shown_runs import SHOWN_BYTES, ShownRuns
 from tests.helpers import invariants
 from tests.helpers.records import NOON_MS, attempt, moved, run, run_id, task
 
@@ -63,14 +64,14 @@ async def test_is_read_as_it_was_written(store: RunStore, database: Database, le
     await database.record([changes.TasksEntered([loop], NOON_MS, "task_began")], is_fact=True)
     over = changed(loop, state=TaskState.SUCCEEDED, finished_at_ms=NOON_MS, outputs=[outputs, {}])
     await database.record([changes.TasksMoved([over], NOON_MS, "task_finished")], is_fact=True)
-    found, shown = store.get(run_id()), store.shown(run_id())
+    found, shown = store.get(run_id()), ShownRuns(database).get(run_id())
     assert found is not None
     assert (found.tasks["a"].outputs, found.tasks["a"].stdout) == (outputs, letters)
     assert (found.tasks["b"].outputs, found.tasks["b"].items) == ([outputs, {}], items)
     assert found == await store.read(run_id())
-    assert shown == await store.read_shown(run_id())
+    assert shown == await ShownRuns(database).read(run_id())
     assert (shown.tasks["a"].outputs, shown.tasks["b"].items) == (outputs, items)  # type: ignore[union-attr]
-    assert (await store.outputs(run_id(), "a") or "").count("x") == letters.count("x")
+    assert (await ShownRuns(database).outputs(run_id(), "a") or "").count("x") == letters.count("x")
     ((row_bytes,),) = await database.read("""
         SELECT max(ifnull(length(outputs), 0) + ifnull(length(stdout), 0) + ifnull(length(items), 0)) FROM tasks""")
     assert row_bytes <= 3 * long_values.ROW_LENGTH
@@ -108,7 +109,7 @@ async def test_what_does_not_fit_is_left_out(store: RunStore, database: Database
     for number in range(6):
         record = await begin(database, f"t{number}")
         await database.record([ended(record, outputs={"v": "x" * (size + number)})], is_fact=True)
-    shown = await store.read_shown(run_id())
+    shown = await ShownRuns(database).read(run_id())
     assert shown is not None
     assert {name for name, one in shown.tasks.items() if one.outputs} == {"t0", "t1", "t2"}
     assert dict(shown.left_out) == {f"t{number}": size + number + 8 for number in (3, 4, 5)}
@@ -127,9 +128,9 @@ async def test_goes_in_parts(path: Path) -> None:
             left.append(await _count(database))
             found = store.get(run_id())
             assert found is not None
-            assert await store.read_shown(run_id()) is not None
+            assert await ShownRuns(database).read(run_id()) is not None
             assert all(one.outputs is None for one in found.tasks.values())
-            assert await store.outputs(run_id(), "a") is None
+            assert await ShownRuns(database).outputs(run_id(), "a") is None
         assert left[:7] == [6, 5, 4, 3, 2, 1, 0]
 
 
@@ -164,12 +165,12 @@ async def test_old_files(old: Path) -> None:
     async with Database.open(old) as database:
         store, history = RunStore(database), History(database)
         assert await _count(database) == 0
-        found, shown = store.get(run_id()), await store.read_shown(run_id())
+        found, shown = store.get(run_id()), await ShownRuns(database).read(run_id())
         assert found is not None
         assert shown is not None
         assert {(len(one.outputs["v"]), one.stdout) for one in found.tasks.values()} == {(500_000, LONG)}  # type: ignore[call-overload,index]
         assert len(shown.left_out) == 2
-        assert await store.outputs(run_id(), "t5") == f'{{"v":"{"x" * 500_000}"}}'
+        assert await ShownRuns(database).outputs(run_id(), "t5") == f'{{"v":"{"x" * 500_000}"}}'
         await database.write(lambda tx: tx.execute("UPDATE runs SET state = 'failed', finished_at_ms = 1").rowcount)
         assert [await history.peel(NOON_MS, 64, 1_300_000) for _ in range(4)] == [2, 2, 2, 0]
         assert await history.delete([NOON_MS], at_ms=1, by="anne") == 1

@@ -11,7 +11,8 @@ from barbossad.model.flow import Loop, TaskKind
 from barbossad.model.states import RunState, TaskState, WaitsFor
 from barbossad.operations import fitting
 from barbossad.operations.views import RunView, Shown
-from barbossad.store.runs import SHOWN_BYTES, RunDetails
+from barbossad.store.run_details import RunDetails
+from barbossad.store.shown_runs import SHOWN_BYTES
 from tests.helpers import records
 from tests.helpers.flows import group, task, workflow
 

@@ -9,7 +9,7 @@ from barbossad.model.definition import ParamDefinition, WorkflowDefinition
 from barbossad.model.records import TaskRecord
 from barbossad.model.states import TaskState
 from barbossad.planning.comparing import HIDDEN, Aspect, Side, Took, compare, durations, shown_params
-from barbossad.store.runs import RunDetails
+from barbossad.store.run_details import RunDetails
 from tests.helpers import records
 
 
